@@ -1,0 +1,298 @@
+"""The capture reader: pcap and pcapng, of either byte order, block by block.
+
+A file is refused when it is opened, with one line that says how to mend it. What is wrong further in
+ends the reading after the last whole packet, and `Capture.damage` tells. Nothing in a file raises
+anything else. Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
+"""
+
+import os
+import shlex
+import struct
+from collections.abc import Iterator
+from io import BufferedReader
+from struct import Struct
+from typing import Literal, NamedTuple, Self
+
+MAX_BLOCK = 64 << 20  # bytes: a longer block is damage, not data
+_MAX_PACKET = 262144  # bytes: the longest packet of a pcap file that Wireshark and libpcap take
+
+_PCAPNG = b"\n\r\r\n"
+_LITTLE_ENDIAN, _BIG_ENDIAN = b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"
+_PCAP = {  # magic number: byte order, ticks a second
+    b"\xd4\xc3\xb2\xa1": ("<", 10**6),
+    b"\xa1\xb2\xc3\xd4": (">", 10**6),
+    b"\x4d\x3c\xb2\xa1": ("<", 10**9),
+    b"\xa1\xb2\x3c\x4d": (">", 10**9),
+}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
+_INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _PACKET = 1, 2, 3, 6
+_DIRECTION = {0b01: True, 0b10: False}
+
+
+class CaptureError(Exception):
+    """A file that cannot be read as a capture; one line, "what is wrong: how to mend it"."""
+
+
+class Frame(NamedTuple):
+    """A captured packet, numbered from 1, with what the capture tells about it.
+
+    `time` is in seconds since the epoch, 0.0 where the file has none; `data` are the captured bytes, of
+    `original_length` on the link. `interface` counts from 0 in each section; of several comments, the first.
+    """
+
+    number: int
+    time: float
+    linktype: int
+    data: bytes
+    original_length: int
+    interface: int = 0
+    interface_name: str = ""
+    comment: str = ""
+    inbound: bool | None = None
+    queue: int | None = None
+    packet_id: int | None = None
+
+
+class Capture:
+    """An open capture file: iterate over it, once, for its frames; close it, or use `with`.
+
+    CaptureError if the file cannot be opened or is not a capture. `frames` counts those read. `damage`
+    is "" or, when the iteration ended early, the sentence that says where and why.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.damage = ""
+        self.frames = 0
+        self._offset = 0  # of the next byte to read,
+        self._start = 0  # of the record it belongs to
+        self._file = _open(path)
+        try:
+            self._iterator = self._guarded(self._recognise(path))
+        except CaptureError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._iterator
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _recognise(self, path: str | os.PathLike[str]) -> Iterator[Frame]:
+        name = _printable(path)
+        try:
+            head = self._next(12)
+        except OSError as error:
+            raise CaptureError(f"{name} cannot be read ({error.strerror}): give another copy of it") from None
+        except EOFError as short:
+            head = short.args[0]
+        if not head:
+            raise CaptureError(f"{name} is empty: capture again, nothing was written to it")
+        if head[:4] == _PCAPNG and head[8:] in (_LITTLE_ENDIAN, _BIG_ENDIAN):
+            return self._pcapng(head)
+        if head[:4] in _PCAP:
+            return self._pcap(head, *_PCAP[head[:4]])
+        for magic, program in _COMPRESSED.items():
+            if head.startswith(magic):
+                command = f"{program} -dc {shlex.quote(name)} > capture.pcapng"
+                raise CaptureError(f"{name} is compressed with {program}: decompress it first, {command}")
+        raise CaptureError(
+            f"{name} is not a pcap or pcapng file (it starts with 0x{head[:4].hex()}): "
+            "give a capture saved by Wireshark, tcpdump or demuxlab"
+        )
+
+    def _guarded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        try:
+            yield from frames
+            return
+        except EOFError:
+            if self._offset == self._start:
+                return
+            damage = f"cut at byte {self._offset}: the last packet's block is not whole"
+        except _DamageError as what:
+            damage = f"damaged at byte {self._start}: {what}"
+        except struct.error:
+            damage = f"damaged at byte {self._start}: a block too short for its fields"
+        except OSError as error:
+            damage = f"unreadable at byte {self._offset}: {error.strerror}"
+        self.damage = f"{damage}; {_before(self.frames)}"
+
+    def _next(self, size: int) -> bytes:
+        """Take the first bytes of a record; an EOFError that finds none of them is the file's clean end."""
+        self._start = self._offset
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._offset += len(data)
+        if len(data) < size:
+            raise EOFError(data)
+        return data
+
+    def _pcap(self, head: bytes, order: str, ticks_per_second: int) -> Iterator[Frame]:
+        header = head + self._take(24 - len(head))
+        snaplen, linktype = struct.unpack_from(order + "II", header, 16)
+        linktype &= 0xFFFF  # the bits above tell of a frame check sequence
+        longest = min(max(snaplen, _MAX_PACKET), MAX_BLOCK)
+        record = Struct(order + "IIII")
+        while True:
+            seconds, fraction, size, original = record.unpack(self._next(16))
+            if size > longest:
+                raise _DamageError(f"a packet of {size} bytes")
+            data = self._take(size)
+            self.frames += 1
+            time = (seconds * ticks_per_second + fraction) / ticks_per_second
+            yield Frame(self.frames, time, linktype, data, original)
+
+    def _pcapng(self, head: bytes) -> Iterator[Frame]:
+        section = _Section("<")
+        while True:  # 12 bytes, the shortest block: kind, length, and for a section its byte order
+            if head[:4] == _PCAPNG:
+                section = _Section("<" if head[8:] == _LITTLE_ENDIAN else ">")
+            kind, size = section.block_head(head)
+            if size < 12 or size % 4 or size > MAX_BLOCK:
+                raise _DamageError(f"a block of {size} bytes")
+            block = head + self._take(size - 12)
+            if block[-4:] != head[4:8]:
+                raise _DamageError("a block whose two lengths differ")
+            if kind == _INTERFACE:
+                section.describe(block[8:-4])
+            elif kind in (_PACKET, _SIMPLE_PACKET, _OBSOLETE_PACKET):
+                frame = section.frame(kind, block[8:-4], self.frames + 1)
+                self.frames += 1
+                yield frame
+            head = self._next(12)
+
+
+class _DamageError(Exception):
+    """What is wrong with the record in hand."""
+
+
+class _Interface(NamedTuple):
+    name: str
+    linktype: int
+    snaplen: int
+    ticks_per_second: int
+    offset: int  # seconds
+
+
+class _Section:
+    """A section of a pcapng file: its byte order, and the interfaces described so far."""
+
+    def __init__(self, order: Literal["<", ">"]) -> None:
+        self.block_head = Struct(order + "II").unpack_from
+        self._order: Literal["little", "big"] = "little" if order == "<" else "big"
+        self._interface_head = Struct(order + "HHI").unpack_from
+        self._packet_head = Struct(order + "IIIII").unpack_from
+        self._obsolete_head = Struct(order + "HHIIII").unpack_from
+        self._simple_head = Struct(order + "I").unpack_from
+        self._option_head = Struct(order + "HH").unpack_from
+        self._interfaces: list[_Interface] = []
+
+    def describe(self, body: bytes) -> None:
+        """Add an interface."""
+        linktype, _, snaplen = self._interface_head(body)
+        options = self._options(body, 8)
+        resolution = (options.get(9) or b"\x06")[0]
+        ticks_per_second = 1 << (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+        offset = int.from_bytes(options.get(14, b"")[:8], self._order, signed=True)
+        name = _text(options.get(2, b""))
+        self._interfaces.append(_Interface(name, linktype, snaplen, ticks_per_second, offset))
+
+    def frame(self, kind: int, body: bytes, number: int) -> Frame:
+        """Read a packet block of any of the three kinds; _DamageError or struct.error if it is not one."""
+        if kind == _SIMPLE_PACKET:
+            return self._simple_frame(body, number)
+        if kind == _PACKET:
+            index, high, low, size, original = self._packet_head(body)
+        else:
+            index, _, high, low, size, original = self._obsolete_head(body)
+        interface = self._interface(index)
+        end = 20 + size
+        if end > len(body):
+            raise _DamageError(f"a packet of {size} bytes in a block of {len(body) + 12}")
+        ticks = (high << 32 | low) + interface.offset * interface.ticks_per_second
+        options = self._options(body, end + (-size & 3))
+        return Frame(
+            number,
+            ticks / interface.ticks_per_second,
+            interface.linktype,
+            body[20:end],
+            original,
+            index,
+            interface.name,
+            _text(options.get(1, b"")),
+            _DIRECTION.get((self._number(options.get(2)) or 0) & 0b11),
+            self._number(options.get(6)),
+            self._number(options.get(5)),
+        )
+
+    def _simple_frame(self, body: bytes, number: int) -> Frame:
+        interface = self._interface(0)
+        (original,) = self._simple_head(body)
+        size = min(original, interface.snaplen or original)
+        if 4 + size > len(body):
+            raise _DamageError(f"a packet of {size} bytes in a block of {len(body) + 12}")
+        return Frame(number, 0.0, interface.linktype, body[4 : 4 + size], original, 0, interface.name)
+
+    def _interface(self, index: int) -> _Interface:
+        if index >= len(self._interfaces):
+            raise _DamageError(f"a packet of interface {index}, which is not described")
+        return self._interfaces[index]
+
+    def _options(self, body: bytes, at: int) -> dict[int, bytes]:
+        options: dict[int, bytes] = {}
+        while at + 4 <= len(body):
+            code, size = self._option_head(body, at)
+            if code == 0:
+                break
+            at += 4
+            if at + size > len(body):
+                raise _DamageError("an option longer than its block")
+            options.setdefault(code, body[at : at + size])
+            at += size + (-size & 3)
+        return options
+
+    def _number(self, value: bytes | None) -> int | None:
+        return None if value is None else int.from_bytes(value[:8], self._order)
+
+
+def _open(path: str | os.PathLike[str]) -> BufferedReader:
+    name = _printable(path)
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        wrong = f"there is no file {name}: check the name and the folder"
+    except IsADirectoryError:
+        wrong = f"{name} is a directory: give one capture file in it"
+    except PermissionError:
+        wrong = f"{name} may not be read by this user: make it yours (sudo chown $USER {shlex.quote(name)})"
+    except OSError as error:
+        wrong = f"{name} cannot be opened ({error.strerror}): give a capture file"
+    except ValueError as error:  # a NUL in the name
+        wrong = f"{name} is no file name ({error}): give a capture file"
+    raise CaptureError(wrong)
+
+
+def _printable(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    return name if name.isprintable() else repr(name)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _before(frames: int) -> str:
+    if frames == 0:
+        return "there is no packet before it"
+    if frames == 1:
+        return "the one packet before it was read"
+    return f"the {frames} packets before it were read"

@@ -1,0 +1,80 @@
+"""`demuxlab demux`: contract 2."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from demuxlab.capture.reader import Capture, CaptureError, Frame
+from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.socket_file import SocketFileError, load
+from demuxlab.labkit.journal import Entry
+from demuxlab.wire.address import endpoint_text
+from demuxlab.wire.checksum import Checksums
+from demuxlab.wire.frame import NotIP, network_packet
+from demuxlab.wire.malformed import Malformed
+
+
+@click.command(name="demux")
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option(
+    "--sockets",
+    "socket_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help='JSON: {"sockets": [{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}, …]}',
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a packet on standard output.")
+def command(capture: Path, socket_file: Path, as_json: bool) -> None:
+    """Say for each packet of CAPTURE (pcap or pcapng) which of a table's sockets would get it, and why.
+
+    Every packet is taken as if it arrived at the host that has these sockets. The table does not change.
+    """
+    demultiplexer = Demultiplexer(explain=not as_json)
+    _load_sockets(socket_file, demultiplexer)
+    verdicts: Counter[str] = Counter()
+    try:
+        with Capture(capture) as frames:
+            for entry in _decide(frames, demultiplexer):
+                verdicts[entry.delivery.verdict] += 1
+                click.echo(json.dumps(entry.as_json()) if as_json else _line(entry))
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from error
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "none"
+    click.echo(f"packets: {told}", err=True)
+    if frames.damage:
+        click.echo(f"demuxlab: {capture}: {frames.damage}", err=True)
+        raise SystemExit(1)
+
+
+def _load_sockets(path: Path, demultiplexer: Demultiplexer) -> None:
+    try:
+        load(path.read_text(encoding="utf-8"), demultiplexer.table)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}: give a file of sockets") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is not text: give a JSON file of sockets") from error
+    except SocketFileError as error:
+        raise click.UsageError(f"{path}: {error}") from error
+
+
+def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> Iterator[Entry]:
+    for frame in frames:
+        packet = network_packet(frame.linktype, frame.data)
+        if isinstance(packet, NotIP):
+            verdict = MALFORMED if packet.malformed else NOT_TRANSPORT
+            yield Entry(frame.number, Delivery(verdict, Malformed(packet.reason, "IfInErrors")))
+            continue
+        missing = frame.original_length - len(frame.data)
+        # Where the capture cut the packet's end, its headers still decide.
+        demultiplexer.checksums = Checksums.IGNORE if missing > 0 else Checksums.UNFINISHED_TOO
+        yield Entry(frame.number, demultiplexer.deliver(packet + bytes(max(0, missing)), frame.time))
+
+
+def _line(entry: Entry) -> str:
+    segment = entry.delivery.segment
+    source = f"{endpoint_text(segment.source, segment.source_port)} " if segment else ""
+    return f"{entry.frame:>6}  {source}{entry.delivery.explain()}"

@@ -1,0 +1,27 @@
+"""`demuxlab run`: contract 1."""
+
+from typing import Any
+
+import click
+
+from demuxlab.labkit import course
+from demuxlab.labkit.command import run_and_exit, run_options
+from demuxlab.labkit.runner import Settings
+
+FIGURE = "04"
+"""The demultiplexing figure, run where no lab is named."""
+
+
+@click.command(name="run")
+@click.argument("lab", default=FIGURE)
+@run_options
+def command(lab: str, **options: Any) -> None:
+    """Run LAB, by number or name, or `all`; without LAB, the demultiplexing figure.
+
+    The last line names the capture: open it in Wireshark.
+    """
+    try:
+        folders = course.labs() if lab == "all" else [course.find(lab)]
+    except course.NoSuchLab as error:
+        raise click.UsageError(str(error)) from error
+    run_and_exit(folders, Settings(**options))

@@ -1,0 +1,135 @@
+"""A decision: which socket got the packet, by which rule, who lost and why, and what is answered."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from demuxlab.demux.socket import LISTEN, Socket
+from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION, Candidate
+from demuxlab.wire import ip
+from demuxlab.wire.address import endpoint_text, is_any, to_text
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.ip import Fragment
+from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.packet import Arrival, OtherProtocol
+from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
+
+DELIVERED, NO_SOCKET, MALFORMED, NOT_TRANSPORT = "delivered", "no-socket", "malformed", "not-transport"
+QUEUE_FULL, NOT_OURS = "queue-full", "not-ours"
+RST, PORT_UNREACHABLE = "rst", "port-unreachable"
+
+
+class Loser(NamedTuple):
+    """A socket that might have had the segment, and why it did not get it."""
+
+    socket: Socket
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one packet."""
+
+    verdict: str
+    """`delivered`, `no-socket`, `malformed`, `not-transport`, `queue-full` or `not-ours`."""
+    arrival: Arrival
+    """The packet as read; its fields travel with it from here on."""
+    socket: Socket | None = None
+    rule: str | None = None
+    reply: str | None = None
+    """What is answered because no socket takes the segment: `rst`, `port-unreachable` or None."""
+    counter: str = ""
+    """The counter under which the packet was dropped; empty where it was not."""
+    losers: tuple[Loser, ...] = ()
+    """The candidates that lost; filled only where the demultiplexer was told to explain."""
+    copies: tuple[Socket, ...] = ()
+    """Every receiver of a broadcast or multicast datagram; `socket` is the first of them."""
+
+    @property
+    def segment(self) -> Segment | None:
+        """The TCP segment or UDP datagram, where the packet carried one."""
+        return self.arrival if isinstance(self.arrival, TCPSegment | UDPDatagram) else None
+
+    @property
+    def reason(self) -> str:
+        """Why the packet was not delivered, in words; empty where the verdict says it all."""
+        arrival = self.arrival
+        if isinstance(arrival, Malformed):
+            return arrival.reason
+        if isinstance(arrival, Fragment):
+            return "a fragment, held until its datagram is whole"
+        if isinstance(arrival, ICMPMessage):
+            return f"{ip.PROTOCOL_NAMES[arrival.protocol]} type {arrival.type} code {arrival.code}"
+        if isinstance(arrival, OtherProtocol):
+            return f"IP protocol {arrival.protocol}"
+        return self.counter
+
+    def explain(self) -> str:
+        """Return the decision in one sentence, as the capture's comment has it."""
+        segment = self.segment
+        if segment is None or self.verdict == NOT_OURS:
+            return f"✗ {self.verdict}: {self.reason}" if self.reason else f"✗ {self.verdict}"
+        if self.socket is None:
+            answer = {RST: "answered with RST", PORT_UNREACHABLE: "answered with ICMP port unreachable"}
+            where = endpoint_text(segment.destination, segment.destination_port)
+            protocol = ip.PROTOCOL_NAMES[segment.protocol]
+            said = answer.get(self.reply or "", "not answered")
+            return f"✗ no {protocol} socket for {where}; {said}{self._losers_in_words()}"
+        arrow = "→" if self.verdict == DELIVERED else "✗ queue full:"
+        said = "; answered with RST: it acknowledges what was never sent" if self.reply else ""
+        return f"{arrow} {self.socket.name}: {self._key_in_words(segment)}{said}{self._losers_in_words()}"
+
+    def _key_in_words(self, segment: Segment) -> str:
+        assert self.socket is not None
+        source = endpoint_text(segment.source, segment.source_port)
+        destination = endpoint_text(segment.destination, segment.destination_port)
+        if self.rule in (CONNECTION, CONNECTED_TWO_TUPLE):
+            return f"{self.rule} {source} → {destination}"
+        if self.copies:
+            return f"a copy each to {', '.join(s.name for s in self.copies)}: {destination}"
+        local = endpoint_text(self.socket.local_address, self.socket.local_port)
+        return f"{self.rule} {local} takes {destination}"
+
+    def _losers_in_words(self) -> str:
+        return "".join(f"; {_described(loser.socket)} lost: {loser.why}" for loser in self.losers)
+
+
+def _described(socket: Socket) -> str:
+    if socket.state == LISTEN:
+        where = (
+            f"port {socket.local_port}'s" if is_any(socket.local_address) else to_text(socket.local_address)
+        )
+        return f"{where} listener" if socket.name == "" else f"{where} listener {socket.name}"
+    return socket.name or repr(socket)
+
+
+def why_lost(loser: Socket, winner: Candidate | None, segment: Segment, device: str) -> str:
+    """Say why `loser`, a socket on the segment's port, did not get it."""
+    if loser.device not in ("", device):
+        return f"bound to device {loser.device}"
+    if loser.remote_address and (loser.remote_address, loser.remote_port) != (
+        segment.source,
+        segment.source_port,
+    ):
+        return f"its peer is {endpoint_text(loser.remote_address, loser.remote_port)}"
+    wildcard = is_any(loser.local_address)
+    if wildcard and bytes(len(segment.destination)) not in loser.wildcards:
+        return "it does not take IPv4" if len(segment.destination) == 4 else "it does not take IPv6"
+    if not wildcard and loser.local_address != segment.destination:
+        return f"its address is {to_text(loser.local_address)}"
+    if segment.protocol == ip.TCP and not loser.remote_address and loser.state != LISTEN:
+        return "it does not listen"
+    if winner is None:
+        return "it does not take this segment"
+    if winner.rule == CONNECTION and not loser.remote_address:
+        return "the 4-tuple is more specific"
+    if winner.rule == CONNECTED_TWO_TUPLE and not loser.remote_address:
+        return "a connected socket is more specific"
+    if wildcard and not is_any(winner.socket.local_address):
+        return "a specific address beats the wildcard"
+    if winner.socket.device and not loser.device:
+        return "a socket bound to the device beats one that is not"
+    if loser.family != winner.socket.family and winner.socket.family == 4:
+        return "an IPv4 socket beats a dual-stack one"
+    if loser.reuse_port and winner.socket.reuse_port:
+        return "another member of the SO_REUSEPORT group has this flow"
+    return "bound earlier"

@@ -1,0 +1,188 @@
+"""The demultiplexer: a packet comes in, a decision comes out, and the segment is in its handler's queue."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from demuxlab.demux.counters import Counters
+from demuxlab.demux.delivery import (
+    DELIVERED,
+    MALFORMED,
+    NO_SOCKET,
+    NOT_OURS,
+    NOT_TRANSPORT,
+    PORT_UNREACHABLE,
+    QUEUE_FULL,
+    RST,
+    Delivery,
+    Loser,
+    why_lost,
+)
+from demuxlab.demux.socket import LISTEN, Refusal, Socket
+from demuxlab.demux.table import COPY, Candidate, SocketTable
+from demuxlab.wire import ip
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire import segment as flags
+from demuxlab.wire.address import BROADCAST_IPV4, is_multicast
+from demuxlab.wire.checksum import Checksums
+from demuxlab.wire.fragments import Reassembler
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.ip import Fragment
+from demuxlab.wire.malformed import FRAGMENT_EVICTED, Malformed
+from demuxlab.wire.packet import Arrival, OtherProtocol
+from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
+
+MAX_LOSERS = 8
+"""Losing candidates that an explanation names at most."""
+
+Chooser = Callable[[Segment, str], Iterator[Candidate]]
+"""Yields the sockets for a segment that came in on a device, best first."""
+
+
+class Demultiplexer:
+    """Reads packets, finds their sockets and hands the segments to the sockets' handlers.
+
+    `addresses` are the host's own (None: every destination is taken for the host's), `broadcasts` its
+    networks' broadcast addresses. `explain` makes every `Delivery` name its losers. `choose` replaces the
+    table's own choice of a socket by another.
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[bytes] | None = None,
+        *,
+        broadcasts: Iterable[bytes] = (),
+        explain: bool = False,
+        choose: Chooser | None = None,
+        secret: bytes = b"demuxlab",
+    ) -> None:
+        self.table = SocketTable(addresses, secret=secret)
+        self.counters = Counters()
+        self.reassembler = Reassembler()
+        self.explain = explain
+        self.checksums = Checksums.VERIFY
+        self._choose: Chooser = choose or self.table.candidates
+        self._addresses = self.table.addresses
+        self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
+
+    def deliver(self, packet: bytes | memoryview, now: float = 0.0, device: str = "") -> Delivery:
+        """Decide about one IP packet that arrived at `now` (seconds) on `device`, and hand it over.
+
+        Never raises because of what is in the packet.
+        """
+        counters = self.counters
+        counters.received += 1
+        arrival = wire_packet.read(packet, self.checksums)
+        fragments = 1
+        if isinstance(arrival, Fragment):
+            if not self._is_ours(arrival.destination):
+                return self._count(Delivery(NOT_OURS, arrival, counter="IpInAddrErrors"), 1)
+            arrival, fragments = self._reassemble(arrival, now)
+        delivery = self._decide(arrival, now, device)
+        return self._count(delivery, fragments)
+
+    def _reassemble(self, fragment: Fragment, now: float) -> tuple[Arrival, int]:
+        """Return the whole datagram and the packets it came in, or the fragment itself while it waits."""
+        whole = self.reassembler.add(fragment, now)
+        if failed := self.reassembler.take_failed():
+            self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
+        if whole is None:
+            return fragment, 0
+        if isinstance(whole, Malformed):
+            return whole, 1
+        return wire_packet.read(whole.packet, self.checksums), whole.fragments
+
+    def expire(self, now: float) -> None:
+        """Give up what has waited too long for its fragments."""
+        self.reassembler.expire(now)
+        if failed := self.reassembler.take_failed():
+            self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
+
+    def _count(self, delivery: Delivery, packets: int) -> Delivery:
+        if delivery.counter:
+            self.counters.dropped[delivery.counter] += packets
+        else:
+            self.counters.delivered += packets
+        return delivery
+
+    def _decide(self, arrival: Arrival, now: float, device: str) -> Delivery:
+        if isinstance(arrival, Malformed):
+            return Delivery(MALFORMED, arrival, counter=arrival.counter)
+        if isinstance(arrival, Fragment):
+            return Delivery(NOT_TRANSPORT, arrival)
+        if not self._is_ours(arrival.destination):
+            return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
+        if isinstance(arrival, ICMPMessage):
+            return Delivery(NOT_TRANSPORT, arrival)
+        if isinstance(arrival, OtherProtocol):
+            return Delivery(NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
+        if self._is_to_many(arrival.destination):
+            return self._to_many(arrival, now, device)
+        winner = next(self._choose(arrival, device), None)
+        losers = self._losers(arrival, winner, device) if self.explain else ()
+        if winner is None:
+            return _refused(arrival, losers)
+        socket, rule = winner
+        refusal = _hand_over(socket, arrival, now)
+        if refusal is None:
+            return Delivery(DELIVERED, arrival, socket, rule, losers=losers)
+        verdict = QUEUE_FULL if refusal.counter else DELIVERED
+        return Delivery(verdict, arrival, socket, rule, refusal.reply, refusal.counter, losers)
+
+    def _to_many(self, segment: Segment, now: float, device: str) -> Delivery:
+        """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
+        receivers = self.table.copies(segment, device) if isinstance(segment, UDPDatagram) else []
+        if not receivers:
+            return Delivery(NO_SOCKET, segment, counter=_NO_SOCKET_COUNTERS[segment.protocol])
+        refusals = [_hand_over(socket, segment, now) for socket in receivers]
+        first = refusals[0]
+        counter = first.counter if first and all(refusals) else ""
+        verdict = QUEUE_FULL if counter else DELIVERED
+        copies = tuple(receivers)
+        return Delivery(verdict, segment, receivers[0], COPY, None, counter, (), copies)
+
+    def _is_ours(self, destination: bytes) -> bool:
+        return self._addresses is None or destination in self._addresses or self._is_to_many(destination)
+
+    def _is_to_many(self, destination: bytes) -> bool:
+        return destination in self._broadcasts or is_multicast(destination)
+
+    def _losers(self, segment: Segment, winner: Candidate | None, device: str) -> tuple[Loser, ...]:
+        """Name the other candidates, best first, then other sockets on the port."""
+        seen: dict[Socket, None] = {winner.socket: None} if winner else {}
+        candidates = (candidate.socket for candidate in self.table.candidates(segment, device))
+        for socket in islice(candidates, MAX_LOSERS):
+            seen.setdefault(socket)
+        for socket in islice(self.table.on_port(segment.protocol, segment.destination_port), MAX_LOSERS):
+            seen.setdefault(socket)
+        others = [socket for socket in seen if winner is None or socket is not winner.socket]
+        return tuple(Loser(s, why_lost(s, winner, segment, device)) for s in others[:MAX_LOSERS])
+
+
+_NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
+
+
+def _refused(segment: Segment, losers: tuple[Loser, ...]) -> Delivery:
+    """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
+    if isinstance(segment, TCPSegment):
+        reply = None if segment.flags & flags.RST else RST
+    else:
+        reply = PORT_UNREACHABLE
+    counter = _NO_SOCKET_COUNTERS[segment.protocol]
+    return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, losers=losers)
+
+
+def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:
+    if socket.handler is not None:
+        return socket.handler.take(segment, now)
+    if socket.state == LISTEN and isinstance(segment, TCPSegment):
+        return listener_refusal(segment)
+    return None
+
+
+def listener_refusal(segment: TCPSegment) -> Refusal | None:
+    """Return what a listening socket says to all but a clean SYN (RFC 9293, section 3.10.7.2)."""
+    if segment.flags & (flags.RST | flags.ACK) == flags.ACK:
+        return Refusal(reply=RST)
+    if segment.flags & (flags.SYN | flags.RST | flags.FIN) != flags.SYN:
+        return Refusal()
+    return None

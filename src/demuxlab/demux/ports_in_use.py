@@ -1,0 +1,77 @@
+"""Which address and port pairs are taken: the rule behind EADDRINUSE, by counting instead of scanning.
+
+Two sockets overlap when they have the same port and protocol, the same address or one of them the wildcard
+of a family that both answer for, and the same device or one of them none. An overlap is allowed when both
+set SO_REUSEADDR and the one already there is not listening, or when both set SO_REUSEPORT (socket(7), ip(7)).
+So it is enough to know, for each address and port, how many sockets of each of the four kinds there are.
+"""
+
+from demuxlab.demux.socket import LISTEN, Socket
+from demuxlab.wire.address import is_any
+
+_ALL_ADDRESSES = b"*"
+_ALL_DEVICES = "*"
+_Place = tuple[int, int, int, bytes, str]
+
+
+def _kind(socket: Socket) -> int:
+    shares_address = socket.reuse_address and socket.state != LISTEN
+    return shares_address << 1 | socket.reuse_port
+
+
+def _domains(socket: Socket, address: bytes) -> tuple[bytes, ...]:
+    return socket.wildcards if is_any(address) else (address,)
+
+
+class PortsInUse:
+    """Counts of bound sockets by (protocol, port, family, address, device)."""
+
+    def __init__(self) -> None:
+        self._counts: dict[_Place, list[int]] = {}
+
+    def add(self, socket: Socket) -> None:
+        """Count a socket that has its local address and port."""
+        kind = _kind(socket)
+        for place in self._places(socket):
+            self._counts.setdefault(place, [0, 0, 0, 0])[kind] += 1
+
+    def remove(self, socket: Socket) -> None:
+        """Undo `add`; the socket's options and state must be those of then."""
+        kind = _kind(socket)
+        for place in self._places(socket):
+            counts = self._counts[place]
+            counts[kind] -= 1
+            if not any(counts):
+                del self._counts[place]
+
+    def conflict(self, socket: Socket, address: bytes, port: int) -> bool:
+        """Tell whether `socket` may not have this address and port beside those already there."""
+        devices = (socket.device, "") if socket.device else (_ALL_DEVICES,)
+        for domain in _domains(socket, address):
+            addresses = (_ALL_ADDRESSES,) if is_any(address) else (address, bytes(len(domain)))
+            for where in addresses:
+                for device in devices:
+                    counts = self._counts.get((socket.protocol, port, len(domain), where, device))
+                    if counts and self._forbidden(socket, counts):
+                        return True
+        return False
+
+    @staticmethod
+    def _forbidden(socket: Socket, counts: list[int]) -> bool:
+        neither, port_only, address_only, _both = counts
+        if socket.reuse_address and socket.reuse_port:
+            return bool(neither)
+        if socket.reuse_address:
+            return bool(neither or port_only)
+        if socket.reuse_port:
+            return bool(neither or address_only)
+        return True
+
+    @staticmethod
+    def _places(socket: Socket) -> list[_Place]:
+        return [
+            (socket.protocol, socket.local_port, len(domain), address, device)
+            for domain in _domains(socket, socket.local_address)
+            for address in (domain, _ALL_ADDRESSES)
+            for device in (socket.device, _ALL_DEVICES)
+        ]

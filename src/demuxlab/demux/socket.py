@@ -1,0 +1,101 @@
+"""What the demultiplexer knows of a socket: its addresses, its options, and who handles its segments."""
+
+from typing import NamedTuple, Protocol
+
+from demuxlab.wire import ip
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text
+from demuxlab.wire.segment import Segment
+
+CLOSED, BOUND, LISTEN = "closed", "bound", "listen"
+SYN_RECEIVED, ESTABLISHED, TIME_WAIT = "syn-received", "established", "time-wait"
+
+
+class Refusal(NamedTuple):
+    """What a handler says that did not want a segment."""
+
+    counter: str = ""
+    """The counter of the drop; empty where the segment was delivered and only answered."""
+    reply: str | None = None
+    """`rst`, or None."""
+
+
+class Handler(Protocol):
+    """Takes the segments that the demultiplexer assigns to a socket."""
+
+    def take(self, segment: Segment, now: float) -> Refusal | None:
+        """Take a segment at the time `now` (seconds), or refuse it."""
+        ...
+
+
+class Socket:
+    """One socket in the table. Addresses are 4 or 16 bytes; an unset address is empty."""
+
+    __slots__ = (
+        "device",
+        "family",
+        "handler",
+        "local_address",
+        "local_port",
+        "name",
+        "number",
+        "process",
+        "protocol",
+        "rank",
+        "remote_address",
+        "remote_port",
+        "reuse_address",
+        "reuse_port",
+        "state",
+        "v6only",
+    )
+
+    def __init__(
+        self,
+        protocol: int = ip.TCP,
+        *,
+        name: str = "",
+        process: str = "",
+        family: int = 4,
+        handler: Handler | None = None,
+        reuse_address: bool = False,
+        reuse_port: bool = False,
+        v6only: bool = False,
+        device: str = "",
+    ) -> None:
+        self.protocol = protocol
+        self.name = name
+        self.process = process or name
+        self.family = family
+        self.handler = handler
+        self.reuse_address = reuse_address
+        self.reuse_port = reuse_port
+        self.v6only = v6only
+        self.device = device
+        self.state = CLOSED
+        self.local_address = b""
+        self.local_port = 0
+        self.remote_address = b""
+        self.remote_port = 0
+        self.rank = 0
+        """Place among the sockets of one address and port: the higher is asked first."""
+        self.number = 0
+        """The handler queue's number, from 1, in the order of binding."""
+
+    @property
+    def wildcards(self) -> tuple[bytes, ...]:
+        """The wildcard addresses that a socket bound to "any" answers for: one family's, or both."""
+        if self.family == 4:
+            return (ANY_IPV4,)
+        return (ANY_IPV6,) if self.v6only else (ANY_IPV6, ANY_IPV4)
+
+    @property
+    def key(self) -> bytes:
+        """The 4-tuple of the segments that arrive for a connection, in the order of the headers."""
+        ports = self.remote_port.to_bytes(2, "big") + self.local_port.to_bytes(2, "big")
+        return self.remote_address + self.local_address + ports
+
+    def __repr__(self) -> str:
+        protocol = ip.PROTOCOL_NAMES.get(self.protocol, str(self.protocol))
+        local = endpoint_text(self.local_address, self.local_port) if self.local_address else "unbound"
+        remote = f" ← {endpoint_text(self.remote_address, self.remote_port)}" if self.remote_address else ""
+        return f"<Socket {self.name or '?'} {protocol} {self.state} {local}{remote}>"

@@ -1,0 +1,272 @@
+"""The socket table: what bind, listen, connect and close do, and which sockets a segment may belong to.
+
+A lookup is at most three dictionary probes: the whole 4-tuple, then the destination address and port, then
+the wildcard address and port. Nothing here grows with the number of sockets.
+"""
+
+import errno
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from demuxlab.demux.ports_in_use import PortsInUse
+from demuxlab.demux.slot import Slot
+from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
+from demuxlab.wire import ip
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_multicast, unmapped
+from demuxlab.wire.segment import Segment
+
+CONNECTION, LISTENER, WILDCARD_LISTENER = "connection", "listener", "wildcard listener"
+CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE = (
+    "connected two-tuple",
+    "two-tuple",
+    "wildcard two-tuple",
+)
+COPY = "copy to each"
+_SPECIFIC_RULE = {ip.TCP: LISTENER, ip.UDP: TWO_TUPLE}
+_WILDCARD_RULE = {ip.TCP: WILDCARD_LISTENER, ip.UDP: WILDCARD_TWO_TUPLE}
+
+
+class Candidate(NamedTuple):
+    """A socket that a segment may go to, and the rule by which."""
+
+    socket: Socket
+    rule: str
+
+
+class SocketTable:
+    """All sockets of one host, of both protocols and both families.
+
+    `addresses`: the host's own, or None where any address is taken for its own. `secret` (1 to 64 bytes)
+    spreads flows over SO_REUSEPORT groups.
+    """
+
+    def __init__(self, addresses: Iterable[bytes] | None = None, *, secret: bytes = b"demuxlab") -> None:
+        self.addresses = None if addresses is None else frozenset(addresses)
+        self._secret = secret
+        self._in_use = PortsInUse()
+        self._connections: dict[bytes, Socket] = {}
+        self._connected: dict[bytes, Slot] = {}
+        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: {}}
+        self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
+        self._bound = 0
+        self._queues = 0
+
+    # What the application asks for
+
+    def bind(self, socket: Socket, address: bytes, port: int) -> None:
+        """Give a socket its local address and port (bind(2)); the caller picks the port, 1 to 65535.
+
+        Raises OSError with EINVAL (bound already), EAFNOSUPPORT (wrong family), EADDRNOTAVAIL (not the
+        host's address) or EADDRINUSE.
+        """
+        if socket.state != CLOSED:
+            raise OSError(errno.EINVAL, f"{_called(socket)} is bound already: bind each socket once")
+        address = self._local(socket, address)
+        if self._in_use.conflict(socket, address, port):
+            where = endpoint_text(address, port)
+            raise OSError(
+                errno.EADDRINUSE,
+                f"{where} is in use: close its socket, take another port, or set SO_REUSEADDR "
+                "(SO_REUSEPORT for listeners) on both",
+            )
+        socket.local_address, socket.local_port, socket.state = address, port, BOUND
+        self._number(socket)
+        if socket.protocol == ip.UDP:
+            self._open(socket)
+
+    def listen(self, socket: Socket) -> None:
+        """Make a bound TCP socket a listening socket (listen(2)).
+
+        Raises OSError with EOPNOTSUPP (UDP), EINVAL (not bound, or connected) or EADDRINUSE.
+        """
+        if socket.protocol != ip.TCP:
+            raise OSError(errno.EOPNOTSUPP, f"{_called(socket)} is UDP, which does not listen: just receive")
+        if socket.state == LISTEN:
+            return
+        if socket.state != BOUND:
+            raise OSError(errno.EINVAL, f"{_called(socket)} is {socket.state}: bind it, then listen")
+        self._in_use.remove(socket)
+        if self._in_use.conflict(socket, socket.local_address, socket.local_port):
+            self._in_use.add(socket)
+            where = endpoint_text(socket.local_address, socket.local_port)
+            raise OSError(errno.EADDRINUSE, f"another socket listens on {where}: set SO_REUSEPORT on both")
+        socket.state = LISTEN
+        self._in_use.add(socket)
+        self._open(socket)
+
+    def connect(
+        self, socket: Socket, local: bytes, remote: bytes, port: int, state: str = ESTABLISHED
+    ) -> None:
+        """Fix a bound socket's peer, and its local address where that was the wildcard (connect(2)).
+
+        A UDP socket may be connected again, to another peer. Raises OSError with EINVAL (not bound, or
+        listening), EISCONN (TCP, connected already) or EADDRNOTAVAIL (TCP: this 4-tuple exists).
+        """
+        if socket.state in (CLOSED, LISTEN):
+            raise OSError(errno.EINVAL, f"{_called(socket)} is {socket.state}: it cannot connect")
+        if socket.state != BOUND and socket.protocol == ip.TCP:
+            raise OSError(errno.EISCONN, f"{_called(socket)} is connected already: use another socket")
+        remote = unmapped(remote)
+        local = unmapped(local) if is_any(socket.local_address) else socket.local_address
+        if len(local) != len(remote):
+            raise OSError(errno.EAFNOSUPPORT, f"{_called(socket)} is bound to the other address family")
+        key = remote + local + port.to_bytes(2, "big") + socket.local_port.to_bytes(2, "big")
+        if socket.protocol == ip.TCP and key in self._connections:
+            raise OSError(errno.EADDRNOTAVAIL, "this 4-tuple is a connection already: take another port")
+        self._close_lookup(socket, connected=True)
+        self._in_use.remove(socket)
+        socket.local_address, socket.remote_address, socket.remote_port = local, remote, port
+        socket.state = state
+        self._in_use.add(socket)
+        self._open_connection(socket)
+
+    def establish(
+        self, socket: Socket, local: tuple[bytes, int], remote: tuple[bytes, int], state: str = ESTABLISHED
+    ) -> None:
+        """Enter a TCP data socket, all of whose four values are known: a listener made it for a SYN.
+
+        Raises OSError with EADDRNOTAVAIL where the 4-tuple exists.
+        """
+        (socket.local_address, socket.local_port), (socket.remote_address, socket.remote_port) = local, remote
+        if socket.key in self._connections:
+            raise OSError(errno.EADDRNOTAVAIL, "this 4-tuple is a connection already")
+        socket.state = state
+        self._number(socket)
+        self._open_connection(socket)
+
+    def close(self, socket: Socket) -> None:
+        """Take a socket out of the table; closing a closed socket does nothing."""
+        if socket.state == CLOSED:
+            return
+        self._close_lookup(socket)
+        self._in_use.remove(socket)
+        by_port = self._by_port[socket.protocol, socket.local_port]
+        by_port.pop(socket, None)
+        if not by_port:
+            del self._by_port[socket.protocol, socket.local_port]
+        socket.state = CLOSED
+
+    # What a segment asks for
+
+    def candidates(self, segment: Segment, device: str = "") -> Iterator[Candidate]:
+        """Yield the sockets that match a segment, best first: the first one gets it.
+
+        The winner of each probe comes from dictionaries; only who reads on, to explain, pays for the rest.
+        """
+        key, protocol = segment.key, segment.protocol
+        if protocol == ip.TCP:
+            connection = self._connections.get(key)
+            if connection is not None and connection.device in ("", device):
+                yield Candidate(connection, CONNECTION)
+        elif (slot := self._connected.get(key)) is not None:
+            yield from self._of_slot(slot, CONNECTED_TWO_TUPLE, key, device)
+        slots, port = self._slots[protocol], key[-2:]
+        if (slot := slots.get(segment.destination + port)) is not None:
+            yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)
+        wildcard = ANY_IPV4 if len(segment.destination) == 4 else ANY_IPV6
+        if (slot := slots.get(wildcard + port)) is not None:
+            yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
+
+    def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
+        best = slot.best(flow, device, self._secret)
+        if best is not None:
+            yield Candidate(best, rule)
+            for socket in slot:
+                if socket is not best and socket.device in ("", device):
+                    yield Candidate(socket, rule)
+
+    def copies(self, segment: Segment, device: str = "") -> list[Socket]:
+        """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
+        return [
+            socket
+            for socket in self.on_port(segment.protocol, segment.destination_port)
+            if socket.local_address == segment.destination
+            or (is_any(socket.local_address) and bytes(len(segment.destination)) in socket.wildcards)
+            if not socket.remote_address
+            or (socket.remote_address, socket.remote_port) == (segment.source, segment.source_port)
+            if socket.device in ("", device)
+        ]
+
+    def connection(self, protocol: int, key: bytes, device: str = "") -> Socket | None:
+        """Return the connected socket with exactly this 4-tuple."""
+        if protocol == ip.TCP:
+            return self._connections.get(key)
+        slot = self._connected.get(key)
+        return slot.best(key, device, self._secret) if slot else None
+
+    def on_port(self, protocol: int, port: int) -> Iterable[Socket]:
+        """Return the sockets of a local port, in bind order."""
+        return self._by_port.get((protocol, port), {})
+
+    def in_use(self, socket: Socket, address: bytes, port: int) -> bool:
+        """Tell whether binding `socket` there would be refused with EADDRINUSE."""
+        return self._in_use.conflict(socket, unmapped(address), port)
+
+    def __iter__(self) -> Iterator[Socket]:
+        """Yield every socket."""
+        for sockets in self._by_port.values():
+            yield from sockets
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_port.values()))
+
+    # How it is kept
+
+    def _local(self, socket: Socket, address: bytes) -> bytes:
+        own = unmapped(address)
+        if (len(address) == 4) != (socket.family == 4):
+            raise OSError(errno.EAFNOSUPPORT, f"{_called(socket)} has the other address family")
+        if own is not address and socket.v6only:
+            raise OSError(errno.EINVAL, f"{_called(socket)} is IPv6 only and cannot have an IPv4 address")
+        known = self.addresses is None or is_any(own) or is_multicast(own) or own in self.addresses
+        if not known:
+            raise OSError(
+                errno.EADDRNOTAVAIL,
+                f"{endpoint_text(own, 0)[:-2]} is not an address of this host: bind one that is, or 0.0.0.0",
+            )
+        return own
+
+    def _number(self, socket: Socket) -> None:
+        self._queues += 1
+        socket.number = self._queues
+        self._in_use.add(socket)
+        self._by_port.setdefault((socket.protocol, socket.local_port), {})[socket] = None
+
+    def _open(self, socket: Socket) -> None:
+        """Enter a bound UDP or a listening TCP socket into the slots of its address."""
+        self._bound += 1
+        # Linux puts an IPv6 socket of a SO_REUSEPORT group behind all others, any other before them.
+        socket.rank = -self._bound if socket.family == 6 and socket.reuse_port else self._bound
+        for key in self._slot_keys(socket):
+            self._slots[socket.protocol].setdefault(key, Slot()).add(socket)
+
+    def _open_connection(self, socket: Socket) -> None:
+        if socket.protocol == ip.TCP:
+            self._connections[socket.key] = socket
+            return
+        self._bound += 1
+        socket.rank = self._bound
+        self._connected.setdefault(socket.key, Slot()).add(socket)
+
+    def _close_lookup(self, socket: Socket, *, connected: bool = False) -> None:
+        if socket.protocol == ip.TCP and socket.remote_address:
+            if self._connections.get(socket.key) is socket:
+                del self._connections[socket.key]
+            return
+        if socket.remote_address:
+            index, keys = self._connected, [socket.key]
+        else:
+            index, keys = self._slots[socket.protocol], self._slot_keys(socket)
+        for key in keys:
+            slot = index.get(key)
+            if slot is not None and slot.remove(socket, connected=connected):
+                del index[key]
+
+    @staticmethod
+    def _slot_keys(socket: Socket) -> list[bytes]:
+        addresses = socket.wildcards if is_any(socket.local_address) else (socket.local_address,)
+        return [address + socket.local_port.to_bytes(2, "big") for address in addresses]
+
+
+def _called(socket: Socket) -> str:
+    return f"socket {socket.name}" if socket.name else "this socket"

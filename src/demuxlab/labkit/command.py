@@ -1,0 +1,61 @@
+"""The options of a run, the same for `demuxlab run` and for a lab script started by itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def run_options(function: _Function) -> _Function:
+    """Add the options of a run to a click command, which gets them as `Settings` fields."""
+    options = (
+        click.option(
+            "--link",
+            type=click.Choice(["auto", "memory", "loopback", "tun"]),
+            default="auto",
+            show_default=True,
+            help="What carries the packets; auto takes the best of tun, loopback and memory.",
+        ),
+        click.option(
+            "--captures",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="The folder that the capture is saved in; captures/ beside labs/, or else here.",
+        ),
+        click.option("--json", is_flag=True, help="One JSON object a segment on standard output."),
+        click.option(
+            "--host-namespace",
+            is_flag=True,
+            help="Use this machine's own lo, or a TUN among its devices, to watch it live in Wireshark.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def run_and_exit(folders: list[LabFolder], settings: Settings) -> None:
+    """Run labs and end the process with their exit status."""
+    try:
+        status = run_labs(folders, settings)
+    except CannotRun as error:
+        click.echo(f"demuxlab: {error}", err=True)
+        status = WRONG_CALL
+    raise SystemExit(status)
+
+
+def main(script: str) -> None:
+    """Be the command of a lab script: `if __name__ == "__main__": main(__file__)`."""
+    folder = LabFolder(Path(script).resolve().parent)
+
+    @click.command(help=f"{folder.title}.")
+    @run_options
+    def command(**options: Any) -> None:
+        run_and_exit([folder], Settings(**options))
+
+    command(prog_name=Path(script).name)

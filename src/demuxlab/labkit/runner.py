@@ -1,0 +1,158 @@
+"""Runs lab scripts: opens the link, gives up rights, records, and tells what happened."""
+
+import importlib.util
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.lab import Lab, LabError
+from demuxlab.labkit.recorder import Recorder, new_capture_path
+from demuxlab.links import rights
+from demuxlab.links.base import Link, LinkUnavailable
+from demuxlab.links.choose import open_link
+
+DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How labs are run."""
+
+    link: str = "auto"
+    captures: Path | None = None
+    """The folder of the capture; None for the lab's own."""
+    json: bool = False
+    host_namespace: bool = False
+
+
+class CannotRun(Exception):
+    """The call cannot be carried out; the message says what is wrong and how to mend it."""
+
+
+def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
+    """Run labs one after the other and return the exit status: 0 all held, 1 a check failed.
+
+    Raises CannotRun before anything was sent, where a link or the captures folder cannot be had.
+    """
+    links = _open_links(len(folders), settings)
+    try:
+        _tell(rights.drop())
+        results = [_run_one(folder, link, settings) for folder, link in zip(folders, links, strict=True)]
+    except KeyboardInterrupt:
+        _tell("interrupted: nothing stays behind")
+        return INTERRUPTED
+    finally:
+        for link in links:
+            link.close()
+    return FAILED if any(results) else DONE
+
+
+def _open_links(count: int, settings: Settings) -> list[Link]:
+    """Open a link for each lab, all before the rights are dropped."""
+    links: list[Link] = []
+    try:
+        for _ in range(count):
+            link, sentence = open_link(settings.link, private=not settings.host_namespace)
+            links.append(link)
+            if len(links) == 1:
+                _tell(sentence)
+    except LinkUnavailable as unavailable:
+        for link in links:
+            link.close()
+        raise CannotRun(f"no {settings.link} link: {unavailable}") from unavailable
+    return links
+
+
+def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
+    """Run one lab; return whether it failed."""
+    say = _tell if settings.json else print
+    script = _load(folder.script)
+    recorder = _recorder(folder, link, settings)
+    lab = Lab(folder.name, link, recorder, say)
+    try:
+        with _terminable():
+            script(lab)
+    except LabError as error:
+        lab.failed += 1
+        _tell(f"demuxlab: {error}")
+    except Exception as error:
+        lab.failed += 1
+        _tell(f"demuxlab: {_where(error, folder.script)}")
+    finally:
+        recorder.close()
+        if settings.json:
+            for entry in lab.journal.entries:
+                print(json.dumps(entry.as_json()))
+        if recorder.problem:
+            lab.failed += 1
+            _tell(f"demuxlab: {recorder.problem}")
+        say(f"capture: {recorder.path}")
+        sys.stdout.flush()
+    return bool(lab.failed)
+
+
+def _recorder(folder: LabFolder, link: Link, settings: Settings) -> Recorder:
+    captures = settings.captures or folder.captures
+    try:
+        path = new_capture_path(captures, folder.name, link.kind, time.strftime("%Y%m%d-%H%M%S"))
+        return Recorder(path, comment=f"demuxlab {folder.name} over {link.kind}", link=link.name)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotRun(
+            f"no capture can be saved in {captures} ({why}): give a folder that you may write to "
+            "with --captures DIR"
+        ) from error
+
+
+def _load(script: Path) -> Callable[[Lab], None]:
+    """Return the function `run` of a lab script."""
+    spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
+    if spec is None or spec.loader is None:
+        raise CannotRun(f"{script} cannot be loaded: is it a Python file?")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        run: Any = module.run
+    except Exception as error:
+        raise CannotRun(f"{_where(error, script)}: mend the script") from error
+    return run  # type: ignore[no-any-return]
+
+
+def _where(error: Exception, script: Path) -> str:
+    """Return what went wrong in a script, and on which of its lines."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
+    ]
+    place = f"{script}:{lines[-1]}" if lines else str(script)
+    return f"{place}: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, so that the capture gets its end."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: the caller sees to its signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)

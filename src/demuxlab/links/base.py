@@ -1,0 +1,50 @@
+"""What a link is: two ends that carry IP packets, one for the host under study, one for everybody else."""
+
+from typing import Protocol
+
+
+class LinkUnavailable(Exception):
+    """This machine or this user cannot have such a link; the message says why, and the cure."""
+
+
+class LinkEnd(Protocol):
+    """One end of a link. Packets are whole IP packets, without link-layer header."""
+
+    def send(self, packet: bytes) -> None:
+        """Put one packet onto the link."""
+        ...
+
+    def receive(self, timeout: float) -> bytes | None:
+        """Return the next packet from the other end, or None after `timeout` seconds."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor that `select` may wait for; -1 where there is none."""
+        ...
+
+
+class Link(Protocol):
+    """A link: the host's end, the outside's end, and its clock."""
+
+    kind: str
+    """`memory`, `loopback` or `tun`."""
+    name: str
+    """The device's name, or `memory`."""
+
+    @property
+    def inside(self) -> LinkEnd:
+        """The end of the host whose demultiplexer is under study."""
+        ...
+
+    @property
+    def outside(self) -> LinkEnd:
+        """The end of all other hosts: crafted packets go in here."""
+        ...
+
+    def now(self) -> float:
+        """Return the time in seconds: of day, or virtual."""
+        ...
+
+    def close(self) -> None:
+        """Give the link back; nothing of it stays behind."""
+        ...

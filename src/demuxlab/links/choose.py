@@ -1,0 +1,50 @@
+"""Which link a run gets: the one asked for, or the best that the machine allows, and a sentence why."""
+
+import sys
+from collections.abc import Sequence
+
+from demuxlab.links.base import Link, LinkUnavailable
+from demuxlab.links.memory import MemoryLink
+
+KINDS = ("tun", "loopback", "memory")
+"""From the best to the one that everybody has."""
+
+
+def open_link(
+    kind: str = "auto", *, private: bool = True, kernel_addresses: Sequence[str] = ()
+) -> tuple[Link, str]:
+    """Open a link of a kind, or with `auto` the best possible; return it with a sentence about it.
+
+    `private`: in a network namespace of its own. `kernel_addresses`: those of the kernel's end of a TUN.
+    Raises LinkUnavailable where the kind asked for cannot be had.
+    """
+    if kind != "auto":
+        return _open(kind, private, kernel_addresses), f"link: {_DESCRIPTIONS[kind]}, as asked for"
+    refusals = []
+    for candidate in KINDS:
+        try:
+            link = _open(candidate, private, kernel_addresses)
+        except LinkUnavailable as unavailable:
+            refusals.append(f"not {candidate}, since {unavailable}")
+        else:
+            why = "; ".join(refusals) or "the best there is"
+            return link, f"link: {_DESCRIPTIONS[candidate]} ({why})"
+    raise AssertionError("unreachable: the memory link needs nothing")
+
+
+_DESCRIPTIONS = {
+    "tun": "tun, a TUN device",
+    "loopback": "loopback, frames on lo",
+    "memory": "memory, in virtual time",
+}
+
+
+def _open(kind: str, private: bool, kernel_addresses: Sequence[str]) -> Link:
+    if kind == "memory":
+        return MemoryLink()
+    if sys.platform != "linux":
+        raise LinkUnavailable(f"{kind} links need Linux: use --link memory here")
+    from demuxlab.links.kernel import KernelLink
+    from demuxlab.links.opener import Request
+
+    return KernelLink(Request(kind, private, tuple(kernel_addresses)))

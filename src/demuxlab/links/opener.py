@@ -1,0 +1,157 @@
+"""Opens the descriptors of a link, in a process of its own: the only code here that needs any rights.
+
+`python -m demuxlab.links.opener REQUEST`, with a Unix socket as standard input: makes a network namespace
+(through a user namespace for an ordinary user), a TUN or packet sockets in it, hands their descriptors over
+and ends. The namespace and the device live as long as those descriptors, so that nothing stays behind
+however the lab ends, kill -9 included.
+"""
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+TUN_DEVICE = "/dev/net/tun"
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+_ETH_P_ALL = 0x0003
+_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be opened."""
+
+    kind: str
+    """`tun` or `loopback`."""
+    private: bool
+    """In a network namespace of its own."""
+    kernel_addresses: tuple[str, ...] = ()
+    """Addresses with prefix length, "10.9.0.1/24", that the kernel's end of a TUN gets."""
+
+    def to_json(self) -> str:
+        """Return the request as the opener's argument."""
+        return json.dumps(asdict(self))
+
+
+class _Refused(Exception):
+    """The machine said no; the message has the cure."""
+
+
+def main() -> None:
+    """Open what the request asks for and send the descriptors through standard input."""
+    fields = json.loads(sys.argv[1])
+    request = Request(fields["kind"], fields["private"], tuple(fields["kernel_addresses"]))
+    channel = socket.socket(fileno=os.dup(0))
+    try:
+        name, descriptors = _open(request)
+    except _Refused as refused:
+        channel.sendall(json.dumps({"refused": str(refused)}).encode())
+        return
+    answer = json.dumps({"name": name, "descriptors": len(descriptors)}).encode()
+    socket.send_fds(channel, [answer], descriptors)
+
+
+def _open(request: Request) -> tuple[str, list[int]]:
+    if request.kind == "tun" and not Path(TUN_DEVICE).exists():
+        raise _Refused(
+            f"there is no {TUN_DEVICE}: load it with sudo modprobe tun, or give it to the container"
+        )
+    if request.private:
+        _enter_namespace()
+        _configure("lo", ())
+    namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
+    if request.kind == "loopback":
+        return "lo", [_packet_socket("lo"), _packet_socket("lo"), namespace]
+    tun, name = _tun()
+    _quieten(name, with_ipv6=any(":" in address for address in request.kernel_addresses))
+    _configure(name, request.kernel_addresses)
+    return name, [tun, _packet_socket(name), namespace]
+
+
+def _enter_namespace() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = _CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
+    if libc.unshare(flags) == 0:
+        return
+    problem = os.strerror(ctypes.get_errno())
+    if os.geteuid() == 0:
+        raise _Refused(
+            f"no network namespace for root ({problem}): this container forbids it; start it with "
+            "--cap-add SYS_ADMIN, or use --link memory"
+        )
+    cure = "run it with sudo"
+    with suppress(OSError):
+        if _APPARMOR.read_text().strip() == "1":
+            cure += ", or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    raise _Refused(f"no user namespace for an ordinary user ({problem}): {cure}")
+
+
+def _tun() -> tuple[int, str]:
+    try:
+        descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise _Refused(
+            f"{TUN_DEVICE} cannot be opened ({error.strerror}): run it with sudo, or let everybody make TUNs "
+            f"in namespaces of their own with sudo chmod 666 {TUN_DEVICE}"
+        ) from error
+    # Not by netlink: a device made by this call is gone with its descriptor, even after kill -9.
+    ask = struct.pack("16sH22x", b"demuxlab%d", _IFF_TUN | _IFF_NO_PI)
+    try:
+        answer = fcntl.ioctl(descriptor, _TUNSETIFF, ask)
+    except OSError as error:
+        raise _Refused(f"no TUN device may be made here ({error.strerror}): run it with sudo") from error
+    return descriptor, answer[:16].rstrip(b"\0").decode()
+
+
+def _quieten(name: str, *, with_ipv6: bool) -> None:
+    """Let the kernel's end forward nothing and say nothing by itself (router and neighbour messages)."""
+    for setting, value in (
+        (f"ipv4/conf/{name}/forwarding", "0"),
+        (f"ipv6/conf/{name}/forwarding", "0"),
+        (f"ipv6/conf/{name}/addr_gen_mode", "1"),
+        (f"ipv6/conf/{name}/router_solicitations", "0"),
+        (f"ipv6/conf/{name}/accept_dad", "0"),
+        (f"ipv6/conf/{name}/disable_ipv6", "0" if with_ipv6 else "1"),
+    ):
+        # Where /proc/sys is read-only or IPv6 is not there, the device works all the same, less quietly.
+        with suppress(OSError):
+            Path("/proc/sys/net", setting).write_text(value)
+
+
+def _configure(name: str, addresses: tuple[str, ...]) -> None:
+    """Give a device its addresses and bring it up."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as route:
+            [index] = route.link_lookup(ifname=name)
+            for address in addresses:
+                host, _, length = address.partition("/")
+                route.addr("add", index=index, address=host, prefixlen=int(length))
+            route.link("set", index=index, state="up")
+    except NetlinkError as error:
+        problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)
+        what = f"the addresses {', '.join(addresses)} on {name}" if addresses else name
+        raise _Refused(f"{what} cannot be set up ({problem}): run it with sudo") from error
+
+
+def _packet_socket(device: str) -> int:
+    try:
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    except OSError as error:
+        raise _Refused(f"no packet socket may be opened ({error.strerror}): run it with sudo") from error
+    opened.bind((device, _ETH_P_ALL))
+    return opened.detach()
+
+
+if __name__ == "__main__":
+    main()

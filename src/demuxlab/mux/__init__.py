@@ -1,0 +1,1 @@
+"""Whose segment goes down the link next: multiplexing, as fair queues and IP headers."""

@@ -1,0 +1,36 @@
+"""What the transports use of the floors below them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from demuxlab.demux.socket import Socket
+from demuxlab.demux.table import SocketTable
+from demuxlab.mux.multiplexer import Multiplexer
+from demuxlab.transport.ports import EphemeralPorts
+from demuxlab.wire.address import is_any
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One host's socket table, multiplexer, ephemeral ports and choice of a local address."""
+
+    table: SocketTable
+    multiplexer: Multiplexer
+    ports: EphemeralPorts
+    source_for: Callable[[bytes], bytes]
+    """The host's address for a remote one (OSError ENETUNREACH where it has none of that family)."""
+    secret: bytes
+
+    def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:
+        """Bind a socket; port 0 asks for an ephemeral one."""
+        if port == 0:
+            port = self.ports.choose(
+                lambda candidate: not self.table.in_use(socket, address, candidate), address + purpose
+            )
+        self.table.bind(socket, address, port)
+
+    def source(self, socket: Socket, remote: bytes) -> bytes:
+        """Return the source address of what the socket sends to `remote`."""
+        if socket.local_address and not is_any(socket.local_address):
+            return socket.local_address
+        return self.source_for(remote)

@@ -1,0 +1,20 @@
+"""The RST that answers a segment for which there is no connection (RFC 9293, section 3.10.7.1)."""
+
+from demuxlab.transport.tcp import sequence
+from demuxlab.wire import segment as flags
+from demuxlab.wire import tcp
+from demuxlab.wire.segment import TCPSegment
+
+
+def reset_for(segment: TCPSegment) -> bytes:
+    """Return the reset as a TCP segment: it takes its number from the ACK, or acknowledges what came."""
+    acknowledges = bool(segment.flags & flags.ACK)
+    return tcp.build(
+        segment.destination,
+        segment.source,
+        segment.destination_port,
+        segment.source_port,
+        sequence=segment.acknowledgment if acknowledges else 0,
+        acknowledgment=0 if acknowledges else sequence.add(segment.sequence, segment.length),
+        flags=flags.RST if acknowledges else flags.RST | flags.ACK,
+    )

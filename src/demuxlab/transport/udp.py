@@ -1,0 +1,108 @@
+"""UDP (RFC 768; RFC 1122, section 4.1): a socket is an address, a port and a queue of datagrams."""
+
+import errno
+from typing import NamedTuple
+
+from demuxlab.demux.queue import DEFAULT_LIMIT, HandlerQueue
+from demuxlab.demux.socket import CLOSED, Socket
+from demuxlab.transport.services import Services
+from demuxlab.wire import icmp, ip, udp
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, mapped, unmapped
+
+MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
+"""The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
+
+
+class Received(NamedTuple):
+    """A datagram's data, and who sent it."""
+
+    payload: bytes
+    address: bytes
+    port: int
+
+
+class UDPSocket(HandlerQueue):
+    """A UDP socket: the queue that the demultiplexer fills, and what an application does with it.
+
+    Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
+    """
+
+    __slots__ = ("_error", "_services", "socket")
+
+    def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(limit)
+        self._services = services
+        self._error = 0
+        self.socket = socket
+        socket.handler = self
+
+    def bind(self, address: bytes, port: int) -> None:
+        """Take a local address and port (bind(2)); port 0 asks for an ephemeral one."""
+        self._services.bind(self.socket, address, port)
+
+    def connect(self, address: bytes, port: int) -> None:
+        """Fix the peer: only its datagrams arrive, `send` goes to it and its unreachables are reported."""
+        remote = unmapped(address)
+        source = self._services.source(self.socket, remote)
+        self._bind_if_unbound()
+        self._services.table.connect(self.socket, source, remote, port)
+
+    def send(self, payload: bytes) -> int:
+        """Send to the peer that `connect` fixed; OSError with EDESTADDRREQ where there is none."""
+        if not self.socket.remote_address:
+            raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
+        return self.send_to(payload, self.socket.remote_address, self.socket.remote_port)
+
+    def send_to(self, payload: bytes, address: bytes, port: int) -> int:
+        """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
+
+        Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
+        ENOBUFS (the process sends faster than its link), or the error that a peer's ICMP message brought.
+        """
+        self._raise_error()
+        remote = unmapped(address)
+        if len(payload) > MAX_PAYLOAD[len(remote)]:
+            raise OSError(errno.EMSGSIZE, f"a datagram holds {MAX_PAYLOAD[len(remote)]} bytes at most")
+        if port == 0:
+            raise OSError(errno.EINVAL, "port 0 cannot be sent to: name the receiver's port")
+        source = self._services.source(self.socket, remote)
+        if len(source) != len(remote):
+            raise OSError(errno.ENETUNREACH, "this socket is bound to the other address family")
+        self._bind_if_unbound()
+        datagram = udp.build(source, remote, self.socket.local_port, port, payload)
+        if not self._services.multiplexer.submit(self.socket.process, source, remote, ip.UDP, datagram):
+            raise OSError(errno.ENOBUFS, f"{self.socket.process}'s queue to the link is full: send slower")
+        return len(payload)
+
+    def receive(self) -> Received | None:
+        """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
+        self._raise_error()
+        datagram = self.get()
+        if datagram is None:
+            return None
+        source = mapped(datagram.source) if self.socket.family == 6 else datagram.source
+        return Received(datagram.payload, source, datagram.source_port)
+
+    def unreachable(self, message: icmp.ICMPMessage) -> None:
+        """Note an ICMP error about a datagram of this connected socket (RFC 1122, section 4.1.3.3).
+
+        Only port and protocol unreachable are hard errors; others may pass (udp(7)).
+        """
+        if message.protocol == ip.ICMP:
+            hard = {(icmp.UNREACHABLE, 2): errno.ENOPROTOOPT, (icmp.UNREACHABLE, 3): errno.ECONNREFUSED}
+        else:
+            hard = {(icmp.UNREACHABLE_V6, 1): errno.EACCES, (icmp.UNREACHABLE_V6, 4): errno.ECONNREFUSED}
+        self._error = hard.get((message.type, message.code), self._error)
+
+    def close(self) -> None:
+        """Give back the address and port; what waits in the queue is gone."""
+        self._services.table.close(self.socket)
+
+    def _bind_if_unbound(self) -> None:
+        if self.socket.state == CLOSED:
+            self._services.bind(self.socket, ANY_IPV4 if self.socket.family == 4 else ANY_IPV6, 0)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, 0
+        if error:
+            raise OSError(error, f"the peer's host answered with ICMP: {errno.errorcode[error]}")

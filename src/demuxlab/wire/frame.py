@@ -1,0 +1,133 @@
+"""Link-layer headers ⇄ network packet: which bytes of a captured frame are the IP packet.
+
+A capture says how its frames begin with a *linktype* (https://www.tcpdump.org/linktypes.html). Three
+of them end in an ethertype and differ only in where it stands; two begin with an address family; in the
+rest the frame is the packet.
+"""
+
+from typing import NamedTuple
+
+NULL = 0
+ETHERNET = 1
+RAW = 101
+LOOP = 108
+LINUX_SLL = 113
+IPV4 = 228
+IPV6 = 229
+LINUX_SLL2 = 276
+
+LINKTYPE_NAMES = {
+    NULL: "BSD loopback",
+    ETHERNET: "Ethernet",
+    12: "raw IP",  # LINKTYPE_RAW as old BSD captures number it,
+    14: "raw IP",  # and as old OpenBSD captures do.
+    RAW: "raw IP",
+    LOOP: "OpenBSD loopback",
+    LINUX_SLL: "Linux cooked v1",
+    IPV4: "raw IPv4",
+    IPV6: "raw IPv6",
+    LINUX_SLL2: "Linux cooked v2",
+}
+
+MAX_VLAN_TAGS = 8
+
+_ETHERTYPE_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}  # its offset, the payload's
+_VERSION_OF_ETHERTYPE = {0x0800: 4, 0x86DD: 6}
+_VERSION_OF_FAMILY = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}  # AF_INET6: Linux, NetBSD, FreeBSD, macOS
+_VLAN_TAGS = frozenset((0x8100, 0x88A8, 0x9100))
+_OTHER_VERSION = {4: 6, 6: 4}
+
+
+class NotIP(NamedTuple):
+    """Why a frame yields no IP packet: in a few words, and whether the frame itself is at fault."""
+
+    reason: str
+    malformed: bool
+
+
+def supported(linktype: int) -> bool:
+    """Say whether `network_packet` knows how frames of this linktype begin."""
+    return linktype in LINKTYPE_NAMES
+
+
+def network_packet(linktype: int, frame: bytes) -> bytes | NotIP:
+    """Return the IP packet in a frame, padding included, or `NotIP`; never raises.
+
+    A frame too short for its link header is malformed ("truncated Ethernet header"); one that carries
+    something else ("ARP", "ethertype 0x88cc", "linktype 147") is not. The packet's own header is
+    not looked at, but for its version: a host's IPv4 input takes no IPv6 header, nor the reverse.
+    """
+    if linktype in _ETHERTYPE_AT:
+        return _after_ethertype(linktype, frame)
+    if linktype in (NULL, LOOP):
+        return _after_family(linktype, frame)
+    if linktype == IPV4:
+        return _of_version(4, frame)
+    if linktype == IPV6:
+        return _of_version(6, frame)
+    if linktype in LINKTYPE_NAMES:
+        return frame
+    return NotIP(f"linktype {linktype}", malformed=False)
+
+
+ETHERNET_HEADER_LENGTH = 14
+
+
+def ethernet_frame(packet: bytes, destination: bytes = bytes(6), source: bytes = bytes(6)) -> bytes:
+    """Put a 14-byte Ethernet header before an IP packet; addresses are 6 bytes each.
+
+    A packet that is not IPv6 is marked IPv4, so that a malformed one can be recorded too.
+    """
+    ethertype = b"\x86\xdd" if packet and packet[0] >> 4 == 6 else b"\x08\x00"
+    return destination + source + ethertype + packet
+
+
+def _after_ethertype(linktype: int, frame: bytes) -> bytes | NotIP:
+    at, payload = _ETHERTYPE_AT[linktype]
+    if len(frame) < payload:
+        return _truncated(linktype)
+    ethertype = frame[at] << 8 | frame[at + 1]
+    if ethertype in _VLAN_TAGS:
+        for _ in range(MAX_VLAN_TAGS):  # a tag is two bytes of VLAN number and the next ethertype
+            if len(frame) < payload + 4:
+                return NotIP("truncated VLAN tag", malformed=True)
+            ethertype = frame[payload + 2] << 8 | frame[payload + 3]
+            payload += 4
+            if ethertype not in _VLAN_TAGS:
+                break
+        else:
+            return NotIP(f"more than {MAX_VLAN_TAGS} VLAN tags", malformed=True)
+    version = _VERSION_OF_ETHERTYPE.get(ethertype)
+    if version is None:
+        return _other_protocol(ethertype)
+    return _of_version(version, frame[payload:])
+
+
+def _after_family(linktype: int, frame: bytes) -> bytes | NotIP:
+    if len(frame) < 4:
+        return _truncated(linktype)
+    family = int.from_bytes(frame[:4], "big")
+    if linktype == NULL and family > 0xFFFF:  # in the byte order of the host that captured
+        family = int.from_bytes(frame[:4], "little")
+    version = _VERSION_OF_FAMILY.get(family)
+    if version is None:
+        return NotIP(f"address family {family}", malformed=False)
+    return _of_version(version, frame[4:])
+
+
+def _of_version(version: int, packet: bytes) -> bytes | NotIP:
+    if packet and packet[0] >> 4 == _OTHER_VERSION[version]:
+        return NotIP(f"IPv{_OTHER_VERSION[version]} header in a frame marked IPv{version}", malformed=True)
+    return packet
+
+
+def _other_protocol(ethertype: int) -> NotIP:
+    if ethertype == 0x0806:
+        return NotIP("ARP", malformed=False)
+    if ethertype < 0x0600:  # IEEE 802.3, clause 3.2.6: a length, and LLC follows
+        return NotIP("LLC", malformed=False)
+    return NotIP(f"ethertype 0x{ethertype:04x}", malformed=False)
+
+
+def _truncated(linktype: int) -> NotIP:
+    return NotIP(f"truncated {LINKTYPE_NAMES[linktype]} header", malformed=True)

@@ -1,0 +1,106 @@
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443) as far as echo, unreachables and packet-too-big need.
+
+Byte 0: type. 1: code. 2-3: checksum. 4-7: identifier and sequence, or the next hop's MTU. 8-: data, or the
+packet that an error is about.
+"""
+
+import struct
+from typing import NamedTuple
+
+from demuxlab.wire import ip, malformed
+from demuxlab.wire.checksum import checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.malformed import Malformed
+
+HEADER_LENGTH = 8
+ECHO_REPLY, UNREACHABLE, ECHO, TIME_EXCEEDED = 0, 3, 8, 11
+UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, ECHO_V6, ECHO_REPLY_V6 = 1, 2, 3, 128, 129
+PORT_UNREACHABLE, FRAGMENTATION_NEEDED = 3, 4
+PORT_UNREACHABLE_V6 = 4
+
+_HEADER = struct.Struct("!BBHI")
+# An IPv4 error has at most 576 bytes in all (RFC 1812, 4.3.2.3), an IPv6 error 1280 (RFC 4443, 2.4).
+_MAX_QUOTE = 576 - 20 - HEADER_LENGTH
+_MAX_QUOTE_V6 = 1280 - 40 - HEADER_LENGTH
+_MAX_QUOTED_EXTENSIONS = 8
+
+
+class ICMPMessage(NamedTuple):
+    """An ICMP or ICMPv6 message; `rest` is the number in bytes 4-7, `data` what follows."""
+
+    protocol: int
+    source: bytes
+    destination: bytes
+    type: int
+    code: int
+    rest: int
+    data: bytes
+    packet: bytes
+
+
+class Quoted(NamedTuple):
+    """The transport header's start inside an ICMP error: whose packet the error is about."""
+
+    protocol: int
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    sequence: int
+    """TCP's sequence number, to tell a true error from a forged one (RFC 5927, section 4.1)."""
+
+
+def read(packet: ip.IPPacket) -> ICMPMessage | Malformed:
+    """Read an ICMP or ICMPv6 message and verify its checksum."""
+    data = packet.payload
+    if len(data) < HEADER_LENGTH:
+        return malformed.ICMP_TRUNCATED
+    kind, code, _, rest = _HEADER.unpack_from(data)
+    if (word_sum(data) + _pseudo(packet.source, packet.destination, data)) % 0xFFFF:
+        return malformed.ICMP_CHECKSUM
+    return ICMPMessage(
+        packet.protocol, packet.source, packet.destination, kind, code, rest, data[8:], packet.packet
+    )
+
+
+def _pseudo(source: bytes, destination: bytes, data: bytes) -> int:
+    """ICMPv6 is covered by a pseudo-header (RFC 4443, section 2.3), ICMP is not."""
+    return pseudo_header_sum(source, destination, ip.ICMPV6, len(data)) if len(source) == 16 else 0
+
+
+def build(source: bytes, destination: bytes, kind: int, code: int, rest: int = 0, data: bytes = b"") -> bytes:
+    """Return an ICMP message, or an ICMPv6 message where the addresses have 16 bytes."""
+    message = _HEADER.pack(kind, code, 0, rest) + data
+    field = checksum(message, _pseudo(source, destination, message))
+    return _HEADER.pack(kind, code, field, rest) + data
+
+
+def port_unreachable(packet: bytes, source: bytes, destination: bytes) -> bytes:
+    """Return the ICMP message that a host answers `packet` with when no socket owns its port."""
+    if len(source) == 4:
+        return build(source, destination, UNREACHABLE, PORT_UNREACHABLE, 0, packet[:_MAX_QUOTE])
+    return build(source, destination, UNREACHABLE_V6, PORT_UNREACHABLE_V6, 0, packet[:_MAX_QUOTE_V6])
+
+
+def read_quoted(data: bytes) -> Quoted | None:
+    """Read what an ICMP error quotes; it is cut anywhere after the ports, so nothing is verified.
+
+    None where the ports are not there: another protocol, a later fragment, too short.
+    """
+    if len(data) < 20:
+        return None
+    if data[0] >> 4 == 4:
+        at, protocol, source, destination = (data[0] & 0x0F) * 4, data[9], data[12:16], data[16:20]
+        if at < 20 or int.from_bytes(data[6:8], "big") & 0x1FFF:
+            return None
+    elif data[0] >> 4 == 6 and len(data) >= 40:
+        at, protocol, source, destination = 40, data[6], data[8:24], data[24:40]
+        for _ in range(_MAX_QUOTED_EXTENSIONS):
+            if protocol not in (0, 43, 60) or at + 2 > len(data):
+                break
+            protocol, at = data[at], at + (data[at + 1] + 1) * 8
+    else:
+        return None
+    if protocol not in (ip.TCP, ip.UDP) or at + 8 > len(data):
+        return None
+    source_port, destination_port, sequence = struct.unpack_from("!HHI", data, at)
+    return Quoted(protocol, source, destination, source_port, destination_port, sequence)

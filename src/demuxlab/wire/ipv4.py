@@ -1,0 +1,100 @@
+"""IPv4 headers (RFC 791).
+
+Bytes 0: version and header length in words. 2-3: total length. 4-5: identification. 6-7: flags and fragment
+offset. 8: time to live. 9: protocol. 10-11: header checksum. 12-15: source. 16-19: destination. 20-: options.
+"""
+
+import struct
+
+from demuxlab.wire import malformed
+from demuxlab.wire.checksum import checksum, word_sum
+from demuxlab.wire.ip import Fragment, IPPacket
+from demuxlab.wire.malformed import Malformed
+
+HEADER_LENGTH = 20
+DONT_FRAGMENT = 0x4000
+MORE_FRAGMENTS = 0x2000
+
+_HEADER = struct.Struct("!BBHHHBBH4s4s")
+_FIELDS = struct.Struct("!BxHHHBB")
+_OPTION_END, _OPTION_NOP = 0, 1
+_SOURCE_ROUTES = (131, 137)
+
+
+def read(packet: bytes) -> IPPacket | Fragment | Malformed:
+    """Read the header of an IPv4 packet; bytes after its total length (Ethernet padding) are cut off."""
+    if len(packet) < HEADER_LENGTH:
+        return malformed.IPV4_TRUNCATED
+    first, total, identification, fragment, hop_limit, protocol = _FIELDS.unpack_from(packet)
+    header_length = (first & 0x0F) * 4
+    if header_length < HEADER_LENGTH:
+        return malformed.IPV4_HEADER_LENGTH
+    if header_length > len(packet):
+        return malformed.IPV4_OPTIONS_TRUNCATED
+    header = packet[:header_length]
+    if word_sum(header):
+        return malformed.IPV4_CHECKSUM
+    if total > len(packet):
+        return malformed.IPV4_TOTAL_BEYOND
+    if total < header_length:
+        return malformed.IPV4_TOTAL_LENGTH
+    if header_length > HEADER_LENGTH and (fault := _options_fault(header[HEADER_LENGTH:])):
+        return fault
+    source, destination = packet[12:16], packet[16:20]
+    if total < len(packet):
+        packet = packet[:total]
+    payload = packet[header_length:]
+    if fragment & 0x3FFF:
+        return Fragment(
+            source,
+            destination,
+            protocol,
+            identification,
+            (fragment & 0x1FFF) * 8,
+            bool(fragment & MORE_FRAGMENTS),
+            payload,
+            header,
+            0,
+        )
+    return IPPacket(source, destination, protocol, payload, hop_limit, packet)
+
+
+def _options_fault(options: bytes) -> Malformed | None:
+    """Walk the options (RFC 791, section 3.1); a source route is refused, as hosts do by default."""
+    at = 0
+    while at < len(options) and options[at] != _OPTION_END:
+        if options[at] == _OPTION_NOP:
+            at += 1
+            continue
+        if at + 1 >= len(options) or options[at + 1] < 2 or at + options[at + 1] > len(options):
+            return malformed.IPV4_OPTIONS
+        if options[at] in _SOURCE_ROUTES:
+            return malformed.IPV4_SOURCE_ROUTE
+        at += options[at + 1]
+    return None
+
+
+def build(
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: bytes,
+    *,
+    identification: int = 0,
+    hop_limit: int = 64,
+    fragment: int = DONT_FRAGMENT,
+) -> bytes:
+    """Return an option-less IPv4 packet; `fragment` is the field of bytes 6-7 (flags and offset / 8)."""
+    total = HEADER_LENGTH + len(payload)
+    fields = (0x45, 0, total, identification, fragment, hop_limit, protocol)
+    header = _HEADER.pack(*fields, 0, source, destination)
+    return _HEADER.pack(*fields, checksum(header), source, destination) + payload
+
+
+def reassembled(header: bytes, payload: bytes) -> bytes:
+    """Return the whole packet that the first fragment's header and all the data make."""
+    whole = bytearray(header)
+    struct.pack_into("!H", whole, 2, len(header) + len(payload))
+    whole[6:8] = whole[10:12] = bytes(2)
+    struct.pack_into("!H", whole, 10, checksum(bytes(whole)))
+    return bytes(whole) + payload

@@ -1,0 +1,64 @@
+"""Reading a packet from its first byte to its transport header: one function, one parse."""
+
+from typing import NamedTuple
+
+from demuxlab.wire import icmp, ip, ipv4, ipv6, malformed, tcp, udp
+from demuxlab.wire.checksum import Checksums
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.ip import Fragment, IPPacket
+from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.segment import TCPSegment, UDPDatagram
+
+
+class OtherProtocol(NamedTuple):
+    """A whole IP packet that carries neither TCP, UDP nor ICMP."""
+
+    protocol: int
+    source: bytes
+    destination: bytes
+    packet: bytes
+
+
+Arrival = TCPSegment | UDPDatagram | ICMPMessage | OtherProtocol | Fragment | Malformed
+
+
+def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) -> Arrival:
+    """Read an IP packet; whatever is wrong with it comes back as a `Malformed` with a named reason."""
+    packet = bytes(packet)
+    if not packet:
+        return malformed.EMPTY
+    version = packet[0] >> 4
+    if version == 4:
+        header = ipv4.read(packet)
+    elif version == 6:
+        header = ipv6.read(packet)
+    else:
+        return malformed.VERSION
+    if not isinstance(header, IPPacket):
+        return header
+    protocol = header.protocol
+    if protocol == ip.TCP:
+        return tcp.read(header, checksums)
+    if protocol == ip.UDP:
+        return udp.read(header, checksums)
+    if protocol == (ip.ICMP if version == 4 else ip.ICMPV6):
+        return icmp.read(header)
+    return OtherProtocol(protocol, header.source, header.destination, header.packet)
+
+
+def build(
+    source: bytes, destination: bytes, protocol: int, payload: bytes, *, identification: int = 0
+) -> bytes:
+    """Return an IP packet of the family of its addresses around a transport header and data."""
+    if len(source) == 4:
+        return ipv4.build(source, destination, protocol, payload, identification=identification)
+    return ipv6.build(source, destination, protocol, payload)
+
+
+def destination(packet: bytes) -> bytes | None:
+    """Return the destination address of a packet, as a network card's filter sees it; None on garbage."""
+    if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4:
+        return packet[16:20]
+    if len(packet) >= ipv6.HEADER_LENGTH and packet[0] >> 4 == 6:
+        return packet[24:40]
+    return None

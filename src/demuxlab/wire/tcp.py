@@ -1,0 +1,138 @@
+"""TCP headers and options (RFC 9293, section 3.1; options of RFC 2018 and RFC 7323).
+
+Bytes 0-1: source port. 2-3: destination port. 4-7: sequence number. 8-11: acknowledgment number.
+12: data offset in words. 13: flags. 14-15: window. 16-17: checksum. 18-19: urgent pointer. 20-: options.
+"""
+
+import struct
+from typing import NamedTuple
+
+from demuxlab.wire import ip, malformed
+from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.segment import TCPSegment
+
+HEADER_LENGTH = 20
+_HEADER = struct.Struct("!HHIIBBHHH")
+_END, _NOP, _MSS, _WINDOW_SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
+_MAX_WINDOW_SCALE = 14
+
+
+def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> TCPSegment | Malformed:
+    """Read a TCP segment and verify its checksum."""
+    data = packet.payload
+    size = len(data)
+    if size < HEADER_LENGTH:
+        return malformed.TCP_TRUNCATED
+    source_port, destination_port, sequence, acknowledgment, offset, flags, window, field, urgent = (
+        _HEADER.unpack_from(data)
+    )
+    header_length = (offset >> 4) * 4
+    if header_length < HEADER_LENGTH:
+        return malformed.TCP_DATA_OFFSET
+    if header_length > size:
+        return malformed.TCP_OPTIONS_TRUNCATED
+    pseudo = pseudo_header_sum(packet.source, packet.destination, ip.TCP, size)
+    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo):
+        return malformed.TCP_CHECKSUM
+    return TCPSegment(
+        ip.TCP,
+        packet.source + packet.destination + data[:4],
+        packet.source,
+        packet.destination,
+        source_port,
+        destination_port,
+        data[header_length:],
+        packet.packet,
+        packet.hop_limit,
+        sequence,
+        acknowledgment,
+        flags,
+        window,
+        urgent,
+        data[HEADER_LENGTH:header_length],
+    )
+
+
+def build(
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    payload: bytes = b"",
+    *,
+    sequence: int = 0,
+    acknowledgment: int = 0,
+    flags: int = 0,
+    window: int = 0,
+    urgent: int = 0,
+    options: bytes = b"",
+) -> bytes:
+    """Return a TCP segment with its checksum; `options` are padded to a multiple of four bytes."""
+    options += bytes(-len(options) % 4)
+    offset = (HEADER_LENGTH + len(options)) << 2
+    fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
+    segment = _HEADER.pack(*fields, 0, urgent) + options + payload
+    pseudo = pseudo_header_sum(source, destination, ip.TCP, len(segment))
+    return _HEADER.pack(*fields, checksum(segment, pseudo), urgent) + segment[HEADER_LENGTH:]
+
+
+class Options(NamedTuple):
+    """The TCP options that a segment carried; None or empty where it did not."""
+
+    mss: int | None = None
+    window_scale: int | None = None
+    sack_permitted: bool = False
+    timestamps: tuple[int, int] | None = None
+    """TSval and TSecr (RFC 7323, section 3.2)."""
+    sack: tuple[tuple[int, int], ...] = ()
+    """Left and right edges of the blocks (RFC 2018, section 3)."""
+
+
+def read_options(data: bytes) -> Options:
+    """Read options; from the first malformed one on they are ignored, as RFC 9293, section 3.1 permits."""
+    mss: int | None = None
+    window_scale: int | None = None
+    sack_permitted = False
+    timestamps: tuple[int, int] | None = None
+    sack: tuple[tuple[int, int], ...] = ()
+    at = 0
+    while at < len(data) and data[at] != _END:
+        kind = data[at]
+        if kind == _NOP:
+            at += 1
+            continue
+        length = data[at + 1] if at + 1 < len(data) else 0
+        if length < 2 or at + length > len(data):
+            break
+        value = data[at + 2 : at + length]
+        if kind == _MSS and length == 4:
+            mss = int.from_bytes(value, "big")
+        elif kind == _WINDOW_SCALE and length == 3:
+            window_scale = min(value[0], _MAX_WINDOW_SCALE)
+        elif kind == _SACK_PERMITTED and length == 2:
+            sack_permitted = True
+        elif kind == _TIMESTAMPS and length == 10:
+            timestamps = (int.from_bytes(value[:4], "big"), int.from_bytes(value[4:], "big"))
+        elif kind == _SACK and length > 2 and (length - 2) % 8 == 0:
+            edges = struct.unpack(f"!{(length - 2) // 4}I", value)
+            sack = tuple(zip(edges[::2], edges[1::2], strict=True))
+        at += length
+    return Options(mss, window_scale, sack_permitted, timestamps, sack)
+
+
+def build_options(options: Options) -> bytes:
+    """Return the bytes of the options, aligned with NOPs as most senders do (RFC 7323, appendix A)."""
+    out = b""
+    if options.mss is not None:
+        out += struct.pack("!BBH", _MSS, 4, options.mss)
+    if options.sack_permitted:
+        out += bytes((_NOP, _NOP, _SACK_PERMITTED, 2))
+    if options.timestamps is not None:
+        out += struct.pack("!BBBBII", _NOP, _NOP, _TIMESTAMPS, 10, *options.timestamps)
+    if options.window_scale is not None:
+        out += bytes((_NOP, _WINDOW_SCALE, 3, options.window_scale))
+    if options.sack:
+        edges = [edge for block in options.sack for edge in block]
+        out += struct.pack(f"!BBBB{len(edges)}I", _NOP, _NOP, _SACK, 2 + 4 * len(edges), *edges)
+    return out

@@ -1,0 +1,41 @@
+"""What every test may use."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _cannot(reason: str) -> None:
+    """Skip with the reason; as root in CI nothing may be missing, so there it fails."""
+    if os.environ.get("CI") and os.geteuid() == 0:
+        pytest.fail(f"CI must have what the tests need: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def need_tool():
+    """`need_tool("tshark")` skips the test where the program is not installed."""
+
+    def need(*names: str) -> None:
+        for name in names:
+            if shutil.which(name) is None:
+                _cannot(f"{name} is not installed: sudo apt install {name}")
+
+    return need
+
+
+@pytest.fixture(scope="session")
+def need_root():
+    """Skip the test where it is not run by root on Linux."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        _cannot("needs root on Linux: run it with sudo")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return ROOT
