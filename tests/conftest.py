@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+PACKAGES = {
+    "nc": "netcat-openbsd",
+    "ping": "iputils-ping",
+    "nsenter": "util-linux",
+    "editcap": "wireshark-common",
+}
+"""Debian's packages, where they have another name than their program."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,7 +31,7 @@ def need_tool():
     def need(*names: str) -> None:
         for name in names:
             if shutil.which(name) is None:
-                _cannot(f"{name} is not installed: sudo apt install {name}")
+                _cannot(f"{name} is not installed: sudo apt install {PACKAGES.get(name, name)}")
 
     return need
 

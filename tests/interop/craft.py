@@ -1,8 +1,8 @@
 """Packets for the kernel, built from the RFCs with plain ``struct``.
 
-Independent of ``demuxlab.wire`` on purpose: what judges the project must not share its mistakes. Every length,
-offset and checksum is right unless the caller hands in another one, so that a malformed packet is one argument
-away from a good one.
+Independent of ``demuxlab.wire`` on purpose: what judges the project must not share its mistakes. Every
+length, offset and checksum is right unless the caller hands in another one, so that a malformed packet is one
+argument away from a good one.
 
 An endpoint is ``(address text, port)``; both ends of a packet are of one family, which chooses IPv4 or IPv6.
 """
@@ -24,7 +24,7 @@ FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20, "E": 
 def checksum(data: bytes) -> int:
     """Return the Internet checksum of ``data`` (RFC 1071)."""
     padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
@@ -58,7 +58,7 @@ def ipv4(
     total_length: int | None = None,
     header_checksum: int | None = None,
 ) -> bytes:
-    """Return an IPv4 packet; ``fragment`` is the word with flags and offset (0x8000 evil, 0x4000 DF, 0x2000 MF)."""
+    """Return an IPv4 packet; ``fragment`` is the flags and offset (0x8000 evil, 0x4000 DF, 0x2000 MF)."""
     padded = options + b"\0" * (-len(options) % 4)
     words = 5 + len(padded) // 4 if ihl is None else ihl
     length = 20 + len(padded) + len(payload) if total_length is None else total_length
@@ -175,7 +175,7 @@ def tcp_packet(
 
 @dataclass(frozen=True, slots=True)
 class Dissected:
-    """What a packet from the kernel says; ports, flags and numbers are those of TCP and UDP, else 0 or ``""``."""
+    """What a packet from the kernel says; ports, flags and numbers are 0 or ``""`` where it has none."""
 
     source: Endpoint
     destination: Endpoint
@@ -196,7 +196,8 @@ class Dissected:
             return "udp" if self.protocol == UDP else f"protocol-{self.protocol}"
         if "R" in self.flags:
             return "rst"
-        return {"SA": "syn-ack", "A": "ack"}.get(self.flags, f"tcp-{self.flags}")
+        essence = "".join(letter for letter in self.flags if letter in "FSA")
+        return {"SA": "syn-ack", "A": "ack", "FA": "fin-ack"}.get(essence, f"tcp-{self.flags}")
 
     @property
     def noise(self) -> bool:

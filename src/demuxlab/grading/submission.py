@@ -6,6 +6,8 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,17 @@ class Submission:
         value = self._ask("function", name, arguments)
         self.story.append(f"called {name}({_in_words(arguments)}) → {_in_words((value,))}")
         return value
+
+    @contextmanager
+    def summed_up(self, words: str) -> Iterator[None]:
+        """Let many requests stand as one step of the story; the one that fails is told as well."""
+        begin = len(self.story)
+        try:
+            yield
+        except BaseException:
+            self.story[begin:] = [words, *self.story[begin:][-1:]]
+            raise
+        self.story[begin:] = [words]
 
     def close(self) -> None:
         """End the learner's process."""

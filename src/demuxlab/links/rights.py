@@ -24,6 +24,7 @@ def drop() -> str:
         os.setgid(int(group))
         os.setuid(int(user))
         _no_new_rights()
+        _leave_home_of_root(int(user))
         return f"rights dropped: now user {user}, who called sudo"
     _no_new_rights()
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
@@ -32,6 +33,20 @@ def drop() -> str:
     if ctypes.CDLL(None, use_errno=True).capset(header, data):
         return f"rights could not be dropped: {os.strerror(ctypes.get_errno())}"
     return "rights dropped: root now only reaches files"
+
+
+def _leave_home_of_root(user: int) -> None:
+    """Under sudo HOME is root's, which the user may not read: libraries keep their caches there."""
+    import pwd
+
+    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        os.environ.pop(variable, None)
+    try:
+        entry = pwd.getpwuid(user)
+    except KeyError:
+        os.environ["HOME"] = "/nonexistent"
+    else:
+        os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
 
 
 def _no_new_rights() -> None:

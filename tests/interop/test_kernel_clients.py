@@ -1,0 +1,111 @@
+"""Clients that nobody crafted: the kernel's own UDP, through a TUN, to a handler of ours and back."""
+
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from demuxlab.host import Host
+from demuxlab.links.choose import open_link
+from demuxlab.runtime import Runtime
+
+
+@pytest.fixture
+def server(need_root):
+    """Host B behind a TUN in a namespace of its own, where the kernel is 10.9.0.1 and fd09::1."""
+    link, _ = open_link("tun", kernel_addresses=["10.9.0.1/24", "10.9.0.2/24", "fd09::1/64"])
+    host = Host("B", ["10.9.0.20", "fd09::20"])
+    with Runtime(host, link.inside, link.now) as runtime:
+        yield link, host, runtime
+    link.close()
+
+
+@contextmanager
+def in_namespace(link, *command, **options):
+    """Start a program in the link's network namespace."""
+    process = subprocess.Popen(
+        ["nsenter", f"--net=/proc/self/fd/{link.namespace}", *command],
+        pass_fds=(link.namespace,),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def wait_for_datagram(runtime, socket):
+    with runtime.changed:
+        while (datagram := socket.receive()) is None:
+            assert runtime.changed.wait(10), "no datagram came"
+    return datagram
+
+
+def answer(runtime, socket, datagram):
+    with runtime.changed:
+        socket.send_to(b"to " + datagram.payload, datagram.address, datagram.port)
+        runtime.flush()
+
+
+@pytest.mark.parametrize(("own", "flag"), [("10.9.0.20", "-4"), ("fd09::20", "-6")])
+def test_two_clients_of_the_kernel_reach_one_queue_and_are_answered(server, need_tool, own, flag):
+    need_tool("nc", "nsenter")
+    link, host, runtime = server
+    with runtime.changed:
+        socket = host.udp(own, 5353, name="echo")
+    client = ["nc", "-u", flag, own, "5353"]
+    with in_namespace(link, *client) as first, in_namespace(link, *client) as second:
+        seen = []
+        for process, word in ((first, "one"), (second, "two")):
+            process.stdin.write(f"{word}\n")
+            process.stdin.flush()
+            datagram = wait_for_datagram(runtime, socket)
+            seen.append(datagram)
+            answer(runtime, socket, datagram)
+            assert process.stdout.readline() == f"to {word}\n"
+    assert [datagram.payload for datagram in seen] == [b"one\n", b"two\n"]
+    assert seen[0].port != seen[1].port
+    assert socket.taken == 2
+
+
+def test_the_kernel_is_told_that_nobody_listens(server, need_tool):
+    need_tool("python3", "nsenter")
+    link, host, _ = server
+    script = (
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "s.connect(('10.9.0.20', 9))\n"
+        "s.settimeout(10)\n"
+        "s.send(b'x')\n"
+        "try:\n    s.recv(1)\nexcept ConnectionRefusedError:\n    print('refused')\n"
+    )
+    with in_namespace(link, "python3", "-c", script) as process:
+        assert process.stdout.readline() == "refused\n"
+    assert host.demultiplexer.counters.dropped["UdpNoPorts"] == 1
+
+
+def test_a_datagram_larger_than_the_mtu_comes_and_goes_in_fragments(server, need_tool):
+    need_tool("python3", "nsenter")
+    link, host, runtime = server
+    with runtime.changed:
+        socket = host.udp("10.9.0.20", 5353)
+    script = (
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "s.settimeout(10)\n"
+        "s.sendto(bytes(range(250)) * 100, ('10.9.0.20', 5353))\n"
+        "print(s.recv(65535) == b'to ' + bytes(range(250)) * 100)\n"
+    )
+    with in_namespace(link, "python3", "-c", script) as process:
+        answer(runtime, socket, wait_for_datagram(runtime, socket))
+        assert process.stdout.readline() == "True\n"
+
+
+def test_ping_is_answered(server, need_tool):
+    need_tool("ping", "nsenter")
+    link, _, _ = server
+    for own in ("10.9.0.20", "fd09::20"):
+        with in_namespace(link, "ping", "-c", "2", "-i", "0.01", own) as process:
+            assert "2 received" in process.stdout.read()

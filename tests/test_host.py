@@ -1,0 +1,290 @@
+"""A host through its packets: UDP both ways, crafted TCP handshakes, ICMP. Virtual time, no link."""
+
+import errno
+
+import pytest
+
+from demuxlab.host import Host
+from demuxlab.transport.udp import MAX_PAYLOAD
+from demuxlab.wire import icmp, ip, packet, tcp, udp
+from demuxlab.wire.address import from_text
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
+
+A, B, C = from_text("10.9.0.10"), from_text("10.9.0.20"), from_text("10.9.0.30")
+A6, B6 = from_text("fd09::10"), from_text("fd09::20")
+
+
+@pytest.fixture
+def host():
+    return Host("B", ["10.9.0.20", "fd09::20"])
+
+
+def sent(host):
+    """Return what the host has to send, read."""
+    return [packet.read(data) for data in host.packets(0.0)]
+
+
+def carry(source, destination, rounds=4):
+    """Carry packets between two hosts until neither has more to say."""
+    for _ in range(rounds):
+        for data in source.packets(0.0):
+            destination.receive(data, 0.0)
+        for data in destination.packets(0.0):
+            source.receive(data, 0.0)
+
+
+class Client:
+    """A crafted TCP client: packets as a script."""
+
+    def __init__(self, host, source=A, source_port=9157, port=80, destination=B):
+        self.host, self.addresses, self.ports = host, (source, destination), (source_port, port)
+        self.sequence, self.acknowledgment = 1000, 0
+
+    def send(self, flags, payload=b"", **fields):
+        numbers = {"sequence": self.sequence, "acknowledgment": self.acknowledgment, "window": 65535}
+        kind = sum(1 << "FSRPA".index(letter) for letter in flags)
+        data = tcp.build(*self.addresses, *self.ports, payload, flags=kind, **(numbers | fields))
+        self.host.receive(packet.build(*self.addresses, ip.TCP, data), 0.0)
+        return [reply for reply in sent(self.host) if isinstance(reply, TCPSegment)]
+
+    def expect(self, replies, *wanted):
+        assert [(flag_letters(reply.flags), reply.payload) for reply in replies] == list(wanted)
+
+    def connect(self):
+        [syn_ack] = self.send("S", options=tcp.build_options(tcp.Options(mss=1460)))
+        assert flag_letters(syn_ack.flags) == "SA"
+        assert syn_ack.acknowledgment == 1001
+        self.sequence, self.acknowledgment = 1001, syn_ack.sequence + 1 & 0xFFFFFFFF
+        self.expect(self.send("A"))
+        return syn_ack
+
+
+# UDP
+
+
+def test_a_datagram_is_received_with_its_sender_and_answered_with_ports_reversed(host):
+    socket = host.udp("10.9.0.20", 53, name="dns")
+    host.receive(packet.build(A, B, ip.UDP, udp.build(A, B, 9157, 53, b"name?")), 0.0)
+    got = socket.receive()
+    assert got == (b"name?", A, 9157)
+    assert socket.receive() is None
+    socket.send_to(b"address!", got.address, got.port)
+    [answer] = sent(host)
+    assert isinstance(answer, UDPDatagram)
+    assert (answer.source, answer.source_port, answer.destination, answer.destination_port) == (
+        B,
+        53,
+        A,
+        9157,
+    )
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("10.9.0.20", "10.9.0.10"), ("fd09::20", "fd09::10")])
+def test_two_hosts_talk(ours, theirs):
+    b, a = Host("B", [ours]), Host("A", [theirs])
+    server, client = b.udp(ours, 53), a.udp(theirs, 0)
+    client.connect(from_text(ours), 53)
+    client.send(bytes(5000))
+    carry(a, b)
+    got = server.receive()
+    assert got is not None
+    assert (len(got.payload), got.address) == (5000, from_text(theirs))
+    server.send_to(b"yes", got.address, got.port)
+    carry(b, a)
+    assert client.receive().payload == b"yes"
+
+
+def test_an_unreachable_comes_back_as_connection_refused_to_a_connected_socket():
+    b, a = Host("B", ["10.9.0.20"]), Host("A", ["10.9.0.10"])
+    connected, other = a.udp(), a.udp()
+    connected.connect(B, 53)
+    connected.send(b"anybody?")
+    other.send_to(b"anybody?", B, 53)
+    carry(a, b)
+    with pytest.raises(ConnectionRefusedError):
+        connected.receive()
+    assert connected.receive() is None
+    assert other.receive() is None
+
+
+def test_a_forged_unreachable_for_another_connection_changes_nothing(host):
+    socket = host.udp("10.9.0.20", 5000)
+    socket.connect(A, 53)
+    quoted = packet.build(B, C, ip.UDP, udp.build(B, C, 5000, 53, b"x"))
+    forged = icmp.port_unreachable(quoted, C, B)
+    host.receive(packet.build(C, B, ip.ICMP, forged), 0.0)
+    assert socket.receive() is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "address", "port", "code"),
+    [
+        (bytes(MAX_PAYLOAD[4] + 1), A, 53, errno.EMSGSIZE),
+        (b"x", A, 0, errno.EINVAL),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(host, payload, address, port, code):
+    with pytest.raises(OSError) as error:
+        host.udp().send_to(payload, address, port)
+    assert error.value.errno == code
+
+
+def test_without_a_peer_or_a_family_there_is_no_sending():
+    host = Host("B", ["10.9.0.20"])
+    with pytest.raises(OSError) as no_peer:
+        host.udp().send(b"x")
+    assert no_peer.value.errno == errno.EDESTADDRREQ
+    with pytest.raises(OSError) as no_address:
+        host.udp("::").send_to(b"x", A6, 53)
+    assert no_address.value.errno == errno.ENETUNREACH
+
+
+def test_a_sender_faster_than_its_link_is_told(host):
+    socket = host.udp()
+    for _ in range(17):
+        socket.send_to(bytes(60_000), A, 53)
+    with pytest.raises(OSError) as error:
+        socket.send_to(bytes(60_000), A, 53)
+    assert error.value.errno == errno.ENOBUFS
+
+
+def test_an_unbound_socket_gets_an_ephemeral_port_when_it_sends(host):
+    socket = host.udp()
+    socket.send_to(b"x", A, 53)
+    [datagram] = sent(host)
+    assert 49152 <= datagram.source_port <= 65535
+    host.receive(packet.build(A, B, ip.UDP, udp.build(A, B, 53, datagram.source_port, b"y")), 0.0)
+    assert socket.receive().payload == b"y"
+    socket.close()
+    assert len(host.demultiplexer.table) == 0
+
+
+# TCP: what crafted handshakes need
+
+
+def test_a_handshake_makes_a_data_socket_and_data_reaches_it(host):
+    listener = host.listen(80, name="web")
+    client = Client(host)
+    syn_ack = client.connect()
+    assert tcp.read_options(syn_ack.options).mss == 1460
+    connection = listener.accept()
+    client.expect(client.send("PA", b"GET /"), ("A", b""))
+    assert connection.read() == b"GET /"
+    assert connection.read() == b""
+
+
+def test_5000_bytes_leave_as_1460_1460_1460_620(host):
+    listener = host.listen(80)
+    Client(host).connect()
+    listener.accept().write(bytes(5000))
+    assert [len(segment.payload) for segment in sent(host)] == [1460, 1460, 1460, 620]
+
+
+def test_what_is_sent_waits_for_the_peer_s_window(host):
+    listener = host.listen(80)
+    client = Client(host)
+    client.connect()
+    client.expect(client.send("A", window=1000))
+    connection = listener.accept()
+    connection.write(bytes(2500))
+    assert [len(segment.payload) for segment in sent(host)] == [1000]
+    client.acknowledgment += 1000
+    replies = client.send("A", window=2000)
+    assert [len(reply.payload) for reply in replies] == [1460, 40]
+
+
+def test_data_out_of_order_is_answered_with_what_is_missing(host):
+    host.listen(80)
+    client = Client(host)
+    client.connect()
+    [again] = client.send("PA", b"later", sequence=1100)
+    assert again.acknowledgment == 1001
+    client.expect(client.send("PA", b"first"), ("A", b""))
+
+
+def test_the_peer_closes_first(host):
+    listener = host.listen(80)
+    client = Client(host)
+    client.connect()
+    connection = listener.accept()
+    client.expect(client.send("FA"), ("A", b""))
+    client.sequence += 1
+    connection.write(b"bye")
+    connection.close()
+    client.expect(sent(host), ("PA", b"bye"), ("FA", b""))
+    client.acknowledgment += 4
+    client.expect(client.send("A"))
+    assert connection.state == "CLOSED"
+    assert len(host.demultiplexer.table) == 1
+
+
+def test_an_exact_reset_ends_and_an_inexact_one_is_challenged(host):
+    listener = host.listen(80)
+    client = Client(host)
+    client.connect()
+    connection = listener.accept()
+    client.expect(client.send("R", sequence=1002), ("A", b""))
+    client.expect(client.send("R", sequence=900))
+    client.expect(client.send("R"))
+    assert connection.state == "CLOSED"
+
+
+def test_the_backlog_bounds_those_who_wait(host):
+    listener = host.listen(80, backlog=1)
+    for port in (1, 2):
+        Client(host, source_port=port).connect()
+    assert Client(host, source_port=3).send("S") == []
+    assert host.demultiplexer.counters.dropped["TcpExtListenOverflows"] == 1
+    assert listener.accept() is not None
+    Client(host, source_port=3).connect()
+
+
+def test_a_closed_listener_leaves_its_connections_alive(host):
+    listener = host.listen(80)
+    client = Client(host)
+    client.connect()
+    connection = listener.accept()
+    listener.close()
+    client.send("PA", b"still here")
+    assert connection.read() == b"still here"
+    [reset] = Client(host, source_port=1).send("S")
+    assert flag_letters(reset.flags) == "RA"
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer", "sequence", "acknowledgment"),
+    [
+        ("S", "RA", 0, 5001),
+        ("SF", "RA", 0, 5002),
+        ("F", "RA", 0, 5001),
+        ("", "RA", 0, 5000),
+        ("SA", "R", 7000, 0),
+        ("A", "R", 7000, 0),
+        ("FA", "R", 7000, 0),
+    ],
+)
+def test_a_closed_port_s_reset_has_linux_s_numbers(host, flags, answer, sequence, acknowledgment):
+    [reset] = Client(host).send(flags, sequence=5000, acknowledgment=7000)
+    assert flag_letters(reset.flags) == answer
+    assert (reset.sequence, reset.acknowledgment) == (sequence, acknowledgment)
+
+
+# ICMP
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "protocol", "kind", "reply"),
+    [(A, B, ip.ICMP, 8, 0), (A6, B6, ip.ICMPV6, 128, 129)],
+)
+def test_a_ping_is_answered(host, source, destination, protocol, kind, reply):
+    ping = icmp.build(source, destination, kind, 0, 0x00010002, b"are you there?")
+    host.receive(packet.build(source, destination, protocol, ping), 0.0)
+    [pong] = sent(host)
+    assert isinstance(pong, ICMPMessage)
+    assert (pong.source, pong.type, pong.rest, pong.data) == (
+        destination,
+        reply,
+        0x00010002,
+        b"are you there?",
+    )
