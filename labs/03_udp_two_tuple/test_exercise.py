@@ -170,7 +170,9 @@ def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
     opened(submission, ("P1", b, near), ("any", ANY, near))
     expect(submission, datagram((a, far), (b, near)), "P1", "the protocol in byte 9 is 17: UDP")
     source, destination = from_text(a), from_text(b)
-    segment = tcp.build(source, destination, far, near, flags=SYN)
+    segment = tcp.build(
+        source, destination, far, near, sequence=20 << 16, flags=SYN
+    )  # length 20, read as UDP
     hint = "look at byte 9 of the IP header: 6 is TCP, whose sockets are other ones"
     expect(submission, ipv4.build(source, destination, ip.TCP, segment), None, hint)
     expect(submission, datagram((a, far), (b, near), protocol=ip.ICMP), None, "protocol 1 is ICMP: no ports")
@@ -258,7 +260,9 @@ def test_ten_thousand_sockets_are_told_apart(submission: Submission) -> None:
             submission.call("bind", address, port, name)
     [far] = ports(draw, 1)
     for destination in draw.sample(sorted(bound), 50):
-        expect(submission, datagram((a, far), destination), bound[destination], "a dictionary finds it at once")
+        expect(
+            submission, datagram((a, far), destination), bound[destination], "a dictionary finds it at once"
+        )
 
 
 # The real thing

@@ -117,6 +117,15 @@ def with_extension(kind: int, header: bytes) -> bytes:
         (with_extension(60, b"\x11\x00\xc1\x04" + bytes(4)), malformed.IPV6_OPTIONS),
         (with_extension(60, b"\x11\x00\x01\x09" + bytes(4)), malformed.IPV6_OPTIONS),
         (with_extension(43, b"\x11\x00\x00\x01" + bytes(4)), malformed.IPV6_ROUTING),
+        (with_extension(43, b"\x11\x00\x04\x00" + bytes(4)), malformed.IPV6_ROUTING),
+        (with_extension(60, b"\x11\x00\x01\x04" + bytes(3) + b"\x01"), malformed.IPV6_OPTIONS),
+        (with_extension(60, b"\x11\x01\x01\x0c" + bytes(12)), malformed.IPV6_OPTIONS),
+        (
+            ipv6.build(A6, B6, 44, ipv6.fragment_header(44, 0, False, 5) * 2),
+            malformed.IPV6_FRAGMENT_TWICE,
+        ),
+        (with_ipv4_options(b"\x07\x03\x03\0"), malformed.IPV4_OPTIONS),
+        (with_ipv4_options(b"\x44\x04\x04\0"), malformed.IPV4_OPTIONS),
         (
             with_extension(60, b"\x00\x00\x01\x04" + bytes(4) + b"\x11\x00\x01\x04" + bytes(4)),
             malformed.IPV6_HOP_BY_HOP_PLACE,
@@ -143,7 +152,7 @@ def test_a_packet_cut_anywhere_is_malformed(whole):
 def test_extension_headers_are_walked():
     hop_by_hop = bytes((60, 0, 1, 4)) + bytes(4)
     destination = bytes((43, 0, 1, 4)) + bytes(4)
-    routing = bytes((17, 0, 4, 0)) + bytes(4)
+    routing = bytes((17, 0, 2, 0)) + bytes(4)
     arrival = packet.read(ipv6.build(A6, B6, 0, hop_by_hop + destination + routing + UDP6[40:]))
     assert isinstance(arrival, UDPDatagram)
     assert arrival.destination_port == 8089

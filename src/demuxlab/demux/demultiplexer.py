@@ -22,12 +22,12 @@ from demuxlab.demux.table import COPY, Candidate, SocketTable
 from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
-from demuxlab.wire.address import BROADCAST_IPV4, is_multicast
+from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.fragments import Reassembler
 from demuxlab.wire.icmp import ICMPMessage
 from demuxlab.wire.ip import Fragment
-from demuxlab.wire.malformed import FRAGMENT_EVICTED, Malformed
+from demuxlab.wire.malformed import FRAGMENT_EVICTED, SOURCE_ADDRESS, Malformed
 from demuxlab.wire.packet import Arrival, OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
@@ -111,6 +111,8 @@ class Demultiplexer:
             return Delivery(NOT_TRANSPORT, arrival)
         if not self._is_ours(arrival.destination):
             return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
+        if self._addresses is not None and self._is_false_source(arrival.source, arrival.destination):
+            return Delivery(MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
         if isinstance(arrival, ICMPMessage):
             return Delivery(NOT_TRANSPORT, arrival)
         if isinstance(arrival, OtherProtocol):
@@ -143,6 +145,15 @@ class Demultiplexer:
     def _is_ours(self, destination: bytes) -> bool:
         return self._addresses is None or destination in self._addresses or self._is_to_many(destination)
 
+    def _is_false_source(self, source: bytes, destination: bytes) -> bool:
+        """Tell whether no other host can have sent this (RFC 1122, section 3.2.1.3; RFC 4291, 2.5.2-3)."""
+        if self._is_to_many(source) or (is_loopback(source) and not is_loopback(destination)):
+            return True
+        if len(source) == 16:
+            return False
+        own = self._addresses is not None and source in self._addresses and not is_loopback(source)
+        return own or (is_any(source) and not self._is_to_many(destination))
+
     def _is_to_many(self, destination: bytes) -> bool:
         return destination in self._broadcasts or is_multicast(destination)
 
@@ -166,7 +177,7 @@ def _refused(segment: Segment, losers: tuple[Loser, ...]) -> Delivery:
     if isinstance(segment, TCPSegment):
         reply = None if segment.flags & flags.RST else RST
     else:
-        reply = PORT_UNREACHABLE
+        reply = None if is_any(segment.source) else PORT_UNREACHABLE
     counter = _NO_SOCKET_COUNTERS[segment.protocol]
     return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, losers=losers)
 

@@ -4,6 +4,9 @@ Two sockets overlap when they have the same port and protocol, the same address 
 of a family that both answer for, and the same device or one of them none. An overlap is allowed when both
 set SO_REUSEADDR and the one already there is not listening, or when both set SO_REUSEPORT (socket(7), ip(7)).
 So it is enough to know, for each address and port, how many sockets of each of the four kinds there are.
+
+Linux is laxer by accident of its scan: for UDP the first pair that shares by SO_REUSEPORT ends it, for TCP a
+port's first owner can, so that a later overlap without the option goes unseen. Here it is refused.
 """
 
 from demuxlab.demux.socket import LISTEN, Socket
@@ -17,10 +20,6 @@ _Place = tuple[int, int, int, bytes, str]
 def _kind(socket: Socket) -> int:
     shares_address = socket.reuse_address and socket.state != LISTEN
     return shares_address << 1 | socket.reuse_port
-
-
-def _domains(socket: Socket, address: bytes) -> tuple[bytes, ...]:
-    return socket.wildcards if is_any(address) else (address,)
 
 
 class PortsInUse:
@@ -47,11 +46,11 @@ class PortsInUse:
     def conflict(self, socket: Socket, address: bytes, port: int) -> bool:
         """Tell whether `socket` may not have this address and port beside those already there."""
         devices = (socket.device, "") if socket.device else (_ALL_DEVICES,)
-        for domain in _domains(socket, address):
-            addresses = (_ALL_ADDRESSES,) if is_any(address) else (address, bytes(len(domain)))
+        for claim in socket.wildcards if is_any(address) else (address,):
+            addresses = (_ALL_ADDRESSES,) if is_any(claim) else (claim, bytes(len(claim)))
             for where in addresses:
                 for device in devices:
-                    counts = self._counts.get((socket.protocol, port, len(domain), where, device))
+                    counts = self._counts.get((socket.protocol, port, len(claim), where, device))
                     if counts and self._forbidden(socket, counts):
                         return True
         return False
@@ -70,8 +69,8 @@ class PortsInUse:
     @staticmethod
     def _places(socket: Socket) -> list[_Place]:
         return [
-            (socket.protocol, socket.local_port, len(domain), address, device)
-            for domain in _domains(socket, socket.local_address)
-            for address in (domain, _ALL_ADDRESSES)
+            (socket.protocol, socket.local_port, len(claim), address, device)
+            for claim in socket.claims
+            for address in (claim, _ALL_ADDRESSES)
             for device in (socket.device, _ALL_DEVICES)
         ]

@@ -1,8 +1,8 @@
 """The sockets of one address and port, best match first.
 
-The order is Linux's (net/ipv4/udp.c and inet_hashtables.c describe it; FACTS were probed): a score decides,
-then the last bound. A group of SO_REUSEPORT sockets stands as one candidate and picks its member by a secret
-hash of the 4-tuple, so that a flow sticks to one member.
+The order is Linux's, as probed packet by packet: a score decides, then the last bound. A group of
+SO_REUSEPORT sockets stands as one candidate and picks its member by a secret hash of the 4-tuple, so that a
+flow sticks to one member.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def score(socket: Socket) -> int:
 
 
 class _Kin:
-    """Sockets of one slot with one score and device: single ones and one SO_REUSEPORT group."""
+    """Sockets of one slot with one family and device: single ones and one SO_REUSEPORT group."""
 
     __slots__ = ("group", "group_has_connected", "places", "score", "singles")
 
@@ -65,24 +65,31 @@ class _Kin:
         return self.group[int.from_bytes(digest, "big") % len(self.group)]
 
 
+_KinKey = tuple[int, bool, str]
+
+
+def _kin_key(socket: Socket) -> _KinKey:
+    return socket.family, socket.v6only, socket.device
+
+
 class Slot:
     """All sockets that share one local address and port."""
 
     __slots__ = ("_kins",)
 
     def __init__(self) -> None:
-        self._kins: dict[tuple[int, str], _Kin] = {}
+        self._kins: dict[_KinKey, _Kin] = {}
 
     def add(self, socket: Socket) -> None:
         """Add a socket whose `rank` is set; higher ranks are asked first."""
-        kin = (socket.family, socket.device)
+        kin = _kin_key(socket)
         if kin not in self._kins:
             self._kins[kin] = _Kin(score(socket))
         self._kins[kin].add(socket)
 
     def remove(self, socket: Socket, *, connected: bool = False) -> bool:
         """Remove a socket, because it `connected` or closed; return whether the slot is empty now."""
-        kin = (socket.family, socket.device)
+        kin = _kin_key(socket)
         if kin in self._kins:
             self._kins[kin].remove(socket)
             if connected and socket.reuse_port:
@@ -95,7 +102,7 @@ class Slot:
         """Return the socket that gets a segment of this flow, arriving on `device`."""
         heads = [
             head
-            for (_, bound_device), kin in self._kins.items()
+            for (_, _, bound_device), kin in self._kins.items()
             if not bound_device or bound_device == device
             for head in kin.heads()
         ]

@@ -3,11 +3,14 @@
 from typing import NamedTuple, Protocol
 
 from demuxlab.wire import ip
-from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any
 from demuxlab.wire.segment import Segment
 
 CLOSED, BOUND, LISTEN = "closed", "bound", "listen"
 SYN_RECEIVED, ESTABLISHED, TIME_WAIT = "syn-received", "established", "time-wait"
+
+_NO_HOSTS_IPV4 = b"\xf0\0\0\0"
+"""An address that no host has (240.0.0.0): it overlaps with the wildcard alone."""
 
 
 class Refusal(NamedTuple):
@@ -31,6 +34,7 @@ class Socket:
     """One socket in the table. Addresses are 4 or 16 bytes; an unset address is empty."""
 
     __slots__ = (
+        "bound_to_any",
         "device",
         "family",
         "handler",
@@ -72,6 +76,7 @@ class Socket:
         self.v6only = v6only
         self.device = device
         self.state = CLOSED
+        self.bound_to_any = False
         self.local_address = b""
         self.local_port = 0
         self.remote_address = b""
@@ -87,6 +92,19 @@ class Socket:
         if self.family == 4:
             return (ANY_IPV4,)
         return (ANY_IPV6,) if self.v6only else (ANY_IPV6, ANY_IPV4)
+
+    @property
+    def claims(self) -> tuple[bytes, ...]:
+        """The addresses on which the socket holds its port, wildcards included.
+
+        As in Linux, a dual-stack socket that was bound to :: and connected to an IPv6 peer still stands in
+        the way of 0.0.0.0, though of no other IPv4 address.
+        """
+        if is_any(self.local_address):
+            return self.wildcards
+        if self.bound_to_any and len(self.local_address) == 16 and not self.v6only:
+            return (self.local_address, _NO_HOSTS_IPV4)
+        return (self.local_address,)
 
     @property
     def key(self) -> bytes:

@@ -45,7 +45,7 @@ class SocketTable:
         self._secret = secret
         self._in_use = PortsInUse()
         self._connections: dict[bytes, Socket] = {}
-        self._connected: dict[bytes, Slot] = {}
+        self._connected: dict[bytes, dict[Socket, None]] = {}
         self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: {}}
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
@@ -70,6 +70,8 @@ class SocketTable:
                 "(SO_REUSEPORT for listeners) on both",
             )
         socket.local_address, socket.local_port, socket.state = address, port, BOUND
+        socket.bound_to_any = is_any(address)
+        socket.v6only = socket.v6only or (len(address) == 16 and not socket.bound_to_any)
         self._number(socket)
         if socket.protocol == ip.UDP:
             self._open(socket)
@@ -100,8 +102,11 @@ class SocketTable:
         """Fix a bound socket's peer, and its local address where that was the wildcard (connect(2)).
 
         A UDP socket may be connected again, to another peer. Raises OSError with EINVAL (not bound, or
-        listening), EISCONN (TCP, connected already) or EADDRNOTAVAIL (TCP: this 4-tuple exists).
+        listening, or port 0), EISCONN (TCP, connected already), ENETUNREACH or EAFNOSUPPORT (bound to the
+        other family) or EADDRNOTAVAIL (TCP: this 4-tuple exists).
         """
+        if port == 0:
+            raise OSError(errno.EINVAL, "port 0 is nobody's: name the peer's port")
         if socket.state in (CLOSED, LISTEN):
             raise OSError(errno.EINVAL, f"{_called(socket)} is {socket.state}: it cannot connect")
         if socket.state != BOUND and socket.protocol == ip.TCP:
@@ -109,7 +114,8 @@ class SocketTable:
         remote = unmapped(remote)
         local = unmapped(local) if is_any(socket.local_address) else socket.local_address
         if len(local) != len(remote):
-            raise OSError(errno.EAFNOSUPPORT, f"{_called(socket)} is bound to the other address family")
+            code = errno.ENETUNREACH if len(remote) == 4 and socket.family == 6 else errno.EAFNOSUPPORT
+            raise OSError(code, f"{_called(socket)} is bound to the other address family")
         key = remote + local + port.to_bytes(2, "big") + socket.local_port.to_bytes(2, "big")
         if socket.protocol == ip.TCP and key in self._connections:
             raise OSError(errno.EADDRNOTAVAIL, "this 4-tuple is a connection already: take another port")
@@ -158,8 +164,10 @@ class SocketTable:
             connection = self._connections.get(key)
             if connection is not None and connection.device in ("", device):
                 yield Candidate(connection, CONNECTION)
-        elif (slot := self._connected.get(key)) is not None:
-            yield from self._of_slot(slot, CONNECTED_TWO_TUPLE, key, device)
+        elif (sockets := self._connected.get(key)) is not None:
+            for socket in reversed(sockets):
+                if socket.device in ("", device):
+                    yield Candidate(socket, CONNECTED_TWO_TUPLE)
         slots, port = self._slots[protocol], key[-2:]
         if (slot := slots.get(segment.destination + port)) is not None:
             yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)
@@ -177,11 +185,14 @@ class SocketTable:
 
     def copies(self, segment: Segment, device: str = "") -> list[Socket]:
         """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
+        # Linux gives a dual-stack socket IPv4's broadcasts but not its multicasts.
+        families = (4,) if segment.destination[0] >> 4 == 0xE else (4, 6)
+        wildcard = bytes(len(segment.destination))
         return [
             socket
             for socket in self.on_port(segment.protocol, segment.destination_port)
             if socket.local_address == segment.destination
-            or (is_any(socket.local_address) and bytes(len(segment.destination)) in socket.wildcards)
+            or (is_any(socket.local_address) and wildcard in socket.wildcards and socket.family in families)
             if not socket.remote_address
             or (socket.remote_address, socket.remote_port) == (segment.source, segment.source_port)
             if socket.device in ("", device)
@@ -191,8 +202,8 @@ class SocketTable:
         """Return the connected socket with exactly this 4-tuple."""
         if protocol == ip.TCP:
             return self._connections.get(key)
-        slot = self._connected.get(key)
-        return slot.best(key, device, self._secret) if slot else None
+        sockets = reversed(self._connected.get(key, {}))
+        return next((socket for socket in sockets if socket.device in ("", device)), None)
 
     def on_port(self, protocol: int, port: int) -> Iterable[Socket]:
         """Return the sockets of a local port, in bind order."""
@@ -244,23 +255,25 @@ class SocketTable:
         if socket.protocol == ip.TCP:
             self._connections[socket.key] = socket
             return
-        self._bound += 1
-        socket.rank = self._bound
-        self._connected.setdefault(socket.key, Slot()).add(socket)
+        self._connected.setdefault(socket.key, {})[socket] = None
 
     def _close_lookup(self, socket: Socket, *, connected: bool = False) -> None:
-        if socket.protocol == ip.TCP and socket.remote_address:
+        """Take a socket out of the lookup, because it closed or is about to be `connected`."""
+        if not socket.remote_address:
+            slots = self._slots[socket.protocol]
+            # A member that leaves by moving to a specific address leaves no mark on its group.
+            marks = connected and not is_any(socket.local_address)
+            for key in self._slot_keys(socket):
+                if key in slots and slots[key].remove(socket, connected=marks):
+                    del slots[key]
+        elif socket.protocol == ip.TCP:
             if self._connections.get(socket.key) is socket:
                 del self._connections[socket.key]
-            return
-        if socket.remote_address:
-            index, keys = self._connected, [socket.key]
         else:
-            index, keys = self._slots[socket.protocol], self._slot_keys(socket)
-        for key in keys:
-            slot = index.get(key)
-            if slot is not None and slot.remove(socket, connected=connected):
-                del index[key]
+            sockets = self._connected[socket.key]
+            del sockets[socket]
+            if not sockets:
+                del self._connected[socket.key]
 
     @staticmethod
     def _slot_keys(socket: Socket) -> list[bytes]:

@@ -19,6 +19,9 @@ _HEADER = struct.Struct("!BBHHHBBH4s4s")
 _FIELDS = struct.Struct("!BxHHHBB")
 _OPTION_END, _OPTION_NOP = 0, 1
 _SOURCE_ROUTES = (131, 137)
+_RECORD_ROUTE, _TIMESTAMP, _ROUTER_ALERT = 7, 68, 148
+_SHORTEST = {_RECORD_ROUTE: 3, _TIMESTAMP: 4, _ROUTER_ALERT: 4}
+_FIRST_POINTER = {_RECORD_ROUTE: 4, _TIMESTAMP: 5}
 
 
 def read(packet: bytes) -> IPPacket | Fragment | Malformed:
@@ -66,11 +69,14 @@ def _options_fault(options: bytes) -> Malformed | None:
         if options[at] == _OPTION_NOP:
             at += 1
             continue
-        if at + 1 >= len(options) or options[at + 1] < 2 or at + options[at + 1] > len(options):
+        kind, length = options[at], options[at + 1] if at + 1 < len(options) else 0
+        if length < _SHORTEST.get(kind, 2) or at + length > len(options):
             return malformed.IPV4_OPTIONS
-        if options[at] in _SOURCE_ROUTES:
+        if kind in _SOURCE_ROUTES:
             return malformed.IPV4_SOURCE_ROUTE
-        at += options[at + 1]
+        if kind in _FIRST_POINTER and options[at + 2] < _FIRST_POINTER[kind]:
+            return malformed.IPV4_OPTIONS
+        at += length
     return None
 
 

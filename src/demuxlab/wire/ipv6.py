@@ -18,7 +18,10 @@ HOP_BY_HOP, ROUTING, FRAGMENT, NO_NEXT_HEADER, DESTINATION_OPTIONS = 0, 43, 44, 
 _EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS))
 _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BxHI")
-_PAD1, _PADN, _ROUTER_ALERT = 0, 1, 5
+_PAD1, _PADN = 0, 1
+_MAX_PADDING = 7
+_REFUSED_ROUTING = (3, 4)
+"""RPL and segment routing (RFC 6554, RFC 8754): a plain host takes no part in them."""
 
 
 def read(packet: bytes) -> IPPacket | Fragment | Malformed:
@@ -32,12 +35,16 @@ def read(packet: bytes) -> IPPacket | Fragment | Malformed:
         packet = packet[:total]
     next_header, at = packet[6], HEADER_LENGTH
     next_header_at = 6
+    atomic = False
     for _ in range(MAX_EXTENSION_HEADERS + 1):
         if next_header not in _EXTENSIONS:
             return IPPacket(packet[8:24], packet[24:40], next_header, packet[at:], packet[7], packet)
         if at + 8 > total:
             return malformed.IPV6_EXTENSION_TRUNCATED
         if next_header == FRAGMENT:
+            if atomic:
+                return malformed.IPV6_FRAGMENT_TWICE
+            atomic = True
             _, place, identification = _FRAGMENT.unpack_from(packet, at)
             # Offset 0 and no more fragments: an atomic fragment is a whole packet (RFC 6946).
             if place & 0xFFF9:
@@ -65,22 +72,31 @@ def read(packet: bytes) -> IPPacket | Fragment | Malformed:
 
 def _extension_fault(kind: int, header: bytes, *, first: bool) -> Malformed | None:
     if kind == ROUTING:
-        return malformed.IPV6_ROUTING if header[3] else None
+        return malformed.IPV6_ROUTING if header[3] or header[2] in _REFUSED_ROUTING else None
     if kind == HOP_BY_HOP and not first:
         return malformed.IPV6_HOP_BY_HOP_PLACE
-    at = 2
+    return None if _options_are_sound(header) else malformed.IPV6_OPTIONS
+
+
+def _options_are_sound(header: bytes) -> bool:
+    """Walk the options (RFC 8200, section 4.2); padding is zero and short, as Linux wants it."""
+    at, padding = 2, 0
     while at < len(header):
         option = header[at]
         if option == _PAD1:
-            at += 1
-            continue
-        if at + 1 >= len(header) or at + 2 + header[at + 1] > len(header):
-            return malformed.IPV6_OPTIONS
-        # The two highest bits say what a host does that does not know the option (RFC 8200, section 4.2).
-        if option >> 6 and option not in (_PADN, _ROUTER_ALERT):
-            return malformed.IPV6_OPTIONS
-        at += 2 + header[at + 1]
-    return None
+            at, padding = at + 1, padding + 1
+        else:
+            end = at + 2 + header[at + 1] if at + 1 < len(header) else len(header) + 1
+            # The two highest bits say what a host does that does not know the option: 0 is to pass over it.
+            if end > len(header) or option >> 6:
+                return False
+            if option == _PADN and any(header[at + 2 : end]):
+                return False
+            padding = padding + end - at if option == _PADN else 0
+            at = end
+        if padding > _MAX_PADDING:
+            return False
+    return True
 
 
 def build(source: bytes, destination: bytes, protocol: int, payload: bytes, *, hop_limit: int = 64) -> bytes:

@@ -31,6 +31,7 @@ IPV6_EXTENSION_TRUNCATED = Malformed("truncated IPv6 extension header", "Ip6InHd
 IPV6_TOO_MANY_EXTENSIONS = Malformed("too many IPv6 extension headers", "Ip6InHdrErrors")
 IPV6_HOP_BY_HOP_PLACE = Malformed("IPv6 hop-by-hop options not first", "Ip6InHdrErrors")
 IPV6_OPTIONS = Malformed("IPv6 option not understood or malformed", "Ip6InHdrErrors")
+IPV6_FRAGMENT_TWICE = Malformed("two IPv6 fragment headers", "Ip6InHdrErrors")
 IPV6_ROUTING = Malformed("IPv6 routing header refused", "Ip6InHdrErrors")
 
 SOURCE_ADDRESS = Malformed("source address is not one host's", "IpInAddrErrors")

@@ -21,6 +21,8 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> UDPDat
     if len(data) < HEADER_LENGTH:
         return malformed.UDP_TRUNCATED
     source_port, destination_port, length, field = _HEADER.unpack_from(data)
+    if length == 0 and len(packet.source) == 16:
+        length = len(data)  # a jumbogram's length field (RFC 2675, section 4)
     if length > len(data):
         return malformed.UDP_LENGTH_BEYOND
     if length < HEADER_LENGTH:
