@@ -167,7 +167,7 @@ def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
 def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
     draw = random.Random("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, ("P1", b, near), ("any", ANY, near))
+    opened(submission, ("P1", b, near))
     expect(submission, datagram((a, far), (b, near)), "P1", "the protocol in byte 9 is 17: UDP")
     source, destination = from_text(a), from_text(b)
     segment = tcp.build(
@@ -210,7 +210,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
     draw = random.Random("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, ("P1", b, near), ("any", ANY, near))
+    opened(submission, ("P1", b, near))
     packet = datagram((a, far), (b, near), b"data", options=b"\x01" * 4)
     expect(submission, packet, "P1", "the whole packet")
     with submission.summed_up("delivered its first bytes, fewer and fewer"):
@@ -223,7 +223,7 @@ def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
 def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     draw = random.Random("lengths")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, ("P1", b, near), ("any", ANY, near))
+    opened(submission, ("P1", b, near))
     good = datagram((a, far), (b, near), b"data")
     expect(submission, good, "P1", "nothing is wrong with this one")
     expect(submission, changed(good, 0, 0x65), None, "the version is 6, not 4")
@@ -315,7 +315,7 @@ def datagram(
     payload: bytes = b"hello",
     *,
     options: bytes = b"",
-    fragment: int = ipv4.DONT_FRAGMENT,
+    fragment: int = 0,
     protocol: int = ip.UDP,
 ) -> bytes:
     """Return a datagram in an IPv4 packet; `fragment` is the field of bytes 6-7."""

@@ -182,7 +182,7 @@ def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
 def test_a_udp_datagram_is_not_for_a_tcp_socket(submission: Submission) -> None:
     draw = random.Random("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, [("web", ANY, near)], [("P4", (a, far), (b, near))])
+    opened(submission, connected=[("P4", (a, far), (b, near))])
     expect(submission, segment((a, far), (b, near)), "P4", "the protocol in byte 9 is 6: TCP")
     source, destination = from_text(a), from_text(b)
     datagram = udp.build(source, destination, far, near, b"\x50" * 32)  # a data offset of 5, read as TCP
@@ -235,7 +235,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission) -> None:
     draw = random.Random("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, [("web", ANY, near)], [("P4", (a, far), (b, near))])
+    opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), payload=b"data")
     expect(submission, packet, "P4", "the whole packet")
     with submission.summed_up("delivered its first bytes, fewer and fewer"):
@@ -255,7 +255,7 @@ def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission
 def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
     draw = random.Random("data offset")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, [("web", ANY, near)], [("P4", (a, far), (b, near))])
+    opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), payload=b"01234567")
     hint = "the data offset, in the high four bits of byte 12 of the TCP header, counts words of 4 bytes"
     for words in (5, 6, 7):
@@ -268,7 +268,7 @@ def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
 def test_garbage_gives_none(submission: Submission) -> None:
     draw = random.Random("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, [("web", b, near)], [("P4", (a, far), (b, near))])
+    opened(submission, connected=[("P4", (a, far), (b, near))])
     expect(submission, segment((a, far), (b, near)), "P4", "nothing is wrong with this one")
     with submission.summed_up("delivered up to 300 packets of random bytes"):
         for _ in range(300):
@@ -284,7 +284,7 @@ def test_ten_thousand_connections_to_one_port_are_told_apart(submission: Submiss
     b, *clients = addresses(draw, 11)
     [near] = ports(draw, 1)
     open_ = {(c, far): f"{c} {far}" for c in clients for far in draw.sample(range(1024, 65536), 1000)}
-    opened(submission, [("web", ANY, near)])
+    opened(submission)
     with submission.summed_up("connected 10,000 times, 1,000 ports of each of 10 clients"):
         for source, name in open_.items():
             submission.call("connect", name, *source, b, near)
@@ -355,7 +355,7 @@ def segment(
     payload: bytes = b"hello",
     *,
     options: bytes = b"",
-    fragment: int = ipv4.DONT_FRAGMENT,
+    fragment: int = 0,
     protocol: int = ip.TCP,
 ) -> bytes:
     """Return a segment in an IPv4 packet; `fragment` is the field of bytes 6-7."""

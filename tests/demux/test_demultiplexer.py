@@ -203,12 +203,25 @@ def test_broadcast_and_multicast_are_copied_to_every_match_and_never_answered(be
     bench.udp("two", ANY_IPV4, reuse_address=True)
     bench.udp("specific", reuse_address=True)
     bench.udp("other peer", ANY_IPV4, reuse_address=True, peer=(C, 1))
-    for destination in (BROADCAST_IPV4, from_text("224.0.0.1")):
+    bench.udp("dual", ANY_IPV6, reuse_address=True)
+    bench.udp("six", ANY_IPV6, reuse_address=True, v6only=True)
+    for destination, receivers in (
+        (BROADCAST_IPV4, ["one", "two", "dual"]),
+        (from_text("224.0.0.1"), ["one", "two"]),
+    ):
         delivery = bench.deliver(datagram(destination=destination))
-        assert [socket.name for socket in delivery.copies] == ["one", "two"]
+        assert [socket.name for socket in delivery.copies] == receivers
         missed = bench.deliver(datagram(port=54, destination=destination))
         assert (missed.verdict, missed.reply) == ("no-socket", None)
         assert bench.reply(segment(S, destination=destination)) is None
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "10.9.0.20"])
+def test_a_source_that_no_other_host_can_have_is_dropped_in_silence(bench, source):
+    bench.udp("dns")
+    for port in (53, 54):
+        delivery = bench.deliver(datagram(port, source=from_text(source)))
+        assert (delivery.verdict, delivery.reply, delivery.counter) == ("malformed", None, "IpInAddrErrors")
 
 
 # Saying why

@@ -33,7 +33,7 @@ from tests.interop.kernel import (
 from tests.interop.odd_packets import FLAGS, odd_packet
 
 from demuxlab.demux.demultiplexer import Demultiplexer
-from demuxlab.demux.socket import LISTEN, Socket
+from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
 from demuxlab.wire import ip
 from demuxlab.wire.address import from_text, unmapped
 
@@ -110,16 +110,7 @@ class Ours:
         listener = delivery.socket
         if listener is None or listener.state != LISTEN:
             return None
-        child = Socket(
-            ip.TCP,
-            name=name,
-            family=listener.family,
-            v6only=listener.v6only,
-            reuse_address=listener.reuse_address,
-            reuse_port=listener.reuse_port,
-            device=listener.device,
-        )
-        self.table.establish(child, (from_text(local[0]), local[1]), (from_text(peer[0]), peer[1]))
+        child = self.table.spawn(listener, name, delivery.segment, ESTABLISHED)
         self.connections[name] = child, peer, local
         return listener.name
 
@@ -197,6 +188,10 @@ class Run:
             )
             peers = [f"::ffff:{peer}" for peer in PEERS[4]] if mapped else PEERS[family]
             connect = (chance.choice(peers), chance.choice(PEER_PORTS))
+        if connect and family == 6 and flags[1] and address != "::":
+            # Of sockets connected alike the last one wins, but Linux's early demultiplexing looks at the head
+            # of a chain, and such a socket stands at its tail. Not compared.
+            connect = None
         v6only = family == 6 and chance.random() < 0.3
         if connect and connect[0].startswith("::ffff"):
             v6only = False

@@ -126,6 +126,22 @@ class SocketTable:
         self._in_use.add(socket)
         self._open_connection(socket)
 
+    def spawn(self, listener: Socket, name: str, segment: Segment, state: str) -> Socket:
+        """Make and enter the data socket of a listening socket for a segment's sender (accept(2))."""
+        child = Socket(
+            listener.protocol,
+            name=name,
+            family=listener.family,
+            v6only=listener.v6only,
+            reuse_address=listener.reuse_address,
+            reuse_port=listener.reuse_port,
+            device=listener.device,
+        )
+        child.bound_to_any = listener.bound_to_any
+        local, remote = (segment.destination, segment.destination_port), (segment.source, segment.source_port)
+        self.establish(child, local, remote, state)
+        return child
+
     def establish(
         self, socket: Socket, local: tuple[bytes, int], remote: tuple[bytes, int], state: str = ESTABLISHED
     ) -> None:
@@ -185,9 +201,9 @@ class SocketTable:
 
     def copies(self, segment: Segment, device: str = "") -> list[Socket]:
         """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
-        # Linux gives a dual-stack socket IPv4's broadcasts but not its multicasts.
-        families = (4,) if segment.destination[0] >> 4 == 0xE else (4, 6)
         wildcard = bytes(len(segment.destination))
+        # Linux gives a dual-stack socket IPv4's broadcasts but not its multicasts.
+        families = (4,) if len(wildcard) == 4 and is_multicast(segment.destination) else (4, 6)
         return [
             socket
             for socket in self.on_port(segment.protocol, segment.destination_port)

@@ -4,7 +4,7 @@ Data is taken in order and acknowledged at once; what is sent is cut into segmen
 bounded by the peer's window. Nothing is sent twice: see the package's note.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
@@ -13,9 +13,6 @@ from demuxlab.transport.tcp import sequence
 from demuxlab.wire import ip, tcp
 from demuxlab.wire import segment as flags
 from demuxlab.wire.segment import Segment, TCPSegment
-
-if TYPE_CHECKING:
-    from demuxlab.transport.tcp.listener import TCPListener
 
 SYN_RECEIVED, ESTABLISHED, CLOSE_WAIT, LAST_ACK = "SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK"
 FIN_WAIT_1, FIN_WAIT_2, CLOSING, TIME_WAIT = "FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "TIME-WAIT"
@@ -29,10 +26,10 @@ class TCPConnection:
     """One connection, made by a listening socket for a SYN; the handler of its data socket."""
 
     __slots__ = (
+        "_established",
         "_fin_wanted",
         "_services",
         "_unsent",
-        "listener",
         "mss",
         "receive_next",
         "received",
@@ -45,11 +42,16 @@ class TCPConnection:
     )
 
     def __init__(
-        self, services: Services, socket: Socket, listener: "TCPListener", syn: TCPSegment, now: float
-    ):
+        self,
+        services: Services,
+        socket: Socket,
+        syn: TCPSegment,
+        now: float,
+        established: "Callable[[TCPConnection], None]",
+    ) -> None:
         self._services = services
         self.socket = socket
-        self.listener = listener
+        self._established = established
         self.state = SYN_RECEIVED
         self.mss = tcp.read_options(syn.options).mss or DEFAULT_MSS[len(syn.source)]
         self.receive_next = sequence.add(syn.sequence, 1)
@@ -61,12 +63,6 @@ class TCPConnection:
         self._unsent = bytearray()
         self._fin_wanted = False
         socket.handler = self
-        services.table.establish(
-            socket,
-            (syn.destination, syn.destination_port),
-            (syn.source, syn.source_port),
-            table_state.SYN_RECEIVED,
-        )
         self._send(flags.SYN | flags.ACK, options=tcp.build_options(tcp.Options(mss=self._own_mss())))
         self.send_next = sequence.add(self.send_next, 1)
 
@@ -139,7 +135,7 @@ class TCPConnection:
                 return Refusal(reply="rst")
             self.state = ESTABLISHED
             self.socket.state = table_state.ESTABLISHED
-            self.listener.established(self)
+            self._established(self)
         if newly >= 0:
             self.send_unacknowledged = segment.acknowledgment
             self.send_window = segment.window

@@ -4,10 +4,9 @@ from collections import deque
 from collections.abc import Callable
 
 from demuxlab.demux.demultiplexer import listener_refusal
-from demuxlab.demux.socket import Refusal, Socket
+from demuxlab.demux.socket import SYN_RECEIVED, Refusal, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
-from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment, TCPSegment
 
 
@@ -57,17 +56,9 @@ class TCPListener:
             return Refusal("TcpExtListenOverflows")
         self._children += 1
         name = self._name_child(segment) if self._name_child else f"{self.socket.name}#{self._children}"
-        parent = self.socket
-        child = Socket(
-            ip.TCP,
-            name=name,
-            family=parent.family,
-            v6only=parent.v6only,
-            reuse_address=parent.reuse_address,
-            reuse_port=parent.reuse_port,
-            device=parent.device,
-        )
-        self._half_open[TCPConnection(self._services, child, self, segment, now)] = None
+        child = self._services.table.spawn(self.socket, name, segment, SYN_RECEIVED)
+        connection = TCPConnection(self._services, child, segment, now, self.established)
+        self._half_open[connection] = None
         return None
 
     def established(self, connection: TCPConnection) -> None:
