@@ -285,7 +285,11 @@ def opened(submission: Submission, *bindings: tuple[str, str, int]) -> None:
     """Make a demultiplexer and bind sockets: name, address, port."""
     submission.new("UDPDemultiplexer")
     for name, address, port in bindings:
-        submission.call("bind", address, port, name)
+        try:
+            submission.call("bind", address, port, name)
+        except SubmissionError as error:
+            hint = "these two values are free: another socket has another address or another port"
+            raise AssertionError(f"expected a socket, but {error}\nhint: {hint}") from None
 
 
 def expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:

@@ -11,7 +11,7 @@ from scapy.packet import Packet
 
 from demuxlab.labkit import Lab, Sender
 from demuxlab.labkit.command import main
-from demuxlab.transport.tcp.listener import TCPListener
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
 
 
 def run(lab: Lab) -> None:
@@ -61,7 +61,7 @@ def run(lab: Lab) -> None:
 
 
 def ask(
-    lab: Lab, client: Sender, port: int, server: str, server_port: int, listener: TCPListener
+    lab: Lab, client: Sender, port: int, server: str, server_port: int, listener: TCPEndpoint
 ) -> Iterator[Packet]:
     """Connect, ask for the page and read the answer; yield every segment that came back."""
     ip = IP(src=client.address, dst=server)
@@ -72,7 +72,7 @@ def ask(
     yield from lab.send(ip / TCP(**here, flags="PA", seq=1001, ack=there) / b"GET /index.html\r\n")
     process = listener.accept()
     if process is not None:
-        process.write(b"200 OK: " + process.read())
+        lab.write(process, b"200 OK: " + lab.read(process))
     yield from lab.replies()
 
 

@@ -1,7 +1,8 @@
 """One computer: its addresses, its demultiplexer, its multiplexer and its transports.
 
 The way in: `receive` → `Demultiplexer.deliver` → handler. The way out: transport → `Multiplexer` →
-`packets`. Nothing here does I/O: who holds the host gives it packets and the time, and carries its packets.
+`packets`. What a host sends to itself takes both ways without leaving it. Nothing here does I/O: who holds
+the host gives it packets and the time, and carries its packets.
 """
 
 import errno
@@ -9,18 +10,22 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from demuxlab.demux.delivery import PORT_UNREACHABLE, RST, Delivery
-from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp.listener import TCPListener
+from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
 from demuxlab.transport.udp import UDPSocket
 from demuxlab.wire import icmp, ip
-from demuxlab.wire.address import ANY_IPV4, from_text
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire.address import ANY_IPV4, from_text, is_loopback
 from demuxlab.wire.segment import TCPSegment
 
+LOOPBACK_MTU = 65_535
+_LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
 _KERNEL = "kernel"
 """The process in whose name a host answers by itself."""
 
@@ -49,11 +54,16 @@ class Host:
         self.name = name
         self.addresses = tuple(addresses)
         self._own = tuple(from_text(address) for address in self.addresses)
-        self.demultiplexer = Demultiplexer(self._own, secret=secret)
-        self.multiplexer = Multiplexer(mtu=mtu)
+        self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
+        self.multiplexer = Multiplexer(mtu=mtu, is_local=self._is_local)
         self.observers: list[Observer] = []
         self._services = Services(
-            self.demultiplexer.table, self.multiplexer, EphemeralPorts(secret), self._source_for, secret
+            self.demultiplexer.table,
+            self.multiplexer,
+            EphemeralPorts(secret),
+            self._source_for,
+            lambda remote: LOOPBACK_MTU if self._is_local(remote) else mtu,
+            secret,
         )
 
     @property
@@ -63,11 +73,18 @@ class Host:
 
     # Sockets
 
+    def udp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> UDPSocket:
+        """Open a UDP socket of a family, 4 or 6, not bound yet."""
+        return UDPSocket(self._services, Socket(ip.UDP, name=name, process=process, family=family))
+
+    def tcp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> TCPEndpoint:
+        """Open a TCP socket of a family, 4 or 6, neither bound nor connected yet."""
+        return TCPEndpoint(self._services, Socket(ip.TCP, name=name, process=process, family=family))
+
     def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPSocket:
         """Open a UDP socket, bound to a port of one address or, without one, of all IPv4 addresses."""
         own = from_text(address) if address else ANY_IPV4
-        socket = Socket(ip.UDP, name=name, process=process, family=4 if len(own) == 4 else 6)
-        endpoint = UDPSocket(self._services, socket)
+        endpoint = self.udp_endpoint(4 if len(own) == 4 else 6, name=name, process=process)
         if address or port:
             endpoint.bind(own, port)
         return endpoint
@@ -81,13 +98,18 @@ class Host:
         process: str = "",
         backlog: int = 128,
         name_child: Callable[[TCPSegment], str] | None = None,
-    ) -> TCPListener:
+    ) -> TCPEndpoint:
         """Open a listening TCP socket on a port of one address or, without one, of all IPv4 addresses."""
         own = from_text(address) if address else ANY_IPV4
-        socket = Socket(ip.TCP, name=name, process=process, family=4 if len(own) == 4 else 6)
-        listener = TCPListener(self._services, socket, backlog=backlog, name_child=name_child)
-        listener.bind(own, port)
-        return listener
+        endpoint = self.tcp_endpoint(4 if len(own) == 4 else 6, name=name, process=process)
+        endpoint.name_child = name_child
+        endpoint.bind(own, port)
+        try:
+            endpoint.listen(backlog)
+        except OSError:
+            endpoint.close(0.0)
+            raise
+        return endpoint
 
     # Packets
 
@@ -95,22 +117,35 @@ class Host:
         """Take a packet off the link at the time `now` (seconds); its decision comes back."""
         delivery = self.demultiplexer.deliver(packet, now, device)
         if delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage):
-            self._answer(delivery)
+            self._answer(delivery, now)
         for observer in self.observers:
             observer.received(packet, delivery, now)
         return delivery
 
     def packets(self, now: float) -> Iterator[bytes]:
-        """Yield the packets that go down the link, fair between processes."""
+        """Yield the packets that go down the link, fair between processes; what is for us stays here."""
         for packet in self.multiplexer.packets():
             for observer in self.observers:
                 observer.sent(packet, now)
-            yield packet
+            if self._is_local(wire_packet.destination(packet) or b""):
+                self.receive(packet, now, LOOPBACK)
+            else:
+                yield packet
 
-    def _answer(self, delivery: Delivery) -> None:
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`; `packets` then has what that sends."""
+        self._services.timers.run(now)
+        self.demultiplexer.expire(now)
+
+    @property
+    def next_tick(self) -> float:
+        """When `tick` should be called next, in seconds; infinity where nothing is due."""
+        return self._services.timers.next
+
+    def _answer(self, delivery: Delivery, now: float) -> None:
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
-            self._icmp(arrival)
+            self._icmp(arrival, now)
         elif delivery.reply == RST and isinstance(arrival, TCPSegment):
             self._send(arrival.destination, arrival.source, ip.TCP, reset_for(arrival))
         elif delivery.reply == PORT_UNREACHABLE and delivery.segment is not None:
@@ -118,7 +153,7 @@ class Host:
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)
 
-    def _icmp(self, message: icmp.ICMPMessage) -> None:
+    def _icmp(self, message: icmp.ICMPMessage, now: float) -> None:
         echo, reply = {
             ip.ICMP: (icmp.ECHO, icmp.ECHO_REPLY),
             ip.ICMPV6: (icmp.ECHO_V6, icmp.ECHO_REPLY_V6),
@@ -132,8 +167,11 @@ class Host:
             ports = quoted.destination_port.to_bytes(2, "big") + quoted.source_port.to_bytes(2, "big")
             key = quoted.destination + quoted.source + ports
             socket = self.demultiplexer.table.connection(quoted.protocol, key)
-            if socket is not None and isinstance(socket.handler, UDPSocket):
-                socket.handler.unreachable(message)
+            if socket is not None and isinstance(socket.handler, UDPSocket | TCPConnection):
+                socket.handler.icmp_error(message, quoted, now)
+
+    def _is_local(self, address: bytes) -> bool:
+        return address in self._own or (len(address) in (4, 16) and is_loopback(address))
 
     def _send(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> None:
         self.multiplexer.submit(_KERNEL, source, destination, protocol, payload)
@@ -142,6 +180,8 @@ class Host:
         self._send(source, destination, ip.ICMP if len(source) == 4 else ip.ICMPV6, message)
 
     def _source_for(self, remote: bytes) -> bytes:
+        if self._is_local(remote):
+            return remote
         for own in self._own:
             if len(own) == len(remote):
                 return own

@@ -1,10 +1,13 @@
 """Gives a host a thread and a clock: carries packets between a link and the host while applications wait.
 
-An application holds `changed` (a condition) while it touches the host's sockets, and waits on it:
+Who touches the host's sockets holds `lock`, and calls `flush` afterwards. Who waits for a socket sets its
+`on_change`, which is called with the lock held:
 
-    with runtime.changed:
+    changed = threading.Condition(runtime.lock)
+    with runtime.lock:
+        socket.on_change = changed.notify_all
         while (datagram := socket.receive()) is None:
-            runtime.changed.wait()
+            changed.wait()
         socket.send_to(b"answer", datagram.address, datagram.port)
         runtime.flush()
 """
@@ -12,27 +15,39 @@ An application holds `changed` (a condition) while it touches the host's sockets
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd
 
 _BATCH = 64
-"""Packets taken before what they caused is sent and waiting applications are woken."""
+"""Packets taken before what they caused is sent."""
+_LONGEST_WAIT = 3600.0
 
 
 class Runtime:
-    """Runs one host on one end of a link in a thread of its own, between `start` and `stop`."""
+    """Runs one host on one end of a link, or on none, in a thread of its own between `start` and `stop`."""
 
-    def __init__(self, host: Host, end: LinkEnd, now: Callable[[], float]) -> None:
+    def __init__(
+        self, host: Host, end: LinkEnd | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.host = host
-        self.changed = threading.Condition()
+        self.now = now
+        """The host's clock, in seconds."""
+        self.lock = threading.RLock()
         self.problem: OSError | None = None
         """Why the link ended, where it did so by itself."""
+        self.lost = 0
+        """Packets that the link refused."""
         self._end = end
-        self._now = now
+        self._wakes_at = 0.0
+        self._stopping = False
         self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
         self._thread = threading.Thread(target=self._run, name=f"host {host.name}", daemon=True)
 
     def start(self) -> None:
@@ -40,8 +55,9 @@ class Runtime:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, and wake everybody who waits."""
-        os.write(self._wake_writer, b"x")
+        """Stop carrying packets and wait until that is so."""
+        self._stopping = True
+        self._wake()
         self._thread.join()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
@@ -54,30 +70,62 @@ class Runtime:
         self.stop()
 
     def flush(self) -> None:
-        """Send what the host has to send; the caller holds `changed`."""
-        for packet in self.host.packets(self._now()):
-            try:
-                self._end.send(packet)
-            except OSError as error:
-                self.problem = error
-                return
+        """Send what the host has to send, and see to its timers; the caller holds `lock`."""
+        for packet in self.host.packets(self.now()):
+            self._send(packet)
+        if self.host.next_tick < self._wakes_at:
+            self._wake()
+
+    def _send(self, packet: bytes) -> None:
+        if self._end is None:
+            self.lost += 1
+            return
+        try:
+            self._end.send(packet)
+        except OSError as error:
+            # A full device queue loses a packet, as any link may; the transports mend it.
+            self.lost += 1
+            self.problem = error
+
+    def _wake(self) -> None:
+        self._wakes_at = 0.0
+        with suppress(BlockingIOError):  # it is being woken already
+            os.write(self._wake_writer, b"x")
 
     def _run(self) -> None:
-        try:
-            waits_for = [self._end.fileno(), self._wake_reader]
-            while self._wake_reader not in select.select(waits_for, [], [])[0]:
-                with self.changed:
-                    self._carry()
-                    self.changed.notify_all()
-        except OSError as error:
-            self.problem = error
-        with self.changed:
-            self.changed.notify_all()
+        poll = select.poll()
+        poll.register(self._wake_reader, select.POLLIN)
+        if self._end is not None:
+            poll.register(self._end.fileno(), select.POLLIN)
+        while not self._stopping:
+            with self.lock:
+                now = self.now()
+                self.host.tick(now)
+                self.flush()
+                self._wakes_at = min(self.host.next_tick, now + _LONGEST_WAIT)
+                wait = max(0.0, self._wakes_at - now)
+            for descriptor, _ in poll.poll(wait * 1000 + 1 if wait else 0):
+                if descriptor == self._wake_reader:
+                    self._drain_wakes()
+                elif not self._receive():
+                    poll.unregister(descriptor)
 
-    def _carry(self) -> None:
-        for _ in range(_BATCH):
-            packet = self._end.receive(0)
-            if packet is None:
-                break
-            self.host.receive(packet, self._now())
-        self.flush()
+    def _drain_wakes(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake_reader, 4096)
+
+    def _receive(self) -> bool:
+        """Take what the link has; return False where the link is gone."""
+        assert self._end is not None
+        with self.lock:
+            try:
+                for _ in range(_BATCH):
+                    packet = self._end.receive(0)
+                    if packet is None:
+                        break
+                    self.host.receive(packet, self.now())
+            except OSError as error:
+                self.problem = error
+                return False
+            self.flush()
+        return True

@@ -1,6 +1,7 @@
 """Clients that nobody crafted: the kernel's own UDP, through a TUN, to a handler of ours and back."""
 
 import subprocess
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -37,14 +38,16 @@ def in_namespace(link, *command, **options):
 
 
 def wait_for_datagram(runtime, socket):
-    with runtime.changed:
+    changed = threading.Condition(runtime.lock)
+    with runtime.lock:
+        socket.on_change = changed.notify_all
         while (datagram := socket.receive()) is None:
-            assert runtime.changed.wait(10), "no datagram came"
+            assert changed.wait(10), "no datagram came"
     return datagram
 
 
 def answer(runtime, socket, datagram):
-    with runtime.changed:
+    with runtime.lock:
         socket.send_to(b"to " + datagram.payload, datagram.address, datagram.port)
         runtime.flush()
 
@@ -53,7 +56,7 @@ def answer(runtime, socket, datagram):
 def test_two_clients_of_the_kernel_reach_one_queue_and_are_answered(server, need_tool, own, flag):
     need_tool("nc", "nsenter")
     link, host, runtime = server
-    with runtime.changed:
+    with runtime.lock:
         socket = host.udp(own, 5353, name="echo")
     client = ["nc", "-u", flag, own, "5353"]
     with in_namespace(link, *client) as first, in_namespace(link, *client) as second:
@@ -89,7 +92,7 @@ def test_the_kernel_is_told_that_nobody_listens(server, need_tool):
 def test_a_datagram_larger_than_the_mtu_comes_and_goes_in_fragments(server, need_tool):
     need_tool("python3", "nsenter")
     link, host, runtime = server
-    with runtime.changed:
+    with runtime.lock:
         socket = host.udp("10.9.0.20", 5353)
     script = (
         "import socket\n"

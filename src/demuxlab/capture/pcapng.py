@@ -179,8 +179,8 @@ def _nanoseconds(now: float) -> int:
     if not 0.0 <= now < _MAX_TIME:
         raise ValueError(f"a capture's time runs from 0 to {_MAX_TIME:.0f} seconds, and this is {now}")
     seconds = int(now)
-    # The fraction alone keeps its digits; now * 1e9 would round to 256 ns.
-    return seconds * 1_000_000_000 + round((now - seconds) * 1e9)
+    # A float holds today's time to a quarter of a microsecond: more digits would be noise.
+    return seconds * 1_000_000_000 + round((now - seconds) * 1e6) * 1000
 
 
 def _utf8(text: str, limit: int) -> bytes:

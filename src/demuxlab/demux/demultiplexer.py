@@ -31,6 +31,8 @@ from demuxlab.wire.malformed import FRAGMENT_EVICTED, SOURCE_ADDRESS, Malformed
 from demuxlab.wire.packet import Arrival, OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
+LOOPBACK = "lo"
+"""The device on which a host's own packets come back: only there may loopback addresses appear."""
 MAX_LOSERS = 8
 """Losing candidates that an explanation names at most."""
 
@@ -111,7 +113,7 @@ class Demultiplexer:
             return Delivery(NOT_TRANSPORT, arrival)
         if not self._is_ours(arrival.destination):
             return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
-        if self._addresses is not None and self._is_false_source(arrival.source, arrival.destination):
+        if self._addresses is not None and device != LOOPBACK and self._is_false(arrival):
             return Delivery(MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
         if isinstance(arrival, ICMPMessage):
             return Delivery(NOT_TRANSPORT, arrival)
@@ -143,15 +145,18 @@ class Demultiplexer:
         return Delivery(verdict, segment, receivers[0], COPY, None, counter, (), copies)
 
     def _is_ours(self, destination: bytes) -> bool:
-        return self._addresses is None or destination in self._addresses or self._is_to_many(destination)
+        if self._addresses is None or destination in self._addresses or self._is_to_many(destination):
+            return True
+        return is_loopback(destination)
 
-    def _is_false_source(self, source: bytes, destination: bytes) -> bool:
+    def _is_false(self, arrival: Segment | ICMPMessage | OtherProtocol) -> bool:
         """Tell whether no other host can have sent this (RFC 1122, section 3.2.1.3; RFC 4291, 2.5.2-3)."""
-        if self._is_to_many(source) or (is_loopback(source) and not is_loopback(destination)):
+        source, destination = arrival.source, arrival.destination
+        if self._is_to_many(source) or is_loopback(source) or is_loopback(destination):
             return True
         if len(source) == 16:
             return False
-        own = self._addresses is not None and source in self._addresses and not is_loopback(source)
+        own = self._addresses is not None and source in self._addresses
         return own or (is_any(source) and not self._is_to_many(destination))
 
     def _is_to_many(self, destination: bytes) -> bool:

@@ -43,5 +43,10 @@ class HandlerQueue:
         self.size -= _OVERHEAD + len(segment.payload)
         return segment
 
+    @property
+    def first(self) -> Segment | None:
+        """The oldest segment, left where it is."""
+        return self._segments[0] if self._segments else None
+
     def __len__(self) -> int:
         return len(self._segments)

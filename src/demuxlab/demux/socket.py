@@ -7,7 +7,7 @@ from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any
 from demuxlab.wire.segment import Segment
 
 CLOSED, BOUND, LISTEN = "closed", "bound", "listen"
-SYN_RECEIVED, ESTABLISHED, TIME_WAIT = "syn-received", "established", "time-wait"
+SYN_SENT, SYN_RECEIVED, ESTABLISHED, TIME_WAIT = "syn-sent", "syn-received", "established", "time-wait"
 
 _NO_HOSTS_IPV4 = b"\xf0\0\0\0"
 """An address that no host has (240.0.0.0): it overlaps with the wildcard alone."""

@@ -126,6 +126,18 @@ class SocketTable:
         self._in_use.add(socket)
         self._open_connection(socket)
 
+    def disconnect(self, socket: Socket) -> None:
+        """Take away a UDP socket's peer; an address that connecting fixed becomes the wildcard again."""
+        if not socket.remote_address:
+            return
+        self._close_lookup(socket)
+        self._in_use.remove(socket)
+        socket.remote_address, socket.remote_port, socket.state = b"", 0, BOUND
+        if socket.bound_to_any:
+            socket.local_address = socket.wildcards[0]
+        self._in_use.add(socket)
+        self._open(socket)
+
     def spawn(self, listener: Socket, name: str, segment: Segment, state: str) -> Socket:
         """Make and enter the data socket of a listening socket for a segment's sender (accept(2))."""
         child = Socket(

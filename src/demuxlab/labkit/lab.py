@@ -11,6 +11,7 @@ from demuxlab.labkit import tables
 from demuxlab.labkit.journal import Journal
 from demuxlab.labkit.recorder import Recorder
 from demuxlab.links.base import Link
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import from_text
 
 if TYPE_CHECKING:
@@ -86,6 +87,14 @@ class Lab:
             # The kernel's own chatter on a shared device is not the lab's traffic.
         host.receive(data, self.link.now())
         return self.replies()
+
+    def read(self, process: TCPEndpoint, size: int = 65_536) -> bytes:
+        """Let a process of the host read what waits in its socket's receive buffer."""
+        return process.read(size, self.link.now()) or b""
+
+    def write(self, process: TCPEndpoint, data: bytes) -> int:
+        """Let a process of the host write to its socket; return how much the send buffer took."""
+        return process.write(data, self.link.now())
 
     def replies(self) -> list[Packet]:
         """Carry what the host has to send over the link, and return it, dissected."""

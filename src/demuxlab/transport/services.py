@@ -1,25 +1,29 @@
-"""What the transports use of the floors below them."""
+"""What the transports use of the floors below them, and of their host."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import SocketTable
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
+from demuxlab.transport.timers import Timers
 from demuxlab.wire.address import is_any
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One host's socket table, multiplexer, ephemeral ports and choice of a local address."""
+    """One host's socket table, multiplexer, ephemeral ports, timers and routes."""
 
     table: SocketTable
     multiplexer: Multiplexer
     ports: EphemeralPorts
     source_for: Callable[[bytes], bytes]
     """The host's address for a remote one (OSError ENETUNREACH where it has none of that family)."""
+    mtu_for: Callable[[bytes], int]
+    """The largest packet on the way to a remote address, in bytes."""
     secret: bytes
+    timers: Timers = field(default_factory=Timers)
 
     def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:
         """Bind a socket; port 0 asks for an ephemeral one."""

@@ -1,13 +1,15 @@
 """UDP (RFC 768; RFC 1122, section 4.1): a socket is an address, a port and a queue of datagrams."""
 
 import errno
+from collections.abc import Callable
 from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, HandlerQueue
-from demuxlab.demux.socket import CLOSED, Socket
+from demuxlab.demux.socket import CLOSED, Refusal, Socket
 from demuxlab.transport.services import Services
 from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, mapped, unmapped
+from demuxlab.wire.segment import Segment
 
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
@@ -27,12 +29,14 @@ class UDPSocket(HandlerQueue):
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_error", "_services", "socket")
+    __slots__ = ("_closed", "_error", "_services", "on_change", "socket")
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
         self._services = services
         self._error = 0
+        self._closed = False
+        self.on_change: Callable[[], None] | None = None
         self.socket = socket
         socket.handler = self
 
@@ -47,13 +51,13 @@ class UDPSocket(HandlerQueue):
         self._bind_if_unbound()
         self._services.table.connect(self.socket, source, remote, port)
 
-    def send(self, payload: bytes) -> int:
+    def send(self, payload: bytes, now: float = 0.0) -> int:
         """Send to the peer that `connect` fixed; OSError with EDESTADDRREQ where there is none."""
         if not self.socket.remote_address:
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
-        return self.send_to(payload, self.socket.remote_address, self.socket.remote_port)
+        return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
 
-    def send_to(self, payload: bytes, address: bytes, port: int) -> int:
+    def send_to(self, payload: bytes, address: bytes, port: int, _now: float = 0.0) -> int:
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
@@ -77,13 +81,35 @@ class UDPSocket(HandlerQueue):
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
         self._raise_error()
-        datagram = self.get()
-        if datagram is None:
-            return None
-        source = mapped(datagram.source) if self.socket.family == 6 else datagram.source
-        return Received(datagram.payload, source, datagram.source_port)
+        return self._received(self.get())
 
-    def unreachable(self, message: icmp.ICMPMessage) -> None:
+    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:
+        """Queue a datagram that the demultiplexer found to be this socket's."""
+        refusal = super().take(segment, now)
+        self._changed()
+        return refusal
+
+    @property
+    def readable(self) -> bool:
+        """Tell whether receiving would not wait (select(2))."""
+        return len(self) > 0 or self._error != 0 or self._closed
+
+    @property
+    def writable(self) -> bool:
+        """Tell whether sending would not wait: a datagram never does."""
+        return True
+
+    def take_error(self) -> int:
+        """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
+        error, self._error = self._error, 0
+        return error
+
+    def peek(self) -> Received | None:
+        """Return the oldest datagram and leave it where it is (MSG_PEEK)."""
+        self._raise_error()
+        return self._received(self.first)
+
+    def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
         """Note an ICMP error about a datagram of this connected socket (RFC 1122, section 4.1.3.3).
 
         Only port and protocol unreachable are hard errors; others may pass (udp(7)).
@@ -93,16 +119,33 @@ class UDPSocket(HandlerQueue):
         else:
             hard = {(icmp.UNREACHABLE_V6, 1): errno.EACCES, (icmp.UNREACHABLE_V6, 4): errno.ECONNREFUSED}
         self._error = hard.get((message.type, message.code), self._error)
+        self._changed()
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
+        """Have no fixed peer any more; the local port stays (connect(2) with AF_UNSPEC)."""
+        self._services.table.disconnect(self.socket)
+
+    def close(self, _now: float = 0.0) -> None:
         """Give back the address and port; what waits in the queue is gone."""
+        self._closed = True
         self._services.table.close(self.socket)
+        self._changed()
+
+    def _received(self, datagram: Segment | None) -> Received | None:
+        if datagram is None:
+            return None
+        source = mapped(datagram.source) if self.socket.family == 6 else datagram.source
+        return Received(datagram.payload, source, datagram.source_port)
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
     def _bind_if_unbound(self) -> None:
         if self.socket.state == CLOSED:
             self._services.bind(self.socket, ANY_IPV4 if self.socket.family == 4 else ANY_IPV6, 0)
 
     def _raise_error(self) -> None:
-        error, self._error = self._error, 0
+        error = self.take_error()
         if error:
             raise OSError(error, f"the peer's host answered with ICMP: {errno.errorcode[error]}")

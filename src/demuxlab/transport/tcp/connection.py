@@ -1,221 +1,506 @@
-"""A data socket's connection: the passive side from SYN-RECEIVED on (RFC 9293, section 3.10.7.4).
+"""One connection from its first segment to its last: what a segment does to it (RFC 9293, section 3.10.7).
 
-Data is taken in order and acknowledged at once; what is sent is cut into segments of the peer's MSS and
-bounded by the peer's window. Nothing is sent twice: see the package's note.
+The two halves are `Sender` and `Receiver`; this is the state machine between them, with its timers. Time is
+an argument. Sequence numbers are unwrapped inside (see `sequence`).
 """
 
+import errno
 from collections.abc import Callable
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import sequence
-from demuxlab.wire import ip, tcp
-from demuxlab.wire import segment as flags
-from demuxlab.wire.segment import Segment, TCPSegment
+from demuxlab.transport.tcp import cookies, sequence
+from demuxlab.transport.tcp.output import Output
+from demuxlab.transport.tcp.receiver import Receiver
+from demuxlab.transport.tcp.sender import Sender
+from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, TABLE, Event, State
+from demuxlab.transport.timers import NEVER
+from demuxlab.wire import icmp, ip, tcp
+from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 
-SYN_RECEIVED, ESTABLISHED, CLOSE_WAIT, LAST_ACK = "SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK"
-FIN_WAIT_1, FIN_WAIT_2, CLOSING, TIME_WAIT = "FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "TIME-WAIT"
-CLOSED = "CLOSED"
-RECEIVE_BUFFER = 65535
-DEFAULT_MSS = {4: 536, 16: 1220}
-"""What to send where the peer named no MSS, by address length (RFC 9293, section 3.7.1)."""
+MAXIMUM_SEGMENT_LIFETIME = 30.0
+"""Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
+_UNREACHABLE = {0: errno.ENETUNREACH, 2: errno.ENOPROTOOPT, 3: errno.ECONNREFUSED}
+_UNREACHABLE_V6 = {0: errno.ENETUNREACH, 1: errno.EACCES, 4: errno.ECONNREFUSED}
+"""Errnos by the code of a destination unreachable (ip(7), ipv6(7)); any other is EHOSTUNREACH."""
+_CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
+_PAWS_EXPIRY = 24 * 24 * 3600.0
+_SYN_TRIES, _DATA_TRIES = 6, 15
 
 
 class TCPConnection:
-    """One connection, made by a listening socket for a SYN; the handler of its data socket."""
+    """The handler of one data or client socket.
 
-    __slots__ = (
-        "_established",
-        "_fin_wanted",
-        "_services",
-        "_unsent",
-        "mss",
-        "receive_next",
-        "received",
-        "segments_taken",
-        "send_next",
-        "send_unacknowledged",
-        "send_window",
-        "socket",
-        "state",
-    )
+    `on_change` is called whenever reading, writing or an error may have become possible.
+    """
 
-    def __init__(
-        self,
-        services: Services,
-        socket: Socket,
-        syn: TCPSegment,
-        now: float,
-        established: "Callable[[TCPConnection], None]",
-    ) -> None:
-        self._services = services
+    def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
+        self.services = services
         self.socket = socket
-        self._established = established
-        self.state = SYN_RECEIVED
-        self.mss = tcp.read_options(syn.options).mss or DEFAULT_MSS[len(syn.source)]
-        self.receive_next = sequence.add(syn.sequence, 1)
-        self.send_unacknowledged = sequence.initial(syn.key, services.secret, now)
-        self.send_next = self.send_unacknowledged
-        self.send_window = syn.window
-        self.received = bytearray()
-        self.segments_taken = 0
-        self._unsent = bytearray()
-        self._fin_wanted = False
+        self.settings = settings
+        self.state = State.CLOSED
+        self.error = 0
+        """The errno of what ended the connection, until the application takes it."""
+        self.on_change: Callable[[], None] | None = None
+        self.on_established: Callable[[TCPConnection], None] | None = None
+        self.on_ended: Callable[[TCPConnection], None] | None = None
+        self.orphan = False
+        """The application has closed it: nobody will read any more."""
+        self.sender = Sender(0, 536, settings.send_buffer)
+        self.receiver = Receiver(0, settings.receive_buffer)
+        self.output = Output(self)
+        self.timestamps = False
+        self.recent = 0
+        """TS.Recent (RFC 7323, section 4.3), and when it was taken."""
+        self.recent_at = 0.0
+        self.scale_out = self.scale_in = 0
+        """How far the peer's and our window fields are shifted (RFC 7323, section 2)."""
+        self.heard_at = 0.0
+        self.deadline = self.entered = NEVER
+        self.retransmit_at = self.persist_at = self.acknowledge_at = self.keepalive_at = self.end_at = NEVER
+        self.stalled_since = NEVER
+        self.probes = 0
+        self._challenges = 0
+        self._challenged_at = 0.0
         socket.handler = self
-        self._send(flags.SYN | flags.ACK, options=tcp.build_options(tcp.Options(mss=self._own_mss())))
-        self.send_next = sequence.add(self.send_next, 1)
+
+    # How it begins
+
+    def open(self, now: float) -> None:
+        """Send a SYN: the socket is in the table with all four values (RFC 9293, section 3.10.1)."""
+        self._begin(now)
+        self._move(Event.ACTIVE_OPEN)
+        self.output.transmit(self.sender.open(SYN, now), now)
+        self._settle(now)
+
+    def answer(self, syn: TCPSegment, now: float) -> None:
+        """Answer a listening socket's SYN with SYN and ACK (RFC 9293, section 3.10.7.2)."""
+        self._begin(now)
+        self.state = TABLE[State.LISTEN, Event.SYN]
+        self._meet(syn, now)
+        self.output.transmit(self.sender.open(SYN, now), now)
+        self._settle(now)
+
+    def resume(self, ack: TCPSegment, options: tcp.Options, now: float) -> None:
+        """Become established from the ACK of a SYN cookie: `options` are those of the SYN, as remembered."""
+        self.state = State.SYN_RECEIVED
+        first = (ack.acknowledgment - 1) % sequence.MODULUS
+        self.sender = Sender(first, 536, self.settings.send_buffer)
+        self.sender.next += 1
+        syn = ack._replace(
+            sequence=(ack.sequence - 1) % sequence.MODULUS, options=tcp.build_options(options), flags=SYN
+        )
+        self._meet(syn, now)
+        # What the cookie's SYN,ACK offered.
+        self.scale_in = 0
+        self.receiver.edge = self.receiver.next + cookies.WINDOW
+        self.take(ack, now)
+
+    def _begin(self, now: float) -> None:
+        first = sequence.initial(self.socket.key, self.services.secret, now)
+        self.sender = Sender(first, self.output.path_mss(), self.settings.send_buffer)
+        self.heard_at = now
+
+    def _meet(self, syn: TCPSegment, now: float) -> None:
+        """Take the peer's SYN: its number and its options (RFC 9293, 3.7.1; RFC 7323, 1.3 and 2.2)."""
+        options = tcp.read_options(syn.options)
+        self.receiver = Receiver(syn.sequence + 1, self.settings.receive_buffer)
+        self.timestamps = options.timestamps is not None and self.settings.timestamps
+        if options.timestamps is not None and self.timestamps:
+            self.recent, self.recent_at = options.timestamps[0], now
+        if options.window_scale is not None and self.settings.window_scale:
+            self.scale_out, self.scale_in = options.window_scale, self.output.own_scale()
+        self.sender.sacks = options.sack_permitted and self.settings.sack
+        self.output.peer_mss = options.mss
+        self.sender.nodelay, self.sender.cork = self.settings.nodelay, False
+        self.sender.mss = self.sender.congestion.mss = self.output.send_mss()
+        self.sender.congestion = self.settings.congestion(self.sender.mss)
+        self.sender.offered(syn.sequence, 0, syn.window)
 
     # What the application does
 
-    def read(self, size: int = RECEIVE_BUFFER) -> bytes:
-        """Take at most `size` bytes out of the receive buffer; empty when nothing waits."""
-        data = bytes(self.received[:size])
-        del self.received[:size]
+    def write(self, data: bytes | bytearray | memoryview, now: float) -> int:
+        """Take data to be sent; return how much the send buffer had room for (RFC 9293, section 3.10.2)."""
+        size = self.sender.queue(data)
+        if size and self.state in CAN_SEND:
+            self._settle(now)
+        return size
+
+    def read(self, size: int, now: float, *, peek: bool = False) -> bytes:
+        """Take at most `size` bytes out of the receive buffer; empty when none wait."""
+        waiting = self.receiver.data
+        data = bytes(waiting[:size])
+        if not peek and data:
+            del waiting[: len(data)]
+            if self.state in CAN_RECEIVE and self.receiver.would_offer(self.sender.mss):
+                self.output.acknowledge(now)
         return data
 
-    def write(self, data: bytes) -> int:
-        """Hand over data to be sent, cut into segments; returns its size."""
-        if self._fin_wanted or self.state not in (ESTABLISHED, CLOSE_WAIT):
-            raise BrokenPipeError(f"{self.socket.name} is closing: nothing more can be sent")
-        self._unsent += data
-        self._send_what_fits()
-        return len(data)
+    def shutdown(self, now: float) -> None:
+        """Send FIN after what waits to be sent; data may still come (RFC 9293, section 3.6)."""
+        if self.state is State.SYN_SENT:
+            self._end(0)
+        elif (self.state, Event.CLOSE) in TABLE:
+            self.sender.finish()
+            if self.state is not State.SYN_RECEIVED:
+                self._move(Event.CLOSE)
+                self._settle(now)
 
-    def close(self) -> None:
-        """Send FIN after the data that still waits (RFC 9293, section 3.10.4)."""
-        if not self._fin_wanted and self.state in (SYN_RECEIVED, ESTABLISHED, CLOSE_WAIT):
-            self._fin_wanted = True
-            self._send_what_fits()
+    def close(self, now: float) -> None:
+        """Let go of the connection: FIN, or RST where received data was never read (RFC 2525, 2.17)."""
+        self.orphan = True
+        if self.receiver.data and self.state in CAN_RECEIVE | CAN_SEND:
+            self.abort(now)
+            return
+        self.shutdown(now)
+        if self.state is State.FIN_WAIT_2:
+            self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
+        self._settle(now)
+
+    def abort(self, now: float) -> None:
+        """Send RST and forget the connection (RFC 9293, section 3.10.5)."""
+        if self.state not in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
+            self.output.reset(now)
+        self._end(0)
 
     # What arrives
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:  # noqa: ARG002
-        """Process a segment of this connection (RFC 9293, section 3.10.7.4)."""
+    def take(self, segment: Segment, now: float) -> Refusal | None:
+        """Process a segment that the demultiplexer found to be this connection's."""
         assert isinstance(segment, TCPSegment)
-        self.segments_taken += 1
-        if not self._acceptable(segment):
-            if not segment.flags & flags.RST:
-                self._send(flags.ACK)
-            return None
-        if segment.flags & flags.RST:
-            # RFC 5961, section 3.2: only the exact number resets; others are challenged.
-            if segment.sequence == self.receive_next:
-                self._end()
-            else:
-                self._send(flags.ACK)
-            return None
-        if segment.flags & flags.SYN:
-            self._send(flags.ACK)
-            return None
-        if not segment.flags & flags.ACK:
-            return None
-        refusal = self._acknowledged(segment)
-        if refusal is None:
-            self._data(segment)
+        refusal = (
+            self._syn_sent(segment, now) if self.state is State.SYN_SENT else self._arrives(segment, now)
+        )
+        if self.state is not State.CLOSED:
+            self._settle(now)
+        self._tell()
         return refusal
 
-    def _acceptable(self, segment: TCPSegment) -> bool:
-        """The sequence number test of RFC 9293, section 3.4, for a window that is never zero."""
-        first = sequence.distance(self.receive_next, segment.sequence)
-        window = self._window()
-        if first >= window:
-            return window == 0 and first == 0 and segment.length == 0
-        return first >= 0 or first + segment.length > 0
-
-    def _acknowledged(self, segment: TCPSegment) -> Refusal | None:
-        newly = sequence.distance(self.send_unacknowledged, segment.acknowledgment)
-        if newly > sequence.distance(self.send_unacknowledged, self.send_next):
-            if self.state == SYN_RECEIVED:
-                return Refusal(reply="rst")
-            self._send(flags.ACK)
-            return Refusal()
-        if self.state == SYN_RECEIVED:
-            if newly < 1:
-                return Refusal(reply="rst")
-            self.state = ESTABLISHED
-            self.socket.state = table_state.ESTABLISHED
-            self._established(self)
-        if newly >= 0:
-            self.send_unacknowledged = segment.acknowledgment
-            self.send_window = segment.window
-        if segment.acknowledgment == self.send_next and self._fin_wanted and not self._unsent:
-            self._fin_acknowledged()
-        self._send_what_fits()
+    def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
+        """RFC 9293, section 3.10.7.3."""
+        acknowledges = segment.flags & ACK
+        good = acknowledges and segment.acknowledgment == self.sender.next % sequence.MODULUS
+        if acknowledges and not good:
+            return None if segment.flags & RST else Refusal(reply="rst")
+        if segment.flags & RST:
+            if good:
+                self._end(errno.ECONNREFUSED)
+            return None
+        if not segment.flags & SYN:
+            return None
+        self._meet(segment, now)
+        self.heard_at = now
+        if not good:
+            # Both opened at once: our SYN goes again, with an ACK (RFC 9293, section 3.5, figure 7).
+            self._move(Event.SYN)
+            first = self.sender.first
+            if first is not None:
+                self.output.transmit(first, now)
+            return None
+        self.sender.acknowledge(self.sender.next, now, self._round_trip(segment, now))
+        self._move(Event.SYN_ACK)
+        self._established(now)
+        self.output.must_acknowledge()
         return None
 
-    def _fin_acknowledged(self) -> None:
-        if self.state == FIN_WAIT_1:
-            self.state = FIN_WAIT_2
-        elif self.state in (LAST_ACK, CLOSING):
-            self._end()
+    def _arrives(self, segment: TCPSegment, now: float) -> Refusal | None:
+        """RFC 9293, section 3.10.7.4: sequence number, RST, SYN, ACK, data, FIN, in this order."""
+        start = sequence.unwrap(segment.sequence, self.receiver.next)
+        options = tcp.read_options(segment.options) if segment.options else None
+        if not self._acceptable(segment, start, options, now):
+            return None
+        if segment.flags & RST:
+            self._reset(start, now)
+            return None
+        if segment.flags & SYN:
+            # RFC 5961, section 4: whoever really restarted will answer the challenge with RST.
+            self._challenge(now)
+            return None
+        if not segment.flags & ACK:
+            return None
+        self.heard_at = now
+        self.probes = 0
+        if (
+            options is not None
+            and options.timestamps
+            and self.timestamps
+            and start <= self.output.acknowledged
+        ):
+            self.recent, self.recent_at = options.timestamps[0], now
+        number = sequence.unwrap(segment.acknowledgment, self.sender.unacked)
+        if self.state is State.SYN_RECEIVED:
+            if not self.sender.unacked < number <= self.sender.next:
+                return Refusal(reply="rst")
+            self._handshake_done(segment, start, number, now)
+        if not self._acknowledgment(segment, start, number, options, now):
+            return None
+        self._data(segment, start, now)
+        return None
 
-    def _data(self, segment: TCPSegment) -> None:
-        already = -sequence.distance(self.receive_next, segment.sequence)
-        if already < 0:
-            self._send(flags.ACK)
+    def _acceptable(self, segment: TCPSegment, start: int, options: tcp.Options | None, now: float) -> bool:
+        """Test the sequence number (RFC 9293, section 3.4) and the timestamp (PAWS, RFC 7323, section 5)."""
+        receiver = self.receiver
+        if self.state is State.SYN_RECEIVED and segment.flags & (SYN | ACK) == SYN:
+            if start + 1 == receiver.next and (first := self.sender.first) is not None:
+                self.output.transmit(first, now)  # our SYN,ACK was lost
+            return False
+        stale = False
+        if self.timestamps and options is not None and options.timestamps and not segment.flags & RST:
+            age = (self.recent - options.timestamps[0]) % sequence.MODULUS
+            stale = 0 < age < 1 << 31 and now - self.recent_at < _PAWS_EXPIRY
+        end = start + segment.length
+        in_window = start <= max(receiver.edge, receiver.next) and end >= receiver.next
+        if in_window and start < receiver.next and segment.flags & RST:
+            in_window = False
+        if in_window and not stale:
+            return True
+        if segment.flags & RST:
+            return False
+        if segment.flags & SYN:
+            self._challenge(now)
+        elif segment.length or start < receiver.next:
+            self.output.must_acknowledge()
+        else:
+            self._challenge(now)
+        return False
+
+    def _reset(self, start: int, now: float) -> None:
+        """RFC 5961, section 3.2: only the exact number resets, another in the window is challenged."""
+        if start != self.receiver.next:
+            self._challenge(now)
             return
-        data = segment.payload[already : already + self._window()]
-        if data and self.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
-            self.received += data
-            self.receive_next = sequence.add(self.receive_next, len(data))
-        fin = segment.flags & flags.FIN and already + len(data) >= len(segment.payload)
-        if fin:
-            self.receive_next = sequence.add(self.receive_next, 1)
-            self._peer_closed()
-        if segment.length:
-            self._send(flags.ACK)
+        refused = self.state is State.SYN_RECEIVED
+        gone = self.state in (State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
+        self._end(errno.ECONNREFUSED if refused else errno.EPIPE if gone else errno.ECONNRESET)
 
-    def _peer_closed(self) -> None:
-        if self.state == ESTABLISHED:
-            self.state = CLOSE_WAIT
-        elif self.state == FIN_WAIT_1:
-            self.state = CLOSING
-        elif self.state == FIN_WAIT_2:
-            self._send(flags.ACK)
-            self._end()
+    def _handshake_done(self, segment: TCPSegment, start: int, number: int, now: float) -> None:
+        self._move(Event.ACK_OF_SYN)
+        self.sender.acknowledge(number, now, self._round_trip(segment, now))
+        self.sender.offered(start, number, segment.window << self.scale_out)
+        self._established(now)
+        if self.sender.fin is not None:
+            self._move(Event.CLOSE)
 
-    def _end(self) -> None:
-        self.state = CLOSED
-        self._services.table.close(self.socket)
+    def _established(self, now: float) -> None:
+        self.socket.state = table_state.ESTABLISHED
+        self.receiver.edge = max(self.receiver.edge, self.receiver.next)
+        if self.settings.keepalive:
+            self.keepalive_at = now + self.settings.keepalive_idle
+        if self.on_established is not None:
+            self.on_established(self)
 
-    # What leaves
+    def _acknowledgment(
+        self, segment: TCPSegment, start: int, number: int, options: tcp.Options | None, now: float
+    ) -> bool:
+        """Process the ACK field; return whether the segment's data may be looked at (RFC 5961, section 5)."""
+        sender = self.sender
+        if number > sender.next or number < sender.unacked - sender.max_window:
+            self._challenge(now)
+            return False
+        news = bool(options and options.sack and sender.sacks) and sender.sacked(
+            (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
+            for left, right in (options.sack if options else ())
+        )
+        window_changed = sender.offered(start, number, segment.window << self.scale_out)
+        if number > sender.unacked:
+            sender.acknowledge(number, now, self._round_trip(segment, now))
+            self.retransmit_at = NEVER
+            self.stalled_since = NEVER
+            if sender.fin is not None and number > sender.fin:
+                self._fin_acknowledged(now)
+        elif number == sender.unacked and not sender.idle and not segment.length and not window_changed:
+            sender.duplicate()
+        elif news:
+            sender.duplicates += 1
+        if sender.detect_loss(now):
+            self.output.send_lost(now)
+        return True
 
-    def _send_what_fits(self) -> None:
-        while self._unsent:
-            in_flight = sequence.distance(self.send_unacknowledged, self.send_next)
-            size = min(self.mss, len(self._unsent), self.send_window - in_flight)
-            if size <= 0:
+    def _fin_acknowledged(self, now: float) -> None:
+        if (self.state, Event.ACK_OF_FIN) not in TABLE:
+            return
+        self._move(Event.ACK_OF_FIN)
+        if self.state is State.CLOSED:
+            self._end(0)
+        elif self.state is State.TIME_WAIT:
+            self._time_wait(now)
+        elif self.orphan:
+            # Nobody will ever read the peer's last words: do not wait for them for ever.
+            self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
+
+    def _data(self, segment: TCPSegment, start: int, now: float) -> None:
+        if not segment.length:
+            return
+        fin = bool(segment.flags & FIN)
+        receiver = self.receiver
+        if self.state in CAN_RECEIVE and not receiver.finished:
+            if self.orphan and start + len(segment.payload) > receiver.next:
+                self.output.reset(now)
+                self._end(errno.ECONNRESET)
                 return
-            data = bytes(self._unsent[:size])
-            del self._unsent[:size]
-            self._send(flags.ACK | (0 if self._unsent else flags.PSH), data)
-            self.send_next = sequence.add(self.send_next, size)
-        if self._fin_wanted and self.state in (ESTABLISHED, CLOSE_WAIT):
-            self._send(flags.FIN | flags.ACK)
-            self.send_next = sequence.add(self.send_next, 1)
-            self.state = LAST_ACK if self.state == CLOSE_WAIT else FIN_WAIT_1
+            in_order = start <= receiver.next and not receiver.early
+            moved = receiver.take(start, segment.payload, fin)
+            if in_order and moved and not fin:
+                self.output.data_arrived(len(segment.payload), now)
+            else:
+                self.output.must_acknowledge()
+            if receiver.finished:
+                self._peer_finished(now)
+        elif self.state is not State.CLOSED:
+            self.output.must_acknowledge()
 
-    def _send(self, kind: int, data: bytes = b"", options: bytes = b"") -> None:
-        socket = self.socket
-        segment = tcp.build(
-            socket.local_address,
-            socket.remote_address,
-            socket.local_port,
-            socket.remote_port,
-            data,
-            sequence=self.send_next,
-            acknowledgment=self.receive_next,
-            flags=kind,
-            window=self._window(),
-            options=options,
+    def _peer_finished(self, now: float) -> None:
+        self.output.must_acknowledge()
+        self._move(Event.FIN)
+        if self.state is State.TIME_WAIT:
+            self._time_wait(now)
+
+    # Timers
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.end_at <= now:
+            self._end(0)
+        elif self.retransmit_at <= now:
+            self._retransmission_timeout(now)
+        elif self.persist_at <= now:
+            self.persist_at = NEVER
+            self.output.probe_window(now)
+        elif self.keepalive_at <= now:
+            self._keepalive(now)
+        if self.acknowledge_at <= now:
+            self.output.must_acknowledge()
+        if self.state is not State.CLOSED:
+            self._settle(now)
+        self._tell()
+
+    def _retransmission_timeout(self, now: float) -> None:
+        self.retransmit_at = NEVER
+        handshake = self.state in (State.SYN_SENT, State.SYN_RECEIVED)
+        tries = _SYN_TRIES if handshake else _DATA_TRIES
+        limit = self.settings.user_timeout
+        since = self.stalled_since if self.stalled_since != NEVER else now
+        if self.sender.round_trip.backoff >= tries or (limit and now - since >= limit):
+            self._end(errno.ETIMEDOUT)
+            return
+        if self.stalled_since == NEVER:
+            self.stalled_since = now - self.sender.round_trip.current
+        self.sender.timed_out(now)
+        self.output.send_lost(now)
+
+    def _keepalive(self, now: float) -> None:
+        """Probe a silent peer (RFC 9293, section 3.8.4)."""
+        settings = self.settings
+        silent = now - self.heard_at
+        if silent < settings.keepalive_idle or not self.sender.idle:
+            due = self.heard_at + settings.keepalive_idle
+            self.keepalive_at = due if due > now else now + settings.keepalive_idle
+            return
+        if self.probes >= settings.keepalive_probes:
+            self.output.reset(now)
+            self._end(errno.ETIMEDOUT)
+            return
+        self.probes += 1
+        self.output.probe(now)
+        self.keepalive_at = now + settings.keepalive_interval
+
+    def set_keepalive(self, now: float) -> None:
+        """Follow a change of the keepalive settings."""
+        on = self.settings.keepalive and self.state in CAN_RECEIVE | CAN_SEND
+        self.keepalive_at = max(now, self.heard_at) + self.settings.keepalive_idle if on else NEVER
+        self._settle(now)
+
+    # How it ends
+
+    def icmp_error(self, message: icmp.ICMPMessage, quoted: icmp.Quoted, now: float) -> None:
+        """Take an ICMP error about a segment of ours (RFC 1122, section 4.2.3.9; RFC 5927, section 4.1).
+
+        The quoted sequence number must be under way, or else it is forged. In a handshake an unreachable
+        ends the connection, later on it may pass; "too big" makes segments smaller (RFC 1191, RFC 8201).
+        """
+        at = sequence.unwrap(quoted.sequence, self.sender.unacked)
+        if not self.sender.unacked <= at < self.sender.next:
+            return
+        kind = (message.type, message.code)
+        if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:
+            mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
+            if self.output.limit_path(mtu):
+                self.sender.fits(self.output.send_mss())
+                self.output.send_lost(now)
+                self._settle(now)
+        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):
+            codes = _UNREACHABLE if message.protocol == ip.ICMP else _UNREACHABLE_V6
+            if message.type in (icmp.UNREACHABLE, icmp.UNREACHABLE_V6):
+                self._end(codes.get(message.code, errno.EHOSTUNREACH))
+
+    def _time_wait(self, now: float) -> None:
+        from demuxlab.transport.tcp.time_wait import TimeWait
+
+        self.output.flush_acknowledgment(now)
+        TimeWait(self, now)
+        self.deadline = NEVER
+        self._tell()
+
+    def _end(self, error: int) -> None:
+        self.state = State.CLOSED
+        self.error = error or self.error
+        self.retransmit_at = self.persist_at = self.acknowledge_at = self.keepalive_at = self.end_at = NEVER
+        self.deadline = NEVER
+        if self.socket.handler is self:
+            self.services.table.close(self.socket)
+        if self.on_ended is not None:
+            self.on_ended(self)
+        self._tell()
+
+    # Small helpers
+
+    def _move(self, event: Event) -> None:
+        self.state = TABLE[self.state, event]
+
+    def _settle(self, now: float) -> None:
+        """Send what may be sent, and set the timers by what is under way then."""
+        if self.state in (State.CLOSED, State.TIME_WAIT):
+            return
+        if self.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+            self.output.send(now)
+        sender = self.sender
+        if sender.idle:
+            self.retransmit_at = NEVER
+            blocked = sender.unsent > 0 and self.state not in (State.SYN_SENT, State.SYN_RECEIVED)
+            if not blocked:
+                self.persist_at = NEVER
+            elif self.persist_at == NEVER:
+                self.persist_at = now + sender.round_trip.current
+        else:
+            self.persist_at = NEVER
+            if self.retransmit_at == NEVER:
+                self.retransmit_at = now + sender.round_trip.current
+        self.output.flush_acknowledgment(now)
+        self.deadline = min(
+            self.retransmit_at, self.persist_at, self.acknowledge_at, self.keepalive_at, self.end_at
         )
-        self._services.multiplexer.submit(
-            socket.process, socket.local_address, socket.remote_address, ip.TCP, segment
-        )
+        self.services.timers.update(self)
 
-    def _window(self) -> int:
-        return max(0, RECEIVE_BUFFER - len(self.received))
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
-    def _own_mss(self) -> int:
-        return self._services.multiplexer.mtu - (40 if len(self.socket.local_address) == 4 else 60)
+    def _round_trip(self, segment: TCPSegment, now: float) -> float | None:
+        """Return the round trip by the echoed timestamp, in seconds (RFC 7323, section 4.3)."""
+        if not self.timestamps:
+            return None
+        stamps = tcp.read_options(segment.options).timestamps
+        if stamps is None:
+            return None
+        elapsed = (self.output.clock(now) - stamps[1]) % sequence.MODULUS
+        return elapsed / 1000 if elapsed < 1 << 31 else None
+
+    def _challenge(self, now: float) -> None:
+        """Send a challenge ACK, few in a second (RFC 5961, section 7)."""
+        if now - self._challenged_at >= _CHALLENGE_PERIOD:
+            self._challenged_at, self._challenges = now, 0
+        if self._challenges < _CHALLENGES:
+            self._challenges += 1
+            self.output.must_acknowledge()

@@ -2,70 +2,131 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from demuxlab.demux.demultiplexer import listener_refusal
-from demuxlab.demux.socket import SYN_RECEIVED, Refusal, Socket
+from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Refusal, Socket
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
-from demuxlab.wire.segment import Segment, TCPSegment
+from demuxlab.transport.tcp.settings import Settings
+from demuxlab.wire import ip, tcp
+from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
+
+SYN_BACKLOG = 256
+"""Half-open connections that a listener remembers; beyond them it answers with cookies."""
 
 
 class TCPListener:
     """The handler of a listening socket.
 
-    `backlog` bounds the connections that wait for `accept`, as listen(2) has it: one more than the number
-    are taken, then SYNs are dropped. `name_child` names the data socket that a SYN makes.
+    `backlog` bounds the connections that wait for `accept`, as listen(2) has it: one more than the number are
+    taken, then SYNs are dropped. `name_child` names the data socket that a SYN makes.
     """
 
     def __init__(
         self,
         services: Services,
         socket: Socket,
-        *,
-        backlog: int = 128,
+        settings: Settings,
+        backlog: int,
         name_child: Callable[[TCPSegment], str] | None = None,
     ) -> None:
         self._services = services
         self.socket = socket
+        self.settings = settings
         self.backlog = backlog
-        self._name_child = name_child
+        self.on_change: Callable[[], None] | None = None
+        self.name_child = name_child
         self._children = 0
+        self._cookies_until = 0.0
         self._half_open: dict[TCPConnection, None] = {}
         self._ready: deque[TCPConnection] = deque()
         socket.handler = self
 
-    def bind(self, address: bytes, port: int) -> None:
-        """Take a local address and port, and listen there."""
-        self._services.bind(self.socket, address, port)
-        try:
-            self._services.table.listen(self.socket)
-        except OSError:
-            self._services.table.close(self.socket)
-            raise
+    @property
+    def waiting(self) -> int:
+        """Connections that wait for `accept`."""
+        return len(self._ready)
 
     def accept(self) -> TCPConnection | None:
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
         return self._ready.popleft() if self._ready else None
 
     def take(self, segment: Segment, now: float) -> Refusal | None:
-        """Answer a SYN with SYN and ACK from a new data socket; refuse all else (RFC 9293, 3.10.7.2)."""
+        """Answer a SYN with SYN and ACK; take the ACK of a cookie; refuse all else (RFC 9293, 3.10.7.2)."""
         assert isinstance(segment, TCPSegment)
+        if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
+            mss = cookies.check(segment, self._services.secret, now)
+            if mss is not None and len(self._ready) <= self.backlog:
+                self._take_back(segment, mss, now)
+                return None
         if refusal := listener_refusal(segment):
             return refusal
-        if len(self._ready) > self.backlog or len(self._half_open) > self.backlog:
+        if len(self._ready) > self.backlog:
             return Refusal("TcpExtListenOverflows")
-        self._children += 1
-        name = self._name_child(segment) if self._name_child else f"{self.socket.name}#{self._children}"
-        child = self._services.table.spawn(self.socket, name, segment, SYN_RECEIVED)
-        connection = TCPConnection(self._services, child, segment, now, self.established)
+        if len(self._half_open) >= max(self.backlog, SYN_BACKLOG):
+            self._send_cookie(segment, now)
+            return None
+        connection = self._spawn(segment, SYN_RECEIVED)
         self._half_open[connection] = None
+        connection.answer(segment, now)
         return None
 
-    def established(self, connection: TCPConnection) -> None:
-        """Move a connection whose handshake is complete to those that wait for `accept`."""
+    def close(self, now: float) -> None:
+        """Stop listening: accepted connections live on, those that nobody accepted are reset."""
+        self._services.table.close(self.socket)
+        for connection in (*self._half_open, *self._ready):
+            connection.orphan = True
+            connection.abort(now)
+
+    def _spawn(self, segment: TCPSegment, state: str) -> TCPConnection:
+        self._children += 1
+        name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
+        child = self._services.table.spawn(self.socket, name, segment, state)
+        child.process = child.name if self.name_child else self.socket.process
+        connection = TCPConnection(self._services, child, replace(self.settings))
+        connection.on_established = self._established
+        connection.on_ended = self._ended
+        return connection
+
+    def _ended(self, connection: TCPConnection) -> None:
+        self._half_open.pop(connection, None)
+
+    def _established(self, connection: TCPConnection) -> None:
         self._half_open.pop(connection, None)
         self._ready.append(connection)
+        if self.on_change is not None:
+            self.on_change()
 
-    def close(self) -> None:
-        """Stop listening; the data sockets live on."""
-        self._services.table.close(self.socket)
+    # Cookies
+
+    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> None:
+        """Make the connection that a cookie remembered."""
+        self._spawn(ack, ESTABLISHED).resume(ack, cookies.remembered(ack, mss), now)
+
+    def _send_cookie(self, syn: TCPSegment, now: float) -> None:
+        self._cookies_until = now + cookies.LIFETIME
+        offered = tcp.read_options(syn.options)
+        mtu = self._services.mtu_for(syn.source)
+        answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))
+        if offered.timestamps is not None and self.settings.timestamps:
+            # Without a timestamp there is no place to remember the other options in.
+            clock = sequence.clock(syn.key, self._services.secret, now)
+            stamp = cookies.stamp(clock, offered), offered.timestamps[0]
+            scale = None if offered.window_scale is None else 0
+            answer = answer._replace(
+                timestamps=stamp, sack_permitted=offered.sack_permitted, window_scale=scale
+            )
+        segment = tcp.build(
+            syn.destination,
+            syn.source,
+            syn.destination_port,
+            syn.source_port,
+            sequence=cookies.make(syn, offered, self._services.secret, now),
+            acknowledgment=syn.sequence + 1 & 0xFFFFFFFF,
+            flags=SYN | ACK,
+            window=cookies.WINDOW,
+            options=tcp.build_options(answer),
+        )
+        self._services.multiplexer.submit(self.socket.process, syn.destination, syn.source, ip.TCP, segment)

@@ -15,6 +15,6 @@ def reset_for(segment: TCPSegment) -> bytes:
         segment.destination_port,
         segment.source_port,
         sequence=segment.acknowledgment if acknowledges else 0,
-        acknowledgment=0 if acknowledges else sequence.add(segment.sequence, segment.length),
+        acknowledgment=0 if acknowledges else (segment.sequence + segment.length) % sequence.MODULUS,
         flags=flags.RST if acknowledges else flags.RST | flags.ACK,
     )

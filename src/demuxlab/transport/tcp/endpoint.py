@@ -1,0 +1,290 @@
+"""A TCP socket as an application has it: one object from socket() to close(), listening or connected."""
+
+import errno
+import os
+from collections.abc import Callable
+
+from demuxlab.demux.socket import BOUND, CLOSED, LISTEN, SYN_SENT, Socket
+from demuxlab.transport.services import Services
+from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.info import info
+from demuxlab.transport.tcp.listener import TCPListener
+from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, SYNCHRONIZED, State
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_any, unmapped
+from demuxlab.wire.segment import TCPSegment
+
+_LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
+_CONNECTING = (State.SYN_SENT, State.SYN_RECEIVED)
+
+
+class TCPEndpoint:
+    """Never blocks: what would have to wait returns None or 0, and `on_change` tells when to try again.
+
+    Addresses are 4 or 16 bytes, times seconds. Options that this object does not have stand in `settings`,
+    and on `socket` those that binding looks at.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        socket: Socket,
+        *,
+        settings: Settings | None = None,
+        connection: TCPConnection | None = None,
+    ) -> None:
+        self._services = services
+        self.socket = socket
+        self.settings = settings or Settings()
+        self._listener: TCPListener | None = None
+        self._connection = connection
+        self._read_shut = False
+        self._write_shut = False
+        self._closed = False
+        self._on_change: Callable[[], None] | None = None
+        self.name_child: Callable[[TCPSegment], str] | None = None
+        """Names the data socket that a SYN makes, where this endpoint listens."""
+
+    # Asking for addresses
+
+    def bind(self, address: bytes, port: int) -> None:
+        """Take a local address and port, 0 for an ephemeral one (bind(2))."""
+        self._services.bind(self.socket, address, port)
+
+    def listen(self, backlog: int) -> None:
+        """Listen for connections; an unbound socket gets an ephemeral port (listen(2))."""
+        if self._connection is not None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._bind_if_unbound()
+        self._services.table.listen(self.socket)
+        if self._listener is None:
+            self._listener = TCPListener(self._services, self.socket, self.settings, backlog, self.name_child)
+            self._listener.on_change = self._on_change
+        self._listener.backlog = backlog
+
+    def accept(self) -> "TCPEndpoint | None":
+        """Return the next connection that completed its handshake, or None (accept(2))."""
+        if self._listener is None:
+            raise OSError(errno.EINVAL, "this socket does not listen: call listen first")
+        connection = self._listener.accept()
+        if connection is None:
+            return None
+        return TCPEndpoint(
+            self._services, connection.socket, settings=connection.settings, connection=connection
+        )
+
+    def connect(self, address: bytes, port: int, now: float) -> None:
+        """Begin to connect (connect(2)); `connected` or `take_error` tell how it went."""
+        if self._connection is not None:
+            code = errno.EALREADY if self.connecting else errno.EISCONN
+            raise OSError(code, os.strerror(code))
+        if self._listener is not None:
+            raise OSError(errno.EISCONN, "this socket listens: connect with another")
+        remote = unmapped(address)
+        if len(remote) == 16 and self.socket.family == 4:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        if is_any(remote):
+            remote = _LOOPBACK[len(remote)]
+        if len(remote) == 4 and self.socket.v6only:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        source = self._services.source(self.socket, remote)
+        if self.socket.state == CLOSED:
+            wildcard = ANY_IPV4 if self.socket.family == 4 else ANY_IPV6
+            self._services.bind(self.socket, wildcard, 0, remote + port.to_bytes(2, "big"))
+        if port == 0:
+            # Nobody can be at port 0; the answer that a real peer would give.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        self._services.table.connect(self.socket, source, remote, port, SYN_SENT)
+        self._connection = TCPConnection(self._services, self.socket, self.settings)
+        self._connection.on_change = self._on_change
+        self._connection.open(now)
+
+    # Data
+
+    def write(self, data: bytes | bytearray | memoryview, now: float) -> int:
+        """Take data to be sent; return how much there was room for (send(2))."""
+        connection = self._connection
+        self._raise_error()
+        if connection is None or self._write_shut or connection.state is State.CLOSED:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        return connection.write(data, now)
+
+    def read(self, size: int, now: float, *, peek: bool = False) -> bytes | None:
+        """Return what waits, at most `size` bytes; b"" at the end of the stream, None while nothing waits."""
+        connection = self._connection
+        if connection is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        data = connection.read(size, now, peek=peek)
+        if data:
+            return data
+        self._raise_error()
+        if self._read_shut or connection.receiver.finished or connection.state is State.CLOSED:
+            return b""
+        return b"" if size == 0 and connection.state not in _CONNECTING else None
+
+    def shutdown_write(self, now: float) -> None:
+        """Send FIN after what waits to be sent (shutdown(2))."""
+        connection = self._still_connected()
+        self._write_shut = True
+        connection.shutdown(now)
+        self._changed()
+
+    def shutdown_read(self, now: float) -> None:  # noqa: ARG002
+        """Read nothing more; what waits can still be read, then the stream is at its end."""
+        if self._listener is None:
+            self._still_connected()
+        self._read_shut = True
+        self._changed()
+
+    def close(self, now: float) -> None:
+        """Let go of the socket: FIN, or RST where data was never read or linger is 0 (close(2))."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._listener is not None:
+            self._listener.close(now)
+        elif self._connection is None:
+            self._services.table.close(self.socket)
+        elif self.settings.linger == 0:
+            self._connection.abort(now)
+        else:
+            self._connection.close(now)
+        self._changed()
+
+    def abort(self, now: float) -> None:
+        """Reset the connection."""
+        if self._connection is not None:
+            self._connection.abort(now)
+
+    # What it is and has
+
+    @property
+    def state(self) -> State:
+        """The state of RFC 9293, section 3.3.2."""
+        if self._connection is not None:
+            return self._connection.state
+        return State.LISTEN if self.socket.state == LISTEN else State.CLOSED
+
+    @property
+    def listening(self) -> bool:
+        """Tell whether the socket listens."""
+        return self._listener is not None
+
+    @property
+    def connecting(self) -> bool:
+        """Tell whether a connect is under way."""
+        return self._connection is not None and self._connection.state in _CONNECTING
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the handshake is complete and neither side has ended the connection altogether."""
+        return self._connection is not None and self._connection.state in SYNCHRONIZED
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing will ever happen on the socket any more."""
+        return self._closed or (
+            self._connection is not None and self._connection.state in (State.CLOSED, State.TIME_WAIT)
+        )
+
+    @property
+    def readable(self) -> bool:
+        """Tell whether reading or accepting would not wait (select(2))."""
+        if self._listener is not None:
+            return self._listener.waiting > 0 or self._read_shut
+        connection = self._connection
+        if connection is None:
+            return self._closed or self.socket.state in (BOUND, CLOSED)
+        return bool(
+            connection.receiver.data
+            or connection.receiver.finished
+            or connection.error
+            or self._read_shut
+            or connection.state is State.CLOSED
+        )
+
+    @property
+    def writable(self) -> bool:
+        """Tell whether writing would not wait (select(2))."""
+        connection = self._connection
+        if connection is None:
+            return self._listener is None
+        if connection.error or connection.state is State.CLOSED or self._write_shut:
+            return True
+        return connection.state in CAN_SEND and connection.sender.room * 3 >= connection.sender.limit
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not acknowledged yet."""
+        return self._connection.sender.outstanding if self._connection is not None else 0
+
+    @property
+    def on_change(self) -> Callable[[], None] | None:
+        """Called whenever `readable`, `writable` or the error may have changed."""
+        return self._on_change
+
+    @on_change.setter
+    def on_change(self, call: Callable[[], None] | None) -> None:
+        self._on_change = call
+        if self._listener is not None:
+            self._listener.on_change = call
+        if self._connection is not None:
+            self._connection.on_change = call
+
+    def take_error(self) -> int:
+        """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
+        if self._connection is None:
+            return 0
+        error, self._connection.error = self._connection.error, 0
+        return error
+
+    def info(self) -> dict[str, int]:
+        """Return the fields of Linux's struct tcp_info (tcp(7))."""
+        return info(self.state, self._connection, self._listener)
+
+    # Options that take effect at once
+
+    @property
+    def nodelay(self) -> bool:
+        """TCP_NODELAY: small segments do not wait for acknowledgments."""
+        return self.settings.nodelay
+
+    @nodelay.setter
+    def nodelay(self, on: bool) -> None:
+        self.settings.nodelay = on
+        if self._connection is not None:
+            self._connection.sender.nodelay = on
+
+    def changed_settings(self, now: float) -> None:
+        """Let buffers and keepalive follow changed settings."""
+        connection = self._connection
+        if connection is not None:
+            connection.sender.limit = self.settings.send_buffer
+            connection.receiver.limit = self.settings.receive_buffer
+            connection.set_keepalive(now)
+
+    @property
+    def mss(self) -> int:
+        """How much data a segment carries at most, in bytes."""
+        return self._connection.sender.mss if self._connection is not None else 536
+
+    def _bind_if_unbound(self) -> None:
+        if self.socket.state == CLOSED:
+            self._services.bind(self.socket, ANY_IPV4 if self.socket.family == 4 else ANY_IPV6, 0)
+
+    def _still_connected(self) -> TCPConnection:
+        connection = self._connection
+        if connection is None or connection.state not in CAN_SEND | CAN_RECEIVE | SYNCHRONIZED | {
+            State.SYN_SENT
+        }:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return connection
+
+    def _raise_error(self) -> None:
+        error = self.take_error()
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()

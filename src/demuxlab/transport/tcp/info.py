@@ -1,0 +1,51 @@
+"""What TCP_INFO tells (tcp(7)), by the field names of Linux's struct tcp_info."""
+
+from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.listener import TCPListener
+from demuxlab.transport.tcp.states import State
+
+STATES = {
+    State.ESTABLISHED: 1,
+    State.SYN_SENT: 2,
+    State.SYN_RECEIVED: 3,
+    State.FIN_WAIT_1: 4,
+    State.FIN_WAIT_2: 5,
+    State.TIME_WAIT: 6,
+    State.CLOSED: 7,
+    State.CLOSE_WAIT: 8,
+    State.LAST_ACK: 9,
+    State.LISTEN: 10,
+    State.CLOSING: 11,
+}
+"""Linux's numbers of the states."""
+_TIMESTAMPS, _SACK, _WINDOW_SCALE = 1, 2, 4
+_OPEN, _RECOVERY, _LOSS = 0, 3, 4
+
+
+def info(state: State, connection: TCPConnection | None, listener: TCPListener | None) -> dict[str, int]:
+    """Return the fields that have a meaning here; times in microseconds, windows in segments as in Linux."""
+    if connection is None:
+        waiting = listener.waiting if listener is not None else 0
+        return {"tcpi_state": STATES[state], "tcpi_unacked": waiting}
+    sender, receiver = connection.sender, connection.receiver
+    options = _TIMESTAMPS * connection.timestamps + _SACK * sender.sacks
+    options += _WINDOW_SCALE * bool(connection.scale_in or connection.scale_out)
+    recovering = _OPEN if sender.recover is None else _RECOVERY if sender.fast else _LOSS
+    return {
+        "tcpi_state": STATES[state],
+        "tcpi_ca_state": recovering,
+        "tcpi_backoff": sender.round_trip.backoff,
+        "tcpi_options": options,
+        "tcpi_snd_wscale": connection.scale_out,
+        "tcpi_rcv_wscale": connection.scale_in,
+        "tcpi_rto": int(sender.round_trip.current * 1_000_000),
+        "tcpi_snd_mss": sender.mss,
+        "tcpi_unacked": sender.segments_under_way,
+        "tcpi_total_retrans": sender.retransmissions,
+        "tcpi_rtt": int(sender.round_trip.smoothed * 1_000_000),
+        "tcpi_rttvar": int(sender.round_trip.variation * 1_000_000),
+        "tcpi_snd_ssthresh": sender.congestion.threshold // sender.mss,
+        "tcpi_snd_cwnd": sender.congestion.window // sender.mss,
+        "tcpi_rcv_space": receiver.limit,
+        "tcpi_snd_wnd": sender.window,
+    }

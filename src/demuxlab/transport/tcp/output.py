@@ -1,0 +1,214 @@
+"""Builds and sends a connection's segments, and decides when to acknowledge."""
+
+from typing import TYPE_CHECKING
+
+from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp.sender import Sent
+from demuxlab.transport.tcp.states import State
+from demuxlab.transport.timers import NEVER
+from demuxlab.wire import ip, tcp
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
+
+if TYPE_CHECKING:
+    from demuxlab.transport.tcp.connection import TCPConnection
+
+DELAYED_ACK = 0.04
+"""Seconds that an acknowledgment may wait for data to travel with (RFC 9293, 3.8.6.3: below 0.5)."""
+_QUICK_SEGMENTS = 16
+"""The first segments are acknowledged at once, so that a peer in slow start does not wait."""
+_MAX_FIELD = 0xFFFF
+_DEFAULT_MSS = {4: 536, 16: 1220}
+_HEADERS = {4: 40, 16: 60}
+_TIMESTAMPS_SIZE = 12
+_MIN_MTU = {4: 576, 16: 1280}
+
+
+class Output:
+    """The way out of one connection."""
+
+    def __init__(self, connection: "TCPConnection") -> None:
+        self._connection = connection
+        self.peer_mss: int | None = None
+        self.acknowledged = 0
+        """Last.ACK.sent, unwrapped (RFC 7323, section 4.3)."""
+        self._path_limit = 0
+        self._clock_offset: int | None = None
+        self._ack_wanted = False
+        self._unacknowledged = 0
+        self._quick = _QUICK_SEGMENTS
+
+    # Sizes
+
+    def path_mss(self) -> int:
+        """Return the largest segment that the path takes without options (RFC 9293, section 3.7.1)."""
+        socket = self._connection.socket
+        mtu = self._connection.services.mtu_for(socket.remote_address)
+        if self._path_limit:
+            mtu = min(mtu, self._path_limit)
+        mss = mtu - _HEADERS[len(socket.remote_address)]
+        return min(mss, self._connection.settings.maximum_segment or mss)
+
+    def send_mss(self) -> int:
+        """Return how much data a segment carries: what peer and path take, less the timestamps."""
+        peer = self.peer_mss or _DEFAULT_MSS[len(self._connection.socket.remote_address)]
+        room = min(peer, self.path_mss()) - (_TIMESTAMPS_SIZE if self._connection.timestamps else 0)
+        return max(room, 8)
+
+    def limit_path(self, mtu: int) -> bool:
+        """Take a smaller path MTU; return whether it is news. What is absurdly small is bounded."""
+        mtu = max(mtu, _MIN_MTU[len(self._connection.socket.remote_address)])
+        current = self._path_limit or self._connection.services.mtu_for(
+            self._connection.socket.remote_address
+        )
+        if mtu >= current:
+            return False
+        self._path_limit = mtu
+        return True
+
+    def own_scale(self) -> int:
+        """Return how far our window must be shifted to fit its field (RFC 7323, section 2.3)."""
+        scale = 0
+        while self._connection.settings.receive_buffer >> scale > _MAX_FIELD:
+            scale += 1
+        return min(scale, 14)
+
+    def clock(self, now: float) -> int:
+        """Return the timestamp clock, in milliseconds."""
+        if self._clock_offset is None:
+            self._clock_offset = sequence.clock(
+                self._connection.socket.key, self._connection.services.secret, 0.0
+            )
+        return (int(now * 1000) + self._clock_offset) % sequence.MODULUS
+
+    # Segments
+
+    def send(self, now: float) -> None:
+        """Send all that may be sent now."""
+        sender = self._connection.sender
+        while (sent := sender.take(now)) is not None:
+            self.transmit(sent, now)
+
+    def send_lost(self, now: float) -> None:
+        """Send the first of what was lost, whatever the congestion window says."""
+        sent = self._connection.sender.take(now, force=True)
+        if sent is not None:
+            self.transmit(sent, now)
+            self._connection.retransmit_at = now + self._connection.sender.round_trip.current
+
+    def transmit(self, sent: Sent, now: float) -> None:
+        """Send a segment that is under way."""
+        connection = self._connection
+        if sent.flags & SYN:
+            answers = connection.state is not State.SYN_SENT
+            self._segment(sent.start, SYN | (ACK if answers else 0), b"", now)
+            return
+        flags = ACK | (sent.flags & FIN)
+        data = connection.sender.payload(sent)
+        if data and sent.end == connection.sender.next and connection.sender.unsent == 0:
+            flags |= PSH
+        self._segment(sent.start, flags, data, now)
+
+    def acknowledge(self, now: float) -> None:
+        """Send an ACK now."""
+        self._segment(self._connection.sender.next, ACK, b"", now)
+
+    def reset(self, now: float) -> None:
+        """Send RST."""
+        self._segment(self._connection.sender.next, RST | ACK, b"", now)
+
+    def probe(self, now: float) -> None:
+        """Send a segment just before the window, which the peer must answer with an ACK."""
+        self._segment(self._connection.sender.unacked - 1, ACK, b"", now)
+
+    def probe_window(self, now: float) -> None:
+        """Ask whether a closed window has opened, or use the little that is open (RFC 9293, 3.8.6.1)."""
+        sender = self._connection.sender
+        sent = sender.partial(now)
+        if sent is not None:
+            self.transmit(sent, now)
+            return
+        sender.round_trip.backoff += 1
+        self.probe(now)
+
+    # Acknowledgments
+
+    def must_acknowledge(self) -> None:
+        """Acknowledge with whatever is sent next, at the latest when the present segment is done with."""
+        self._ack_wanted = True
+
+    def data_arrived(self, size: int, now: float) -> None:
+        """Acknowledge data in order: every second full segment, or a little later (RFC 5681, section 4.2)."""
+        connection = self._connection
+        self._unacknowledged += size
+        if self._quick > 0 and connection.settings.quickack:
+            self._quick -= 1
+            self._ack_wanted = True
+        elif self._unacknowledged >= 2 * min(connection.sender.mss, connection.receiver.limit // 4):
+            self._ack_wanted = True
+        elif connection.acknowledge_at == NEVER:
+            connection.acknowledge_at = now + DELAYED_ACK
+
+    def flush_acknowledgment(self, now: float) -> None:
+        """Send the ACK that is wanted, unless a segment has carried it meanwhile."""
+        if self._ack_wanted:
+            self.acknowledge(now)
+
+    def _segment(self, start: int, flags: int, data: bytes, now: float) -> None:
+        connection = self._connection
+        socket, receiver = connection.socket, connection.receiver
+        acknowledgment = window = 0
+        if flags & ACK:
+            acknowledgment = receiver.next % sequence.MODULUS
+            self.acknowledged = receiver.next
+            self._ack_wanted = False
+            self._unacknowledged = 0
+            connection.acknowledge_at = NEVER
+        if flags & SYN:
+            window = min(receiver.limit, _MAX_FIELD)
+            if flags & ACK:
+                receiver.edge = max(receiver.edge, receiver.next + window)
+        elif not flags & RST:
+            window = min(receiver.window(connection.sender.mss) >> connection.scale_in, _MAX_FIELD)
+        segment = tcp.build(
+            socket.local_address,
+            socket.remote_address,
+            socket.local_port,
+            socket.remote_port,
+            data,
+            sequence=start % sequence.MODULUS,
+            acknowledgment=acknowledgment,
+            flags=flags,
+            window=window,
+            options=self._options(flags, now),
+        )
+        connection.services.multiplexer.submit(
+            socket.process, socket.local_address, socket.remote_address, ip.TCP, segment
+        )
+
+    def _options(self, flags: int, now: float) -> bytes:
+        connection = self._connection
+        if flags & SYN:
+            return tcp.build_options(self._syn_options(now))
+        if not connection.timestamps and not connection.receiver.early:
+            return b""
+        stamps = (self.clock(now), connection.recent) if connection.timestamps else None
+        blocks: tuple[tuple[int, int], ...] = ()
+        if connection.sender.sacks and connection.receiver.early and not flags & RST:
+            blocks = tuple(
+                (left % sequence.MODULUS, right % sequence.MODULUS)
+                for left, right in connection.receiver.sack_blocks(3 if stamps else 4)
+            )
+        return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
+
+    def _syn_options(self, now: float) -> tcp.Options:
+        """A SYN offers everything; a SYN,ACK what the peer offered too (RFC 7323, RFC 2018)."""
+        connection, settings = self._connection, self._connection.settings
+        first = connection.state is State.SYN_SENT
+        scales = settings.window_scale if first else connection.scale_in or connection.scale_out
+        stamps = settings.timestamps if first else connection.timestamps
+        return tcp.Options(
+            mss=self.path_mss(),
+            window_scale=self.own_scale() if scales else None,
+            sack_permitted=settings.sack if first else connection.sender.sacks,
+            timestamps=(self.clock(now), connection.recent) if stamps else None,
+        )

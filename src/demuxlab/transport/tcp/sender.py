@@ -1,0 +1,367 @@
+"""The sending half of a connection: what waits, what is under way, what was lost and when to send what.
+
+Loss recovery is RFC 6675 where the peer sends SACK, RFC 6582 (NewReno) where it does not; both decide by one
+number, the bytes under way ("pipe"). Numbers are unwrapped sequence numbers.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.rtt import RoundTrip
+from demuxlab.wire.segment import FIN, SYN
+
+DUPLICATES = 3
+"""DupThresh of RFC 6675: so many signs make a loss."""
+DEFAULT_LIMIT = 262_144
+"""Bytes of the send buffer."""
+
+
+class Sent:
+    """A segment under way."""
+
+    __slots__ = ("counted", "end", "flags", "lost", "sacked", "start", "time", "times")
+
+    def __init__(self, start: int, end: int, flags: int, now: float) -> None:
+        self.start = start
+        self.end = end
+        self.flags = flags
+        self.time = now
+        self.times = 1
+        self.sacked = False
+        self.lost = False
+        self.counted = True
+        """Taken as being in the network, so part of the pipe."""
+
+
+class Sender:
+    """What is to be sent and what is not yet acknowledged."""
+
+    __slots__ = (
+        *(
+            "_data",
+            "_data_start",
+            "_under_way",
+            "congestion",
+            "duplicates",
+            "fast",
+            "fin",
+            "limit",
+            "limited",
+        ),
+        *("mss", "next", "nodelay", "pipe", "recover", "retransmissions", "round_trip", "sacks", "unacked"),
+        *("window", "max_window", "_window_ack", "_window_seq", "last_sent", "cork"),
+        "_small_until",
+    )
+
+    def __init__(self, first: int, mss: int, limit: int) -> None:
+        self.unacked = first
+        """SND.UNA."""
+        self.next = first
+        """SND.NXT."""
+        self.mss = mss
+        self.limit = limit
+        self.window = 0
+        """SND.WND in bytes; `max_window` is the largest that the peer ever offered."""
+        self.max_window = 0
+        self.round_trip = RoundTrip()
+        self.congestion: NewReno = Cubic(mss)
+        self.nodelay = False
+        self.cork = False
+        self.sacks = False
+        """Both sides agreed on SACK."""
+        self.fin: int | None = None
+        """The number of our FIN, once the application has closed."""
+        self.pipe = 0
+        self.duplicates = 0
+        self.recover: int | None = None
+        """Where the present loss recovery ends; None outside one. `fast`: it began without a timeout."""
+        self.fast = False
+        self.retransmissions = 0
+        self.limited = False
+        """The congestion window, and nothing else, kept us from sending."""
+        self.last_sent = 0.0
+        self._data = bytearray()
+        self._data_start = first + 1
+        self._under_way: deque[Sent] = deque()
+        self._window_seq = self._window_ack = 0
+        self._small_until = first
+
+    # What the application does
+
+    def queue(self, data: bytes | bytearray | memoryview) -> int:
+        """Take as much of `data` as the send buffer has room for; return its size."""
+        size = min(len(data), max(0, self.limit - len(self._data)))
+        self._data += data[:size]
+        return size
+
+    @property
+    def room(self) -> int:
+        """Bytes that `queue` would take."""
+        return max(0, self.limit - len(self._data))
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of data that were never sent."""
+        return max(0, self._data_start + len(self._data) - max(self.next, self._data_start))
+
+    @property
+    def outstanding(self) -> int:
+        """Bytes of data that are not acknowledged, sent or not."""
+        return len(self._data)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is under way."""
+        return not self._under_way
+
+    @property
+    def segments_under_way(self) -> int:
+        """Segments that are not acknowledged."""
+        return len(self._under_way)
+
+    @property
+    def first(self) -> Sent | None:
+        """The oldest segment under way."""
+        return self._under_way[0] if self._under_way else None
+
+    def finish(self) -> None:
+        """Send FIN after all data that waits."""
+        if self.fin is None:
+            self.fin = self._data_start + len(self._data)
+
+    def payload(self, sent: Sent) -> bytes:
+        """Return the data of a segment under way."""
+        start = max(sent.start + (sent.flags & SYN != 0), self.unacked)
+        at = start - self._data_start
+        return bytes(self._data[at : at + sent.end - start - (sent.flags & FIN)])
+
+    # What may be sent
+
+    def open(self, flags: int, now: float) -> Sent:
+        """Put the SYN under way."""
+        sent = Sent(self.next, self.next + 1, flags, now)
+        self.next += 1
+        self._enter(sent, now)
+        return sent
+
+    def take(self, now: float, force: bool = False) -> Sent | None:
+        """Return the next segment to send now, or None: first what was lost, then new data, then FIN.
+
+        `force` sends what was lost whatever the congestion window says: a fast retransmit or a timeout.
+        """
+        self.limited = False
+        lost = self._next_lost()
+        if lost is not None:
+            if not force and self.pipe and self.pipe + lost.end - lost.start > self.congestion.window:
+                self.limited = True
+                return None
+            lost.lost, lost.counted = False, True
+            lost.times += 1
+            lost.time = now
+            self.pipe += lost.end - lost.start
+            self.retransmissions += 1
+            self.last_sent = now
+            return lost
+        return self._new(now)
+
+    def _next_lost(self) -> Sent | None:
+        # Losses exist only in a recovery; outside of one nothing is searched.
+        if self.recover is None:
+            return None
+        return next((sent for sent in self._under_way if sent.lost), None)
+
+    def _new(self, now: float) -> Sent | None:
+        if self.idle and now - self.last_sent > self.round_trip.timeout:
+            self.congestion.idled()
+        size = min(self.unsent, self.mss)
+        usable = self.unacked + self.window - self.next
+        if size:
+            size = min(size, usable)
+            if size <= 0 or not self._worth_sending(size):
+                return None
+            # Limited transmit: the first two duplicates each let a new segment out (RFC 3042).
+            allowance = self.congestion.window + min(self.duplicates, 2) * self.mss * (self.recover is None)
+            if self.pipe and self.pipe + size > allowance:
+                self.limited = True
+                return None
+        ends = self.fin is not None and self.unsent == size and self.next + size == self.fin
+        if not size and not (ends and (usable > 0 or self.idle)):
+            return None
+        flags = FIN if ends else 0
+        sent = Sent(self.next, self.next + size + (1 if ends else 0), flags, now)
+        self.next = sent.end
+        if size < self.mss:
+            self._small_until = sent.end
+        self._enter(sent, now)
+        return sent
+
+    def _enter(self, sent: Sent, now: float) -> None:
+        self._under_way.append(sent)
+        self.pipe += sent.end - sent.start
+        self.last_sent = now
+
+    def _worth_sending(self, size: int) -> bool:
+        """Nagle and silly window avoidance (RFC 9293, sections 3.7.4 and 3.8.6.2.1).
+
+        With Minshall's change, as in Linux: only another small segment under way holds a small one back.
+        """
+        if size >= self.mss:
+            return True
+        if size < self.unsent:
+            return size * 2 >= self.max_window
+        if self.fin is not None:
+            return True
+        return not self.cork and (self.nodelay or self._small_until <= self.unacked)
+
+    # What comes back
+
+    def offered(self, sequence: int, acknowledgment: int, window: int) -> bool:
+        """Take the peer's window from a segment that is not older than the last (RFC 9293, 3.10.7.4)."""
+        newer = self._window_seq < sequence or (
+            self._window_seq == sequence and self._window_ack <= acknowledgment
+        )
+        if not newer and self.max_window:
+            return False
+        changed = window != self.window
+        self.window, self._window_seq, self._window_ack = window, sequence, acknowledgment
+        self.max_window = max(self.max_window, window)
+        return changed
+
+    def acknowledge(self, number: int, now: float, echoed: float | None) -> int:
+        """Take a new acknowledgment; `echoed` is the round trip by timestamp, in seconds. Returns bytes."""
+        newly = number - self.unacked
+        used_in_full = self.limited or self.pipe + self.mss > self.congestion.window
+        sample = echoed
+        while self._under_way and self._under_way[0].end <= number:
+            sent = self._under_way.popleft()
+            if sent.counted:
+                self.pipe -= sent.end - sent.start
+            if echoed is None:
+                # Karn: what was sent twice measures nothing (RFC 6298, section 3).
+                sample = now - sent.time if sent.times == 1 else None
+        if self._under_way and self._under_way[0].start < number:
+            self._trim(self._under_way[0], number)
+        self.unacked = number
+        if number > self._data_start:
+            del self._data[: number - self._data_start]
+            self._data_start = number if self.fin is None else min(number, self.fin)
+        if sample is not None:
+            self.round_trip.sample(sample)
+        self.duplicates = 0
+        if self.recover is not None and number >= self.recover:
+            self.recover = None
+        elif self.recover is not None and not self.sacks:
+            self._partial()
+        if used_in_full and (self.recover is None or not self.fast):
+            self.congestion.acknowledged(newly, now, self.round_trip.smoothed)
+        return newly
+
+    def _trim(self, sent: Sent, number: int) -> None:
+        if sent.counted:
+            self.pipe -= number - sent.start
+        sent.start = number
+        sent.flags &= ~SYN
+
+    def _partial(self) -> None:
+        """NewReno: what follows a partial acknowledgment is lost too (RFC 6582, section 3.2)."""
+        for sent in self._under_way:
+            if sent.sacked:
+                sent.sacked = False
+                sent.counted = True
+                self.pipe += sent.end - sent.start
+        if self._under_way and not self._under_way[0].lost:
+            self._lose(self._under_way[0])
+
+    def sacked(self, blocks: Iterable[tuple[int, int]]) -> bool:
+        """Take SACK blocks (RFC 2018); return whether they told of a segment not known to have arrived."""
+        news = False
+        for left, right in blocks:
+            if not self.unacked < right <= self.next or left >= right:
+                continue
+            for sent in self._under_way:
+                if sent.start >= left and sent.end <= right and not sent.sacked:
+                    self._arrived(sent)
+                    news = True
+        return news
+
+    def _arrived(self, sent: Sent) -> None:
+        if sent.counted:
+            self.pipe -= sent.end - sent.start
+        sent.sacked, sent.counted, sent.lost = True, False, False
+
+    def duplicate(self) -> None:
+        """Count a duplicate acknowledgment; without SACK it tells that some later segment arrived."""
+        self.duplicates += 1
+        if not self.sacks:
+            for sent in self._under_way:
+                if sent is not self._under_way[0] and not sent.sacked and sent.counted:
+                    self._arrived(sent)
+                    return
+
+    def detect_loss(self, now: float) -> bool:
+        """Mark what three later arrivals show to be lost; return whether a recovery begins with it."""
+        found = False
+        above = 0
+        for sent in reversed(self._under_way):
+            if sent.sacked:
+                above += 1
+            elif above >= DUPLICATES and sent.times == 1 and not sent.lost:
+                self._lose(sent)
+                found = True
+        first = self.first
+        if self.duplicates >= DUPLICATES and first is not None and self.recover is None and not first.sacked:
+            if not first.lost:
+                self._lose(first)
+            found = True
+        if not found or self.recover is not None:
+            return False
+        self.recover, self.fast = self.next, True
+        self.congestion.lost(self.next - self.unacked, now)
+        return True
+
+    def _lose(self, sent: Sent) -> None:
+        sent.lost = True
+        if sent.counted:
+            sent.counted = False
+            self.pipe -= sent.end - sent.start
+
+    def timed_out(self, now: float) -> None:
+        """The retransmission timer ran out: all is taken for lost (RFC 5681, 3.1; RFC 6298, section 5)."""
+        if self.round_trip.backoff == 0:
+            self.congestion.timed_out(self.next - self.unacked, now)
+        self.round_trip.backoff += 1
+        self._send_all_again()
+
+    def fits(self, mss: int) -> None:
+        """Send smaller segments from now on; what is under way and too large is cut and sent again."""
+        self.mss = mss
+        self.congestion.mss = mss
+        cut: deque[Sent] = deque()
+        for sent in self._under_way:
+            start, large = sent.start, sent.end - sent.start > mss
+            while sent.end - start > mss:
+                cut.append(Sent(start, start + mss, 0, sent.time))
+                start += mss
+            rest = Sent(start, sent.end, sent.flags, sent.time) if large else sent
+            cut.append(rest)
+        self._under_way = cut
+        # Congestion is not to blame (RFC 1191, section 6.4), so its window stays.
+        self._send_all_again()
+
+    def _send_all_again(self) -> None:
+        for sent in self._under_way:
+            sent.lost, sent.sacked, sent.counted = True, False, False
+        self.pipe = self.duplicates = 0
+        if self._under_way:
+            self.recover, self.fast = self.next, False
+
+    def partial(self, now: float) -> Sent | None:
+        """Return what fits into a window too small to be worth a segment: the persist timer ran out."""
+        size = min(self.unsent, self.mss, self.unacked + self.window - self.next)
+        if size <= 0:
+            return None
+        sent = Sent(self.next, self.next + size, 0, now)
+        self.next = sent.end
+        self._enter(sent, now)
+        return sent

@@ -1,0 +1,30 @@
+"""What an application can set on a TCP socket; a listening socket's settings pass to its data sockets."""
+
+from dataclasses import dataclass
+
+from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
+from demuxlab.transport.tcp.sender import DEFAULT_LIMIT as SEND_BUFFER
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options of tcp(7) and socket(7), sizes in bytes, times in seconds."""
+
+    receive_buffer: int = RECEIVE_BUFFER
+    send_buffer: int = SEND_BUFFER
+    nodelay: bool = False
+    quickack: bool = True
+    keepalive: bool = False
+    keepalive_idle: float = 7200.0
+    keepalive_interval: float = 75.0
+    keepalive_probes: int = 9
+    user_timeout: float = 0.0
+    """How long data may stay unacknowledged (RFC 5482); 0: as long as retransmissions last."""
+    linger: int | None = None
+    maximum_segment: int = 0
+    """TCP_MAXSEG; 0: what the path takes."""
+    congestion: type[NewReno] = Cubic
+    timestamps: bool = True
+    window_scale: bool = True
+    sack: bool = True

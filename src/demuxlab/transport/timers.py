@@ -1,0 +1,53 @@
+"""When something has to happen next: a heap of deadlines that are corrected lazily.
+
+A timer that moves later costs nothing: its old entry comes up, is seen to be early and goes back in.
+"""
+
+import heapq
+from itertools import count
+from typing import Protocol
+
+NEVER = float("inf")
+
+
+class Timed(Protocol):
+    """Something with a deadline."""
+
+    deadline: float
+    """When `tick` is due, in seconds of the host's clock; `NEVER` where nothing is."""
+    entered: float
+    """The earliest time under which it stands in the heap; kept by `Timers`."""
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`; sets the next deadline."""
+        ...
+
+
+class Timers:
+    """The deadlines of one host."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._order = count()
+
+    def update(self, timed: Timed) -> None:
+        """Take note of a deadline that may have changed."""
+        if timed.deadline < timed.entered:
+            timed.entered = timed.deadline
+            heapq.heappush(self._heap, (timed.deadline, next(self._order), timed))
+
+    @property
+    def next(self) -> float:
+        """When to call `run`: perhaps early, never late; `NEVER` where nothing is due."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def run(self, now: float) -> None:
+        """Call `tick` of everything that is due."""
+        while self._heap and self._heap[0][0] <= now:
+            at, _, timed = heapq.heappop(self._heap)
+            if at != timed.entered:
+                continue  # an entry that an earlier one has replaced
+            timed.entered = NEVER
+            if timed.deadline <= now:
+                timed.tick(now)
+            self.update(timed)

@@ -1,0 +1,341 @@
+"""Each lab as a learner meets it: it runs, its capture and handouts agree, its exercise is graded fairly."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tests.labs.handout import Handout
+from tests.labs.tshark import Claims, claims_hold
+
+from demuxlab.capture.reader import Capture
+from demuxlab.grading.submission import Submission
+
+ROOT = Path(__file__).resolve().parents[2]
+LABS = sorted(path.parent for path in (ROOT / "labs").glob("[0-9][0-9]_*/lab.py"))
+SOLUTIONS = ROOT / "tests" / "solutions"
+WRONG = sorted(SOLUTIONS.glob("*/wrong_*.py"))
+
+every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+
+
+def reference(lab: Path) -> Path:
+    return ROOT / "captures" / f"{lab.name}.pcapng"
+
+
+def handouts(lab: Path) -> tuple[Handout, Handout]:
+    return Handout.read(lab / "README.md"), Handout.read(lab / "README.ko.md")
+
+
+def questions(lab: Path) -> dict[str, Any]:
+    return tomllib.loads((lab / "questions.toml").read_text(encoding="utf-8"))
+
+
+# The run
+
+
+def run(folder: Path, *words: str) -> tuple[list[dict[str, Any]], bytes]:
+    """Run a lab in another folder; return its decisions, and the capture's bytes."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, *words, "--captures", "mine", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "✗" not in done.stderr
+    [capture] = (folder / "mine").iterdir()
+    return [json.loads(line) for line in done.stdout.splitlines()], capture.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def memory_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
+    """Run a lab over memory, once a session."""
+    kept: dict[Path, Any] = {}
+
+    def get(lab: Path) -> tuple[list[dict[str, Any]], bytes]:
+        if lab not in kept:
+            folder = tmp_path_factory.mktemp(lab.name)
+            kept[lab] = run(folder, "-m", "demuxlab", "run", lab.name[:2], "--link", "memory")
+        return kept[lab]
+
+    return get
+
+
+@every_lab
+def test_the_reference_capture_is_made_again_byte_for_byte(lab: Path, memory_run) -> None:
+    _, made = memory_run(lab)
+    again = f".venv/bin/demuxlab run {lab.name[:2]} --link memory --captures /tmp/new"
+    assert made == reference(lab).read_bytes(), f"if the change is wanted: {again}, and copy what it saved"
+
+
+@every_lab
+def test_a_lab_runs_by_itself_from_another_folder(lab: Path, tmp_path: Path, memory_run) -> None:
+    assert run(tmp_path, str(lab / "lab.py"), "--link", "memory") == memory_run(lab)
+
+
+@every_lab
+@pytest.mark.parametrize("link", ["loopback", "tun"])
+def test_every_link_gives_the_same_frames_and_decisions(
+    lab: Path, link: str, tmp_path: Path, memory_run, need_root
+) -> None:
+    decisions, _ = run(tmp_path, "-m", "demuxlab", "run", lab.name, "--link", link)
+    assert decisions == memory_run(lab)[0]
+
+
+@every_lab
+def test_a_lab_is_short_enough_to_read(lab: Path) -> None:
+    assert 40 <= len((lab / "lab.py").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+# The handouts
+
+
+@every_lab
+def test_filters_frames_and_answers_hold_in_the_reference_capture(lab: Path, need_tool) -> None:
+    need_tool("tshark")
+    english, korean = handouts(lab)
+    assert english.filters == korean.filters
+    assert len(english.filters) >= 5
+    claims_hold(reference(lab), Claims(english.filters, questions(lab)["question"]))
+
+
+@every_lab
+def test_frames_named_in_the_handouts_are_in_the_reference_capture(lab: Path) -> None:
+    with Capture(reference(lab)) as capture:
+        numbers = {frame.number for frame in capture}
+    for handout in handouts(lab):
+        assert handout.frames
+        assert all(set(frames) <= numbers for frames in handout.frames)
+
+
+@every_lab
+def test_the_decisions_in_the_handouts_are_those_of_the_run(lab: Path, memory_run) -> None:
+    decisions, _ = memory_run(lab)
+    rows = [
+        (row["frame"], *(f"{address}:{port}" for address, port in (row["source"], row["destination"])),
+         row["socket"] or "–", row["rule"] or "–")
+        for row in decisions
+    ]  # fmt: skip
+    for handout in handouts(lab):
+        assert handout.decisions == rows, handout.path
+
+
+def delivered(decisions: list[dict[str, Any]], socket: str, rule: str | None = None) -> list[int]:
+    found = [row for row in decisions if row["socket"] == socket and rule in (None, row["rule"])]
+    return [row["frame"] for row in found]
+
+
+def test_the_picture_of_lab_03_is_drawn_from_the_run(memory_run) -> None:
+    [lab] = [lab for lab in LABS if lab.name.startswith("03")]
+    decisions, _ = memory_run(lab)
+    sources = {str(row["frame"]): "{}:{}".format(*row["source"]) for row in decisions}
+    destinations = {row["frame"]: "{}:{}".format(*row["destination"]) for row in decisions}
+    for handout in handouts(lab):
+        senders = re.findall(r"│ ([\d.]+:\d+) │── frame (\d+)", handout.figure)
+        assert {frame: sender for sender, frame in senders} == sources
+        queues = re.findall(r"(P\d)  ([\d.]+:\d+) +queue: ([\d ]+?) +│", handout.figure)
+        assert {name for name, _, _ in queues} == {"P1", "P2", "P3"}
+        for name, place, frames in queues:
+            assert list(map(int, frames.split())) == delivered(decisions, name)
+            assert all(destinations[int(f)].endswith(place.removeprefix("0.0.0.0")) for f in frames.split())
+        refused = re.findall(r"✗   ([\d.]+:\d+) +ICMP: frame (\d+)", handout.figure)
+        lost = [row for row in decisions if row["reply"] == "port-unreachable"]
+        assert refused == [(destinations[row["frame"]], str(row["frame"] + 1)) for row in lost]
+
+
+def test_the_picture_of_lab_04_is_drawn_from_the_run(memory_run) -> None:
+    [lab] = [lab for lab in LABS if lab.name.startswith("04")]
+    decisions, _ = memory_run(lab)
+    for handout in handouts(lab):
+        drawn = re.findall(r"(P\d)  port (\d+) +peer ([\d.]+:\d+) +([\d ]+?) +│", handout.figure)
+        assert [name for name, *_ in drawn] == ["P4", "P5", "P6"]
+        for name, port, peer, frames in drawn:
+            rows = [row for row in decisions if row["socket"] == name and row["rule"] == "connection"]
+            assert list(map(int, frames.split())) == [row["frame"] for row in rows]
+            assert {"{}:{}".format(*row["source"]) for row in rows} == {peer}
+            assert {row["destination"][1] for row in rows} == {int(port)}
+
+
+@every_lab
+def test_both_handouts_say_the_same(lab: Path) -> None:
+    english, korean = handouts(lab)
+    assert english.text.startswith(f"# {lab.name[:2]} ")
+    assert korean.text.startswith(f"# {lab.name[:2]} ")
+    assert len(english.text.splitlines()[0]) <= 60
+    assert english.headings == korean.headings
+    assert english.commands == korean.commands
+    assert english.frames == korean.frames
+    assert english.code == korean.code
+    assert english.figure == korean.figure
+
+
+@every_lab
+def test_commands_and_links_of_the_handouts_lead_somewhere(lab: Path) -> None:
+    for handout in handouts(lab):
+        assert f".venv/bin/demuxlab run {lab.name[:2]}" in handout.commands
+        assert f"sudo .venv/bin/demuxlab run {lab.name[:2]}" in handout.commands
+        assert f"sudo .venv/bin/python labs/{lab.name}/lab.py" in handout.commands
+        assert f".venv/bin/pytest labs/{lab.name}" in handout.commands
+        for link in handout.links:
+            assert (handout.path.parent / link).exists(), link
+        for named in re.findall(r"(?:labs|captures)/[\w./]+\.\w+", handout.text):
+            assert (ROOT / named).exists(), named
+
+
+@every_lab
+def test_the_handouts_ask_the_questions_in_order(lab: Path) -> None:
+    asked = questions(lab)
+    assert asked["capture"] == reference(lab).name
+    assert 6 <= len(asked["question"]) <= 10
+    for handout, language in zip(handouts(lab), ("en", "ko"), strict=True):
+        expected = []
+        for number, question in enumerate(asked["question"], 1):
+            assert question["id"] == f"{lab.name[:2]}-{number}"
+            choices = ", ".join(f"`{choice}`" for choice in question.get("choices", ()))
+            expected.append(f"{number}. {question['text'][language]}" + (f" ({choices})" if choices else ""))
+        section = handout.sections[7]
+        assert re.findall(r"^\d+\. .*$", section, re.MULTILINE) == expected
+
+
+@every_lab
+def test_the_handouts_name_the_checks_and_points(lab: Path) -> None:
+    worth = [points(check) for check in checks(lab).values()]
+    english, korean = handouts(lab)
+    assert f"{len(worth)} checks and {sum(worth)} points" in english.text
+    assert f"검사는 {len(worth)}개, 점수는 모두 {sum(worth)}점" in korean.text
+
+
+def test_the_syllabus_marks_the_labs_that_are_there() -> None:
+    text = (ROOT / "labs" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (?:\[)?(\d\d_\w+).*\| (.+?) \| [\d.]+ \| .* \| (yes|to come) \|$", text, re.MULTILINE
+    )
+    assert len(rows) == 14
+    assert [name for name, _, there in rows if there == "yes"] == [lab.name for lab in LABS]
+    shown = {fact for _, facts, _ in rows for fact in facts.split(", ")}
+    assert shown == {f"S{number}" for number in range(1, 26)} | {"all"}
+    for lab in LABS:
+        [facts] = [facts for name, facts, _ in rows if name == lab.name]
+        [named] = re.findall(r"Course facts: ([S\d, ]+) ·", handouts(lab)[0].text)
+        assert set(named.split(", ")) == set(facts.split(", "))
+
+
+# The exercise
+
+
+def checks(lab: Path) -> dict[str, Callable[[Submission], None]]:
+    """Return the checks of a lab's exercise by name."""
+    module = _module(lab)
+    return {name: value for name, value in vars(module).items() if name.startswith("test_")}
+
+
+def _module(lab: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"checks_of_{lab.name}", lab / "test_exercise.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def points(check: Any) -> int:
+    [mark] = [mark for mark in check.pytestmark if mark.name == "points"]
+    return mark.args[0]
+
+
+def failure(check: Callable[[Submission], None], solution: Path) -> str | None:
+    """Return what a check says about a solution, None where it passes."""
+    submission = Submission(solution)
+    try:
+        check(submission)
+    except AssertionError as error:
+        return str(error)
+    finally:
+        submission.close()
+    return None
+
+
+def graded(lab: Path, *arguments: str) -> str:
+    """Grade as a learner does; return what pytest prints."""
+    command = [sys.executable, "-m", "pytest", f"labs/{lab.name}", "-p", "no:cacheprovider", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not re.search(r"^E  |\d errors?\b", done.stdout, re.MULTILINE)
+    return done.stdout
+
+
+@every_lab
+def test_the_starter_scores_nothing_and_says_why(lab: Path) -> None:
+    output = graded(lab)
+    worth = [points(check) for check in checks(lab).values()]
+    assert f"points: 0 of {sum(worth)}" in output
+    assert f"{len(worth)} failed" in output
+    assert output.count("NotImplementedError") >= len(worth)
+
+
+@every_lab
+def test_the_reference_solution_scores_everything(lab: Path) -> None:
+    output = graded(lab, "--submission", str(SOLUTIONS / lab.name / "reference.py"))
+    worth = [points(check) for check in checks(lab).values()]
+    assert f"points: {sum(worth)} of {sum(worth)}" in output
+    assert f"{len(worth)} passed" in output
+
+
+@every_lab
+def test_methods_that_do_nothing_score_nothing(lab: Path, tmp_path: Path) -> None:
+    starter = (lab / "exercise.py").read_text(encoding="utf-8")
+    empty = tmp_path / "empty.py"
+    empty.write_text(re.sub(r"raise NotImplementedError\(.*\)", "return None", starter), encoding="utf-8")
+    passed = [name for name, check in checks(lab).items() if failure(check, empty) is None]
+    assert passed == []
+
+
+@every_lab
+def test_solutions_have_the_signatures_of_the_exercise(lab: Path) -> None:
+    def signatures(path: Path) -> list[str]:
+        return re.findall(
+            r"^class .*:|^    def [a-z]\w*\([^)]*\) -> .*:", path.read_text("utf-8"), re.MULTILINE
+        )
+
+    solutions = sorted((SOLUTIONS / lab.name).glob("*.py"))
+    assert len(solutions) >= 6
+    for solution in solutions:
+        assert signatures(solution) == signatures(lab / "exercise.py"), solution
+
+
+@pytest.mark.parametrize("solution", WRONG, ids=lambda path: f"{path.parent.name[:2]}-{path.stem}")
+def test_a_wrong_solution_fails_the_check_that_is_about_it(solution: Path) -> None:
+    named = solution.read_text(encoding="utf-8").splitlines()[0].removeprefix("# fails: ")
+    check = checks(ROOT / "labs" / solution.parent.name)[named]
+    said = failure(check, solution)
+    assert said is not None
+    assert "expected" in said
+    assert "hint: " in said or "expected OSError" in said
+
+
+def test_every_check_has_points_and_a_misunderstanding_that_it_is_about() -> None:
+    for lab in LABS:
+        named = {path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# fails: ") for path in WRONG}
+        about = [name for name in checks(lab) if name in named]
+        assert len(about) >= 10
+        assert all(1 <= points(check) <= 2 for check in checks(lab).values())
+
+
+def test_a_failure_tells_its_story(tmp_path: Path) -> None:
+    [lab] = [lab for lab in LABS if lab.name.startswith("04")]
+    wrong = SOLUTIONS / lab.name / "wrong_no_source_address.py"
+    output = graded(lab, "--submission", str(wrong), "-k", "two_clients")
+    [story] = re.findall(r"^check: (.*?)^=", output, re.MULTILINE | re.DOTALL)
+    assert story.splitlines()[0] == "one source port on two clients is two connections"
+    assert "  1. made TCPDemultiplexer()" in story
+    assert "expected 'P4', found 'P5'" in story
+    assert "hint: only the source address differs" in story
