@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from demuxlab.host import Host
+from demuxlab.transport.forward import Rule
 from demuxlab.transport.udp import MAX_PAYLOAD
 from demuxlab.wire import icmp, ip, packet, tcp, udp
 from demuxlab.wire.address import from_text
@@ -252,3 +253,38 @@ def test_a_ping_is_answered(host, source, destination, protocol, kind, reply):
         0x00010002,
         b"are you there?",
     )
+
+
+# Port forwarding, through a host's ways in and out
+
+
+def test_what_arrives_for_port_80_reaches_port_8080_and_replies_say_80():
+    router = Host("B", ["192.168.0.1"])
+    router.forward(Rule.of("tcp", "192.168.0.1", 80, "192.168.0.1", 8080))
+    listener = router.listen(8080, name="container")
+    client = Client(router, destination=from_text("192.168.0.1"))
+    assert client.connect().source_port == 80
+    connection = listener.accept()
+    client.expect(client.send("PA", b"GET /"), ("A", b""))
+    assert connection.read(10, 0.0) == b"GET /"
+    assert connection.socket.local_port == 8080
+    connection.write(b"page", 0.0)
+    [answer] = sent(router)
+    assert (answer.source_port, answer.destination_port, answer.payload) == (80, 9157, b"page")
+
+
+def test_a_rule_to_another_host_passes_both_ways_through_the_router():
+    router = Host("B", ["192.168.0.1"])
+    router.forward(Rule.of("udp", "192.168.0.1", 53, "192.168.0.7", 5353))
+    inner, client = from_text("192.168.0.7"), A
+    place = from_text("192.168.0.1")
+    question = packet.build(client, place, ip.UDP, udp.build(client, place, 9157, 53, b"name?"))
+    assert router.receive(question, 0.0).verdict == "forwarded"
+    [passed] = sent(router)
+    assert (passed.source, passed.destination, passed.destination_port) == (place, inner, 5353)
+    answer = udp.build(inner, place, 5353, passed.source_port, b"address!")
+    router.receive(packet.build(inner, place, ip.UDP, answer), 0.0)
+    [returned] = sent(router)
+    assert (returned.source, returned.source_port) == (place, 53)
+    assert (returned.destination, returned.destination_port) == (client, 9157)
+    assert router.demultiplexer.counters.balance()

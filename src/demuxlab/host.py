@@ -6,20 +6,22 @@ the host gives it packets and the time, and carries its packets.
 """
 
 import errno
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from demuxlab.demux.delivery import PORT_UNREACHABLE, RST, Delivery
+from demuxlab.demux.delivery import FORWARDED, NOT_OURS, PORT_UNREACHABLE, RST, Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
 from demuxlab.mux.multiplexer import Multiplexer
+from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
 from demuxlab.transport.udp import UDPSocket
-from demuxlab.wire import icmp, ip
+from demuxlab.wire import fragments, icmp, ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, from_text, is_loopback
 from demuxlab.wire.segment import TCPSegment
@@ -55,7 +57,11 @@ class Host:
         self.addresses = tuple(addresses)
         self._own = tuple(from_text(address) for address in self.addresses)
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
-        self.multiplexer = Multiplexer(mtu=mtu, is_local=self._is_local)
+        self.multiplexer = Multiplexer(quantum=mtu)
+        self.mtu = mtu
+        self.forwarder: Forwarder | None = None
+        self._passing: deque[bytes] = deque()
+        self._identification = 0
         self.observers: list[Observer] = []
         self._services = Services(
             self.demultiplexer.table,
@@ -111,11 +117,20 @@ class Host:
             raise
         return endpoint
 
+    def forward(self, *rules: Rule) -> None:
+        """Hand on by these rules what arrives at their addresses and ports; replaces earlier rules."""
+        self.forwarder = Forwarder(
+            rules, (*self._own, *_LOOPBACKS), secret=self._services.secret, is_free=self._is_free
+        )
+
     # Packets
 
     def receive(self, packet: bytes, now: float, device: str = "") -> Delivery:
         """Take a packet off the link at the time `now` (seconds); its decision comes back."""
-        delivery = self.demultiplexer.deliver(packet, now, device)
+        if self.forwarder is None:
+            delivery = self.demultiplexer.deliver(packet, now, device)
+        else:
+            delivery = self._translate(packet, now, device, self.forwarder)
         if delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage):
             self._answer(delivery, now)
         for observer in self.observers:
@@ -124,13 +139,44 @@ class Host:
 
     def packets(self, now: float) -> Iterator[bytes]:
         """Yield the packets that go down the link, fair between processes; what is for us stays here."""
-        for packet in self.multiplexer.packets():
-            for observer in self.observers:
-                observer.sent(packet, now)
+        for submitted in self.multiplexer.packets():
+            packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
             if self._is_local(wire_packet.destination(packet) or b""):
+                self._observe(packet, now)
                 self.receive(packet, now, LOOPBACK)
             else:
-                yield packet
+                yield from self._cut(packet, now)
+        while self._passing:
+            yield from self._cut(self._passing.popleft(), now)
+
+    def _translate(self, packet: bytes, now: float, device: str, forwarder: Forwarder) -> Delivery:
+        """Port forwarding stands between reading a packet and choosing its socket."""
+        arrival, packets = self.demultiplexer.read(packet, now)
+        verdict = forwarder.inbound(arrival, now)
+        if isinstance(verdict, Deliver):
+            return self.demultiplexer.decide(verdict.arrival, now, device, packets)
+        if isinstance(verdict, SendOn):
+            self._passing.append(verdict.packet)
+            return self.demultiplexer.count(Delivery(FORWARDED, arrival, rule=str(verdict.rule)), packets)
+        return self.demultiplexer.count(Delivery(NOT_OURS, arrival, counter=verdict.counter), packets)
+
+    def _cut(self, packet: bytes, now: float) -> Iterator[bytes]:
+        """Yield a packet in as many fragments as the link's MTU asks for."""
+        pieces = [packet]
+        if len(packet) > self.mtu:
+            self._identification += 1
+            pieces = fragments.split(packet, self.mtu, self._identification)
+        for piece in pieces:
+            self._observe(piece, now)
+            yield piece
+
+    def _observe(self, packet: bytes, now: float) -> None:
+        for observer in self.observers:
+            observer.sent(packet, now)
+
+    def _is_free(self, protocol: int, address: bytes, port: int) -> bool:
+        socket = Socket(protocol, family=4 if len(address) == 4 else 6, v6only=True)
+        return not self.demultiplexer.table.in_use(socket, address, port)
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`; `packets` then has what that sends."""

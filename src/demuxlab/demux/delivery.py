@@ -14,7 +14,7 @@ from demuxlab.wire.packet import Arrival, OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
 DELIVERED, NO_SOCKET, MALFORMED, NOT_TRANSPORT = "delivered", "no-socket", "malformed", "not-transport"
-QUEUE_FULL, NOT_OURS = "queue-full", "not-ours"
+QUEUE_FULL, NOT_OURS, FORWARDED = "queue-full", "not-ours", "forwarded"
 RST, PORT_UNREACHABLE = "rst", "port-unreachable"
 
 
@@ -30,7 +30,7 @@ class Delivery:
     """What became of one packet."""
 
     verdict: str
-    """`delivered`, `no-socket`, `malformed`, `not-transport`, `queue-full` or `not-ours`."""
+    """`delivered`, `no-socket`, `malformed`, `not-transport`, `queue-full`, `not-ours` or `forwarded`."""
     arrival: Arrival
     """The packet as read; its fields travel with it from here on."""
     socket: Socket | None = None
@@ -66,6 +66,8 @@ class Delivery:
     def explain(self) -> str:
         """Return the decision in one sentence, as the capture's comment has it."""
         segment = self.segment
+        if self.verdict == FORWARDED:
+            return f"↷ forwarded by {self.rule}"
         if segment is None or self.verdict == NOT_OURS:
             return f"✗ {self.verdict}: {self.reason}" if self.reason else f"✗ {self.verdict}"
         if self.socket is None:

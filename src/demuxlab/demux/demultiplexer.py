@@ -71,48 +71,54 @@ class Demultiplexer:
 
         Never raises because of what is in the packet.
         """
-        counters = self.counters
-        counters.received += 1
-        arrival = wire_packet.read(packet, self.checksums)
-        fragments = 1
-        if isinstance(arrival, Fragment):
-            if not self._is_ours(arrival.destination):
-                return self._count(Delivery(NOT_OURS, arrival, counter="IpInAddrErrors"), 1)
-            arrival, fragments = self._reassemble(arrival, now)
-        delivery = self._decide(arrival, now, device)
-        return self._count(delivery, fragments)
+        arrival, packets = self.read(packet, now)
+        return self.decide(arrival, now, device, packets)
 
-    def _reassemble(self, fragment: Fragment, now: float) -> tuple[Arrival, int]:
-        """Return the whole datagram and the packets it came in, or the fragment itself while it waits."""
-        whole = self.reassembler.add(fragment, now)
-        if failed := self.reassembler.take_failed():
-            self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
+    def read(self, packet: bytes | memoryview, now: float) -> tuple[Arrival, int]:
+        """Read a packet, put fragments together; return the datagram and the number of packets it came in.
+
+        A fragment whose datagram is not whole comes back itself; it counts when that is decided about.
+        """
+        self.counters.received += 1
+        arrival = wire_packet.read(packet, self.checksums)
+        if not isinstance(arrival, Fragment) or not self._is_ours(arrival.destination):
+            return arrival, 1
+        whole = self.reassembler.add(arrival, now)
+        self._count_failed()
         if whole is None:
-            return fragment, 0
+            return arrival, 0
         if isinstance(whole, Malformed):
             return whole, 1
         return wire_packet.read(whole.packet, self.checksums), whole.fragments
 
-    def expire(self, now: float) -> None:
-        """Give up what has waited too long for its fragments."""
-        self.reassembler.expire(now)
-        if failed := self.reassembler.take_failed():
-            self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
+    def decide(self, arrival: Arrival, now: float, device: str = "", packets: int = 1) -> Delivery:
+        """Decide about what `read` returned, and hand it over."""
+        return self.count(self._decide(arrival, now, device), packets)
 
-    def _count(self, delivery: Delivery, packets: int) -> Delivery:
+    def count(self, delivery: Delivery, packets: int = 1) -> Delivery:
+        """Account for the packets of a decision."""
         if delivery.counter:
             self.counters.dropped[delivery.counter] += packets
         else:
             self.counters.delivered += packets
         return delivery
 
+    def expire(self, now: float) -> None:
+        """Give up what has waited too long for its fragments."""
+        self.reassembler.expire(now)
+        self._count_failed()
+
+    def _count_failed(self) -> None:
+        if failed := self.reassembler.take_failed():
+            self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
+
     def _decide(self, arrival: Arrival, now: float, device: str) -> Delivery:
         if isinstance(arrival, Malformed):
             return Delivery(MALFORMED, arrival, counter=arrival.counter)
-        if isinstance(arrival, Fragment):
-            return Delivery(NOT_TRANSPORT, arrival)
         if not self._is_ours(arrival.destination):
             return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
+        if isinstance(arrival, Fragment):
+            return Delivery(NOT_TRANSPORT, arrival)
         if self._addresses is not None and device != LOOPBACK and self._is_false(arrival):
             return Delivery(MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
         if isinstance(arrival, ICMPMessage):

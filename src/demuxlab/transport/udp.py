@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, HandlerQueue
 from demuxlab.demux.socket import CLOSED, Refusal, Socket
+from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, mapped, unmapped
@@ -114,11 +115,9 @@ class UDPSocket(HandlerQueue):
 
         Only port and protocol unreachable are hard errors; others may pass (udp(7)).
         """
-        if message.protocol == ip.ICMP:
-            hard = {(icmp.UNREACHABLE, 2): errno.ENOPROTOOPT, (icmp.UNREACHABLE, 3): errno.ECONNREFUSED}
-        else:
-            hard = {(icmp.UNREACHABLE_V6, 1): errno.EACCES, (icmp.UNREACHABLE_V6, 4): errno.ECONNREFUSED}
-        self._error = hard.get((message.type, message.code), self._error)
+        error = icmp_errors.unreachable(message)
+        if icmp_errors.is_hard(error):
+            self._error = error
         self._changed()
 
     def disconnect(self) -> None:

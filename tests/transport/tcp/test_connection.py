@@ -5,8 +5,8 @@ import errno
 import pytest
 
 from demuxlab.host import Host
-from demuxlab.transport.tcp.connection import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.states import TABLE, Event, State, diagram
+from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.wire import icmp, ip, packet, tcp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import TCPSegment, flag_letters

@@ -1,7 +1,7 @@
 """One connection from its first segment to its last: what a segment does to it (RFC 9293, section 3.10.7).
 
-The two halves are `Sender` and `Receiver`; this is the state machine between them, with its timers. Time is
-an argument. Sequence numbers are unwrapped inside (see `sequence`).
+The two halves are `Sender` and `Receiver`; this is the state machine between them, with its timers. How it
+begins stands in `handshake`. Time is an argument. Sequence numbers are unwrapped inside (see `sequence`).
 """
 
 import errno
@@ -9,38 +9,32 @@ from collections.abc import Callable
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
+from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import cookies, sequence
+from demuxlab.transport.tcp import handshake, sequence
+from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
-from demuxlab.transport.tcp.receiver import Receiver
-from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, TABLE, Event, State
+from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME, TimeWait
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import icmp, ip, tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 
-MAXIMUM_SEGMENT_LIFETIME = 30.0
-"""Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
-_UNREACHABLE = {0: errno.ENETUNREACH, 2: errno.ENOPROTOOPT, 3: errno.ECONNREFUSED}
-_UNREACHABLE_V6 = {0: errno.ENETUNREACH, 1: errno.EACCES, 4: errno.ECONNREFUSED}
-"""Errnos by the code of a destination unreachable (ip(7), ipv6(7)); any other is EHOSTUNREACH."""
 _CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
 _PAWS_EXPIRY = 24 * 24 * 3600.0
 _SYN_TRIES, _DATA_TRIES = 6, 15
 
 
-class TCPConnection:
+class TCPConnection(ControlBlock):
     """The handler of one data or client socket.
 
     `on_change` is called whenever reading, writing or an error may have become possible.
     """
 
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
-        self.services = services
-        self.socket = socket
-        self.settings = settings
-        self.state = State.CLOSED
+        super().__init__(services, socket, settings)
+        self.output = Output(self)
         self.error = 0
         """The errno of what ended the connection, until the application takes it."""
         self.on_change: Callable[[], None] | None = None
@@ -48,19 +42,10 @@ class TCPConnection:
         self.on_ended: Callable[[TCPConnection], None] | None = None
         self.orphan = False
         """The application has closed it: nobody will read any more."""
-        self.sender = Sender(0, 536, settings.send_buffer)
-        self.receiver = Receiver(0, settings.receive_buffer)
-        self.output = Output(self)
-        self.timestamps = False
-        self.recent = 0
-        """TS.Recent (RFC 7323, section 4.3), and when it was taken."""
-        self.recent_at = 0.0
-        self.scale_out = self.scale_in = 0
-        """How far the peer's and our window fields are shifted (RFC 7323, section 2)."""
-        self.heard_at = 0.0
         self.deadline = self.entered = NEVER
-        self.retransmit_at = self.persist_at = self.acknowledge_at = self.keepalive_at = self.end_at = NEVER
+        self.retransmit_at = self.persist_at = self.keepalive_at = self.end_at = NEVER
         self.stalled_since = NEVER
+        self.heard_at = 0.0
         self.probes = 0
         self._challenges = 0
         self._challenged_at = 0.0
@@ -70,54 +55,26 @@ class TCPConnection:
 
     def open(self, now: float) -> None:
         """Send a SYN: the socket is in the table with all four values (RFC 9293, section 3.10.1)."""
-        self._begin(now)
+        handshake.begin(self, self.output.path_mss(), now)
+        self.heard_at = now
         self._move(Event.ACTIVE_OPEN)
         self.output.transmit(self.sender.open(SYN, now), now)
         self._settle(now)
 
     def answer(self, syn: TCPSegment, now: float) -> None:
         """Answer a listening socket's SYN with SYN and ACK (RFC 9293, section 3.10.7.2)."""
-        self._begin(now)
+        handshake.begin(self, self.output.path_mss(), now)
+        self.heard_at = now
         self.state = TABLE[State.LISTEN, Event.SYN]
-        self._meet(syn, now)
+        handshake.meet(self, self.output, syn, now)
         self.output.transmit(self.sender.open(SYN, now), now)
         self._settle(now)
 
     def resume(self, ack: TCPSegment, options: tcp.Options, now: float) -> None:
         """Become established from the ACK of a SYN cookie: `options` are those of the SYN, as remembered."""
         self.state = State.SYN_RECEIVED
-        first = (ack.acknowledgment - 1) % sequence.MODULUS
-        self.sender = Sender(first, 536, self.settings.send_buffer)
-        self.sender.next += 1
-        syn = ack._replace(
-            sequence=(ack.sequence - 1) % sequence.MODULUS, options=tcp.build_options(options), flags=SYN
-        )
-        self._meet(syn, now)
-        # What the cookie's SYN,ACK offered.
-        self.scale_in = 0
-        self.receiver.edge = self.receiver.next + cookies.WINDOW
+        handshake.remember(self, self.output, ack, options, now)
         self.take(ack, now)
-
-    def _begin(self, now: float) -> None:
-        first = sequence.initial(self.socket.key, self.services.secret, now)
-        self.sender = Sender(first, self.output.path_mss(), self.settings.send_buffer)
-        self.heard_at = now
-
-    def _meet(self, syn: TCPSegment, now: float) -> None:
-        """Take the peer's SYN: its number and its options (RFC 9293, 3.7.1; RFC 7323, 1.3 and 2.2)."""
-        options = tcp.read_options(syn.options)
-        self.receiver = Receiver(syn.sequence + 1, self.settings.receive_buffer)
-        self.timestamps = options.timestamps is not None and self.settings.timestamps
-        if options.timestamps is not None and self.timestamps:
-            self.recent, self.recent_at = options.timestamps[0], now
-        if options.window_scale is not None and self.settings.window_scale:
-            self.scale_out, self.scale_in = options.window_scale, self.output.own_scale()
-        self.sender.sacks = options.sack_permitted and self.settings.sack
-        self.output.peer_mss = options.mss
-        self.sender.nodelay, self.sender.cork = self.settings.nodelay, False
-        self.sender.mss = self.sender.congestion.mss = self.output.send_mss()
-        self.sender.congestion = self.settings.congestion(self.sender.mss)
-        self.sender.offered(syn.sequence, 0, syn.window)
 
     # What the application does
 
@@ -190,7 +147,7 @@ class TCPConnection:
             return None
         if not segment.flags & SYN:
             return None
-        self._meet(segment, now)
+        handshake.meet(self, self.output, segment, now)
         self.heard_at = now
         if not good:
             # Both opened at once: our SYN goes again, with an ACK (RFC 9293, section 3.5, figure 7).
@@ -199,7 +156,7 @@ class TCPConnection:
             if first is not None:
                 self.output.transmit(first, now)
             return None
-        self.sender.acknowledge(self.sender.next, now, self._round_trip(segment, now))
+        self.sender.acknowledge(self.sender.next, now, handshake.round_trip(self, self.output, segment, now))
         self._move(Event.SYN_ACK)
         self._established(now)
         self.output.must_acknowledge()
@@ -277,7 +234,7 @@ class TCPConnection:
 
     def _handshake_done(self, segment: TCPSegment, start: int, number: int, now: float) -> None:
         self._move(Event.ACK_OF_SYN)
-        self.sender.acknowledge(number, now, self._round_trip(segment, now))
+        self.sender.acknowledge(number, now, handshake.round_trip(self, self.output, segment, now))
         self.sender.offered(start, number, segment.window << self.scale_out)
         self._established(now)
         if self.sender.fin is not None:
@@ -305,7 +262,7 @@ class TCPConnection:
         )
         window_changed = sender.offered(start, number, segment.window << self.scale_out)
         if number > sender.unacked:
-            sender.acknowledge(number, now, self._round_trip(segment, now))
+            sender.acknowledge(number, now, handshake.round_trip(self, self.output, segment, now))
             self.retransmit_at = NEVER
             self.stalled_since = NEVER
             if sender.fin is not None and number > sender.fin:
@@ -315,7 +272,7 @@ class TCPConnection:
         elif news:
             sender.duplicates += 1
         if sender.detect_loss(now):
-            self.output.send_lost(now)
+            self._send_lost(now)
         return True
 
     def _fin_acknowledged(self, now: float) -> None:
@@ -388,7 +345,12 @@ class TCPConnection:
         if self.stalled_since == NEVER:
             self.stalled_since = now - self.sender.round_trip.current
         self.sender.timed_out(now)
+        self._send_lost(now)
+
+    def _send_lost(self, now: float) -> None:
+        """Send the first of what was lost again, and give it a whole timeout."""
         self.output.send_lost(now)
+        self.retransmit_at = now + self.sender.round_trip.current
 
     def _keepalive(self, now: float) -> None:
         """Probe a silent peer (RFC 9293, section 3.8.4)."""
@@ -428,18 +390,14 @@ class TCPConnection:
             mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
             if self.output.limit_path(mtu):
                 self.sender.fits(self.output.send_mss())
-                self.output.send_lost(now)
+                self._send_lost(now)
                 self._settle(now)
-        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED):
-            codes = _UNREACHABLE if message.protocol == ip.ICMP else _UNREACHABLE_V6
-            if message.type in (icmp.UNREACHABLE, icmp.UNREACHABLE_V6):
-                self._end(codes.get(message.code, errno.EHOSTUNREACH))
+        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and icmp_errors.unreachable(message):
+            self._end(icmp_errors.unreachable(message))
 
     def _time_wait(self, now: float) -> None:
-        from demuxlab.transport.tcp.time_wait import TimeWait
-
         self.output.flush_acknowledgment(now)
-        TimeWait(self, now)
+        TimeWait(self, self.output, now)
         self.deadline = NEVER
         self._tell()
 
@@ -486,16 +444,6 @@ class TCPConnection:
     def _tell(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-    def _round_trip(self, segment: TCPSegment, now: float) -> float | None:
-        """Return the round trip by the echoed timestamp, in seconds (RFC 7323, section 4.3)."""
-        if not self.timestamps:
-            return None
-        stamps = tcp.read_options(segment.options).timestamps
-        if stamps is None:
-            return None
-        elapsed = (self.output.clock(now) - stamps[1]) % sequence.MODULUS
-        return elapsed / 1000 if elapsed < 1 << 31 else None
 
     def _challenge(self, now: float) -> None:
         """Send a challenge ACK, few in a second (RFC 5961, section 7)."""

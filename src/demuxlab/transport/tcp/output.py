@@ -1,16 +1,12 @@
 """Builds and sends a connection's segments, and decides when to acknowledge."""
 
-from typing import TYPE_CHECKING
-
 from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.sender import Sent
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
-
-if TYPE_CHECKING:
-    from demuxlab.transport.tcp.connection import TCPConnection
 
 DELAYED_ACK = 0.04
 """Seconds that an acknowledgment may wait for data to travel with (RFC 9293, 3.8.6.3: below 0.5)."""
@@ -24,10 +20,10 @@ _MIN_MTU = {4: 576, 16: 1280}
 
 
 class Output:
-    """The way out of one connection."""
+    """The way out of one block."""
 
-    def __init__(self, connection: "TCPConnection") -> None:
-        self._connection = connection
+    def __init__(self, block: ControlBlock) -> None:
+        self._block = block
         self.peer_mss: int | None = None
         self.acknowledged = 0
         """Last.ACK.sent, unwrapped (RFC 7323, section 4.3)."""
@@ -41,25 +37,23 @@ class Output:
 
     def path_mss(self) -> int:
         """Return the largest segment that the path takes without options (RFC 9293, section 3.7.1)."""
-        socket = self._connection.socket
-        mtu = self._connection.services.mtu_for(socket.remote_address)
+        socket = self._block.socket
+        mtu = self._block.services.mtu_for(socket.remote_address)
         if self._path_limit:
             mtu = min(mtu, self._path_limit)
         mss = mtu - _HEADERS[len(socket.remote_address)]
-        return min(mss, self._connection.settings.maximum_segment or mss)
+        return min(mss, self._block.settings.maximum_segment or mss)
 
     def send_mss(self) -> int:
         """Return how much data a segment carries: what peer and path take, less the timestamps."""
-        peer = self.peer_mss or _DEFAULT_MSS[len(self._connection.socket.remote_address)]
-        room = min(peer, self.path_mss()) - (_TIMESTAMPS_SIZE if self._connection.timestamps else 0)
+        peer = self.peer_mss or _DEFAULT_MSS[len(self._block.socket.remote_address)]
+        room = min(peer, self.path_mss()) - (_TIMESTAMPS_SIZE if self._block.timestamps else 0)
         return max(room, 8)
 
     def limit_path(self, mtu: int) -> bool:
         """Take a smaller path MTU; return whether it is news. What is absurdly small is bounded."""
-        mtu = max(mtu, _MIN_MTU[len(self._connection.socket.remote_address)])
-        current = self._path_limit or self._connection.services.mtu_for(
-            self._connection.socket.remote_address
-        )
+        mtu = max(mtu, _MIN_MTU[len(self._block.socket.remote_address)])
+        current = self._path_limit or self._block.services.mtu_for(self._block.socket.remote_address)
         if mtu >= current:
             return False
         self._path_limit = mtu
@@ -68,61 +62,58 @@ class Output:
     def own_scale(self) -> int:
         """Return how far our window must be shifted to fit its field (RFC 7323, section 2.3)."""
         scale = 0
-        while self._connection.settings.receive_buffer >> scale > _MAX_FIELD:
+        while self._block.settings.receive_buffer >> scale > _MAX_FIELD:
             scale += 1
         return min(scale, 14)
 
     def clock(self, now: float) -> int:
         """Return the timestamp clock, in milliseconds."""
         if self._clock_offset is None:
-            self._clock_offset = sequence.clock(
-                self._connection.socket.key, self._connection.services.secret, 0.0
-            )
+            self._clock_offset = sequence.clock(self._block.socket.key, self._block.services.secret, 0.0)
         return (int(now * 1000) + self._clock_offset) % sequence.MODULUS
 
     # Segments
 
     def send(self, now: float) -> None:
         """Send all that may be sent now."""
-        sender = self._connection.sender
+        sender = self._block.sender
         while (sent := sender.take(now)) is not None:
             self.transmit(sent, now)
 
     def send_lost(self, now: float) -> None:
         """Send the first of what was lost, whatever the congestion window says."""
-        sent = self._connection.sender.take(now, force=True)
+        sent = self._block.sender.take(now, force=True)
         if sent is not None:
             self.transmit(sent, now)
-            self._connection.retransmit_at = now + self._connection.sender.round_trip.current
 
     def transmit(self, sent: Sent, now: float) -> None:
         """Send a segment that is under way."""
-        connection = self._connection
+        block = self._block
         if sent.flags & SYN:
-            answers = connection.state is not State.SYN_SENT
+            answers = block.state is not State.SYN_SENT
             self._segment(sent.start, SYN | (ACK if answers else 0), b"", now)
             return
         flags = ACK | (sent.flags & FIN)
-        data = connection.sender.payload(sent)
-        if data and sent.end == connection.sender.next and connection.sender.unsent == 0:
+        data = block.sender.payload(sent)
+        if data and sent.end == block.sender.next and block.sender.unsent == 0:
             flags |= PSH
         self._segment(sent.start, flags, data, now)
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK now."""
-        self._segment(self._connection.sender.next, ACK, b"", now)
+        self._segment(self._block.sender.next, ACK, b"", now)
 
     def reset(self, now: float) -> None:
         """Send RST."""
-        self._segment(self._connection.sender.next, RST | ACK, b"", now)
+        self._segment(self._block.sender.next, RST | ACK, b"", now)
 
     def probe(self, now: float) -> None:
         """Send a segment just before the window, which the peer must answer with an ACK."""
-        self._segment(self._connection.sender.unacked - 1, ACK, b"", now)
+        self._segment(self._block.sender.unacked - 1, ACK, b"", now)
 
     def probe_window(self, now: float) -> None:
         """Ask whether a closed window has opened, or use the little that is open (RFC 9293, 3.8.6.1)."""
-        sender = self._connection.sender
+        sender = self._block.sender
         sent = sender.partial(now)
         if sent is not None:
             self.transmit(sent, now)
@@ -138,15 +129,15 @@ class Output:
 
     def data_arrived(self, size: int, now: float) -> None:
         """Acknowledge data in order: every second full segment, or a little later (RFC 5681, section 4.2)."""
-        connection = self._connection
+        block = self._block
         self._unacknowledged += size
-        if self._quick > 0 and connection.settings.quickack:
+        if self._quick > 0 and block.settings.quickack:
             self._quick -= 1
             self._ack_wanted = True
-        elif self._unacknowledged >= 2 * min(connection.sender.mss, connection.receiver.limit // 4):
+        elif self._unacknowledged >= 2 * min(block.sender.mss, block.receiver.limit // 4):
             self._ack_wanted = True
-        elif connection.acknowledge_at == NEVER:
-            connection.acknowledge_at = now + DELAYED_ACK
+        elif block.acknowledge_at == NEVER:
+            block.acknowledge_at = now + DELAYED_ACK
 
     def flush_acknowledgment(self, now: float) -> None:
         """Send the ACK that is wanted, unless a segment has carried it meanwhile."""
@@ -154,21 +145,21 @@ class Output:
             self.acknowledge(now)
 
     def _segment(self, start: int, flags: int, data: bytes, now: float) -> None:
-        connection = self._connection
-        socket, receiver = connection.socket, connection.receiver
+        block = self._block
+        socket, receiver = block.socket, block.receiver
         acknowledgment = window = 0
         if flags & ACK:
             acknowledgment = receiver.next % sequence.MODULUS
             self.acknowledged = receiver.next
             self._ack_wanted = False
             self._unacknowledged = 0
-            connection.acknowledge_at = NEVER
+            block.acknowledge_at = NEVER
         if flags & SYN:
             window = min(receiver.limit, _MAX_FIELD)
             if flags & ACK:
                 receiver.edge = max(receiver.edge, receiver.next + window)
         elif not flags & RST:
-            window = min(receiver.window(connection.sender.mss) >> connection.scale_in, _MAX_FIELD)
+            window = min(receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
         segment = tcp.build(
             socket.local_address,
             socket.remote_address,
@@ -181,34 +172,34 @@ class Output:
             window=window,
             options=self._options(flags, now),
         )
-        connection.services.multiplexer.submit(
+        block.services.multiplexer.submit(
             socket.process, socket.local_address, socket.remote_address, ip.TCP, segment
         )
 
     def _options(self, flags: int, now: float) -> bytes:
-        connection = self._connection
+        block = self._block
         if flags & SYN:
             return tcp.build_options(self._syn_options(now))
-        if not connection.timestamps and not connection.receiver.early:
+        if not block.timestamps and not block.receiver.early:
             return b""
-        stamps = (self.clock(now), connection.recent) if connection.timestamps else None
+        stamps = (self.clock(now), block.recent) if block.timestamps else None
         blocks: tuple[tuple[int, int], ...] = ()
-        if connection.sender.sacks and connection.receiver.early and not flags & RST:
+        if block.sender.sacks and block.receiver.early and not flags & RST:
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
-                for left, right in connection.receiver.sack_blocks(3 if stamps else 4)
+                for left, right in block.receiver.sack_blocks(3 if stamps else 4)
             )
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
     def _syn_options(self, now: float) -> tcp.Options:
         """A SYN offers everything; a SYN,ACK what the peer offered too (RFC 7323, RFC 2018)."""
-        connection, settings = self._connection, self._connection.settings
-        first = connection.state is State.SYN_SENT
-        scales = settings.window_scale if first else connection.scale_in or connection.scale_out
-        stamps = settings.timestamps if first else connection.timestamps
+        block, settings = self._block, self._block.settings
+        first = block.state is State.SYN_SENT
+        scales = settings.window_scale if first else block.scale_in or block.scale_out
+        stamps = settings.timestamps if first else block.timestamps
         return tcp.Options(
             mss=self.path_mss(),
             window_scale=self.own_scale() if scales else None,
-            sack_permitted=settings.sack if first else connection.sender.sacks,
-            timestamps=(self.clock(now), connection.recent) if stamps else None,
+            sack_permitted=settings.sack if first else block.sender.sacks,
+            timestamps=(self.clock(now), block.recent) if stamps else None,
         )

@@ -1,37 +1,34 @@
 """TIME-WAIT: what is left of a connection that closed first (RFC 9293, section 3.6.1)."""
 
-from typing import TYPE_CHECKING
-
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal
 from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
-if TYPE_CHECKING:
-    from demuxlab.transport.tcp.connection import TCPConnection
+MAXIMUM_SEGMENT_LIFETIME = 30.0
+"""Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
 
 
 class TimeWait:
     """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
 
-    def __init__(self, connection: "TCPConnection", now: float) -> None:
-        from demuxlab.transport.tcp.connection import MAXIMUM_SEGMENT_LIFETIME
-
-        self._lasts = 2 * MAXIMUM_SEGMENT_LIFETIME
-        self._services = connection.services
-        self._output = connection.output
-        self._next = connection.receiver.next
-        self._recent = connection.recent if connection.timestamps else None
-        self.socket = connection.socket
+    def __init__(self, block: ControlBlock, output: Output, now: float) -> None:
+        self._services = block.services
+        self._output = output
+        self._next = block.receiver.next
+        self._recent = block.recent if block.timestamps else None
+        self.socket = block.socket
         self.socket.handler = self
         self.socket.state = table_state.TIME_WAIT
         self.entered = NEVER
         self._wait(now)
 
     def take(self, segment: Segment, now: float) -> Refusal | None:
-        """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new connection."""
+        """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
         if segment.flags & RST:
@@ -59,7 +56,7 @@ class TimeWait:
         return start > self._next
 
     def _wait(self, now: float) -> None:
-        self.deadline = now + self._lasts
+        self.deadline = now + 2 * MAXIMUM_SEGMENT_LIFETIME
         self._services.timers.update(self)
 
     def tick(self, now: float) -> None:  # noqa: ARG002
