@@ -112,3 +112,45 @@ def test_ping_is_answered(server, need_tool):
     for own in ("10.9.0.20", "fd09::20"):
         with in_namespace(link, "ping", "-c", "2", "-i", "0.01", own) as process:
             assert "2 received" in process.stdout.read()
+
+
+CLIENT_OF_THOUSANDS = """
+import resource, selectors, socket, sys
+count = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
+opened = []
+for number in range(count):
+    client = socket.create_connection(("10.9.0.20", 8080), 30, (f"10.9.0.{1 + number % 2}", 0))
+    client.sendall(b"%d" % number)
+    opened.append(client)
+print("open", len(opened), flush=True)
+print("equal", all(client.recv(100) == b"%d" % number for number, client in enumerate(opened)), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_ten_thousand_connections_of_the_kernel_at_once(server, need_tool):
+    need_tool("python3", "nsenter")
+    link, host, runtime = server
+    count = 10_000
+    with runtime.lock:
+        listener = host.listen(8080, backlog=1024)
+        accepted = []
+
+        def echo(endpoint):
+            while data := endpoint.read(100, runtime.now()):
+                endpoint.write(data, runtime.now())
+
+        def accept():
+            while (endpoint := listener.accept()) is not None:
+                accepted.append(endpoint)
+                endpoint.on_change = lambda endpoint=endpoint: echo(endpoint)
+                echo(endpoint)
+
+        listener.on_change = accept
+    with in_namespace(link, "python3", "-c", CLIENT_OF_THOUSANDS, str(count)) as process:
+        assert process.stdout.readline() == f"open {count}\n"
+        assert process.stdout.readline() == "equal True\n"
+        with runtime.lock:
+            assert sum(endpoint.connected for endpoint in accepted) == count
+            assert {endpoint.socket.local_port for endpoint in accepted} == {8080}

@@ -18,14 +18,14 @@ class MemoryEnd:
 
     def send(self, packet: bytes) -> None:
         """Put one packet onto the link; virtual time goes on by `STEP`."""
-        self._link.time += STEP
+        self._link.wait(STEP)
         self._outgoing.append(packet)
 
     def receive(self, timeout: float) -> bytes | None:
         """Return the next packet; None at once where nothing waits, with `timeout` seconds gone by."""
         if self._incoming:
             return self._incoming.popleft()
-        self._link.time += timeout
+        self._link.wait(timeout)
         return None
 
     def fileno(self) -> int:
@@ -40,7 +40,7 @@ class MemoryLink:
     name = "memory"
 
     def __init__(self) -> None:
-        self.time = EPOCH
+        self._microseconds = 0
         inward: deque[bytes] = deque()
         outward: deque[bytes] = deque()
         self.inside = MemoryEnd(self, inward, outward)
@@ -48,7 +48,11 @@ class MemoryLink:
 
     def now(self) -> float:
         """Return the virtual time in seconds."""
-        return round(self.time, 9)
+        return EPOCH + self._microseconds / 1_000_000
+
+    def wait(self, seconds: float) -> None:
+        """Let virtual time pass, in whole microseconds, so that sums stay exact."""
+        self._microseconds += round(seconds * 1_000_000)
 
     def close(self) -> None:
         """Nothing to give back."""

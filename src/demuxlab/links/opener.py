@@ -22,6 +22,7 @@ TUN_DEVICE = "/dev/net/tun"
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _ETH_P_ALL = 0x0003
+_QUEUE_LENGTH = 10_000
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -134,9 +135,18 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
     try:
         with IPRoute() as route:
             [index] = route.link_lookup(ifname=name)
+            taken = {held.get_attr("IFA_ADDRESS") for held in route.get_addr()} if addresses else set()
             for address in addresses:
                 host, _, length = address.partition("/")
+                if host in taken:
+                    raise _Refused(
+                        f"{host} is an address of this machine already, perhaps of another run: "
+                        "give an --address of another network"
+                    )
                 route.addr("add", index=index, address=host, prefixlen=int(length))
+            if name != "lo":
+                # A program wakes later than a network card: the kernel holds more packets for it.
+                route.link("set", index=index, txqlen=_QUEUE_LENGTH)
             route.link("set", index=index, state="up")
     except NetlinkError as error:
         problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)

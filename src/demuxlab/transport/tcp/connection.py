@@ -21,7 +21,6 @@ from demuxlab.transport.timers import NEVER
 from demuxlab.wire import icmp, ip, tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 
-_CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
 _PAWS_EXPIRY = 24 * 24 * 3600.0
 _SYN_TRIES, _DATA_TRIES = 6, 15
 
@@ -31,6 +30,12 @@ class TCPConnection(ControlBlock):
 
     `on_change` is called whenever reading, writing or an error may have become possible.
     """
+
+    __slots__ = (
+        *("deadline", "end_at", "entered", "error", "heard_at", "keepalive_at", "on_change"),
+        *("on_ended", "on_established", "orphan", "output", "persist_at", "probes", "retransmit_at"),
+        *("stalled_since",),
+    )
 
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
         super().__init__(services, socket, settings)
@@ -47,8 +52,6 @@ class TCPConnection(ControlBlock):
         self.stalled_since = NEVER
         self.heard_at = 0.0
         self.probes = 0
-        self._challenges = 0
-        self._challenged_at = 0.0
         socket.handler = self
 
     # How it begins
@@ -173,7 +176,7 @@ class TCPConnection(ControlBlock):
             return None
         if segment.flags & SYN:
             # RFC 5961, section 4: whoever really restarted will answer the challenge with RST.
-            self._challenge(now)
+            self.output.challenge(now)
             return None
         if not segment.flags & ACK:
             return None
@@ -216,17 +219,17 @@ class TCPConnection(ControlBlock):
         if segment.flags & RST:
             return False
         if segment.flags & SYN:
-            self._challenge(now)
+            self.output.challenge(now)
         elif segment.length or start < receiver.next:
             self.output.must_acknowledge()
         else:
-            self._challenge(now)
+            self.output.challenge(now)
         return False
 
     def _reset(self, start: int, now: float) -> None:
         """RFC 5961, section 3.2: only the exact number resets, another in the window is challenged."""
         if start != self.receiver.next:
-            self._challenge(now)
+            self.output.challenge(now)
             return
         refused = self.state is State.SYN_RECEIVED
         gone = self.state in (State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
@@ -254,7 +257,7 @@ class TCPConnection(ControlBlock):
         """Process the ACK field; return whether the segment's data may be looked at (RFC 5961, section 5)."""
         sender = self.sender
         if number > sender.next or number < sender.unacked - sender.max_window:
-            self._challenge(now)
+            self.output.challenge(now)
             return False
         news = bool(options and options.sack and sender.sacks) and sender.sacked(
             (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
@@ -444,11 +447,3 @@ class TCPConnection(ControlBlock):
     def _tell(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-    def _challenge(self, now: float) -> None:
-        """Send a challenge ACK, few in a second (RFC 5961, section 7)."""
-        if now - self._challenged_at >= _CHALLENGE_PERIOD:
-            self._challenged_at, self._challenges = now, 0
-        if self._challenges < _CHALLENGES:
-            self._challenges += 1
-            self.output.must_acknowledge()

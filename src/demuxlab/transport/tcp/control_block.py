@@ -12,6 +12,11 @@ from demuxlab.transport.timers import NEVER
 class ControlBlock:
     """The state of one connection; its variables in RFC 9293's sense stand in `sender` and `receiver`."""
 
+    __slots__ = (
+        *("acknowledge_at", "receiver", "recent", "recent_at", "scale_in", "scale_out", "sender"),
+        *("services", "settings", "socket", "state", "timestamps"),
+    )
+
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
         self.services = services
         self.socket = socket

@@ -25,6 +25,11 @@ class TCPEndpoint:
     and on `socket` those that binding looks at.
     """
 
+    __slots__ = (
+        *("_closed", "_connection", "_listener", "_on_change", "_read_shut", "_services"),
+        *("_write_shut", "name_child", "settings", "socket"),
+    )
+
     def __init__(
         self,
         services: Services,

@@ -12,15 +12,22 @@ DELAYED_ACK = 0.04
 """Seconds that an acknowledgment may wait for data to travel with (RFC 9293, 3.8.6.3: below 0.5)."""
 _QUICK_SEGMENTS = 16
 """The first segments are acknowledged at once, so that a peer in slow start does not wait."""
+_CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
 _MAX_FIELD = 0xFFFF
 _DEFAULT_MSS = {4: 536, 16: 1220}
 _HEADERS = {4: 40, 16: 60}
 _TIMESTAMPS_SIZE = 12
+_SACK_HEAD, _SACK_BLOCK = 4, 8
 _MIN_MTU = {4: 576, 16: 1280}
 
 
 class Output:
     """The way out of one block."""
+
+    __slots__ = (
+        *("_ack_wanted", "_block", "_challenged_at", "_challenges", "_clock_offset", "_path_limit"),
+        *("_quick", "_unacknowledged", "acknowledged", "peer_mss"),
+    )
 
     def __init__(self, block: ControlBlock) -> None:
         self._block = block
@@ -32,6 +39,8 @@ class Output:
         self._ack_wanted = False
         self._unacknowledged = 0
         self._quick = _QUICK_SEGMENTS
+        self._challenges = 0
+        self._challenged_at = 0.0
 
     # Sizes
 
@@ -127,6 +136,14 @@ class Output:
         """Acknowledge with whatever is sent next, at the latest when the present segment is done with."""
         self._ack_wanted = True
 
+    def challenge(self, now: float) -> None:
+        """Acknowledge what cannot be believed, but seldom in a second (RFC 5961, section 7)."""
+        if now - self._challenged_at >= _CHALLENGE_PERIOD:
+            self._challenged_at, self._challenges = now, 0
+        if self._challenges < _CHALLENGES:
+            self._challenges += 1
+            self._ack_wanted = True
+
     def data_arrived(self, size: int, now: float) -> None:
         """Acknowledge data in order: every second full segment, or a little later (RFC 5681, section 4.2)."""
         block = self._block
@@ -170,13 +187,14 @@ class Output:
             acknowledgment=acknowledgment,
             flags=flags,
             window=window,
-            options=self._options(flags, now),
+            options=self._options(flags, len(data), now),
         )
         block.services.multiplexer.submit(
             socket.process, socket.local_address, socket.remote_address, ip.TCP, segment
         )
 
-    def _options(self, flags: int, now: float) -> bytes:
+    def _options(self, flags: int, size: int, now: float) -> bytes:
+        """Return the options of a segment with `size` bytes of data; SACK blocks take only room left over."""
         block = self._block
         if flags & SYN:
             return tcp.build_options(self._syn_options(now))
@@ -184,10 +202,11 @@ class Output:
             return b""
         stamps = (self.clock(now), block.recent) if block.timestamps else None
         blocks: tuple[tuple[int, int], ...] = ()
-        if block.sender.sacks and block.receiver.early and not flags & RST:
+        most = min(3 if stamps else 4, (self.send_mss() - size - _SACK_HEAD) // _SACK_BLOCK)
+        if block.sender.sacks and block.receiver.early and most > 0 and not flags & RST:
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
-                for left, right in block.receiver.sack_blocks(3 if stamps else 4)
+                for left, right in block.receiver.sack_blocks(most)
             )
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 

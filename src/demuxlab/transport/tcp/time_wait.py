@@ -16,6 +16,8 @@ MAXIMUM_SEGMENT_LIFETIME = 30.0
 class TimeWait:
     """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
 
+    __slots__ = (*("_next", "_output", "_recent", "_services", "deadline", "entered", "socket"),)
+
     def __init__(self, block: ControlBlock, output: Output, now: float) -> None:
         self._services = block.services
         self._output = output

@@ -1,0 +1,103 @@
+"""`demuxlab exec`: contract 5."""
+
+import atexit
+import importlib.util
+import runpy
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
+from demuxlab.links.base import LinkUnavailable
+from demuxlab.runtime import Runtime
+from demuxlab.sockets import descriptors, use
+from demuxlab.sockets.install import install
+from demuxlab.transport.tcp.connection import TCPConnection
+
+_FROZEN = "<frozen runpy>"
+_FAREWELL = 10.0
+"""Seconds in which what a program sent last has to reach its peers when the program is over."""
+
+
+@click.command(name="exec", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--address", default=DEFAULT_ADDRESS, show_default=True, help="The address of the program's host."
+)
+@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM.py [ARG…]")
+def command(address: str, program: tuple[str, ...]) -> None:
+    """Run a Python program, unmodified, with its sockets on our transport layer.
+
+    `demuxlab exec -- PROGRAM.py [ARG…]` or `demuxlab exec -- -m MODULE [ARG…]`.
+    """
+    stack = ExitStack()
+    # At exit rather than at the end of this function: the program's threads and exit handlers come first.
+    atexit.register(stack.close)
+    try:
+        runtime = stack.enter_context(tun_host((address,)))
+    except LinkUnavailable as error:
+        raise click.UsageError(f"no TUN: {error}") from error
+    except ValueError as error:
+        raise click.UsageError(f"{error}: give an address such as {DEFAULT_ADDRESS}") from error
+    run_program(program, runtime)
+
+
+def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
+    """Run PROGRAM.py or -m MODULE with its arguments as `python` would, on the host of a started runtime.
+
+    What the program sent is delivered before the interpreter exits, as a kernel would deliver it. Exits with
+    status 1 after the program's traceback where an exception ended it.
+    """
+    atexit.register(_deliver, runtime)
+    module = program[0] == "-m"
+    if module and len(program) == 1:
+        raise click.UsageError("-m needs a module: name one, as in `demuxlab exec -- -m http.server`")
+    name, *arguments = program[1:] if module else program
+    if not module and not Path(name).is_file():
+        raise click.UsageError(f"there is no file {name}: give a Python program, or -m MODULE")
+    sys.argv = [name, *arguments]
+    sys.path[0:0] = ["" if module else str(Path(name).resolve().parent)]
+    if module and not _exists(name):
+        raise click.UsageError(f"there is no module {name}: give one that Python can import")
+    use(runtime)
+    install()
+    try:
+        if module:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(name, run_name="__main__")
+    except Exception as error:
+        traceback.print_exception(type(error), error, _of_program(error.__traceback__))
+        raise SystemExit(1) from None
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
+
+
+def _of_program(trace: TracebackType | None) -> TracebackType | None:
+    """Return the part of a traceback that begins in the program."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, runpy.__file__, _FROZEN):
+        trace = trace.tb_next
+    return trace
+
+
+def _deliver(runtime: Runtime) -> None:
+    """Close the program's sockets, and wait until their peers have acknowledged what was sent."""
+    descriptors.close_all()
+    deadline = time.monotonic() + _FAREWELL
+    while _unsent(runtime) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _unsent(runtime: Runtime) -> int:
+    with runtime.lock:
+        handlers = [socket.handler for socket in runtime.host.demultiplexer.table]
+        return sum(handler.sender.outstanding for handler in handlers if isinstance(handler, TCPConnection))

@@ -1,0 +1,230 @@
+"""Servers on our sockets: the standard library's http.server and socketserver, and the small inetd services.
+
+That they are the library's own, run unmodified, is the proof that our sockets are sockets.
+"""
+
+import _thread
+import os
+import re
+import threading
+from contextlib import suppress
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from demuxlab import sockets
+from demuxlab.runtime import Runtime
+from demuxlab.sockets.borrowed import borrow
+
+if TYPE_CHECKING:
+    import socketserver
+    from http import server as http_server
+else:
+    socketserver = borrow("socketserver", {"socket": sockets})
+    http_server = borrow("http.server", {"socket": sockets, "socketserver": socketserver})
+
+PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
+"""RFC 9110, RFC 862, RFC 863, RFC 864."""
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+_BUFFER = 65_536
+_LINE = bytes(range(33, 127))
+
+
+class Running:
+    """The servers of one service; `places` say where they can be reached."""
+
+    def __init__(self) -> None:
+        self.places: list[str] = []
+        self._servers: list[Any] = []
+
+    def add(self, server: Any, place: str) -> None:
+        """Run a server in a thread of its own."""
+        threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True).start()
+        self._servers.append(server)
+        self.places.append(place)
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+
+def start(service: str, runtime: Runtime, port: int | None, directory: Path) -> Running:
+    """Start a service on every address of a runtime's host."""
+    sockets.use(runtime)
+    running = Running()
+    port = port or PORTS[service]
+    for address in runtime.host.addresses:
+        shown = f"[{address}]" if ":" in address else address
+        family = sockets.AF_INET6 if ip_address(address).version == 6 else sockets.AF_INET
+        if service == "http":
+            handler = _page_handler(directory.resolve())
+            running.add(_server(_PageServer, family, address, port, handler), f"http://{shown}:{port}/")
+        else:
+            running.add(
+                _server(_StreamServer, family, address, port, _STREAMS[service]), f"tcp://{shown}:{port}"
+            )
+            running.add(
+                _server(_DatagramServer, family, address, port, _DATAGRAMS[service]), f"udp://{shown}:{port}"
+            )
+    return running
+
+
+def _server(kind: type, family: int, address: str, port: int, handler: type) -> Any:
+    return type(kind.__name__, (kind,), {"address_family": family})((address, port), handler)
+
+
+class _StreamServer(socketserver.ThreadingTCPServer):
+    """A thread a connection. Among hundreds of busy threads the accepting one seldom has its turn.
+
+    So it takes all who wait, and does not wait for each new thread's first turn, as Thread.start would.
+    """
+
+    allow_reuse_address = True
+    request_queue_size = 1024
+
+    def _handle_request_noblock(self) -> None:
+        self.socket.setblocking(False)
+        with suppress(OSError):
+            while True:
+                request, client_address = self.get_request()
+                request.setblocking(True)
+                self.process_request(request, client_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection in a thread of its own."""
+        _thread.start_new_thread(self.process_request_thread, (request, client_address))
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle is no error of ours, and no traceback."""
+
+
+class _PageServer(_StreamServer, http_server.ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """As the library's, but without asking a name server for our name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+
+class _DatagramServer(socketserver.UDPServer):
+    max_packet_size = 65_535
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """See `_StreamServer`."""
+
+
+class _Echo(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        while data := self.request.recv(_BUFFER):
+            self.request.sendall(data)
+
+
+class _Discard(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        while self.request.recv(_BUFFER):
+            pass
+
+
+class _Chargen(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        pattern = b"".join((_LINE * 2)[i : i + 72] + b"\r\n" for i in range(len(_LINE))) * 8
+        while True:
+            self.request.sendall(pattern)
+
+
+class _EchoDatagram(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        data, answering = self.request
+        answering.sendto(data, self.client_address)
+
+
+class _DiscardDatagram(socketserver.BaseRequestHandler):
+    """Does nothing with a datagram."""
+
+
+class _ChargenDatagram(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        _, answering = self.request
+        answering.sendto((_LINE * 2)[:72] + b"\r\n", self.client_address)
+
+
+_STREAMS = {"echo": _Echo, "discard": _Discard, "chargen": _Chargen}
+_DATAGRAMS = {"echo": _EchoDatagram, "discard": _DiscardDatagram, "chargen": _ChargenDatagram}
+
+
+class _Part:
+    """The bytes of a file that a range asks for, as something to copy from."""
+
+    def __init__(self, file: BinaryIO, first: int, size: int) -> None:
+        self._file = file
+        self._left = size
+        file.seek(first)
+
+    def read(self, size: int = _BUFFER) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _PageHandler(http_server.SimpleHTTPRequestHandler):
+    """The library's handler, with ranges, kept connections, and no way out of the folder by a link."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Stay silent: what happens is in the capture."""
+
+    def send_head(self) -> Any:
+        """Find the file, and send status and headers; see RFC 9110, section 14 for ranges."""
+        path = Path(os.path.realpath(self.translate_path(self.path)))
+        if not path.is_relative_to(self.directory):
+            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+            return None
+        wanted = _RANGE.match(self.headers.get("Range", ""))
+        if wanted is None or not any(wanted.groups()) or not path.is_file():
+            return super().send_head()
+        return self._send_part(path, *wanted.groups())
+
+    def _send_part(self, path: Path, first_text: str, last_text: str) -> Any:
+        try:
+            file = path.open("rb")
+        except OSError:
+            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+            return None
+        size = os.fstat(file.fileno()).st_size
+        if first_text:
+            first, last = int(first_text), min(int(last_text or size), size - 1)
+        else:
+            first, last = max(0, size - int(last_text)), size - 1
+        if first > last or first >= size:
+            file.close()
+            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        self.send_response(HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        return _Part(file, first, last - first + 1)
+
+    def end_headers(self) -> None:
+        """Say that ranges are served."""
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+
+def _page_handler(folder: Path) -> type:
+    class Handler(_PageHandler):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, directory=str(folder), **keywords)
+
+    return Handler

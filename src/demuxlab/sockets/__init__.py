@@ -1,0 +1,30 @@
+"""Replaced below, once the library's own description is there."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from demuxlab.sockets import substitute
+from demuxlab.sockets.borrowed import borrow
+from demuxlab.sockets.current import on, use
+from demuxlab.sockets.descriptors import descriptors
+
+if TYPE_CHECKING:
+    from socket import *  # noqa: F403
+
+borrow("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
+__all__ += ["descriptors", "on", "use"]  # noqa: F821, PLE0604 - the library's
+__doc__ = f"""The standard library's `socket` module on demuxlab's transport layer.
+
+This package *is* the standard library's socket.py, unmodified: a second copy that runs on our `_socket`.
+
+    from demuxlab import sockets
+
+    server = sockets.create_server(("127.0.0.1", 8089))
+
+Sockets of AF_INET and AF_INET6 for TCP and UDP belong to the host of `use(runtime)` or `on(runtime)`; without
+either, to a host of this process that has no link, only 127.0.0.1 and ::1. Any other socket (AF_UNIX, raw
+sockets, …) is the kernel's. `descriptors` is the process's table of descriptors, with its limit.
+
+The library's own description follows.
+
+{__doc__}"""

@@ -1,0 +1,43 @@
+"""Which host the sockets of this process belong to."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from demuxlab.host import Host
+from demuxlab.runtime import Runtime
+
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+
+
+def use(runtime: Runtime | None) -> None:
+    """Let sockets that are opened from now on belong to the host of a started runtime.
+
+    None: to a host without link again, made for the first socket that needs it.
+    """
+    global _runtime  # noqa: PLW0603 - a process has one
+    with _lock:
+        _runtime = runtime
+
+
+@contextmanager
+def on(runtime: Runtime) -> Iterator[Runtime]:
+    """`use` for the length of a `with` block."""
+    before = _runtime
+    use(runtime)
+    try:
+        yield runtime
+    finally:
+        use(before)
+
+
+def current() -> Runtime:
+    """Return the runtime that a new socket belongs to."""
+    global _runtime  # noqa: PLW0603
+    with _lock:
+        if _runtime is None:
+            _runtime = Runtime(Host("localhost", (), secret=os.urandom(32)))
+            _runtime.start()
+        return _runtime

@@ -1,0 +1,82 @@
+"""A UDP socket: datagrams to and from anybody, or one peer."""
+
+import _socket
+import errno
+import os
+from typing import Any, NoReturn
+
+from demuxlab.sockets import addresses, options
+from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.inet import InetSocket, c_int
+from demuxlab.transport.udp import UDPSocket
+from demuxlab.wire.address import BROADCAST_IPV4, is_any
+
+_LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
+
+
+class DatagramSocket(InetSocket):
+    """SOCK_DGRAM."""
+
+    @property
+    def _endpoint(self) -> UDPSocket:
+        endpoint = self._descriptor.opened.endpoint
+        assert isinstance(endpoint, UDPSocket)
+        return endpoint
+
+    def listen(self, backlog: int = 128, /) -> NoReturn:
+        """Raise OSError with EOPNOTSUPP: datagrams need no listening."""
+        c_int(backlog)
+        self._open()
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    def _accept(self) -> NoReturn:
+        self._open()
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    def _connect(self, address: Address) -> None:
+        with self._open():
+            self._endpoint.connect(_reachable(address.host), address.port)
+
+    def _has_peer(self) -> bool:
+        return bool(self._endpoint.socket.remote_address)
+
+    def shutdown(self, how: int, /) -> None:
+        """Let receiving return nothing, or sending fail; the peer is not told."""
+        how = c_int(how)
+        if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        with self._open() as opened:
+            if not self._has_peer():
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+            opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
+            opened.changed.notify_all()
+
+    def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
+        timeout, opened = self._limit(flags), self._open()
+        endpoint = self._endpoint
+        take = endpoint.peek if flags & _socket.MSG_PEEK else endpoint.receive
+
+        def receive() -> tuple[bytes, Any, int] | None:
+            datagram = take()
+            if datagram is None:
+                return (b"", None, 0) if _socket.SHUT_RD in opened.shut else None
+            sender = addresses.shown(opened.family, datagram.address, datagram.port)
+            return bytes(datagram.payload[:size]), sender, len(datagram.payload)
+
+        return self._until(receive, timeout, opened.receive_timeout)
+
+    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
+        self._limit(flags)
+        with self._open() as opened:
+            if _socket.SHUT_WR in opened.shut:
+                raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
+            if address is None:
+                return self._endpoint.send(bytes(data), opened.now)
+            if address.host == BROADCAST_IPV4 and not options.is_on(opened, _socket.SO_BROADCAST):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            return self._endpoint.send_to(bytes(data), _reachable(address.host), address.port, opened.now)
+
+
+def _reachable(host: bytes) -> bytes:
+    """Return the host to send to: the wildcard means this one, as in Linux."""
+    return _LOOPBACK[len(host)] if is_any(host) else host

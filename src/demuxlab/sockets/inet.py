@@ -1,0 +1,354 @@
+"""What sockets of AF_INET and AF_INET6 have in common: `_socket.socket`'s methods on an endpoint of ours."""
+
+import _socket
+import errno
+import operator
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from demuxlab.sockets import addresses, options
+from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.descriptors import Descriptor
+from demuxlab.sockets.opened import OpenSocket
+
+T = TypeVar("T")
+_C_INT = 1 << 31
+_MAX_ANCILLARY = _C_INT - 1
+_CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
+
+
+class InetSocket(ABC):
+    """A socket as one Python object has it: a descriptor and a timeout.
+
+    Its subclasses say what sending, receiving and connecting mean for a stream and for datagrams. Every
+    blocking call is an attempt that is repeated whenever the endpoint tells of a change.
+    """
+
+    def __init__(self, descriptor: Descriptor, family: int = -1, kind: int = -1, protocol: int = -1) -> None:
+        opened = descriptor.opened
+        self._descriptor = descriptor
+        self.family = opened.family if family == -1 else family
+        self.type = opened.kind if kind == -1 else kind
+        self.proto = opened.protocol if protocol == -1 else protocol
+        self._timeout: float | None = _socket.getdefaulttimeout()
+
+    # What differs
+
+    @abstractmethod
+    def _connect(self, address: Address) -> None:
+        """Connect, or raise OSError."""
+
+    @abstractmethod
+    def _receive(self, size: int, flags: int) -> "tuple[bytes, Any, int]":
+        """Return at most `size` bytes, the sender (None for a stream) and what the message's size was."""
+
+    @abstractmethod
+    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
+        """Send, and return how much was sent; `whole`: all of it or an error."""
+
+    @abstractmethod
+    def shutdown(self, how: int, /) -> None:
+        """Shut down one direction or both."""
+
+    @abstractmethod
+    def listen(self, backlog: int = 128, /) -> None:
+        """Listen for connections."""
+
+    @abstractmethod
+    def _accept(self) -> tuple[int, Any]:
+        """Return a new descriptor's number and who connected."""
+
+    # What it is
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, 0.0 for a socket that never blocks, None for one without limit."""
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        """Return the timeout in seconds, or None."""
+        return self._timeout
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Set the timeout: seconds, 0 never to block, None to block without limit."""
+        # A kernel's socket without descriptor reads the value exactly as CPython does; only then EBADF.
+        reader = _socket.socket.__new__(_socket.socket)
+        try:
+            reader.settimeout(value)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+        self._set_timeout(reader.gettimeout())
+
+    def setblocking(self, flag: object, /) -> None:
+        """Block without limit, or never."""
+        self._set_timeout(None if flag else 0.0)
+
+    def _set_timeout(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._open()
+        self._descriptor.set_blocking(timeout is None)
+
+    def getblocking(self) -> bool:
+        """Tell whether calls may block."""
+        return self._timeout != 0
+
+    def fileno(self) -> int:
+        """Return a descriptor that select, poll and epoll take; -1 when closed."""
+        return self._descriptor.fileno(blocking=self._timeout is None)
+
+    def close(self) -> None:
+        """Close the descriptor; whoever waits for it gets EBADF."""
+        descriptor = self._descriptor
+        if descriptor.is_gone:
+            return
+        self._descriptor = Descriptor.gone(descriptor)
+        if descriptor.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        descriptor.close(wait=self._timeout is None)
+
+    def detach(self) -> int:
+        """Give up the descriptor without closing it, and return it."""
+        number = self.fileno()
+        self._descriptor = Descriptor.gone(self._descriptor)
+        return number
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the socket has no descriptor any more."""
+        return self._descriptor.closed
+
+    # Addresses
+
+    def bind(self, address: Any, /) -> None:
+        """Take a local address; port 0 asks for any free one."""
+        where = addresses.parse(self.family, address, "bind")
+        sys.audit("socket.bind", self, address)
+        with self._open() as opened:
+            opened.endpoint.bind(where.host, where.port)
+            opened.bound_to = where
+
+    def connect(self, address: Any, /) -> None:
+        """Connect to an address."""
+        where = addresses.parse(self.family, address, "connect")
+        sys.audit("socket.connect", self, address)
+        self._connect(where)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """Connect to an address; return the errno, 0 for success."""
+        where = addresses.parse(self.family, address, "connect_ex")
+        sys.audit("socket.connect", self, address)
+        try:
+            self._connect(where)
+        except OSError as error:
+            return error.errno or errno.EWOULDBLOCK
+        return 0
+
+    def getsockname(self) -> Any:
+        """Return the local address."""
+        with self._open() as opened:
+            socket = opened.endpoint.socket
+            return addresses.shown(self.family, socket.local_address, socket.local_port)
+
+    def getpeername(self) -> Any:
+        """Return the peer's address."""
+        with self._open() as opened:
+            if not self._has_peer():
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+            socket = opened.endpoint.socket
+            return addresses.shown(self.family, socket.remote_address, socket.remote_port)
+
+    @abstractmethod
+    def _has_peer(self) -> bool:
+        """Tell whether the socket is connected."""
+
+    # Options
+
+    def setsockopt(self, level: int, name: int, *value: Any) -> None:
+        """Set an option: `value` is an int, a buffer, or None and a length."""
+        with self._open() as opened:
+            options.set_option(opened, level, name, *value)
+
+    def getsockopt(self, level: int, name: int, size: int = 0, /) -> int | bytes:
+        """Return an option: an int, or with `size` at most so many bytes."""
+        with self._open() as opened:
+            return options.get_option(opened, level, name, size)
+
+    # Receiving
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive at most `size` bytes."""
+        size = _size(size, "negative buffersize in recv")
+        return self._receive(size, flags)[0] if size else b""
+
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive at most `size` bytes, and who sent them."""
+        data, sender, _ = self._receive(_size(size, "negative buffersize in recvfrom"), flags)
+        return data, sender
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer; return the number of bytes."""
+        with _writable(buffer, "recv_into() argument 1") as view:
+            size = _size(nbytes, "negative buffersize in recv_into") or len(view)
+            if size > len(view):
+                raise ValueError("buffer too small for requested bytes")
+            return self._receive_into(view, size, flags)[0] if size else 0
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Receive into a buffer; return the number of bytes and who sent them."""
+        with _writable(buffer, "recvfrom_into() argument 1") as view:
+            size = _size(nbytes, "negative buffersize in recvfrom_into") or len(view)
+            if size > len(view):
+                raise ValueError("nbytes is greater than the length of the buffer")
+            return self._receive_into(view, size, flags)
+
+    def recvmsg(self, size: int, ancillary: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """Receive at most `size` bytes; return them, ancillary data (none), flags and who sent them."""
+        size = _size(size, "negative buffer size in recvmsg()")
+        _ancillary_size(ancillary)
+        data, sender, length = self._receive(size, flags)
+        return data, [], _message_flags(data, length), sender
+
+    def recvmsg_into(
+        self, buffers: Any, ancillary: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[Any], int, Any]:
+        """Receive into several buffers, one after the other."""
+        if not hasattr(buffers, "__iter__"):
+            raise TypeError("recvmsg_into() argument 1 must be an iterable")
+        views = [_writable(buffer, "recvmsg_into() argument 1's item") for buffer in buffers]
+        _ancillary_size(ancillary)
+        data, sender, length = self._receive(sum(map(len, views)), flags)
+        rest = memoryview(data)
+        for view in views:
+            part = rest[: len(view)]
+            view[: len(part)] = part
+            rest = rest[len(part) :]
+        return len(data), [], _message_flags(data, length), sender
+
+    def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
+        data, sender, length = self._receive(size, flags)
+        view[: len(data)] = data
+        return length if flags & _socket.MSG_TRUNC else len(data), sender
+
+    # Sending
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send; return how much was taken."""
+        return self._send(_bytes(data), flags, None, whole=False)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send all of it."""
+        self._send(_bytes(data), flags, None, whole=True)
+
+    def sendto(self, *arguments: Any) -> int:
+        """Send to an address: sendto(data[, flags], address)."""
+        if not 2 <= len(arguments) <= 3:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments)} given)")
+        data, *flags, address = arguments
+        view = _bytes(data)
+        number = c_int(flags[0]) if flags else 0
+        where = addresses.parse(self.family, address, "sendto")
+        sys.audit("socket.sendto", self, address)
+        return self._send(view, number, where, whole=False)
+
+    def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, address: Any = None, /) -> int:
+        """Send several buffers as one message; ancillary data is checked and has no effect."""
+        if not hasattr(buffers, "__iter__"):
+            raise TypeError("sendmsg() argument 1 must be an iterable")
+        data = b"".join([_bytes(buffer) for buffer in buffers])
+        if not hasattr(ancillary, "__iter__"):
+            raise TypeError("sendmsg() argument 2 must be an iterable")
+        for item in ancillary:
+            if not isinstance(item, tuple | list) or len(item) != 3:
+                raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
+            c_int(item[0]), c_int(item[1]), _bytes(item[2])
+        where = None if address is None else addresses.parse(self.family, address, "sendmsg")
+        sys.audit("socket.sendmsg", self, address)
+        return self._send(memoryview(data), c_int(flags), where, whole=False)
+
+    # Waiting
+
+    def _open(self) -> OpenSocket:
+        if self._descriptor.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._descriptor.opened
+
+    def _until(
+        self, attempt: Callable[[], T | None], timeout: float | None, patience: float | None = None
+    ) -> T:
+        """Return what `attempt` returns, tried again after each change while that is None.
+
+        `timeout` is the Python object's, in seconds; `patience` the kernel's for a socket that blocks. Raises
+        TimeoutError for the one, BlockingIOError for the other and for a socket that never blocks, EBADF when
+        the socket is closed meanwhile.
+        """
+        deadline: float | None = None
+        if limit := patience if timeout is None else timeout:
+            deadline = time.monotonic() + limit
+        with self._open() as opened:
+            while (result := attempt()) is None:
+                seen = opened.changes
+                opened.settle()
+                if seen != opened.changes:
+                    continue
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if timeout == 0 or (timeout is None and remaining is not None and remaining <= 0):
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError("timed out")
+                opened.changed.wait(remaining)
+                if self._descriptor.closed:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return result
+
+    def _limit(self, flags: int) -> float | None:
+        """Return the timeout of a call with these flags; raises EOPNOTSUPP for what cannot be had."""
+        if flags & _CANNOT:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return 0.0 if flags & _socket.MSG_DONTWAIT and self._timeout is None else self._timeout
+
+
+def c_int(value: Any) -> int:
+    """Return a number that fits a C int, as most arguments must; else TypeError or OverflowError."""
+    number = operator.index(value)
+    if not -_C_INT <= number < _C_INT:
+        raise OverflowError(
+            f"signed integer is {'less than minimum' if number < 0 else 'greater than maximum'}"
+        )
+    return number
+
+
+def _size(value: int, negative: str) -> int:
+    size = operator.index(value)
+    if size < 0:
+        raise ValueError(negative)
+    return size
+
+
+def _ancillary_size(value: int) -> None:
+    if not 0 <= operator.index(value) <= _MAX_ANCILLARY:
+        raise ValueError("invalid ancillary data buffer length")
+
+
+def _message_flags(data: bytes, length: int) -> int:
+    return _socket.MSG_TRUNC if length > len(data) else 0
+
+
+def _writable(buffer: Any, what: str) -> memoryview:
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError(f"{what} must be read-write bytes-like object, not {type(buffer).__name__}")
+    return view.cast("B")
+
+
+def _bytes(data: Any) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        if isinstance(data, memoryview):
+            raise
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None

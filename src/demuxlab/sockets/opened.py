@@ -1,0 +1,176 @@
+"""An open socket, as the kernel would have it: what all its descriptors, objects and threads share."""
+
+import _socket
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from demuxlab.runtime import Runtime
+from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.pollable import Pollable
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.udp import UDPSocket
+
+Endpoint = TCPEndpoint | UDPSocket
+
+
+def new_endpoint(runtime: Runtime, family: int, kind: int) -> Endpoint:
+    """Return a new endpoint on the runtime's host, in the name of the program that runs."""
+    host, process = runtime.host, Path(sys.argv[0]).name or "python"
+    version = 4 if family == _socket.AF_INET else 6
+    with runtime.lock:
+        if kind == _socket.SOCK_STREAM:
+            return host.tcp_endpoint(version, process=process)
+        return host.udp_endpoint(version, process=process)
+
+
+class OpenSocket:
+    """A transport endpoint with what the socket API adds: waiting, descriptors, options, families.
+
+    Used as a context manager by whoever touches the endpoint: holds the host's lock, sends what the block
+    caused, and gives the endpoint's OSErrors the words of the kernel's, with the endpoint's own as a note.
+    """
+
+    __slots__ = (
+        "_pollable",
+        "bound_to",
+        "changed",
+        "changes",
+        "connecting",
+        "endpoint",
+        "family",
+        "kind",
+        "options",
+        "protocol",
+        "receive_timeout",
+        "runtime",
+        "send_timeout",
+        "shut",
+        "users",
+    )
+
+    def __init__(
+        self, runtime: Runtime, family: int, kind: int, protocol: int, endpoint: Endpoint | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.family, self.kind, self.protocol = family, kind, protocol
+        self.endpoint = endpoint or new_endpoint(runtime, family, kind)
+        self.bound_to: Address | None = None
+        """What the program bound it to."""
+        self.users = 0
+        """Descriptors that name it."""
+        self.options: dict[tuple[int, int], bytes] = {}
+        """What setsockopt set, by level and name, as getsockopt gives it."""
+        self.receive_timeout: float | None = None
+        self.send_timeout: float | None = None
+        """SO_RCVTIMEO and SO_SNDTIMEO, in seconds."""
+        self.connecting = False
+        """A connect is under way whose end nobody has been told yet."""
+        self.shut: set[int] = set()
+        """SHUT_RD and SHUT_WR of a UDP socket, which its endpoint knows nothing of."""
+        # One condition a socket: a packet wakes only those who wait for its socket.
+        self.changed = threading.Condition(runtime.lock)
+        self.changes = 0
+        """How often the endpoint told of a change: whoever saw the number knows whether it missed one."""
+        self._pollable: Pollable | None = None
+        self.endpoint.on_change = self._on_change
+
+    def __enter__(self) -> Self:
+        self.runtime.lock.acquire()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        try:
+            self.settle()
+        finally:
+            self.runtime.lock.release()
+        if isinstance(error, OSError) and error.errno is not None:
+            _in_the_kernels_words(error)
+
+    @property
+    def now(self) -> float:
+        """The host's time, in seconds."""
+        return self.runtime.now()
+
+    def settle(self) -> None:
+        """Send what has to be sent, and show readiness to whoever polls; the lock is held."""
+        self.runtime.flush()
+        self._show()
+
+    def renew(self) -> None:
+        """Have a new endpoint after a connect that failed: in Linux one may try again; the lock is held."""
+        old, new = self.endpoint, new_endpoint(self.runtime, self.family, self.kind)
+        assert isinstance(old, TCPEndpoint)
+        assert isinstance(new, TCPEndpoint)
+        old.on_change = None
+        old.close(self.now)
+        new.settings = old.settings
+        for option in ("reuse_address", "reuse_port", "v6only", "device"):
+            setattr(new.socket, option, getattr(old.socket, option))
+        new.on_change = self._on_change
+        self.endpoint = new
+        if self.bound_to is not None:
+            new.bind(*self.bound_to)
+
+    # Its descriptors
+
+    def new_number(self) -> int:
+        """Return a new descriptor of the kernel's that is ready when this socket is; the lock is held."""
+        if self._pollable is None:
+            self._pollable = Pollable()
+            self._show()
+            return self._pollable.number
+        return self._pollable.duplicate()
+
+    def has_number(self, number: int) -> bool:
+        """Tell whether the kernel's descriptor `number` is still one of this socket's."""
+        return self._pollable is not None and self._pollable.has(number)
+
+    def let_go(self, number: int | None, *, wait: bool) -> None:
+        """Lose a descriptor, with its kernel number where it has one; the last one closes the socket."""
+        self.users -= 1
+        self.changed.notify_all()
+        if self.users:
+            if self._pollable is not None and number is not None:
+                self._pollable.free(number)
+            return
+        self.endpoint.close(self.now)
+        if wait:
+            self._linger()
+        if self._pollable is not None:
+            self._pollable.close()
+            self._pollable = None
+
+    def _linger(self) -> None:
+        """Wait for what is unsent as long as SO_LINGER says (socket(7))."""
+        endpoint = self.endpoint
+        if isinstance(endpoint, UDPSocket) or not endpoint.settings.linger:
+            return
+        deadline = time.monotonic() + endpoint.settings.linger
+        self.settle()
+        while endpoint.unsent and (remaining := deadline - time.monotonic()) > 0:
+            self.changed.wait(remaining)
+
+    def _on_change(self) -> None:
+        self.changes += 1
+        self.changed.notify_all()
+        self._show(news=True)
+
+    def _show(self, *, news: bool = False) -> None:
+        if self._pollable is not None:
+            endpoint = self.endpoint
+            self._pollable.show(readable=endpoint.readable, writable=endpoint.writable, news=news)
+
+
+def _in_the_kernels_words(error: OSError) -> None:
+    own, kernels = error.strerror, os.strerror(error.errno or 0)
+    if own and own != kernels:
+        error.add_note(own)
+        error.strerror = kernels
+        error.args = (error.errno, kernels)

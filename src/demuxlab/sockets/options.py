@@ -1,0 +1,237 @@
+"""Socket options: which ones there are, what they do to an endpoint, and what getsockopt answers.
+
+The rules of each value (Linux doubles SO_RCVBUF and bounds it, makes 5 a 1 where it means yes, refuses what
+is too short) are the kernel's own: a value is set on a socket of the kernel's that lives for this call only,
+and what can be read back there is the value.
+"""
+
+import _socket
+import errno
+import os
+import struct
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from demuxlab.demux.socket import CLOSED
+from demuxlab.sockets import tcp_info
+from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
+
+_MAX_SIZE = 1024
+"""The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
+_SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
+_SO_RCVTIMEO, _SO_SNDTIMEO = 20, 21
+_CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
+_CONGESTION_NAME_SIZE = 16
+
+Write = Callable[[OpenSocket, bytes], None]
+Read = Callable[[OpenSocket], bytes | None]
+
+
+class Option(NamedTuple):
+    """An option: what a new value does, and where the value is read; by default it is only remembered."""
+
+    write: Write | None = None
+    read: Read | None = None
+    named: bool = False
+    """The value is a name of ours, of which the kernel's socket knows nothing."""
+
+
+def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
+    """Set an option (setsockopt(2)); `value` is an int, a buffer, or None and a length."""
+    option = _OPTIONS.get((level, name))
+    if option is None:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+    if option.named:
+        stored = bytes(*value).rstrip(b"\0")
+    else:
+        with _kernels(opened) as probe:
+            probe.setsockopt(level, name, *value)
+            stored = probe.getsockopt(level, name, _MAX_SIZE)
+    if option.write is not None:
+        option.write(opened, stored)
+    opened.options[level, name] = stored
+    if isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.changed_settings(opened.now)
+
+
+def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int | bytes:
+    """Return an option (getsockopt(2)): an int, or with `size` at most so many bytes."""
+    if not 0 <= size <= _MAX_SIZE:
+        raise OSError("getsockopt buflen out of range")
+    option = _OPTIONS.get((level, name))
+    if option is None:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+    value = None
+    if option.read is not None and (level != _TCP or isinstance(opened.endpoint, TCPEndpoint)):
+        value = option.read(opened)
+    if value is None:
+        value = opened.options.get((level, name))
+    if value is None:
+        with _kernels(opened) as probe:
+            value = probe.getsockopt(level, name, _MAX_SIZE)
+    if size:
+        return value[:size]
+    return _int(value.ljust(4, b"\0"))
+
+
+def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
+    return closing(_socket.socket(opened.family, opened.kind, opened.protocol))
+
+
+def is_on(opened: OpenSocket, name: int) -> bool:
+    """Tell whether an option of SOL_SOCKET is set to other than 0."""
+    return any(opened.options.get((_SOL, name), b""))
+
+
+# What new values do
+
+
+def _int(value: bytes) -> int:
+    number: int = struct.unpack_from("i", value)[0]
+    return number
+
+
+def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
+    """Change a field of a TCP socket's settings; on a UDP socket it has no effect."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        if isinstance(opened.endpoint, TCPEndpoint):
+            setattr(opened.endpoint.settings, field, convert(value))
+
+    return write
+
+
+def _on(value: bytes) -> bool:
+    return _int(value) != 0
+
+
+def _seconds(value: bytes) -> float:
+    return float(_int(value))
+
+
+def _binding(field: str) -> Write:
+    """Change what binding looks at; too late once the socket is bound."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        if opened.endpoint.socket.state == CLOSED:
+            setattr(opened.endpoint.socket, field, _on(value))
+
+    return write
+
+
+def _v6only(opened: OpenSocket, value: bytes) -> None:
+    if opened.endpoint.socket.state != CLOSED:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    opened.endpoint.socket.v6only = _on(value)
+
+
+def _device(opened: OpenSocket, value: bytes) -> None:
+    if opened.endpoint.socket.state != CLOSED:
+        raise OSError(errno.EINVAL, "bind the socket to its device before its address")
+    opened.endpoint.socket.device = os.fsdecode(value)
+
+
+def _linger(value: bytes) -> int | None:
+    on, seconds = struct.unpack("ii", value)
+    return seconds if on else None
+
+
+def _timeout(field: str) -> Write:
+    def write(opened: OpenSocket, value: bytes) -> None:
+        seconds, microseconds = struct.unpack("ll", value)
+        setattr(opened, field, seconds + microseconds / 1e6 or None)
+
+    return write
+
+
+def _congestion(opened: OpenSocket, value: bytes) -> None:
+    if value not in _CONGESTION:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    _setting("congestion", _CONGESTION.__getitem__)(opened, value)
+
+
+def _receive_buffer(opened: OpenSocket, value: bytes) -> None:
+    if isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.settings.receive_buffer = _int(value)
+    else:
+        opened.endpoint.limit = _int(value)
+
+
+def _nodelay(opened: OpenSocket, value: bytes) -> None:
+    if isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.nodelay = _on(value)
+
+
+# Where values are read
+
+
+def _bytes(number: int) -> bytes:
+    return struct.pack("i", number)
+
+
+def _of_tcp(read: Callable[[TCPEndpoint], bytes | None]) -> Read:
+    """Read a value of a TCP socket; a UDP socket has the kernel's default."""
+    return lambda opened: read(opened.endpoint) if isinstance(opened.endpoint, TCPEndpoint) else None
+
+
+def _receive_buffer_size(opened: OpenSocket) -> bytes:
+    endpoint = opened.endpoint
+    if isinstance(endpoint, TCPEndpoint):
+        return _bytes(endpoint.settings.receive_buffer)
+    return _bytes(endpoint.limit)
+
+
+def _congestion_name(endpoint: TCPEndpoint) -> bytes:
+    name = next(name for name, kind in _CONGESTION.items() if kind is endpoint.settings.congestion)
+    return name.ljust(_CONGESTION_NAME_SIZE, b"\0")
+
+
+_READ_ONLY = Option()
+"""Given with the socket; the kernel's socket refuses to set it."""
+_REMEMBERED = Option()
+"""Without effect on our packets."""
+
+_OPTIONS: dict[tuple[int, int], Option] = {
+    (_SOL, _socket.SO_TYPE): _READ_ONLY,
+    (_SOL, _socket.SO_DOMAIN): _READ_ONLY,
+    (_SOL, _socket.SO_PROTOCOL): _READ_ONLY,
+    (_SOL, _socket.SO_ERROR): Option(read=lambda opened: _bytes(opened.endpoint.take_error())),
+    (_SOL, _socket.SO_ACCEPTCONN): Option(read=_of_tcp(lambda endpoint: _bytes(endpoint.listening))),
+    (_SOL, _socket.SO_REUSEADDR): Option(_binding("reuse_address")),
+    (_SOL, _socket.SO_REUSEPORT): Option(_binding("reuse_port")),
+    (_SOL, _socket.SO_BINDTODEVICE): Option(
+        _device, lambda opened: os.fsencode(opened.endpoint.socket.device) + b"\0", named=True
+    ),
+    (_SOL, _socket.SO_RCVBUF): Option(_receive_buffer, _receive_buffer_size),
+    (_SOL, _socket.SO_SNDBUF): Option(
+        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.settings.send_buffer))
+    ),
+    (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
+    (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),
+    (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
+    (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
+    (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
+    (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
+    (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
+    (_IP, _socket.IP_TOS): _REMEMBERED,
+    (_IP, _socket.IP_TTL): _REMEMBERED,
+    (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
+    (_IPV6, _socket.IPV6_TCLASS): _REMEMBERED,
+    (_IPV6, _socket.IPV6_UNICAST_HOPS): _REMEMBERED,
+    (_TCP, _socket.TCP_NODELAY): Option(_nodelay),
+    (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
+    (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
+    (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
+    (_TCP, _socket.TCP_KEEPCNT): Option(_setting("keepalive_probes", _int)),
+    (_TCP, _socket.TCP_USER_TIMEOUT): Option(_setting("user_timeout", lambda value: _int(value) / 1000)),
+    (_TCP, _socket.TCP_MAXSEG): Option(
+        _setting("maximum_segment", _int),
+        _of_tcp(lambda endpoint: _bytes(endpoint.mss) if endpoint.connected else None),
+    ),
+    (_TCP, _socket.TCP_CONGESTION): Option(_congestion, _of_tcp(_congestion_name), named=True),
+    (_TCP, _socket.TCP_INFO): Option(read=_of_tcp(lambda endpoint: tcp_info.pack(endpoint.info()))),
+    (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
+}

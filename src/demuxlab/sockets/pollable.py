@@ -1,0 +1,87 @@
+"""A descriptor that select, poll and epoll find readable and writable when a socket of ours is.
+
+It is one end of a pair of the kernel's own stream sockets (unix(7)):
+
+- *readable* while a byte lies in it, which the other end put there;
+- *writable* by the size of its send buffer: some data was sent once that nobody will ever read, and the
+  kernel calls a socket writable while a quarter of SO_SNDBUF is more than what lies unread. So setting
+  SO_SNDBUF switches it, and setting it higher wakes who waits.
+
+Its sending direction is shut, so that a program that writes to the descriptor behind our back (os.sendfile)
+gets EPIPE, and the standard library falls back to `send`, instead of losing the data.
+"""
+
+import _socket
+import os
+
+_BALLAST = bytes(4096)
+_SMALL, _LARGE = 0, 1 << 17
+
+
+class Pollable:
+    """Made when a program first asks a socket for its descriptor: most sockets never need one."""
+
+    __slots__ = ("_inner", "_inode", "_outer", "_readable", "_writable")
+
+    def __init__(self) -> None:
+        self._outer, self._inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
+        self._outer.send(_BALLAST)
+        self._outer.shutdown(_socket.SHUT_WR)
+        self._inode = os.fstat(self.number).st_ino
+        self._readable = False
+        self._writable = True
+
+    @property
+    def number(self) -> int:
+        """The descriptor's number."""
+        return self._outer.fileno()
+
+    def duplicate(self) -> int:
+        """Return a new descriptor of the same kernel socket (dup(2))."""
+        return os.dup(self.number)
+
+    def has(self, number: int) -> bool:
+        """Tell whether the descriptor is still one of this kernel socket's: os.close may have closed it."""
+        try:
+            return os.fstat(number).st_ino == self._inode
+        except OSError:
+            return False
+
+    def free(self, number: int) -> None:
+        """Close one descriptor, while others of this socket stay open."""
+        if number != self.number:
+            if self.has(number):
+                os.close(number)
+            return
+        # Options are set through `number`: let a duplicate take its place.
+        spare = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(number))
+        self._close_outer()
+        self._outer = spare
+
+    def close(self) -> None:
+        """Close the pair."""
+        self._close_outer()
+        self._inner.close()
+
+    def _close_outer(self) -> None:
+        if self.has(self.number):
+            self._outer.close()
+        else:
+            self._outer.detach()
+
+    def show(self, *, readable: bool, writable: bool, news: bool) -> None:
+        """Make the descriptor's readiness the socket's; with `news`, wake also who was told already.
+
+        The second matters to who waits for edges (epoll(7)): the kernel's TCP wakes them for new data though
+        older data lies unread.
+        """
+        if readable and (news or not self._readable):
+            self._inner.send(b"x", _socket.MSG_DONTWAIT)
+        if self._readable and (news or not readable):
+            self._outer.recv(1, _socket.MSG_DONTWAIT)
+        self._readable = readable
+        if writable != self._writable:
+            self._writable = writable
+            size = _LARGE if writable else _SMALL
+            self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)

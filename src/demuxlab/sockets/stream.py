@@ -1,0 +1,116 @@
+"""A TCP socket: connect, accept, a stream of bytes."""
+
+import _socket
+import errno
+import os
+from typing import Any
+
+from demuxlab.sockets import addresses
+from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.descriptors import descriptors
+from demuxlab.sockets.inet import InetSocket, c_int
+from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
+
+
+class StreamSocket(InetSocket):
+    """SOCK_STREAM."""
+
+    @property
+    def _endpoint(self) -> TCPEndpoint:
+        endpoint = self._descriptor.opened.endpoint
+        assert isinstance(endpoint, TCPEndpoint)
+        return endpoint
+
+    def listen(self, backlog: int = 128, /) -> None:
+        """Listen for connections; `backlog` of them may wait for accept, and one more."""
+        backlog = max(0, c_int(backlog))
+        with self._open():
+            self._endpoint.listen(backlog)
+
+    def _accept(self) -> tuple[int, Any]:
+        listener = self._open()
+        descriptors.check()
+        child = self._until(self._accepted, self._timeout, listener.receive_timeout)
+        opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
+        opened.options = dict(listener.options)
+        peer = addresses.shown(self.family, child.socket.remote_address, child.socket.remote_port)
+        return descriptors.open(opened).number, peer
+
+    def _accepted(self) -> TCPEndpoint | None:
+        child = self._endpoint.accept()
+        if child is None and self._endpoint.readable:
+            # Nobody waits, and yet one need not wait: it was shut down (accept(2) in Linux).
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return child
+
+    def _connect(self, address: Address) -> None:
+        with self._open() as opened:
+            if not opened.connecting:
+                self._endpoint.connect(address.host, address.port, opened.now)
+                opened.connecting = True
+                if self._timeout == 0:
+                    raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+            elif self._timeout == 0 and self._endpoint.connecting:
+                raise BlockingIOError(errno.EALREADY, os.strerror(errno.EALREADY))
+        self._until(self._connected, self._timeout, opened.send_timeout)
+
+    def _connected(self) -> bool | None:
+        endpoint = self._endpoint
+        if endpoint.connecting:
+            return None
+        self._descriptor.opened.connecting = False
+        if not endpoint.connected:
+            error = endpoint.take_error() or errno.ECONNABORTED
+            self._descriptor.opened.renew()
+            raise OSError(error, os.strerror(error))
+        return True
+
+    def _has_peer(self) -> bool:
+        return self._endpoint.connected
+
+    def shutdown(self, how: int, /) -> None:
+        """Shut down one direction or both: SHUT_WR tells the peer that nothing more will come."""
+        how = c_int(how)
+        if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        with self._open() as opened:
+            if how != _socket.SHUT_WR:
+                self._endpoint.shutdown_read(opened.now)
+            if how != _socket.SHUT_RD:
+                self._endpoint.shutdown_write(opened.now)
+
+    def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
+        timeout, opened = self._limit(flags), self._open()
+        peek = bool(flags & _socket.MSG_PEEK)
+
+        def read() -> bytes | None:
+            return None if self._endpoint.connecting else self._endpoint.read(size, opened.now, peek=peek)
+
+        data = self._until(read, timeout, opened.receive_timeout)
+        if flags & _socket.MSG_WAITALL and timeout is None and not peek:
+            while data and len(data) < size:
+                if not (more := self._receive(size - len(data), flags & ~_socket.MSG_WAITALL)[0]):
+                    break
+                data += more
+        return data, None, len(data)
+
+    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
+        timeout, opened = self._limit(flags), self._open()
+        sent = 0
+        # A socket that blocks without limit takes everything, as the kernel does.
+        everything = whole or timeout is None
+
+        def write() -> int | None:
+            nonlocal sent
+            if self._endpoint.connecting:
+                return None
+            sent += self._endpoint.write(data[sent:], opened.now)
+            return sent if sent == len(data) or (sent and not everything) else None
+
+        try:
+            return self._until(write, timeout, opened.send_timeout)
+        except OSError:
+            if sent and not whole:
+                return sent
+            raise

@@ -1,0 +1,114 @@
+"""Stands in for the standard library's `_socket`: all of it by reference, but for the class `socket`.
+
+Which sockets are ours: AF_INET and AF_INET6, TCP and UDP. All others are the kernel's, so that programs that
+need AF_UNIX (asyncio, multiprocessing) or raw sockets run as they are. `_socket.CAPI` stays the real one, so
+that `import ssl` works; TLS over our sockets needs `ssl.SSLObject`, as asyncio has it.
+"""
+
+import _socket
+import sys
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from demuxlab.sockets.current import current
+from demuxlab.sockets.datagram import DatagramSocket
+from demuxlab.sockets.descriptors import Descriptor, descriptors
+from demuxlab.sockets.inet import InetSocket
+from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.stream import StreamSocket
+
+_IP_FAMILIES = _socket.AF_INET, _socket.AF_INET6
+_PROTOCOLS = {
+    _socket.SOCK_STREAM: (0, _socket.IPPROTO_TCP),
+    _socket.SOCK_DGRAM: (0, _socket.IPPROTO_UDP),
+}
+_CLASSES = {_socket.SOCK_STREAM: StreamSocket, _socket.SOCK_DGRAM: DatagramSocket}
+_TYPE_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+
+
+class socket:
+    """A socket of ours, or one of the kernel's: the same methods."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: Any = None) -> None:
+        sys.audit("socket.__new__", self, family, type, proto)
+        self._own = _new(family, type, proto) if fileno is None else _existing(family, type, proto, fileno)
+
+    def __del__(self) -> None:
+        ours = getattr(self, "_own", None)
+        if isinstance(ours, InetSocket) and not ours.closed and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            ours.close()
+
+    def __repr__(self) -> str:
+        own = self._own
+        numbers = f"fd={own.fileno()}, family={own.family}, type={own.type}, proto={own.proto}"
+        return f"<socket object, {numbers}>"
+
+
+def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket":
+    family = _socket.AF_INET if family == -1 else family
+    kind = _socket.SOCK_STREAM if kind == -1 else kind
+    protocol = 0 if protocol == -1 else protocol
+    if family not in _IP_FAMILIES or protocol not in _PROTOCOLS.get(kind & ~_TYPE_FLAGS, ()):
+        return _socket.socket(family, kind, protocol)
+    opened = OpenSocket(current(), int(family), int(kind) & ~_TYPE_FLAGS, int(protocol))
+    ours = _object(descriptors.open(opened))
+    if kind & _socket.SOCK_NONBLOCK:
+        ours.setblocking(False)
+    return ours
+
+
+def _existing(family: int, kind: int, protocol: int, number: Any) -> "InetSocket | _socket.socket":
+    descriptor = descriptors.find(number) if isinstance(number, int) else None
+    if descriptor is None:
+        return _socket.socket(family, kind, protocol, number)
+    return _object(descriptor, family, kind, protocol)
+
+
+def _object(descriptor: Descriptor, *shown_as: int) -> InetSocket:
+    return _CLASSES[descriptor.opened.kind](descriptor, *shown_as)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: socket, *arguments: Any, **keywords: Any) -> Any:
+        return getattr(self._own, name)(*arguments, **keywords)
+
+    method.__name__ = name
+    method.__qualname__ = f"socket.{name}"
+    method.__doc__ = getattr(_socket.socket, name).__doc__
+    return method
+
+
+def _attribute(name: str) -> property:
+    return property(lambda self: getattr(self._own, name), doc=getattr(_socket.socket, name).__doc__)
+
+
+for _name in dir(_socket.socket):
+    if not _name.startswith("__"):
+        _is_method = callable(getattr(_socket.socket, _name))
+        setattr(socket, _name, _method(_name) if _is_method else _attribute(_name))
+
+
+def close(number: Any, /) -> None:
+    """Close a descriptor (_socket.close)."""
+    descriptor = descriptors.find(number) if isinstance(number, int) else None
+    if descriptor is None:
+        _socket.close(number)
+    else:
+        descriptor.close(wait=True)
+
+
+def dup(number: Any, /) -> int:
+    """Duplicate a descriptor (_socket.dup)."""
+    ours = descriptors.duplicate(number) if isinstance(number, int) else None
+    return _socket.dup(number) if ours is None else ours
+
+
+module = ModuleType("_socket", _socket.__doc__)
+"""What `import _socket` is to find."""
+vars(module).update({name: value for name, value in vars(_socket).items() if not name.startswith("__")})
+vars(module).update(socket=socket, SocketType=socket, close=close, dup=dup)

@@ -1,0 +1,40 @@
+"""TCP_INFO as bytes: struct tcp_info of Linux (include/uapi/linux/tcp.h)."""
+
+import struct
+
+_FIELDS = (
+    *("B state", "B ca_state", "B retransmits", "B probes", "B backoff", "B options", "B wscales", "B flags"),
+    *(
+        "I rto",
+        "I ato",
+        "I snd_mss",
+        "I rcv_mss",
+        "I unacked",
+        "I sacked",
+        "I lost",
+        "I retrans",
+        "I fackets",
+    ),
+    *("I last_data_sent", "I last_ack_sent", "I last_data_recv", "I last_ack_recv"),
+    *("I pmtu", "I rcv_ssthresh", "I rtt", "I rttvar", "I snd_ssthresh", "I snd_cwnd", "I advmss"),
+    *("I reordering", "I rcv_rtt", "I rcv_space", "I total_retrans"),
+    *("Q pacing_rate", "Q max_pacing_rate", "Q bytes_acked", "Q bytes_received"),
+    *("I segs_out", "I segs_in", "I notsent_bytes", "I min_rtt", "I data_segs_in", "I data_segs_out"),
+    *("Q delivery_rate", "Q busy_time", "Q rwnd_limited", "Q sndbuf_limited"),
+    *("I delivered", "I delivered_ce", "Q bytes_sent", "Q bytes_retrans"),
+    *("I dsack_dups", "I reord_seen", "I rcv_ooopack", "I snd_wnd"),
+)
+"""Each field's size in struct's letters, and its name without "tcpi_"."""
+_FORMAT = struct.Struct("=" + "".join(field[0] for field in _FIELDS))
+_LARGEST = {"B": 0xFF, "I": 0xFFFFFFFF, "Q": 0xFFFFFFFFFFFFFFFF}
+
+
+def pack(info: dict[str, int]) -> bytes:
+    """Return the struct for the fields of `info` ("tcpi_rtt", …); a field that is not there is 0.
+
+    What is too large for its field is cut to the largest value, as Linux does with an unset ssthresh.
+    """
+    # Two bit fields of four bits share a byte, the first in the low half.
+    scales = info.get("tcpi_snd_wscale", 0) & 15 | (info.get("tcpi_rcv_wscale", 0) & 15) << 4
+    values = {**info, "tcpi_wscales": scales}
+    return _FORMAT.pack(*(min(values.get(f"tcpi_{field[2:]}", 0), _LARGEST[field[0]]) for field in _FIELDS))

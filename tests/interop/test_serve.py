@@ -1,0 +1,241 @@
+"""`demuxlab serve` and the kernel's programs: curl, nc, ping, and what stays behind."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+NUMBER = 50 + os.getpid() % 100
+ADDRESS, ADDRESS6 = f"10.9.{NUMBER}.2", f"fd09:{NUMBER}::2"
+OTHER, OTHER6 = f"10.10.{NUMBER}.2", f"fd10:{NUMBER}::2"
+"""The first pair serves pages for the whole module; the second one is for other services meanwhile."""
+SIZE = int(os.environ.get("DEMUXLAB_SERVE_SIZE", "20000000"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("www")
+    (path / "index.html").write_text("<h1>demuxlab</h1>")
+    (path / "data.bin").write_bytes(os.urandom(SIZE))
+    (path / "sub").mkdir()
+    (path / "sub" / "note.txt").write_text("a note")
+    (path / "outside").symlink_to("/etc")
+    return path
+
+
+@contextmanager
+def serve(service, *options, addresses=(OTHER, OTHER6), quiet=True):
+    """Run `demuxlab serve` and wait for its ready lines."""
+    command = [sys.executable, "-m", "demuxlab", "serve", service]
+    for address in addresses:
+        command += ["--address", address]
+    process = subprocess.Popen(
+        [*command, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    expected = 2 if service == "http" else 4
+    lines = [process.stdout.readline() for _ in range(expected)]
+    if not all(lines):
+        pytest.fail(process.communicate()[1])
+    try:
+        yield lines, process
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (0, "")
+        assert not (quiet and err)
+
+
+@pytest.fixture(scope="module")
+def pages(need_root, need_tool, folder):
+    need_tool("curl")
+    with serve("http", "--directory", folder, addresses=(ADDRESS, ADDRESS6)) as (lines, _):
+        assert lines == [f"ready: http://{ADDRESS}:80/\n", f"ready: http://[{ADDRESS6}]:80/\n"]
+        yield
+
+
+def curl(path, *options, address=ADDRESS):
+    shown = f"[{address}]" if ":" in address else address
+    command = ["curl", "-s", "-g", "-m", "60", "--path-as-is", *options, f"http://{shown}{path}"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def status(path, *options):
+    return curl(path, "-o", "/dev/null", "-w", "%{http_code}", *options).decode()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_large_file_arrives_whole(pages, folder, family):
+    data = curl("/data.bin", address=ADDRESS if family == 4 else ADDRESS6)
+    assert hashlib.sha256(data).digest() == hashlib.sha256((folder / "data.bin").read_bytes()).digest()
+
+
+def test_pages_listings_types_and_ranges(pages, folder):
+    assert curl("/") == b"<h1>demuxlab</h1>"
+    assert b"note.txt" in curl("/sub/")
+    assert b"text/plain" in curl("/sub/note.txt", "-I")
+    whole = (folder / "data.bin").read_bytes()
+    for asked, part in (("0-9", whole[:10]), ("100-", whole[100:]), ("-5", whole[-5:])):
+        assert curl("/data.bin", "-r", asked) == part
+    assert status("/data.bin", "-r", "0-9") == "206"
+    assert status("/data.bin", "-r", f"{SIZE}-") == "416"
+    assert status("/none") == "404"
+
+
+def test_nothing_outside_the_folder_is_read(pages):
+    for path in ("/../../../../etc/passwd", "/outside/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd"):
+        assert status(path) == "404", path
+
+
+def test_many_clients_at_once(pages):
+    clients = [
+        subprocess.Popen(["curl", "-s", "-m", "60", f"http://{ADDRESS}/sub/note.txt"], stdout=subprocess.PIPE)
+        for _ in range(40)
+    ]
+    assert {client.communicate()[0] for client in clients} == {b"a note"}
+
+
+def test_ping(pages, need_tool):
+    need_tool("ping")
+    for address in (ADDRESS, ADDRESS6):
+        done = subprocess.run(
+            ["ping", "-c", "3", "-i", "0.01", "-W", "5", address], capture_output=True, text=True, check=True
+        )
+        assert "3 received" in done.stdout
+
+
+def test_echo_and_discard(need_root, need_tool, folder):
+    need_tool("nc")
+    data = (folder / "data.bin").read_bytes()
+    for service, port, answer in (("echo", "7", data), ("discard", "9", b"")):
+        with serve(service):
+            for address in (OTHER, OTHER6):
+                done = subprocess.run(
+                    ["nc", "-N", address, port], input=data, capture_output=True, check=True, timeout=60
+                )
+                assert done.stdout == answer
+
+
+def test_the_socket_table_is_printed_when_asked_for(need_root, need_tool):
+    """One listening and one data socket with the same local address (S22), as `ss` would show them."""
+    need_tool("nc")
+    with (
+        serve("echo", quiet=False) as (_, process),
+        subprocess.Popen(
+            ["nc", OTHER, "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as client,
+    ):
+        client.stdin.write("hello\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "hello\n"
+        process.send_signal(signal.SIGUSR1)
+        shown = [process.stderr.readline() for _ in range(8)]
+        client.kill()
+    tcp = [line.split("│")[2:5] for line in shown if f" {OTHER}:7 " in line and " tcp " in line]
+    assert [state.strip() for state, *_ in tcp] == ["LISTEN", "ESTABLISHED"]
+    assert tcp[0][1] == tcp[1][1]
+
+
+def test_echo_over_udp(need_root, need_tool):
+    need_tool("nc")
+    with (
+        serve("echo"),
+        subprocess.Popen(
+            ["nc", "-u", OTHER, "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as client,
+    ):
+        client.stdin.write("hello\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "hello\n"
+        client.kill()
+
+
+def test_the_kernel_sees_a_modern_tcp(need_root, need_tool, folder, tmp_path):
+    """SACK, timestamps and window scale agreed on, and nothing sent twice: `ss` and tshark say so."""
+    need_tool("ss", "nc", "tshark")
+    capture = tmp_path / "discard.pcapng"
+    with (
+        serve("discard", "--capture", capture),
+        subprocess.Popen(["nc", OTHER, "9"], stdin=subprocess.PIPE) as client,
+    ):
+        client.stdin.write((folder / "data.bin").read_bytes()[:5_000_000])
+        client.stdin.flush()
+        told = subprocess.run(["ss", "-tin", "dst", OTHER], capture_output=True, text=True, check=True).stdout
+        client.kill()
+    assert "wscale:" in told
+    assert "retrans:" not in told
+    seen = (
+        "tcp.flags.ack == 1 && tcp.options.timestamp.tsval",
+        "tcp.flags.syn == 1 && tcp.options.sack_perm",
+    )
+    for shown in (*seen, "tcp.analysis.retransmission"):
+        done = subprocess.run(
+            ["tshark", "-r", str(capture), "-Y", shown], capture_output=True, text=True, check=True
+        )
+        assert bool(done.stdout) == (shown in seen), shown
+
+
+def test_a_capture_of_what_was_served(need_root, need_tool, folder, tmp_path):
+    need_tool("curl", "tshark")
+    capture = tmp_path / "served.pcapng"
+    with serve("http", "--directory", folder, "--capture", capture):
+        curl("/sub/note.txt", address=OTHER)
+    fields = ["-T", "fields", "-e", "http.request.uri", "-e", "http.response.code"]
+    done = subprocess.run(
+        ["tshark", "-r", str(capture), "-Y", "http", *fields], capture_output=True, text=True, check=True
+    )
+    assert "/sub/note.txt" in done.stdout
+    assert "200" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_behind(need_root, folder, number):
+    command = [sys.executable, "-m", "demuxlab", "serve", "http", "--address", OTHER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, text=True) as process:
+        assert process.stdout.readline().startswith("ready:")
+        process.send_signal(number)
+        process.wait(20)
+    for listing in ("address", "route"):
+        left = subprocess.run(["ip", listing], capture_output=True, text=True, check=True).stdout
+        assert f"10.10.{NUMBER}." not in left
+
+
+def test_a_second_run_with_the_same_address_is_refused(pages):
+    command = [sys.executable, "-m", "demuxlab", "serve", "http", "--address", ADDRESS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "give an --address of another network" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["http", "--address", "10.9.0.300"], "10.9.0.300"),
+        (["http", "--directory", "/nowhere"], "/nowhere"),
+        (["gopher"], "gopher"),
+        (["http", "--port", "70000"], "70000"),
+    ],
+)
+def test_wrong_calls(arguments, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "demuxlab", "serve", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("demuxlab: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_rights_the_cure_is_told(need_root):
+    done = subprocess.run(
+        [sys.executable, "-m", "demuxlab", "serve", "http"],
+        capture_output=True,
+        text=True,
+        check=False,
+        user="nobody",
+    )
+    assert done.returncode == 2
+    assert "sudo" in done.stderr
