@@ -109,6 +109,24 @@ def test_an_unreachable_comes_back_as_connection_refused_to_a_connected_socket()
     assert other.receive() is None
 
 
+def test_a_soft_error_is_no_error_to_a_connected_socket(host):
+    socket = host.udp("10.9.0.20", 5000)
+    socket.connect(A, 53)
+    socket.send(b"anybody?")
+    [datagram] = sent(host)
+    message = icmp.build(A, B, icmp.UNREACHABLE, 1, 0, datagram.packet)
+    host.receive(packet.build(A, B, ip.ICMP, message), 0.0)
+    assert socket.receive() is None
+
+
+def test_no_packet_on_the_link_is_larger_than_its_mtu(host):
+    for destination in (A, A6):
+        host.udp("10.9.0.20" if destination == A else "fd09::20").send_to(bytes(5000), destination, 53)
+    sizes = [len(data) for data in host.packets(0.0)]
+    assert len(sizes) == 8
+    assert max(sizes) <= 1500
+
+
 def test_a_forged_unreachable_for_another_connection_changes_nothing(host):
     socket = host.udp("10.9.0.20", 5000)
     socket.connect(A, 53)

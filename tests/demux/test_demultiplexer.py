@@ -189,6 +189,17 @@ def test_a_connected_member_leaves_its_group(bench):
     assert bench.winner(datagram(source=C, source_port=5))[0] == "worker1"
 
 
+@pytest.mark.parametrize(("member_connects", "winner"), [(False, "group0"), (True, "on device")])
+def test_linux_takes_the_first_group_it_meets_unless_a_member_has_connected(bench, member_connects, winner):
+    bench.udp("on device", reuse_address=True, reuse_port=False, device="tun0")
+    members = [bench.udp(f"group{i}", reuse_address=True, reuse_port=True) for i in range(2)]
+    if member_connects:
+        bench.table.connect(members[1], B, C, 5)
+    else:
+        bench.table.close(members[1])
+    assert bench.winner(datagram(), "tun0")[0] == winner
+
+
 def test_a_closed_port_is_answered_with_unreachable(bench):
     delivery = bench.deliver(datagram(port=54))
     assert (delivery.verdict, delivery.reply, delivery.counter) == (

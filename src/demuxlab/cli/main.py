@@ -9,6 +9,7 @@ _COMMANDS = {
     "run": "Run a lab: craft packets, see which socket each one reaches, save a capture.",
     "demux": "Say what a table of sockets does with every packet of a capture.",
     "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
+    "exec": "Run an unmodified Python program with its sockets on our transport layer.",
     "labs": "List the labs.",
     "doctor": "Say what this machine allows, and how to mend what it does not.",
 }

@@ -11,8 +11,10 @@ from demuxlab.sockets.descriptors import descriptors
 if TYPE_CHECKING:
     from socket import *  # noqa: F403
 
+__all__ = ["descriptors", "on", "use"]
+_own_names = __all__
 borrow("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
-__all__ += ["descriptors", "on", "use"]  # noqa: F821, PLE0604 - the library's
+globals()["__all__"] += _own_names  # the library has its own by now
 __doc__ = f"""The standard library's `socket` module on demuxlab's transport layer.
 
 This package *is* the standard library's socket.py, unmodified: a second copy that runs on our `_socket`.

@@ -17,6 +17,8 @@ _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
 class DatagramSocket(InetSocket):
     """SOCK_DGRAM."""
 
+    __slots__ = ()
+
     @property
     def _endpoint(self) -> UDPSocket:
         endpoint = self._descriptor.opened.endpoint
@@ -49,7 +51,7 @@ class DatagramSocket(InetSocket):
             if not self._has_peer():
                 raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
-            opened.changed.notify_all()
+            opened.wake()
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
         timeout, opened = self._limit(flags), self._open()
@@ -66,7 +68,7 @@ class DatagramSocket(InetSocket):
         return self._until(receive, timeout, opened.receive_timeout)
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
-        self._limit(flags)
+        self._limit_of_send(flags)
         with self._open() as opened:
             if _socket.SHUT_WR in opened.shut:
                 raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -5,6 +5,7 @@ import errno
 import operator
 import os
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class InetSocket(ABC):
     Its subclasses say what sending, receiving and connecting mean for a stream and for datagrams. Every
     blocking call is an attempt that is repeated whenever the endpoint tells of a change.
     """
+
+    __slots__ = ("_descriptor", "_timeout", "family", "proto", "type")
 
     def __init__(self, descriptor: Descriptor, family: int = -1, kind: int = -1, protocol: int = -1) -> None:
         opened = descriptor.opened
@@ -116,6 +119,11 @@ class InetSocket(ABC):
         number = self.fileno()
         self._descriptor = Descriptor.gone(self._descriptor)
         return number
+
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of the socket's host."""
+        return self._descriptor.opened.runtime.lock
 
     @property
     def closed(self) -> bool:
@@ -306,10 +314,14 @@ class InetSocket(ABC):
             return result
 
     def _limit(self, flags: int) -> float | None:
-        """Return the timeout of a call with these flags; raises EOPNOTSUPP for what cannot be had."""
+        """Return the timeout of a call with these flags."""
+        return 0.0 if flags & _socket.MSG_DONTWAIT and self._timeout is None else self._timeout
+
+    def _limit_of_send(self, flags: int) -> float | None:
+        """Return the timeout; raise OSError with EOPNOTSUPP for flags that ask for what we do not have."""
         if flags & _CANNOT:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return 0.0 if flags & _socket.MSG_DONTWAIT and self._timeout is None else self._timeout
+        return self._limit(flags)
 
 
 def c_int(value: Any) -> int:

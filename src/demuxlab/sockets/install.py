@@ -20,10 +20,13 @@ def install() -> None:
     sys.modules["_socket"] = substitute.module
 
 
+_KEPT = ("__main__", "demuxlab", "importlib", "socket", "_socket")
+"""Packages that stay as they are. importlib uses email, which uses socket; all the rest uses importlib."""
+
+
 def _users_of(names: set[str]) -> list[str]:
     """Return the modules that hold something from the modules named, or from a module that does."""
-    loaded = {name: module for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)}
-    sources = {name: _sources(module) for name, module in loaded.items() if not _is_kept(name)}
+    sources = {name: _sources(module) for name, module in list(sys.modules.items()) if _is_library(module)}
     affected = set(names)
     while new := {name for name, used in sources.items() if name not in affected and used & affected}:
         # A package is loaded anew as a whole: its modules hold each other's names.
@@ -32,8 +35,10 @@ def _users_of(names: set[str]) -> list[str]:
     return [name for name in affected if name in sources]
 
 
-def _is_kept(name: str) -> bool:
-    return name.partition(".")[0] in ("__main__", "demuxlab", "builtins", "sys", "socket", "_socket")
+def _is_library(module: ModuleType) -> bool:
+    """Tell whether a module can be loaded anew: it has a source, and nothing rests on its being one alone."""
+    origin = getattr(module, "__file__", None) or ""
+    return origin.endswith(".py") and module.__name__.partition(".")[0] not in _KEPT
 
 
 def _sources(module: ModuleType) -> set[str]:

@@ -36,9 +36,9 @@ class OpenSocket:
     """
 
     __slots__ = (
+        "_changed",
         "_pollable",
         "bound_to",
-        "changed",
         "changes",
         "connecting",
         "endpoint",
@@ -70,10 +70,9 @@ class OpenSocket:
         """SO_RCVTIMEO and SO_SNDTIMEO, in seconds."""
         self.connecting = False
         """A connect is under way whose end nobody has been told yet."""
-        self.shut: set[int] = set()
+        self.shut: frozenset[int] = frozenset()
         """SHUT_RD and SHUT_WR of a UDP socket, which its endpoint knows nothing of."""
-        # One condition a socket: a packet wakes only those who wait for its socket.
-        self.changed = threading.Condition(runtime.lock)
+        self._changed: threading.Condition | None = None
         self.changes = 0
         """How often the endpoint told of a change: whoever saw the number knows whether it missed one."""
         self._pollable: Pollable | None = None
@@ -92,6 +91,21 @@ class OpenSocket:
             self.runtime.lock.release()
         if isinstance(error, OSError) and error.errno is not None:
             _in_the_kernels_words(error)
+
+    @property
+    def changed(self) -> threading.Condition:
+        """What a thread waits on for this socket: a packet wakes only those who wait for its socket.
+
+        Made for the first to wait, since it is larger than all else here. The lock is held.
+        """
+        if self._changed is None:
+            self._changed = threading.Condition(self.runtime.lock)
+        return self._changed
+
+    def wake(self) -> None:
+        """Wake whoever waits for this socket; the lock is held."""
+        if self._changed is not None:
+            self._changed.notify_all()
 
     @property
     def now(self) -> float:
@@ -135,7 +149,7 @@ class OpenSocket:
     def let_go(self, number: int | None, *, wait: bool) -> None:
         """Lose a descriptor, with its kernel number where it has one; the last one closes the socket."""
         self.users -= 1
-        self.changed.notify_all()
+        self.wake()
         if self.users:
             if self._pollable is not None and number is not None:
                 self._pollable.free(number)
@@ -159,7 +173,7 @@ class OpenSocket:
 
     def _on_change(self) -> None:
         self.changes += 1
-        self.changed.notify_all()
+        self.wake()
         self._show(news=True)
 
     def _show(self, *, news: bool = False) -> None:

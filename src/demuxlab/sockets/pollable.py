@@ -76,12 +76,16 @@ class Pollable:
         The second matters to who waits for edges (epoll(7)): the kernel's TCP wakes them for new data though
         older data lies unread.
         """
-        if readable and (news or not self._readable):
+        again = readable and self._readable and news
+        if (readable, writable) == (self._readable, self._writable) and not again:
+            return
+        if not self.has(self.number):
+            return  # os.close closed it, and the number may be another file's by now
+        if again or (readable and not self._readable):
             self._inner.send(b"x", _socket.MSG_DONTWAIT)
-        if self._readable and (news or not readable):
+        if again or (self._readable and not readable):
             self._outer.recv(1, _socket.MSG_DONTWAIT)
-        self._readable = readable
         if writable != self._writable:
-            self._writable = writable
             size = _LARGE if writable else _SMALL
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)
+        self._readable, self._writable = readable, writable

@@ -16,6 +16,8 @@ from demuxlab.transport.tcp.endpoint import TCPEndpoint
 class StreamSocket(InetSocket):
     """SOCK_STREAM."""
 
+    __slots__ = ()
+
     @property
     def _endpoint(self) -> TCPEndpoint:
         endpoint = self._descriptor.opened.endpoint
@@ -82,6 +84,8 @@ class StreamSocket(InetSocket):
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
         timeout, opened = self._limit(flags), self._open()
+        if flags & _socket.MSG_OOB:
+            raise OSError(errno.EINVAL, "there is no urgent data: it comes in order, with the other")
         peek = bool(flags & _socket.MSG_PEEK)
 
         def read() -> bytes | None:
@@ -96,7 +100,7 @@ class StreamSocket(InetSocket):
         return data, None, len(data)
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
-        timeout, opened = self._limit(flags), self._open()
+        timeout, opened = self._limit_of_send(flags), self._open()
         sent = 0
         # A socket that blocks without limit takes everything, as the kernel does.
         everything = whole or timeout is None

@@ -6,6 +6,7 @@ that `import ssl` works; TLS over our sockets needs `ssl.SSLObject`, as asyncio 
 """
 
 import _socket
+import _thread
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,8 @@ _PROTOCOLS = {
     _socket.SOCK_DGRAM: (0, _socket.IPPROTO_UDP),
 }
 _CLASSES = {_socket.SOCK_STREAM: StreamSocket, _socket.SOCK_DGRAM: DatagramSocket}
+_SOON = 0.1
+"""Seconds."""
 _TYPE_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 
 
@@ -38,15 +41,30 @@ class socket:
         self._own = _new(family, type, proto) if fileno is None else _existing(family, type, proto, fileno)
 
     def __del__(self) -> None:
-        ours = getattr(self, "_own", None)
-        if isinstance(ours, InetSocket) and not ours.closed and not sys.is_finalizing():
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            ours.close()
+        own = getattr(self, "_own", None)
+        if not isinstance(own, InetSocket) or own.closed or sys.is_finalizing():
+            return
+        # The garbage collector strikes anywhere: in the middle of what the host does, in a thread that holds
+        # other locks. So the socket is closed here only where the host can be had soon, and else by a thread.
+        if not own.lock._is_owned() and own.lock.acquire(timeout=_SOON):  # type: ignore[attr-defined]
+            try:
+                _close_forgotten(self, own)
+            finally:
+                own.lock.release()
+        else:
+            _thread.start_new_thread(_close_forgotten, (self, own))
 
     def __repr__(self) -> str:
         own = self._own
         numbers = f"fd={own.fileno()}, family={own.family}, type={own.type}, proto={own.proto}"
         return f"<socket object, {numbers}>"
+
+
+def _close_forgotten(shell: socket, own: InetSocket) -> None:
+    try:
+        warnings.warn(f"unclosed {shell!r}", ResourceWarning, stacklevel=3, source=shell)
+    finally:
+        own.close()
 
 
 def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket":

@@ -409,6 +409,34 @@ def test_a_lost_segment_is_sent_again_later_and_later():
     assert peer.wait(100.0) == []
 
 
+def test_an_acknowledgment_ends_the_backing_off():
+    peer = Peer()
+    peer.write(b"hello")
+    peer.wait(2.0)
+    peer.send("A", ack=5)
+    peer.acknowledgment += 5
+    peer.write(b"again")
+    peer.now += 0.1
+    peer.send("A", ack=5)
+    peer.write(b"third")
+    assert peer.server.info()["tcpi_backoff"] == 0
+
+
+def test_what_was_sent_twice_measures_no_round_trip():
+    peer = Peer()
+    peer.write(b"hello")
+    before = peer.server.info()["tcpi_rtt"]
+    peer.wait(5.0)
+    peer.send("A", ack=5)
+    assert peer.server.info()["tcpi_rtt"] == before
+
+
+def test_ten_segments_leave_before_the_first_acknowledgment():
+    peer = Peer(tcp.Options(mss=1460, window_scale=7))
+    assert len(peer.write(bytes(100_000))) == 10
+    assert len(peer.send("A", ack=2920)) == 4
+
+
 def test_what_is_never_acknowledged_is_given_up():
     peer = Peer()
     peer.write(b"hello")

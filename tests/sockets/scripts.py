@@ -1,0 +1,422 @@
+"""Short programs that use sockets well and badly: run on the kernel's sockets and on ours, they must agree.
+
+Each takes the `socket` module and yields what it sees. What raises is noted as the exception's type, errno
+and text, by `outcome`.
+"""
+
+import errno
+import select
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from_any = "127.0.0.1", 0
+Steps = Iterator[Any]
+
+
+def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a call returns, or the type and errno of what it raises; objects become their type."""
+    try:
+        value = call(*arguments)
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        return type(error).__name__, errno.errorcode.get(number, number), str(error)
+    return value if isinstance(value, int | float | bytes | str | list | type(None)) else type(value).__name__
+
+
+def _pair(socket: Any, family: int = 2) -> tuple[Any, Any, Any]:
+    listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
+    client = socket.create_connection(listener.getsockname()[:2])
+    server, _ = listener.accept()
+    return listener, client, server
+
+
+def _closed_port(socket: Any) -> tuple[str, int]:
+    with socket.create_server(from_any) as listener:
+        return listener.getsockname()
+
+
+def connect_twice(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        yield outcome(client.connect, listener.getsockname())
+        yield client.connect_ex(listener.getsockname())
+        yield outcome(listener.connect, listener.getsockname())
+
+
+def closed_socket(socket: Any) -> Steps:
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        own = socket.socket(socket.AF_INET, kind)
+        own.close()
+        own.close()
+        yield own.fileno()
+        for name, *arguments in (
+            ("send", b"x"), ("recv", 1), ("recvfrom", 1), ("sendto", b"x", ("127.0.0.1", 9)), ("listen",),
+            ("bind", from_any), ("connect", ("127.0.0.1", 9)), ("connect_ex", ("127.0.0.1", 9)), ("accept",),
+            ("getsockname",), ("getpeername",), ("getsockopt", 1, 2), ("setsockopt", 1, 2, 1),
+            ("shutdown", 2), ("settimeout", 1), ("setblocking", True), ("gettimeout",), ("detach",),
+            ("sendall", b"x"), ("recv", 0), ("recv_into", bytearray(4)), ("sendmsg", [b"x"]), ("recvmsg", 1),
+        ):  # fmt: skip
+            yield name, outcome(getattr(own, name), *arguments)
+
+
+def bind_misuse(socket: Any) -> Steps:
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        with socket.socket(socket.AF_INET, kind) as own, socket.socket(socket.AF_INET, kind) as other:
+            yield own.getsockname()
+            own.bind(from_any)
+            yield own.getsockname()[0], own.getsockname()[1] > 0
+            yield outcome(own.bind, from_any)
+            yield outcome(own.bind, own.getsockname())
+            yield outcome(other.bind, own.getsockname())
+            yield outcome(other.bind, ("192.0.2.77", 0))
+            yield outcome(other.bind, ("127.0.0.1", 65536))
+            yield outcome(other.bind, ("127.0.0.1", -1))
+            yield outcome(other.bind, ("127.0.0.1", 1 << 70))
+            yield outcome(other.bind, ("127.0.0.1", "80"))
+            yield outcome(other.bind, ("127.0.0.1", 80.0))
+            yield outcome(other.bind, ("127.0.0.1",))
+            yield outcome(other.bind, ("127.0.0.1", 1, 2))
+            yield outcome(other.bind, "127.0.0.1")
+            yield outcome(other.bind, ["127.0.0.1", 1])
+            yield outcome(other.bind, (1, 1))
+            yield outcome(other.bind, ("a\0b", 1))
+            yield outcome(other.bind, ("no-such-host.invalid", 1))[0]
+            yield outcome(other.bind, None)
+            yield outcome(other.bind)[0]
+            yield outcome(other.bind, (b"127.0.0.1", 0))
+
+
+def bind_ipv6(socket: Any) -> Steps:
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as own:
+        yield own.getsockname()
+        yield outcome(own.bind, ("::1",))
+        yield outcome(own.bind, ("::1", 0, 0, 0, 0))
+        yield outcome(own.bind, ("::1", 65536))
+        yield outcome(own.bind, ("::1", 0, 1 << 20))
+        yield outcome(own.bind, ("::1", 0, -1))[0]
+        yield outcome(own.bind, ("::1", "x"))
+        yield outcome(own.bind, "::1")
+        yield outcome(own.bind, ("2001:db8::77", 0))
+        yield outcome(own.bind, ("<broadcast>", 0))
+        yield outcome(own.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        yield outcome(own.bind, ("::ffff:127.0.0.1", 0))
+        yield outcome(own.bind, ("::1", 0, 7, 0))
+        yield own.getsockname()[0], own.getsockname()[2:]
+        yield outcome(own.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+
+def listen_misuse(socket: Any) -> Steps:
+    with socket.socket() as own:
+        yield outcome(own.accept)
+        yield outcome(own.listen, -1)
+        yield own.getsockname()[1] > 0
+        yield outcome(own.listen, 5)
+        yield outcome(own.listen, "x")
+        yield outcome(own.listen, 1 << 40)
+        yield outcome(own.recv, 1)
+        yield outcome(own.send, b"x")
+        yield outcome(own.getpeername)
+        own.settimeout(0)
+        yield outcome(own.accept)
+        own.settimeout(0.001)
+        yield outcome(own.accept)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        yield outcome(own.listen)
+        yield outcome(own.accept)
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        yield outcome(client.listen)
+        yield outcome(client.accept)
+
+
+def listener_shut_down(socket: Any) -> Steps:
+    with socket.create_server(from_any) as own:
+        own.settimeout(5)
+        yield outcome(own.shutdown, socket.SHUT_RD)
+        yield outcome(own.accept)
+
+
+def in_use(socket: Any) -> Steps:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(from_any)
+        first.listen()
+        yield outcome(second.bind, first.getsockname())
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield outcome(second.bind, first.getsockname())
+        yield outcome(second.connect, first.getsockname())
+        yield second.getsockname() != first.getsockname()
+
+
+def refused(socket: Any) -> Steps:
+    address = _closed_port(socket)
+    with socket.socket() as own:
+        yield outcome(own.connect, address)
+        yield own.connect_ex(address)
+        yield outcome(own.getpeername)
+        yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        yield outcome(own.send, b"x")
+        yield outcome(own.recv, 1)
+    with socket.create_server(from_any) as listener, socket.socket() as own:
+        yield own.connect_ex(address)
+        yield outcome(own.connect, listener.getsockname())  # a second try on the same socket
+        yield own.getpeername() == listener.getsockname()
+    with socket.socket() as own:
+        yield outcome(own.connect, ("127.0.0.1", 0))
+        yield outcome(own.connect, ("127.0.0.1", 65536))
+        yield outcome(own.connect_ex, ("127.0.0.1", 65536))
+        yield outcome(own.connect, ("127.0.0.1", "http"))
+        yield outcome(own.connect_ex, ("no-such-host.invalid", 1))[0]
+
+
+def never_connected(socket: Any) -> Steps:
+    with socket.socket() as own:
+        yield outcome(own.send, b"x")
+        yield outcome(own.sendall, b"x")
+        yield outcome(own.sendto, b"x", ("127.0.0.1", 9))
+        yield outcome(own.recv, 1)
+        yield outcome(own.recv, 0)
+        yield outcome(own.getpeername)
+        for how in 0, 1, 2, 3, -1:
+            yield outcome(own.shutdown, how)
+        yield outcome(own.shutdown, "x")
+
+
+def not_blocking(socket: Any) -> Steps:
+    with socket.create_server(from_any) as listener, socket.socket() as own:
+        own.setblocking(False)
+        yield own.gettimeout(), own.getblocking(), own.timeout
+        yield outcome(own.connect, listener.getsockname())
+        select.select([], [own], [], 5)
+        yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        yield outcome(own.connect, listener.getsockname())
+        yield outcome(own.connect, listener.getsockname())
+        server, _ = listener.accept()
+        with server:
+            yield outcome(own.recv, 10)
+            yield outcome(own.recv_into, bytearray(3))
+            yield outcome(server.recv, 10, socket.MSG_DONTWAIT)
+            server.sendall(b"hello")
+            select.select([own], [], [], 5)
+            yield own.recv(2, socket.MSG_PEEK), own.recv(3, socket.MSG_PEEK), own.recv(10)
+    with socket.socket() as own:
+        own.setblocking(False)
+        yield own.connect_ex(_closed_port(socket))
+        select.select([], [own], [], 5)
+        yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def timeouts(socket: Any) -> Steps:
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        with socket.socket(socket.AF_INET, kind) as own:
+            for value in 1, 0, 0.5, None, -1, float("nan"), "x", True, 1e30:
+                yield str(value), outcome(own.settimeout, value), own.gettimeout()
+            own.setblocking(7)
+            yield own.gettimeout()
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        client.settimeout(0.001)
+        yield outcome(client.recv, 1)
+        yield outcome(client.recv, 1, socket.MSG_PEEK)
+        yield outcome(client.recv_into, bytearray(1))
+        client.settimeout(0)
+        yield outcome(client.recv, 1)
+        yield outcome(client.accept)
+
+
+def shut_down(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        yield outcome(client.shutdown, socket.SHUT_WR)
+        yield outcome(client.send, b"x")
+        yield outcome(client.sendall, b"")
+        yield server.recv(10), server.recv(10)
+        yield server.send(b"still")
+        yield client.recv(10)
+        yield outcome(client.shutdown, socket.SHUT_WR)
+        yield outcome(server.shutdown, socket.SHUT_RDWR)
+        yield client.recv(10)
+        yield outcome(server.send, b"x")
+        yield server.recv(1)
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        yield outcome(client.shutdown, socket.SHUT_RD)
+        yield client.recv(10)
+        yield client.send(b"x"), server.recv(1)
+        yield outcome(client.shutdown, 5)
+
+
+def peer_gone(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, client:
+        client.sendall(b"unread")
+        server.recv(1, socket.MSG_PEEK)
+        server.close()  # with data unread: a reset
+        yield outcome(client.recv, 10)
+        yield client.recv(10)
+        yield outcome(client.send, b"x")
+        yield outcome(client.getpeername)
+    listener, client, server = _pair(socket)
+    with listener, client:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        server.close()
+        yield outcome(client.recv, 10)
+    listener, client, server = _pair(socket)
+    with listener, client:
+        server.close()
+        yield client.recv(10), client.recv(10)
+
+
+def stream_data(socket: Any) -> Steps:
+    for family in socket.AF_INET, socket.AF_INET6:
+        listener, client, server = _pair(socket, family)
+        with listener, client, server:
+            yield client.getpeername() == server.getsockname(), server.getpeername() == client.getsockname()
+            yield len(client.getsockname()), client.family, client.type, client.proto
+            yield client.send(b"one two three"), server.recv(3), server.recvfrom(1)[1]
+            yield server.recvmsg(4), server.recv_into(memoryview(bytearray(10)), 2)
+            yield server.recv(100, socket.MSG_PEEK), server.recv(100)
+            yield (
+                client.sendmsg([b"a", bytearray(b"b"), memoryview(b"c")]),
+                server.recv(3, socket.MSG_WAITALL),
+            )
+            yield (
+                client.sendto(b"ignored address", ("127.0.0.1" if family == 2 else "::1", 9)),
+                server.recv(99),
+            )
+            yield client.sendall(b""), client.send(b"")
+            for name, *arguments in (
+                ("send", "text"), ("send", 5), ("sendall", None), ("recv", -1), ("recv", "x"),
+                ("recv_into", b"constant"), ("recv_into", bytearray(3), -1), ("recv_into", bytearray(3), 4),
+                ("recvfrom", -1), ("recvfrom_into", bytearray(3), 4), ("recvfrom_into", bytearray(3), -1),
+                ("recvmsg", -1), ("recvmsg", 1, -1), ("sendto", b"x"), ("sendto", b"x", 0, ("a", 1), 1),
+                ("sendto", b"x", "flags", ("127.0.0.1", 1)), ("sendto", "x", ("127.0.0.1", 1)),
+            ):  # fmt: skip
+                yield name, outcome(getattr(client, name), *arguments)
+            with client.makefile("rw", encoding="utf-8") as text:
+                text.write("line\nrest")
+                text.flush()
+            yield server.makefile("rb").readline()
+
+
+def datagrams(socket: Any) -> Steps:
+    for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+        with (
+            socket.socket(family, socket.SOCK_DGRAM) as one,
+            socket.socket(family, socket.SOCK_DGRAM) as two,
+        ):
+            yield outcome(one.getpeername)
+            one.bind((host, 0))
+            yield outcome(one.send, b"x")
+            where = one.getsockname()
+            yield two.sendto(b"first", where[:2]), two.sendto(b"", where), two.sendto(b"x" * 3000, where)
+            yield one.recvfrom(3, socket.MSG_PEEK)[0], one.recvfrom(3)[0]
+            yield one.recvfrom(100)[0], one.recvmsg(10)[:3]
+            yield outcome(one.recv, 1, socket.MSG_DONTWAIT)
+            yield outcome(two.sendto, bytes(70000), where)
+            two.connect(where)
+            yield two.getpeername() == where, two.send(b"connected"), one.recv(20)
+            yield two.sendall(b"all"), one.recv_into(bytearray(2), 0, socket.MSG_TRUNC)
+            one.sendto(b"back", two.getsockname())
+            yield two.recv(10)
+            yield outcome(two.shutdown, socket.SHUT_WR), outcome(two.send, b"x")
+            yield outcome(two.shutdown, socket.SHUT_RD), outcome(two.recv, 10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.connect(("127.0.0.1", _closed_udp_port(socket)))
+        yield own.send(b"x")
+        select.select([own], [], [], 5)
+        yield outcome(own.recv, 1)
+        yield outcome(own.sendto, b"x", ("255.255.255.255", 9))
+
+
+def _closed_udp_port(socket: Any) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(from_any)
+        return own.getsockname()[1]
+
+
+_OPTIONS = """
+SOL_SOCKET: SO_TYPE SO_DOMAIN SO_PROTOCOL SO_ERROR SO_ACCEPTCONN SO_REUSEADDR SO_REUSEPORT SO_KEEPALIVE
+    SO_BROADCAST SO_OOBINLINE SO_PRIORITY SO_LINGER
+IPPROTO_TCP: TCP_NODELAY TCP_KEEPIDLE TCP_KEEPINTVL TCP_KEEPCNT TCP_USER_TIMEOUT TCP_MAXSEG TCP_QUICKACK
+    TCP_DEFER_ACCEPT
+IPPROTO_IP: IP_TOS IP_TTL
+IPPROTO_IPV6: IPV6_V6ONLY
+"""
+
+
+def _option_names() -> Iterator[tuple[str, str]]:
+    level = ""
+    for word in _OPTIONS.split():
+        if word.endswith(":"):
+            level = word[:-1]
+        else:
+            yield level, word
+
+
+def options(socket: Any) -> Steps:
+    tcp = [(getattr(socket, level), name) for level, name in _option_names()]
+    for family in socket.AF_INET, socket.AF_INET6:
+        for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+            for level, name in tcp:
+                with socket.socket(family, kind) as own:
+                    option = getattr(socket, name)
+                    if (level, family) == (socket.IPPROTO_IPV6, socket.AF_INET):
+                        continue
+                    yield name, outcome(own.getsockopt, level, option)
+                    yield outcome(own.getsockopt, level, option, 64)
+                    if level != socket.IPPROTO_IP:  # those Linux cuts to a byte
+                        yield outcome(own.getsockopt, level, option, 2)
+                    for value in (1, 0, 7, 500, -1, b"\1\0\0\0", b"\1\0\0\0\5\0\0\0", b"", "x"):
+                        yield value, outcome(own.setsockopt, level, option, value)
+                        yield outcome(own.getsockopt, level, option)
+            with socket.socket(family, kind) as own:
+                for name in ("SO_RCVBUF", "SO_SNDBUF"):
+                    for value in (0, 1, 5000, 100_000, 1 << 30):
+                        own.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+                        yield name, value, own.getsockopt(socket.SOL_SOCKET, getattr(socket, name))
+                yield outcome(own.getsockopt, socket.SOL_SOCKET, 9999)
+                yield outcome(own.setsockopt, socket.SOL_SOCKET, 9999, 1)
+                yield outcome(own.getsockopt, 9999, 1)[:1]
+                yield outcome(own.getsockopt, socket.SOL_SOCKET, socket.SO_TYPE, -1)
+                yield outcome(own.getsockopt, socket.SOL_SOCKET, socket.SO_TYPE, 1025)
+                yield outcome(own.setsockopt, socket.SOL_SOCKET)[0]
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        yield listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        yield client.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        yield client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO)  # the state, and three bytes of 0
+        yield listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        yield len(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        yield client.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        yield outcome(client.setsockopt, socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"nonesuch")
+
+
+def descriptors(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, server:
+        copy = client.dup()
+        client.close()
+        yield copy.send(b"by the copy"), server.recv(99), copy.family, copy.type
+        third = socket.socket(fileno=copy.detach())
+        yield copy.fileno(), third.send(b"by its number"), server.recv(99)
+        fourth = socket.fromfd(third.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        third.close()
+        yield fourth.send(b"again"), server.recv(99)
+        fourth.close()
+        yield server.recv(1)
+    yield outcome(socket.socket, socket.AF_INET, socket.SOCK_STREAM, 0, -1)
+    yield outcome(socket.socket, socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP)
+    yield outcome(socket.socket, socket.AF_INET, 77)
+    yield outcome(socket.socket, 1234)
+    one, two = socket.socketpair()
+    with one, two:
+        yield one.family, one.send(b"kernel's"), two.recv(99)
+
+
+SCRIPTS = [
+    bind_ipv6, bind_misuse, closed_socket, connect_twice, datagrams, descriptors, in_use, listen_misuse,
+    listener_shut_down, never_connected, not_blocking, options, peer_gone, refused, shut_down, stream_data,
+    timeouts,
+]  # fmt: skip

@@ -1,0 +1,206 @@
+"""select, poll and epoll on our descriptors: level and edge."""
+
+import errno
+import os
+import select
+import selectors
+import struct
+
+import pytest
+
+from demuxlab import sockets
+
+IN, OUT, ET = select.EPOLLIN, select.EPOLLOUT, select.EPOLLET
+
+
+def ready(*watched):
+    """Return (readable, writable) of each, as select and poll find it; the two must agree."""
+    by_select = select.select(watched, watched, [], 0)
+    poll = select.poll()
+    for own in watched:
+        poll.register(own, IN | OUT)
+    polled = dict(poll.poll(0))
+    result = []
+    for own in watched:
+        found = own in by_select[0], own in by_select[1]
+        events = polled.get(own.fileno(), 0)
+        assert found == (bool(events & IN), bool(events & OUT))
+        result.append(found)
+    return result[0] if len(result) == 1 else result
+
+
+def fill(own):
+    """Send until nothing more is taken; return how much was."""
+    own.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += own.send(bytes(65536))
+    except BlockingIOError:
+        return sent
+
+
+def drain(own, size):
+    while size:
+        size -= len(own.recv(min(size, 1 << 16)))
+
+
+def test_data_makes_readable_and_reading_ends_it(pair):
+    client, server = pair
+    assert ready(client, server) == [(False, True), (False, True)]
+    client.send(b"ab")
+    assert ready(server) == (True, True)
+    server.recv(1)
+    assert ready(server) == (True, True)
+    server.recv(1)
+    assert ready(server) == (False, True)
+
+
+def test_the_end_and_a_reset_make_readable(pair):
+    client, server = pair
+    assert not ready(client)[0]
+    server.shutdown(sockets.SHUT_WR)
+    assert ready(client) == (True, True)
+    client.recv(1)
+    assert ready(client) == (True, True)
+    server.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    assert ready(client) == (True, True)
+
+
+def test_a_full_send_buffer_is_not_writable_until_the_peer_reads(pair):
+    client, server = pair
+    assert ready(client) == (False, True)
+    sent = fill(client)
+    assert ready(client) == (False, False)
+    drain(server, sent)
+    assert ready(client) == (False, True)
+
+
+def test_a_listener_is_readable_while_someone_waits():
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        assert ready(listener) == (False, False)
+        with sockets.create_connection(listener.getsockname()):
+            assert ready(listener) == (True, False)
+            listener.accept()[0].close()
+            assert ready(listener) == (False, False)
+
+
+@pytest.mark.parametrize("there_is_a_server", [True, False])
+def test_connecting_becomes_writable_when_it_ends(there_is_a_server):
+    with sockets.create_server(("127.0.0.1", 0)) as listener, sockets.socket() as own:
+        if not there_is_a_server:
+            listener.close()
+        address = ("127.0.0.1", 1) if not there_is_a_server else listener.getsockname()
+        own.setblocking(False)
+        assert own.connect_ex(address) == errno.EINPROGRESS
+        assert ready(own) == (not there_is_a_server, True)
+        expected = 0 if there_is_a_server else errno.ECONNREFUSED
+        assert own.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR) == expected
+
+
+def test_datagrams():
+    with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as own:
+        own.bind(("127.0.0.1", 0))
+        assert ready(own) == (False, True)
+        own.sendto(b"", own.getsockname())
+        assert ready(own) == (True, True)
+        own.recv(1)
+        assert ready(own) == (False, True)
+
+
+def test_edges(pair):
+    client, server = pair
+    with select.epoll() as epoll:
+        epoll.register(server, IN | OUT | ET)
+        assert epoll.poll(0) == [(server.fileno(), OUT)]
+        assert epoll.poll(0) == []
+        client.send(b"one")
+        assert epoll.poll(0) == [(server.fileno(), IN | OUT)]
+        assert epoll.poll(0) == []
+        client.send(b"two")  # more, while the first lies unread
+        assert epoll.poll(0) == [(server.fileno(), IN | OUT)]
+        assert epoll.poll(0) == []
+        assert server.recv(100) == b"onetwo"
+        assert epoll.poll(0) == []
+        client.send(b"three")
+        assert epoll.poll(0) == [(server.fileno(), IN | OUT)]
+
+
+def test_edge_of_writing(pair):
+    client, server = pair
+    with select.epoll() as epoll:
+        epoll.register(client, OUT | ET)
+        assert epoll.poll(0) == [(client.fileno(), OUT)]
+        sent = fill(client)
+        assert epoll.poll(0) == []
+        drain(server, sent)
+        assert epoll.poll(0) == [(client.fileno(), OUT)]
+        assert epoll.poll(0) == []
+
+
+def test_closing_leaves_the_epoll_by_itself(pair):
+    client, server = pair
+    with select.epoll() as epoll:
+        number = server.fileno()
+        epoll.register(number, IN)
+        client.send(b"x")
+        assert epoll.poll(0) == [(number, IN)]
+        server.close()
+        assert epoll.poll(0) == []
+        with pytest.raises(OSError, match=f"Errno {errno.EBADF}"):
+            epoll.unregister(number)
+        with pytest.raises(OSError, match=f"Errno {errno.EBADF}"):
+            os.fstat(number)
+
+
+def test_selectors(pair):
+    client, server = pair
+    with selectors.DefaultSelector() as selector:
+        selector.register(server, selectors.EVENT_READ, "data")
+        assert selector.select(0) == []
+        client.send(b"x")
+        assert [(key.data, events) for key, events in selector.select(0)] == [("data", selectors.EVENT_READ)]
+        selector.unregister(server)
+
+
+def test_a_duplicate_is_polled_too(pair):
+    client, server = pair
+    first = server.fileno()
+    with server.dup() as copy:
+        assert copy.fileno() != first
+        server.close()
+        client.send(b"x")
+        assert ready(copy) == (True, True)
+        copy.recv(1)
+        assert ready(copy) == (False, True)
+
+
+def test_whoever_waits_in_poll_is_woken_by_another_thread(pair):
+    import threading
+
+    client, server = pair
+    poll = select.poll()
+    poll.register(server, IN)
+    sender = threading.Thread(target=client.send, args=(b"x",))
+    sender.start()
+    assert poll.poll(10_000) == [(server.fileno(), IN)]
+    sender.join()
+
+
+def test_sendfile_sends_through_our_transport(pair, tmp_path):
+    client, server = pair
+    (tmp_path / "page").write_bytes(b"the page")
+    with (tmp_path / "page").open("rb") as file:
+        assert client.sendfile(file) == 8
+    assert server.recv(100) == b"the page"
+
+
+def test_a_number_closed_behind_our_back_is_forgotten(pair):
+    client, server = pair
+    number = server.detach()
+    os.close(number)
+    with pytest.raises(OSError, match=f"Errno {errno.EBADF}"):
+        sockets.socket(fileno=number)
+    client.settimeout(5)
+    assert client.recv(1) == b""  # and so its socket was closed
