@@ -1,5 +1,6 @@
-"""TCP, one connection's life: the passive side, data in order, and closing.
+"""TCP, one connection's life (RFC 9293). The way through the modules:
 
-Not here yet: retransmission, congestion control, active open, window scaling. Crafted handshakes and clean
-links need none of them.
+`endpoint` is what an application holds; it listens through `listener` or talks through `connection`, whose
+two halves are `sender` and `receiver`. `states` is the table of states, `handshake` the beginning,
+`time_wait` the end, `output` the way out.
 """
