@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = "lab.py"
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class NoSuchLab(Exception):
@@ -32,7 +33,8 @@ class LabFolder:
     def captures(self) -> Path:
         """Where its captures go: captures/ beside labs/ in a checkout, else in the current folder."""
         beside = self.path.parent.parent / "captures"
-        return beside if beside.is_dir() else Path("captures")
+        installed = _PACKAGE in self.path.parents
+        return beside if beside.is_dir() and not installed else Path("captures")
 
     @property
     def title(self) -> str:
@@ -45,8 +47,7 @@ class LabFolder:
 
 def course_folder() -> Path:
     """Return the folder of labs: the one below the current folder, else the package's own."""
-    package = Path(__file__).resolve().parents[1]
-    candidates = (Path.cwd() / "labs", package.parents[1] / "labs", package / "course" / "labs")
+    candidates = (Path.cwd() / "labs", _PACKAGE.parents[1] / "labs", _PACKAGE / "course" / "labs")
     for folder in candidates:
         if any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}")):
             return folder
