@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.checks import addresses, changed, expect, ports, swapped
+from demuxlab.grading.submission import Submission
 from demuxlab.wire import ip, ipv4, tcp, udp
-from demuxlab.wire import packet as wire_packet
-from demuxlab.wire.address import from_text, to_text
-from demuxlab.wire.checksum import checksum
-from demuxlab.wire.segment import ACK, PSH, SYN, TCPSegment
+from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import ACK, PSH, SYN
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "04_tcp_four_tuple.pcapng"
 ANY = "0.0.0.0"
@@ -326,28 +325,6 @@ def opened(
         submission.call("connect", name, *source, *destination)
 
 
-def expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
-    """Deliver a packet and compare; what is wrong is told with the packet's fields and a hint."""
-    try:
-        found = submission.call("deliver", packet)
-    except SubmissionError as error:
-        raise AssertionError(f"expected {expected!r}, but {error}\nhint: {hint}") from None
-    if found != expected:
-        lines = [*fields(packet), f"expected {expected!r}, found {found!r}", f"hint: {hint}"]
-        raise AssertionError("\n".join(lines))
-
-
-def fields(packet: bytes) -> Iterable[str]:
-    """Say where the values stand in the packet, if it is a whole segment."""
-    read = wire_packet.read(packet)
-    if isinstance(read, TCPSegment):
-        at = (packet[0] & 15) * 4
-        yield f"bytes 12-15: {packet[12:16].hex(' ')}, from address {to_text(read.source)}"
-        yield f"bytes 16-19: {packet[16:20].hex(' ')}, to address {to_text(read.destination)}"
-        yield f"bytes {at}-{at + 1}: {packet[at : at + 2].hex(' ')}, from port {read.source_port}"
-        yield f"bytes {at + 2}-{at + 3}: {packet[at + 2 : at + 4].hex(' ')}, to port {read.destination_port}"
-
-
 def segment(
     source: Endpoint,
     destination: Endpoint,
@@ -364,32 +341,3 @@ def segment(
     data = tcp.build(*addresses, source[1], destination[1], payload, sequence=1, flags=flags)
     packet = ipv4.build(*addresses, protocol, options + data, fragment=fragment)
     return changed(packet, 0, 0x45 + len(options) // 4)
-
-
-def changed(packet: bytes, at: int, *values: int) -> bytes:
-    """Return the packet with other bytes from `at` on, and the IP header's checksum right again."""
-    data = bytearray(packet)
-    data[at : at + len(values)] = values
-    data[10:12] = bytes(2)
-    data[10:12] = checksum(bytes(data[: (data[0] & 15) * 4])).to_bytes(2, "big")
-    return bytes(data)
-
-
-def addresses(draw: random.Random, count: int) -> list[str]:
-    """Draw addresses, all different."""
-    return [to_text(b"\x0a" + place.to_bytes(3, "big")) for place in draw.sample(range(1, 1 << 24), count)]
-
-
-def ports(draw: random.Random, count: int) -> list[int]:
-    """Draw ports, all different; none is one of the others, or itself, with its bytes exchanged."""
-    drawn: list[int] = []
-    while len(drawn) < count:
-        port = draw.randrange(1024, 65536)
-        if port % 256 > 3 and swapped(port) not in (*drawn, port) and port not in drawn:
-            drawn.append(port)
-    return drawn
-
-
-def swapped(port: int) -> int:
-    """Return a port with its two bytes exchanged."""
-    return (port & 0xFF) << 8 | port >> 8
