@@ -203,6 +203,18 @@ def test_nothing_stays_behind(need_root, folder, number):
         assert f"10.10.{NUMBER}." not in left
 
 
+def test_a_learner_s_demultiplexer_serves_curl(need_root, need_tool, folder, repository):
+    need_tool("curl")
+    solutions = repository / "tests/solutions/04_tcp_four_tuple"
+    for name, fetched in (("reference.py", True), ("wrong_ports_exchanged.py", False)):
+        learners = ("--demultiplexer", solutions / name)
+        with serve("http", "--directory", folder, *learners, addresses=(OTHER, OTHER6)):
+            done = subprocess.run(
+                ["curl", "-s", "-m", "2", f"http://{OTHER}/sub/note.txt"], capture_output=True, check=False
+            )
+            assert (done.stdout == b"a note") is fetched
+
+
 def test_a_second_run_with_the_same_address_is_refused(pages):
     command = [sys.executable, "-m", "demuxlab", "serve", "http", "--address", ADDRESS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -227,6 +239,18 @@ def test_wrong_calls(arguments, message):
     assert message in done.stderr
     assert done.stderr.startswith("demuxlab: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_no_demultiplexer_is_told(need_root, tmp_path):
+    path = tmp_path / "mine.py"
+    for text, message in (("x = 1\n", "has neither a class"), ("def\n", "cannot be loaded (SyntaxError")):
+        path.write_text(text)
+        command = [sys.executable, "-m", "demuxlab", "serve", "echo", "--address", OTHER]
+        done = subprocess.run(
+            [*command, "--demultiplexer", path], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert message in done.stderr
 
 
 def test_without_rights_the_cure_is_told(need_root):

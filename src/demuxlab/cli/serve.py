@@ -9,6 +9,7 @@ import click
 
 from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
 from demuxlab.links.base import LinkUnavailable
+from demuxlab.runtime import Runtime
 
 
 @click.command(name="serve")
@@ -28,9 +29,20 @@ from demuxlab.links.base import LinkUnavailable
     default=Path(),
     help="The folder that http serves; this one where none is given.",
 )
+@click.option(
+    "--demultiplexer",
+    "learners",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Let the classes of a solved exercise (labs 03, 04) choose the sockets.",
+)
 @click.option("--capture", type=click.Path(dir_okay=False, path_type=Path), help="Save the packets there.")
 def command(
-    service: str, addresses: tuple[str, ...], port: int | None, directory: Path, capture: Path | None
+    service: str,
+    addresses: tuple[str, ...],
+    port: int | None,
+    directory: Path,
+    learners: Path | None,
+    capture: Path | None,
 ) -> None:
     """Serve on a host of ours behind a TUN, for curl, a browser, nc or wrk on this machine.
 
@@ -45,6 +57,9 @@ def command(
     try:
         with tun_host(addresses, capture) as runtime:
             from demuxlab.labkit import servers, tables
+
+            if learners is not None:
+                _let_choose(learners, runtime)
 
             def show(_number: int, _frame: FrameType | None) -> None:
                 with runtime.lock:
@@ -67,3 +82,12 @@ def command(
         raise click.UsageError(f"{capture} is there already: give another name with --capture") from error
     except OSError as error:
         raise click.UsageError(f"{error.filename or service}: {error.strerror or error}") from error
+
+
+def _let_choose(learners: Path, runtime: Runtime) -> None:
+    from demuxlab.labkit.learner import LearnersDemultiplexer
+
+    try:
+        LearnersDemultiplexer(learners, runtime.host.demultiplexer)
+    except ValueError as error:
+        raise click.UsageError(f"{error}: give the file of a solved exercise") from error

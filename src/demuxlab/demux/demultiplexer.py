@@ -62,7 +62,7 @@ class Demultiplexer:
         self.reassembler = Reassembler()
         self.explain = explain
         self.checksums = Checksums.VERIFY
-        self._choose: Chooser = choose or self.table.candidates
+        self.choose: Chooser = choose or self.table.candidates
         self._addresses = self.table.addresses
         self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
 
@@ -127,7 +127,7 @@ class Demultiplexer:
             return Delivery(NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
         if self._is_to_many(arrival.destination):
             return self._to_many(arrival, now, device)
-        winner = next(self._choose(arrival, device), None)
+        winner = next(self.choose(arrival, device), None)
         losers = self._losers(arrival, winner, device) if self.explain else ()
         if winner is None:
             return _refused(arrival, losers)

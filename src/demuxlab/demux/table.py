@@ -6,7 +6,7 @@ the wildcard address and port. Nothing here grows with the number of sockets.
 
 import errno
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
 from demuxlab.demux.slot import Slot
@@ -33,6 +33,18 @@ class Candidate(NamedTuple):
     rule: str
 
 
+class Mirror(Protocol):
+    """Is told which sockets can get segments: another demultiplexer, put beside the table's own lookup."""
+
+    def entered(self, socket: Socket) -> None:
+        """A socket listens, is bound (UDP) or has a connection now."""
+        ...
+
+    def left(self, socket: Socket) -> None:
+        """That is over: it closes, or is about to connect."""
+        ...
+
+
 class SocketTable:
     """All sockets of one host, of both protocols and both families.
 
@@ -50,6 +62,7 @@ class SocketTable:
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
         self._queues = 0
+        self.mirror: Mirror | None = None
 
     # What the application asks for
 
@@ -278,15 +291,21 @@ class SocketTable:
         socket.rank = -self._bound if socket.family == 6 and socket.reuse_port else self._bound
         for key in self._slot_keys(socket):
             self._slots[socket.protocol].setdefault(key, Slot()).add(socket)
+        if self.mirror is not None:
+            self.mirror.entered(socket)
 
     def _open_connection(self, socket: Socket) -> None:
         if socket.protocol == ip.TCP:
             self._connections[socket.key] = socket
-            return
-        self._connected.setdefault(socket.key, {})[socket] = None
+        else:
+            self._connected.setdefault(socket.key, {})[socket] = None
+        if self.mirror is not None:
+            self.mirror.entered(socket)
 
     def _close_lookup(self, socket: Socket, *, connected: bool = False) -> None:
         """Take a socket out of the lookup, because it closed or is about to be `connected`."""
+        if self.mirror is not None:
+            self.mirror.left(socket)
         if not socket.remote_address:
             slots = self._slots[socket.protocol]
             # A member that leaves by moving to a specific address leaves no mark on its group.
