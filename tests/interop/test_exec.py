@@ -11,6 +11,8 @@ import pytest
 NUMBER = 50 + os.getpid() % 100
 OURS, KERNEL = f"10.11.{NUMBER}.2", f"10.11.{NUMBER}.1"
 """The address of the program's host, and the kernel's end of its TUN."""
+PORT = str(20_000 + os.getpid() % 10_000)
+"""Where the kernel's own programs listen; another run of the tests has another one."""
 
 
 @contextmanager
@@ -30,6 +32,24 @@ def program(*command, **options):
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+
+
+@contextmanager
+def of_the_kernel(*command):
+    """Run a program on the kernel's own sockets, and end it however the test goes."""
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def output(tmp_path, source, *arguments):
@@ -117,47 +137,33 @@ def test_urllib_and_http_client_fetch_from_a_server_of_the_kernel(tmp_path):
     (tmp_path / "page.html").write_text("<h1>kernel</h1>" * 10_000)
     source = """
 import http.client, sys, urllib.request
-print(len(urllib.request.urlopen(f"http://{sys.argv[1]}:8000/page.html").read()))
-connection = http.client.HTTPConnection(sys.argv[1], 8000)
+print(len(urllib.request.urlopen(f"http://{sys.argv[1]}:{sys.argv[2]}/page.html").read()))
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]))
 for _ in range(2):
     connection.request("GET", "/page.html")
     answer = connection.getresponse()
     print(answer.status, len(answer.read()))
 """
-    command = [sys.executable, "-m", "http.server", "8000", "--directory", str(tmp_path)]
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        text=True,
-    ) as server:
+    command = (sys.executable, "-m", "http.server", PORT, "--directory", tmp_path)
+    with of_the_kernel(*command) as server:
         assert server.stdout.readline().startswith("Serving HTTP")
-        assert output(tmp_path, source, KERNEL) == "150000\n200 150000\n200 150000\n"
-        server.terminate()
+        assert output(tmp_path, source, KERNEL, PORT) == "150000\n200 150000\n200 150000\n"
 
 
 def test_a_client_of_ours_talks_to_nc(tmp_path, need_tool):
     need_tool("nc")
     source = """
 import socket, sys
-with socket.create_connection((sys.argv[1], 8001), 10) as client:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as client:
     client.sendall(b"hello from ours\\n")
     print(client.recv(100))
 """
-    with subprocess.Popen(
-        ["nc", "-l", "-v", "8001"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:
+    with of_the_kernel("nc", "-l", "-v", PORT) as server:
         assert "Listening" in server.stderr.readline()
         server.stdin.write("hello from nc\n")
         server.stdin.flush()
-        assert output(tmp_path, source, KERNEL) == "b'hello from nc\\n'\n"
+        assert output(tmp_path, source, KERNEL, PORT) == "b'hello from nc\\n'\n"
         assert server.stdout.readline() == "hello from ours\n"
-        server.kill()
 
 
 def test_nobody_listening_is_refused(tmp_path):

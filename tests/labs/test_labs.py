@@ -339,3 +339,10 @@ def test_a_failure_tells_its_story(tmp_path: Path) -> None:
     assert "  1. made TCPDemultiplexer()" in story
     assert "expected 'P4', found 'P5'" in story
     assert "hint: only the source address differs" in story
+
+
+def test_grading_needs_nothing_but_the_package_s_own_dependencies(repository):
+    """A learner installs no test extra: pytest's settings must not ask for its plugins."""
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())
+    ini = settings["tool"]["pytest"]["ini_options"]
+    assert set(ini) == {"testpaths", "addopts", "filterwarnings", "pythonpath", "markers"}
