@@ -126,3 +126,11 @@ def test_importing_the_links_needs_nothing_of_linux():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+def test_an_opener_that_breaks_down_is_told_in_one_sentence(monkeypatch):
+    pytest.importorskip("fcntl")
+    kernel = pytest.importorskip("demuxlab.links.kernel")
+    monkeypatch.setattr(kernel.sys, "executable", "/bin/false")
+    with pytest.raises(LinkUnavailable, match=r"could not be opened .* --link memory"):
+        open_link("loopback")

@@ -66,12 +66,17 @@ def _ask_opener(request: Request) -> tuple[str, list[int]]:
                 text=True,
             )
         ours.settimeout(_OPEN_TIMEOUT)
-        answer, descriptors, _, _ = socket.recv_fds(ours, 65_536, 8)
+        try:
+            answer, descriptors, _, _ = socket.recv_fds(ours, 65_536, 8)
+        except TimeoutError:
+            opener.kill()
+            answer, descriptors = b"", []
     _, errors = opener.communicate()
     if not answer:
-        raise LinkUnavailable(
-            f"the link could not be opened: {errors.strip().splitlines()[-1:] or 'no answer'}"
+        why = (
+            errors.strip().splitlines()[-1] if errors.strip() else f"no answer in {_OPEN_TIMEOUT:.0f} seconds"
         )
+        raise LinkUnavailable(f"the link could not be opened ({why}): use --link memory, and demuxlab doctor")
     said = json.loads(answer)
     if "refused" in said:
         raise LinkUnavailable(said["refused"])
