@@ -40,13 +40,11 @@ class TCPConnection(ControlBlock):
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
         super().__init__(services, socket, settings)
         self.output = Output(self)
-        self.error = 0
-        """The errno of what ended the connection, until the application takes it."""
+        self.error = 0  # the errno of what ended the connection, until the application takes it
         self.on_change: Callable[[], None] | None = None
         self.on_established: Callable[[TCPConnection], None] | None = None
         self.on_ended: Callable[[TCPConnection], None] | None = None
-        self.orphan = False
-        """The application has closed it: nobody will read any more."""
+        self.orphan = False  # the application has closed it: nobody will read any more
         self.deadline = self.entered = NEVER
         self.retransmit_at = self.persist_at = self.keepalive_at = self.end_at = NEVER
         self.stalled_since = NEVER
@@ -150,7 +148,7 @@ class TCPConnection(ControlBlock):
             return None
         if not segment.flags & SYN:
             return None
-        handshake.meet(self, self.output, segment, now)
+        options = handshake.meet(self, self.output, segment, now)
         self.heard_at = now
         if not good:
             # Both opened at once: our SYN goes again, with an ACK (RFC 9293, section 3.5, figure 7).
@@ -159,7 +157,7 @@ class TCPConnection(ControlBlock):
             if first is not None:
                 self.output.transmit(first, now)
             return None
-        self.sender.acknowledge(self.sender.next, now, handshake.round_trip(self, self.output, segment, now))
+        self.sender.acknowledge(self.sender.next, now, self.output.round_trip(options, now))
         self._move(Event.SYN_ACK)
         self._established(now)
         self.output.must_acknowledge()
@@ -193,7 +191,7 @@ class TCPConnection(ControlBlock):
         if self.state is State.SYN_RECEIVED:
             if not self.sender.unacked < number <= self.sender.next:
                 return Refusal(reply="rst")
-            self._handshake_done(segment, start, number, now)
+            self._handshake_done(segment, start, number, options, now)
         if not self._acknowledgment(segment, start, number, options, now):
             return None
         self._data(segment, start, now)
@@ -235,9 +233,11 @@ class TCPConnection(ControlBlock):
         gone = self.state in (State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
         self._end(errno.ECONNREFUSED if refused else errno.EPIPE if gone else errno.ECONNRESET)
 
-    def _handshake_done(self, segment: TCPSegment, start: int, number: int, now: float) -> None:
+    def _handshake_done(
+        self, segment: TCPSegment, start: int, number: int, options: tcp.Options | None, now: float
+    ) -> None:
         self._move(Event.ACK_OF_SYN)
-        self.sender.acknowledge(number, now, handshake.round_trip(self, self.output, segment, now))
+        self.sender.acknowledge(number, now, self.output.round_trip(options, now))
         self.sender.offered(start, number, segment.window << self.scale_out)
         self._established(now)
         if self.sender.fin is not None:
@@ -265,7 +265,7 @@ class TCPConnection(ControlBlock):
         )
         window_changed = sender.offered(start, number, segment.window << self.scale_out)
         if number > sender.unacked:
-            sender.acknowledge(number, now, handshake.round_trip(self, self.output, segment, now))
+            sender.acknowledge(number, now, self.output.round_trip(options, now))
             self.retransmit_at = NEVER
             self.stalled_since = NEVER
             if sender.fin is not None and number > sender.fin:

@@ -15,8 +15,8 @@ def begin(block: ControlBlock, mss: int, now: float) -> None:
     block.sender = Sender(first, mss, block.settings.send_buffer)
 
 
-def meet(block: ControlBlock, output: Output, syn: TCPSegment, now: float) -> None:
-    """Take the peer's SYN: its number and its options (RFC 9293, 3.7.1; RFC 7323, sections 1.3 and 2.2)."""
+def meet(block: ControlBlock, output: Output, syn: TCPSegment, now: float) -> tcp.Options:
+    """Take the peer's SYN: its number and its options, returned (RFC 9293, 3.7.1; RFC 7323, 1.3 and 2.2)."""
     options = tcp.read_options(syn.options)
     settings, sender = block.settings, block.sender
     block.receiver = Receiver(syn.sequence + 1, settings.receive_buffer)
@@ -31,6 +31,7 @@ def meet(block: ControlBlock, output: Output, syn: TCPSegment, now: float) -> No
     sender.mss = output.send_mss()
     sender.congestion = settings.congestion(sender.mss)
     sender.offered(syn.sequence, 0, syn.window)
+    return options
 
 
 def remember(block: ControlBlock, output: Output, ack: TCPSegment, options: tcp.Options, now: float) -> None:
@@ -43,14 +44,3 @@ def remember(block: ControlBlock, output: Output, ack: TCPSegment, options: tcp.
     meet(block, output, syn, now)
     block.scale_in = 0
     block.receiver.edge = block.receiver.next + cookies.WINDOW
-
-
-def round_trip(block: ControlBlock, output: Output, segment: TCPSegment, now: float) -> float | None:
-    """Return the round trip by the echoed timestamp, in seconds (RFC 7323, section 4.3)."""
-    if not block.timestamps:
-        return None
-    stamps = tcp.read_options(segment.options).timestamps
-    if stamps is None:
-        return None
-    elapsed = (output.clock(now) - stamps[1]) % sequence.MODULUS
-    return elapsed / 1000 if elapsed < 1 << 31 else None

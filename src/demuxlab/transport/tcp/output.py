@@ -81,6 +81,13 @@ class Output:
             self._clock_offset = sequence.clock(self._block.socket.key, self._block.services.secret, 0.0)
         return (int(now * 1000) + self._clock_offset) % sequence.MODULUS
 
+    def round_trip(self, options: tcp.Options | None, now: float) -> float | None:
+        """Return the round trip by the timestamp that a segment echoed, in seconds (RFC 7323, 4.3)."""
+        if options is None or options.timestamps is None or not self._block.timestamps:
+            return None
+        elapsed = (self.clock(now) - options.timestamps[1]) % sequence.MODULUS
+        return elapsed / 1000 if elapsed < 1 << 31 else None
+
     # Segments
 
     def send(self, now: float) -> None:
@@ -202,11 +209,11 @@ class Output:
             return b""
         stamps = (self.clock(now), block.recent) if block.timestamps else None
         blocks: tuple[tuple[int, int], ...] = ()
-        most = min(3 if stamps else 4, (self.send_mss() - size - _SACK_HEAD) // _SACK_BLOCK)
-        if block.sender.sacks and block.receiver.early and most > 0 and not flags & RST:
+        if block.sender.sacks and block.receiver.early and not flags & RST:
+            most = min(3 if stamps else 4, (self.send_mss() - size - _SACK_HEAD) // _SACK_BLOCK)
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
-                for left, right in block.receiver.sack_blocks(most)
+                for left, right in block.receiver.sack_blocks(max(most, 0))
             )
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
