@@ -20,42 +20,56 @@ def run(lab: Lab) -> None:
     c = lab.sender("C", "10.9.0.30")
     first, second = b.addresses
 
-    lab.say("\nServer B binds three UDP sockets: no listen, no accept.")
-    p1 = bind(b, second, 8080, "P1")
-    p2 = bind(b, "0.0.0.0", 8080, "P2")
-    p3 = bind(b, second, 8089, "P3")
+    near, other, free = lab.port(8080), lab.port(8089), lab.port(8090)
+    far, far2 = lab.port(9157), lab.port(5775)
 
-    lab.say("\nA and C send to 111.0.0.2:8080, C from two ports. All three datagrams wait in one queue.")
-    for sender, port in ((a, 9157), (c, 9157), (c, 5775)):
-        lab.send(datagram(sender, port, second, 8080))
+    lab.step("Server B binds three UDP sockets: no listen, no accept.")
+    p1 = bind(b, second, near, "P1")
+    p2 = bind(b, "0.0.0.0", near, "P2")
+    p3 = bind(b, second, other, "P3")
+
+    lab.step(
+        "A and C send to {address}:{port}, C from two ports. All three datagrams wait in one queue.",
+        address=second,
+        port=near,
+    )
+    for sender, port in ((a, far), (c, far), (c, far2)):
+        lab.send(datagram(sender, port, second, near))
     waiting = len(p1)
-    lab.say(f"P1's queue holds {waiting}. recvfrom tells from where each came, sendto answers there.")
+    lab.say(
+        "P1's queue holds {count}. recvfrom tells from where each came, sendto answers there.", count=waiting
+    )
     answers = answer_all(lab, "P1", p1)
 
-    lab.say("\nThe same sender, the same address, another port: another socket.")
-    lab.send(datagram(c, 5775, second, 8089))
+    lab.step("The same sender, the same address, another port: another socket.")
+    lab.send(datagram(c, far2, second, other))
     answer_all(lab, "P3", p3)
 
-    lab.say("\nThe same port, B's other address: P2 is bound to 0.0.0.0, that is to every address of B.")
-    lab.send(datagram(a, 9157, first, 8080))
+    lab.step("The same port, B's other address: P2 is bound to 0.0.0.0, that is to every address of B.")
+    lab.send(datagram(a, far, first, near))
     answer_all(lab, "P2", p2)
 
-    lab.say("\nNobody bound port 8090. Port 8089 is bound, but on 111.0.0.2 only. B's answer is ICMP.")
-    refused = lab.send(datagram(a, 9157, second, 8090)) + lab.send(datagram(c, 5775, first, 8089))
+    lab.step(
+        "Nobody bound port {free}. Port {other} is bound, but on {address} only. B's answer is ICMP.",
+        free=free,
+        other=other,
+        address=second,
+    )
+    refused = lab.send(datagram(a, far, second, free)) + lab.send(datagram(c, far2, first, other))
 
-    lab.say("\nWhich datagram went to which socket, and by which rule:\n")
+    lab.step("Which datagram went to which socket, and by which rule:")
     lab.show_decisions()
-    lab.say("\nB's sockets. None has a remote address: two values name each one.\n")
+    lab.step("B's sockets. None has a remote address: two values name each one.")
     lab.show_sockets()
 
-    senders = [(a.address, 9157), (c.address, 9157), (c.address, 5775)]
+    senders = [(a.address, far), (c.address, far), (c.address, far2)]
     answered = [(answer.dst, answer[UDP].dport) for answer in answers]
-    lab.say("\nWhat the theory says:")
+    lab.step("What the theory says:")
     lab.check("datagrams of three senders waited in P1's one queue", waiting == 3)
     lab.check("P1 got them in the order they came", lab.got("P1") == [f"{s}:{port}" for s, port in senders])
     lab.check("P1's answers went to where each came from", answered == senders)
-    lab.check("another port is another socket", lab.got("P3") == [f"{c.address}:5775"])
-    lab.check("the wildcard took what no specific address took", lab.got("P2") == [f"{a.address}:9157"])
+    lab.check("another port is another socket", lab.got("P3") == [f"{c.address}:{far2}"])
+    lab.check("the wildcard took what no specific address took", lab.got("P2") == [f"{a.address}:{far}"])
     lab.check("no socket: ICMP port unreachable", len(refused) == 2 and all(map(port_unreachable, refused)))
 
 
@@ -75,7 +89,12 @@ def answer_all(lab: Lab, name: str, udp: UDPSocket) -> list[Packet]:
     """Answer every datagram that waits in the queue; return the answers."""
     while (received := udp.receive()) is not None:
         address, port = to_text(received.address), received.port
-        lab.say(f"  {name}: recvfrom → {received.payload.decode()!r}, {address}:{port}")
+        lab.say(
+            "  {name}: recvfrom → {data}, {place}",
+            name=name,
+            data=received.payload,
+            place=f"{address}:{port}",
+        )
         udp.send_to(f"to {address}:{port}".encode(), received.address, received.port)
     return lab.replies()
 

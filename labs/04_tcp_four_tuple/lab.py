@@ -19,45 +19,51 @@ def run(lab: Lab) -> None:
     b = lab.host("B", "10.9.0.20")
     c = lab.sender("C", "10.9.0.30")
 
-    lab.say(
-        "\nServer B: a web server listens on port 80 and starts one process for each client: P4, then P5."
-    )
-    lab.say("Process P6 listens on port 8089, and has a UDP socket with the same number.")
+    far, far2, files_port = lab.port(9157), lab.port(5775), lab.port(8089)
+
+    lab.step("Server B: a web server listens on port 80 and starts one process for each client: P4, then P5.")
+    lab.say("Process P6 listens on port {port}, and has a UDP socket with the same number.", port=files_port)
     one_process_each = iter(("P4", "P5"))
     web = b.listen(80, name="web", name_child=lambda _syn: next(one_process_each))
-    files = b.listen(8089, name="P6 listening", name_child=lambda _syn: "P6")
-    datagrams = b.udp(b.address, 8089, name="P6")
+    files = b.listen(files_port, name="P6 listening", name_child=lambda _syn: "P6")
+    datagrams = b.udp(b.address, files_port, name="P6")
 
-    lab.say("\nA/P3, C/P3 and C/P2 each connect, ask and are answered.")
-    to_a = list(ask(lab, a, 9157, b.address, 80, web))
-    to_c = list(ask(lab, c, 9157, b.address, 80, web))
-    to_c2 = list(ask(lab, c, 5775, b.address, 8089, files))
+    lab.step("A/P3, C/P3 and C/P2 each connect, ask and are answered.")
+    to_a = list(ask(lab, a, far, b.address, 80, web))
+    to_c = list(ask(lab, c, far, b.address, 80, web))
+    to_c2 = list(ask(lab, c, far2, b.address, files_port, files))
 
-    lab.say("C/P2 sends a datagram from 5775 to 8089: no connection, the two values of the destination do.")
-    lab.send(IP(src=c.address, dst=b.address) / UDP(sport=5775, dport=8089) / b"hello, P6")
+    lab.step("C/P2 sends a datagram to P6: no connection, the two values of the destination do.")
+    lab.send(IP(src=c.address, dst=b.address) / UDP(sport=far2, dport=files_port) / b"hello, P6")
     question = datagrams.receive()
     if question is not None:
         datagrams.send_to(b"hello, C", question.address, question.port)
     [answer] = lab.replies()
 
-    lab.say("\nWhich segment went to which socket, and by which rule:\n")
+    lab.step("Which segment went to which socket, and by which rule:")
     lab.show_decisions()
-    lab.say("\nB's sockets. The port alone names none of them: look at the local addresses.\n")
+    lab.step("B's sockets. The port alone names none of them: look at the local addresses.")
     lab.show_sockets()
 
-    lab.say("\nWhat the theory says:")
+    lab.step("What the theory says:")
+    for process, client, sender, port in (
+        ("P4", "A/P3", a, far),
+        ("P5", "C/P3", c, far),
+        ("P6", "C/P2", c, far2),
+    ):
+        only = set(lab.got(process)) == {f"{sender.address}:{port}"}
+        lab.check(
+            "{process} got what {client} sent from {port}, and nothing else",
+            only,
+            process=process,
+            client=client,
+            port=port,
+        )
     lab.check(
-        "P4 got what A/P3 sent from 9157, and nothing else", set(lab.got("P4")) == {f"{a.address}:9157"}
+        "the web server's replies have the numbers reversed", all(ports(p) == (80, far) for p in to_a + to_c)
     )
-    lab.check(
-        "P5 got what C/P3 sent from 9157, and nothing else", set(lab.got("P5")) == {f"{c.address}:9157"}
-    )
-    lab.check(
-        "P6 got what C/P2 sent from 5775, and nothing else", set(lab.got("P6")) == {f"{c.address}:5775"}
-    )
-    lab.check("replies from port 80 go back to 9157", all(reversed_ports(p, 80, 9157) for p in to_a + to_c))
-    lab.check("replies from port 8089 go back to 5775", all(reversed_ports(p, 8089, 5775) for p in to_c2))
-    lab.check("the datagram's answer has its numbers reversed", (answer.sport, answer.dport) == (8089, 5775))
+    lab.check("and so have those of P6", all(ports(packet) == (files_port, far2) for packet in to_c2))
+    lab.check("the datagram's answer has its numbers reversed", ports(answer) == (files_port, far2))
 
 
 def ask(
@@ -76,8 +82,8 @@ def ask(
     yield from lab.replies()
 
 
-def reversed_ports(packet: Packet, source: int, destination: int) -> bool:
-    return (packet[TCP].sport, packet[TCP].dport) == (source, destination)
+def ports(packet: Packet) -> tuple[int, int]:
+    return packet.sport, packet.dport
 
 
 if __name__ == "__main__":

@@ -48,10 +48,18 @@ class Host:
     """A host with one or more addresses (text) on one link.
 
     `secret` (1 to 64 bytes) keeps ports and sequence numbers unguessable; the same secret makes the same run.
+    `loops_back`: what it sends to itself stays inside; where not, `packets` yields that too, and who carries
+    the packets brings it back on the device `LOOPBACK`.
     """
 
     def __init__(
-        self, name: str, addresses: Iterable[str], *, secret: bytes = b"demuxlab", mtu: int = 1500
+        self,
+        name: str,
+        addresses: Iterable[str],
+        *,
+        secret: bytes = b"demuxlab",
+        mtu: int = 1500,
+        loops_back: bool = True,
     ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
@@ -59,6 +67,7 @@ class Host:
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
         self.multiplexer = Multiplexer(quantum=mtu)
         self.mtu = mtu
+        self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
         self._passing: deque[bytes] = deque()
         self._identification = 0
@@ -68,7 +77,7 @@ class Host:
             self.multiplexer,
             EphemeralPorts(secret),
             self._source_for,
-            lambda remote: LOOPBACK_MTU if self._is_local(remote) else mtu,
+            lambda remote: LOOPBACK_MTU if self.owns(remote) else mtu,
             secret,
         )
 
@@ -141,7 +150,7 @@ class Host:
         """Yield the packets that go down the link, fair between processes; what is for us stays here."""
         for submitted in self.multiplexer.packets():
             packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
-            if self._is_local(wire_packet.destination(packet) or b""):
+            if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
                 self._observe(packet, now)
                 self.receive(packet, now, LOOPBACK)
             else:
@@ -216,7 +225,8 @@ class Host:
             if socket is not None and isinstance(socket.handler, UDPSocket | TCPConnection):
                 socket.handler.icmp_error(message, quoted, now)
 
-    def _is_local(self, address: bytes) -> bool:
+    def owns(self, address: bytes) -> bool:
+        """Tell whether an address is one of the host's own, or a loopback address."""
         return address in self._own or (len(address) in (4, 16) and is_loopback(address))
 
     def _send(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> None:
@@ -226,7 +236,7 @@ class Host:
         self._send(source, destination, ip.ICMP if len(source) == 4 else ip.ICMPV6, message)
 
     def _source_for(self, remote: bytes) -> bytes:
-        if self._is_local(remote):
+        if self.owns(remote):
             return remote
         for own in self._own:
             if len(own) == len(remote):

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Protocol, Self
 
 from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd
@@ -26,6 +26,41 @@ from demuxlab.links.base import LinkEnd
 _BATCH = 64
 """Packets taken before what they caused is sent."""
 _LONGEST_WAIT = 3600.0
+
+
+class Waiting(Protocol):
+    """What `threading.Condition` has of use to who waits for a socket."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Give the lock up until told, at most for so many seconds; False after those."""
+        ...
+
+    def notify_all(self) -> None:
+        """Tell all who wait."""
+        ...
+
+
+class RunsHost(Protocol):
+    """What sockets ask of whatever runs their host: a `Runtime`, or a lab without threads."""
+
+    host: Host
+    lock: "threading.RLock"
+
+    def now(self) -> float:
+        """Return the host's time in seconds."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return the time in seconds by which timeouts are measured: it never jumps back."""
+        ...
+
+    def flush(self) -> None:
+        """Send what the host has to send; the lock is held."""
+        ...
+
+    def condition(self) -> Waiting:
+        """Return something to wait on with the lock held."""
+        ...
 
 
 class Runtime:
@@ -37,6 +72,7 @@ class Runtime:
         self.host = host
         self.now = now
         """The host's clock, in seconds."""
+        self.elapsed: Callable[[], float] = time.monotonic
         self.lock = threading.RLock()
         self.problem: OSError | None = None
         """Why the link ended, where it did so by itself."""
@@ -68,6 +104,10 @@ class Runtime:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def condition(self) -> Waiting:
+        """Return what a thread waits on for one socket."""
+        return threading.Condition(self.lock)
 
     def flush(self) -> None:
         """Send what the host has to send, and see to its timers; the caller holds `lock`."""

@@ -1,26 +1,29 @@
 """Each lab as a learner meets it: it runs, its capture and handouts agree, its exercise is graded fairly."""
 
 import importlib.util
-import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from itertools import starmap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from tests.labs.handout import Handout
-from tests.labs.tshark import Claims, claims_hold
+from tests.labs.runs import LABS, ROOT, run
+from tests.labs.tshark import Filter, claims_hold
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.submission import Submission
+from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.figures import Figures
+from demuxlab.labkit.questions import Question
+from demuxlab.labkit.questions import load as load_questions
 
-ROOT = Path(__file__).resolve().parents[2]
-LABS = sorted(path.parent for path in (ROOT / "labs").glob("[0-9][0-9]_*/lab.py"))
 SOLUTIONS = ROOT / "tests" / "solutions"
 WRONG = sorted(SOLUTIONS.glob("*/wrong_*.py"))
 
@@ -35,36 +38,11 @@ def handouts(lab: Path) -> tuple[Handout, Handout]:
     return Handout.read(lab / "README.md"), Handout.read(lab / "README.ko.md")
 
 
-def questions(lab: Path) -> dict[str, Any]:
-    return tomllib.loads((lab / "questions.toml").read_text(encoding="utf-8"))
+def questions(lab: Path) -> list[Question]:
+    return load_questions(LabFolder(lab), Figures())
 
 
 # The run
-
-
-def run(folder: Path, *words: str) -> tuple[list[dict[str, Any]], bytes]:
-    """Run a lab in another folder; return its decisions, and the capture's bytes."""
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, *words, "--captures", "mine", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "✗" not in done.stderr
-    [capture] = (folder / "mine").iterdir()
-    return [json.loads(line) for line in done.stdout.splitlines()], capture.read_bytes()
-
-
-@pytest.fixture(scope="session")
-def memory_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
-    """Run a lab over memory, once a session."""
-    kept: dict[Path, Any] = {}
-
-    def get(lab: Path) -> tuple[list[dict[str, Any]], bytes]:
-        if lab not in kept:
-            folder = tmp_path_factory.mktemp(lab.name)
-            kept[lab] = run(folder, "-m", "demuxlab", "run", lab.name[:2], "--link", "memory")
-        return kept[lab]
-
-    return get
 
 
 @every_lab
@@ -102,7 +80,7 @@ def test_filters_frames_and_answers_hold_in_the_reference_capture(lab: Path, nee
     english, korean = handouts(lab)
     assert english.filters == korean.filters
     assert len(english.filters) >= 5
-    claims_hold(reference(lab), Claims(english.filters, questions(lab)["question"]))
+    claims_hold(reference(lab), starmap(Filter, english.filters.items()), questions(lab))
 
 
 @every_lab
@@ -121,45 +99,12 @@ def test_the_decisions_in_the_handouts_are_those_of_the_run(lab: Path, memory_ru
         (row["frame"], *(f"{address}:{port}" for address, port in (row["source"], row["destination"])),
          row["socket"] or "–", row["rule"] or "–")
         for row in decisions
+        if row["protocol"]
     ]  # fmt: skip
     for handout in handouts(lab):
-        assert handout.decisions == rows, handout.path
-
-
-def delivered(decisions: list[dict[str, Any]], socket: str, rule: str | None = None) -> list[int]:
-    found = [row for row in decisions if row["socket"] == socket and rule in (None, row["rule"])]
-    return [row["frame"] for row in found]
-
-
-def test_the_picture_of_lab_03_is_drawn_from_the_run(memory_run) -> None:
-    [lab] = [lab for lab in LABS if lab.name.startswith("03")]
-    decisions, _ = memory_run(lab)
-    sources = {str(row["frame"]): "{}:{}".format(*row["source"]) for row in decisions}
-    destinations = {row["frame"]: "{}:{}".format(*row["destination"]) for row in decisions}
-    for handout in handouts(lab):
-        senders = re.findall(r"│ ([\d.]+:\d+) │── frame (\d+)", handout.figure)
-        assert {frame: sender for sender, frame in senders} == sources
-        queues = re.findall(r"(P\d)  ([\d.]+:\d+) +queue: ([\d ]+?) +│", handout.figure)
-        assert {name for name, _, _ in queues} == {"P1", "P2", "P3"}
-        for name, place, frames in queues:
-            assert list(map(int, frames.split())) == delivered(decisions, name)
-            assert all(destinations[int(f)].endswith(place.removeprefix("0.0.0.0")) for f in frames.split())
-        refused = re.findall(r"✗   ([\d.]+:\d+) +ICMP: frame (\d+)", handout.figure)
-        lost = [row for row in decisions if row["reply"] == "port-unreachable"]
-        assert refused == [(destinations[row["frame"]], str(row["frame"] + 1)) for row in lost]
-
-
-def test_the_picture_of_lab_04_is_drawn_from_the_run(memory_run) -> None:
-    [lab] = [lab for lab in LABS if lab.name.startswith("04")]
-    decisions, _ = memory_run(lab)
-    for handout in handouts(lab):
-        drawn = re.findall(r"(P\d)  port (\d+) +peer ([\d.]+:\d+) +([\d ]+?) +│", handout.figure)
-        assert [name for name, *_ in drawn] == ["P4", "P5", "P6"]
-        for name, port, peer, frames in drawn:
-            rows = [row for row in decisions if row["socket"] == name and row["rule"] == "connection"]
-            assert list(map(int, frames.split())) == [row["frame"] for row in rows]
-            assert {"{}:{}".format(*row["source"]) for row in rows} == {peer}
-            assert {row["destination"][1] for row in rows} == {int(port)}
+        assert len(handout.decisions) >= min(len(rows), 5), handout.path
+        assert set(handout.decisions) <= set(rows), handout.path
+        assert handout.decisions == sorted(handout.decisions), handout.path
 
 
 @every_lab
@@ -191,14 +136,12 @@ def test_commands_and_links_of_the_handouts_lead_somewhere(lab: Path) -> None:
 @every_lab
 def test_the_handouts_ask_the_questions_in_order(lab: Path) -> None:
     asked = questions(lab)
-    assert asked["capture"] == reference(lab).name
-    assert 6 <= len(asked["question"]) <= 10
+    assert 6 <= len(asked) <= 10
     for handout, language in zip(handouts(lab), ("en", "ko"), strict=True):
         expected = []
-        for number, question in enumerate(asked["question"], 1):
-            assert question["id"] == f"{lab.name[:2]}-{number}"
-            choices = ", ".join(f"`{choice}`" for choice in question.get("choices", ()))
-            expected.append(f"{number}. {question['text'][language]}" + (f" ({choices})" if choices else ""))
+        for number, question in enumerate(asked, 1):
+            choices = ", ".join(f"`{choice}`" for choice in question.choices)
+            expected.append(f"{number}. {question.text[language]}" + (f" ({choices})" if choices else ""))
         section = handout.sections[7]
         assert re.findall(r"^\d+\. .*$", section, re.MULTILINE) == expected
 

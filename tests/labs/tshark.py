@@ -2,57 +2,49 @@
 
 import re
 import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from demuxlab.labkit import fields
+from demuxlab.labkit.fields import Fields
+from demuxlab.labkit.questions import Question
 
 
-class Claims(NamedTuple):
-    """What handouts and questions say about a capture."""
+class Filter(NamedTuple):
+    """A display filter, and the frames that it is said to match."""
 
-    filters: dict[str, tuple[int, ...]]
-    questions: list[dict[str, Any]]
+    text: str
+    frames: tuple[int, ...]
 
 
-def claims_hold(capture: Path, claims: Claims) -> None:
-    """Compare every claim with what tshark says."""
-    asked = [(q["tshark"]["filter"], tuple(q["tshark"]["frames"])) for q in claims.questions]
-    filters = [*claims.filters.items(), *asked]
-    fields = sorted({field for q in claims.questions for field in q["tshark"]["fields"]})
-    values, counts = _tshark(capture, fields, filters)
-    for (text, frames), (matched, also_claimed) in zip(filters, counts, strict=True):
-        assert len(set(frames)) == len(frames)
+def claims_hold(capture: Path, filters: Iterable[Filter], asked: Sequence[Question]) -> None:
+    """Compare with tshark: which frames each filter matches, and the answers to questions."""
+    ours = fields.read(capture)
+    mine = [Filter(question.filter, _matched(ours, question.filter)) for question in asked]
+    claimed = [*filters, *mine]
+    names = sorted({field for question in asked for field in question.fields})
+    values, counts = _tshark(capture, names, claimed)
+    for (text, frames), (matched, also_claimed) in zip(claimed, counts, strict=True):
+        assert len(set(frames)) == len(frames) > 0, text
         what = f"{text} matches {matched} frames, {also_claimed} of them among {frames}"
         assert matched == also_claimed == len(frames), what
-    for question in claims.questions:
-        assert str(question["answer"]) == _answer(question["tshark"], values), question["id"]
-        assert (question["kind"] == "number") == isinstance(question["answer"], int)
-        assert question["kind"] in ("number", "choice", "text")
-        if question["kind"] == "choice":
-            assert question["answer"] in question["choices"]
+    theirs = [{"frame.number": [str(number)], **found} for number, found in sorted(values.items())]
+    for question in asked:
+        numbers = _matched(ours, question.filter)
+        by_number = replace(question, filter=" or ".join(f"frame.number == {number}" for number in numbers))
+        assert by_number.answer(theirs) == question.answer(ours), question.id
+        assert not question.choices or question.answer(ours) in question.choices, question.id
 
 
-def _answer(how: dict[str, Any], values: dict[int, dict[str, str]]) -> str:
-    """Return the answer that the capture gives."""
-    rows = [values[frame] for frame in how["frames"]]
-    if how["take"] == "count":
-        return str(len(rows))
-    if how["take"] == "differs":
-        [field] = [field for field in how["fields"] if len({row[field] for row in rows}) > 1]
-        return field
-    [field] = how["fields"]
-    found = {row[field] for row in rows}
-    if how["take"] == "distinct":
-        return str(len(found))
-    assert how["take"] == "value"
-    [value] = found
-    match = re.search(how.get("pattern", "(.*)"), value)
-    assert match is not None
-    return match[1]
+def _matched(frames: Sequence[Fields], text: str) -> tuple[int, ...]:
+    return tuple(number for number, found in enumerate(frames, 1) if fields.matches(found, text))
 
 
 def _tshark(
-    capture: Path, fields: list[str], filters: list[tuple[str, tuple[int, ...]]]
-) -> tuple[dict[int, dict[str, str]], list[tuple[int, int]]]:
+    capture: Path, names: list[str], filters: Sequence[Filter]
+) -> tuple[dict[int, Fields], list[tuple[int, int]]]:
     """Return the fields of every frame and, for each filter, the frames it matches in all and as claimed.
 
     `-z io,stat` counts the frames of many filters in one reading of the file. A filter matches exactly the
@@ -63,8 +55,8 @@ def _tshark(
         assert "," not in text
         numbers = " or ".join(f"frame.number == {frame}" for frame in frames)
         columns += [text, f"({text}) and ({numbers})"]
-    shown = [word for field in ("frame.number", *fields) for word in ("-e", field)]
-    command = ["tshark", "-n", "-r", str(capture), "-T", "fields", *shown]
+    shown = [word for field in ("frame.number", *names) for word in ("-e", field)]
+    command = ["tshark", "-n", "-r", str(capture), "-T", "fields", "-E", "aggregator=\x1f", *shown]
     command += ["-z", ",".join(["io,stat,0", *columns])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,7 +64,8 @@ def _tshark(
     values = {}
     for line in filter(None, dissected.split("\n")):
         number, *rest = line.split("\t")
-        values[int(number)] = dict(zip(fields, rest, strict=True))
+        found = zip(names, rest, strict=True)
+        values[int(number)] = {name: value.split("\x1f") for name, value in found if value}
     [row] = re.findall(r"^\|\s+\S+ <>\s+\S+\s+\|(.*)\|$", table, re.MULTILINE)
     total, *counts = [int(cell) for cell in row.split("|") if cell.strip()][::2]
     assert total == len(values)

@@ -1,7 +1,8 @@
 """Runs a learner's file and answers questions about it, as JSON lines. Standard library only.
 
 `python -I -B child.py FILE`: reads requests from standard input, answers on what was standard output when
-it began. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one.
+it began. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one; what it offers
+to be used, such as sockets, stays with it: a `Remote` asks for each call over the same pipe.
 """
 
 import importlib.util
@@ -15,8 +16,45 @@ from typing import Any
 MAX_MESSAGE = 2000
 
 
+class Remote:
+    """Something that stays with the checker: calling a method asks for it, and waits for the answer."""
+
+    def __init__(self, name: str, constants: dict[str, Any]) -> None:
+        self.__dict__.update(constants)
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        return lambda *arguments: ask(self._name, method, arguments)
+
+    def __enter__(self) -> "Remote":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ask(name: str, method: str, arguments: tuple[Any, ...]) -> Any:
+    """Ask the checker to call a method of something that stays with it."""
+    tell({"ask": name, "method": method, "arguments": encode(arguments)})
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)  # the checker has gone
+    answer = json.loads(line)
+    if "number" in answer:
+        raise OSError(answer["number"], answer["message"])
+    if "wrong" in answer:
+        raise AttributeError(answer["wrong"])
+    return decode(answer["value"])
+
+
 def decode(value: Any) -> Any:
     """Return a request's argument as the Python value that it stands for."""
+    if isinstance(value, dict) and "object" in value:
+        return Remote(value["object"], value["constants"])
+    if isinstance(value, dict) and list(value) == ["tuple"]:
+        return tuple(decode(part) for part in value["tuple"])
     if isinstance(value, dict) and list(value) == ["bytes"]:
         return bytes.fromhex(value["bytes"])
     if isinstance(value, list):
@@ -30,6 +68,8 @@ def encode(value: Any) -> Any:
         return {"bytes": bytes(value).hex()}
     if isinstance(value, (list, tuple)):
         return [encode(part) for part in value]
+    if isinstance(value, Remote):
+        return {"object": value._name}
     if value is None or type(value) in (bool, int, float, str):
         return value
     return {"type": type(value).__name__}
@@ -52,14 +92,21 @@ def load(path: str) -> ModuleType:
     return module
 
 
+answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """Write one line of JSON."""
+    answers.write(json.dumps(answer) + "\n")
+
+
 def main() -> None:
     """Answer requests until they end."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what the learner prints must not mix with the answers
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None
     thing: Any = None
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         request = json.loads(line)
         try:
             module = module or load(path)
@@ -73,7 +120,7 @@ def main() -> None:
                 answer = {"value": encode(getattr(module, request["name"])(*arguments))}
         except BaseException as error:
             answer = failure(error, path)
-        answers.write(json.dumps(answer) + "\n")
+        tell(answer)
 
 
 if __name__ == "__main__":

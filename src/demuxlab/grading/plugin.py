@@ -64,8 +64,9 @@ def pytest_runtest_makereport(
         scores[item.nodeid] = (name, worth if report.passed else 0, worth)
     elif report.failed:
         scores[item.nodeid] = (name, 0, worth)
-    if report.failed and item.stash.get(_STORY, None) is not None and call.excinfo is not None:
-        report.longrepr = _story(item.stash[_STORY].story, name, call.excinfo.value)
+    asked = item.stash.get(_STORY, None)
+    if report.failed and asked is not None and call.excinfo is not None:
+        report.longrepr = _story(asked, name, call.excinfo.value, item.path)
     return report
 
 
@@ -88,8 +89,13 @@ def _sentence(test_name: str) -> str:
     return test_name.removeprefix("test_").replace("_", " ")
 
 
-def _story(steps: list[str], name: str, error: BaseException) -> str:
+def _story(asked: "Submission", name: str, error: BaseException, path: Path) -> str:
+    said = str(error).splitlines() or [type(error).__name__]
     lines = [f"check: {name}", "steps so far:"]
-    lines += [f"  {number}. {step}" for number, step in enumerate(steps, 1)] or ["  none"]
-    lines += ["then:", *(f"  {line}" for line in str(error).splitlines() or [type(error).__name__])]
+    lines += [f"  {number}. {step}" for number, step in enumerate(asked.story, 1)] or ["  none"]
+    lines += ["then:", *(f"  {line}" for line in said)]
+    if asked.packets:
+        from demuxlab.grading.failure_capture import save
+
+        lines.append(save(asked.packets, path.parent, name, said))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar
 
 from demuxlab.wire import address
 
@@ -24,6 +24,17 @@ class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
 
 
+class Offer:
+    """Something that the checker keeps and lets a learner's file use, a socket for instance.
+
+    Subclasses name in `METHODS` what may be called; what those raise as OSError, the learner's code gets.
+    `CONSTANTS` are plain attributes.
+    """
+
+    METHODS: ClassVar[frozenset[str]] = frozenset()
+    CONSTANTS: ClassVar[dict[str, Any]] = {}
+
+
 class Submission:
     """Asks a learner's file, and keeps the story of what was asked for the report of a failure."""
 
@@ -31,24 +42,30 @@ class Submission:
         self.path = path
         self.timeout = timeout
         self.story: list[str] = []
+        self.packets: list[tuple[bytes, str]] = []
+        """Every IP packet that the learner's file was asked about, and in which words."""
+        self._offers: dict[str, Offer] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
         self._ask("new", name, arguments)
-        self.story.append(f"made {name}({_in_words(arguments)})")
+        self.story.append(f"made {name}({self._in_words(arguments)})")
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a method of the object that `new` made; return its answer."""
-        value = self._ask("method", name, arguments)
-        self.story.append(f"called {name}({_in_words(arguments)}) → {_in_words((value,))}")
-        return value
+        """Call a method of the object that `new` made; return its answer, tuples as lists."""
+        return self._told("method", name, arguments)
 
     def function(self, name: str, *arguments: Any) -> Any:
-        """Call a function of the learner's file; return its answer."""
-        value = self._ask("function", name, arguments)
-        self.story.append(f"called {name}({_in_words(arguments)}) → {_in_words((value,))}")
+        """Call a function of the learner's file; return its answer, tuples as lists."""
+        return self._told("function", name, arguments)
+
+    def _told(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
+        asked = f"{name}({self._in_words(arguments)})"
+        self.packets += [(part, asked) for part in arguments if _is_packet(part)]
+        value = self._ask(do, name, arguments)
+        self.story.append(f"called {asked} → {self._in_words((value,))}")
         return value
 
     @contextmanager
@@ -75,19 +92,44 @@ class Submission:
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
         process = self._started()
         assert process.stdin is not None
-        request = {"do": do, "name": name, "arguments": [_encode(argument) for argument in arguments]}
-        try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            self._ended(name)
-        answer = self._answer(name)
+        request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
+        deadline = time.monotonic() + self.timeout
+        self._say(process.stdin, request, name)
+        answer = self._answer(name, deadline)
+        while "ask" in answer:
+            self._say(process.stdin, self._use_offer(answer), name)
+            answer = self._answer(name, deadline)
         if "raised" in answer:
             line = f" in line {answer['line']}" if answer.get("line") else ""
-            asked = f"{name}({_in_words(arguments)})"
+            asked = f"{name}({self._in_words(arguments)})"
             self.story.append(f"called {asked} → {answer['raised']}")
             raise SubmissionError(f"{asked} raised {answer['raised']}{line}: {answer.get('message')}")
-        return _decode(answer.get("value"))
+        return self._decode(answer.get("value"))
+
+    def _say(self, pipe: IO[bytes], words: dict[str, Any], name: str) -> None:
+        try:
+            pipe.write(json.dumps(words).encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            self._ended(name)
+
+    def _use_offer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Call what the learner's code asks for; return what it is told."""
+        offer, method, given = (
+            self._offers.get(str(asked["ask"])),
+            asked.get("method"),
+            asked.get("arguments"),
+        )
+        if offer is None or method not in offer.METHODS or not isinstance(given, list):
+            kind = "nothing" if offer is None else type(offer).__name__.lower()
+            return {"wrong": f"{kind} has no {method!r} here: {_offered(offer)}"}
+        try:
+            value = getattr(offer, method)(*[self._decode(part) for part in given])
+        except OSError as error:
+            return {"number": error.errno or 0, "message": error.strerror or str(error)}
+        except TypeError as error:
+            return {"wrong": f"{method}: {error}"}
+        return {"value": self._encode(value)}
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -101,11 +143,10 @@ class Submission:
             )
         return self._process
 
-    def _answer(self, name: str) -> dict[str, Any]:
+    def _answer(self, name: str, deadline: float) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        deadline = time.monotonic() + self.timeout
         while b"\n" not in self._buffer:
             if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 self.close()
@@ -128,24 +169,46 @@ class Submission:
             raise SubmissionError(f"{name} answered with something that is no JSON object")
         return answer
 
+    def _encode(self, value: Any) -> Any:
+        if isinstance(value, bytes):
+            return {"bytes": value.hex()}
+        if isinstance(value, Offer):
+            name = str(id(value))
+            self._offers[name] = value
+            return {"object": name, "constants": value.CONSTANTS}
+        if isinstance(value, tuple):
+            return {"tuple": [self._encode(part) for part in value]}
+        return [self._encode(part) for part in value] if isinstance(value, list) else value
+
+    def _decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._decode(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(data := value.get("bytes"), str):
+            return bytes.fromhex(data)
+        return self._offers.get(str(value.get("object")), f"<{value.get('type', 'something else')}>")
+
+    def _in_words(self, values: tuple[Any, ...]) -> str:
+        return ", ".join(_packet_in_words(v) if _is_packet(v) else _plain(v) for v in values)
+
     def _ended(self, name: str) -> None:
         self.close()
         raise SubmissionError(f"the process ended while it was asked for {name}: does the file call exit?")
 
 
-def _encode(value: Any) -> Any:
-    return {"bytes": value.hex()} if isinstance(value, bytes) else value
+def _is_packet(value: Any) -> bool:
+    return isinstance(value, bytes) and len(value) > 0 and value[0] >> 4 in (4, 6)
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        data = value.get("bytes")
-        return bytes.fromhex(data) if isinstance(data, str) else f"<{value.get('type', 'something else')}>"
-    return [_decode(part) for part in value] if isinstance(value, list) else value
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes) and len(value) > 24:
+        return f"{len(value)} bytes: {value[:24].hex(' ')}…"
+    return type(value).__name__.lower() if isinstance(value, Offer) else repr(value)[:200]
 
 
-def _in_words(values: tuple[Any, ...]) -> str:
-    return ", ".join(_packet_in_words(v) if isinstance(v, bytes) else repr(v)[:200] for v in values)
+def _offered(offer: Offer | None) -> str:
+    return f"there are {', '.join(sorted(offer.METHODS))}" if offer else "use what you were given"
 
 
 def _packet_in_words(data: bytes) -> str:

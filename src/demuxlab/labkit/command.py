@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from demuxlab import language
 from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
 
@@ -32,6 +33,15 @@ def run_options(function: _Function) -> _Function:
             "--host-namespace",
             is_flag=True,
             help="Use this machine's own lo, or a TUN among its devices, to watch it live in Wireshark.",
+        ),
+        click.option("--step", is_flag=True, help="Wait for Enter before each step."),
+        click.option(
+            "--language",
+            type=click.Choice(language.CODES),
+            callback=lambda _context, _option, wanted: language.use(wanted) if wanted else None,
+            expose_value=False,
+            is_eager=True,
+            help="Instead of the language of LANG.",
         ),
     )
     for option in reversed(options):

@@ -8,7 +8,7 @@ from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 from demuxlab.wire.segment import TCPSegment, flag_letters
 
-HEADERS = ("frame", "protocol", "from", "to", "segment", "verdict", "socket", "rule", "reply")
+HEADERS = ("frame", "host", "protocol", "from", "to", "segment", "verdict", "socket", "rule", "reply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Entry:
 
     frame: int
     delivery: Delivery
+    host: str | None = None
+    """Who decided, where a run has several hosts."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that scripts rely on."""
@@ -39,6 +41,8 @@ class Entry:
             row["reason"] = delivery.reason
         if delivery.copies:
             row["copies"] = [socket.name for socket in delivery.copies]
+        if self.host is not None:
+            row["host"] = self.host
         return row
 
     def as_row(self) -> tuple[str, ...]:
@@ -46,12 +50,13 @@ class Entry:
         delivery, segment = self.delivery, self.delivery.segment
         name = delivery.socket.name if delivery.socket else ""
         ending = (delivery.verdict, name, delivery.rule or "", delivery.reply or "")
+        place = (str(self.frame), self.host or "")
         if segment is None:
-            return (str(self.frame), "", "", "", delivery.reason, *ending)
+            return (*place, "", "", "", delivery.reason, *ending)
         size = f"{len(segment.payload)} bytes" if segment.payload else ""
         flags = flag_letters(segment.flags) if isinstance(segment, TCPSegment) else ""
         return (
-            str(self.frame),
+            *place,
             ip.PROTOCOL_NAMES[segment.protocol],
             endpoint_text(segment.source, segment.source_port),
             endpoint_text(segment.destination, segment.destination_port),
@@ -61,17 +66,17 @@ class Entry:
 
 
 class Journal:
-    """An observer that keeps every decision, and the packets sent, numbered as in the capture."""
+    """Keeps every decision, and counts the packets sent, numbered as in the capture."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.entries: list[Entry] = []
 
-    def received(self, packet: bytes, delivery: Delivery, now: float) -> None:  # noqa: ARG002
-        """Note a packet that came in."""
+    def received(self, delivery: Delivery, host: str | None) -> None:
+        """Note a packet that a host decided about."""
         self.frames += 1
-        self.entries.append(Entry(self.frames, delivery))
+        self.entries.append(Entry(self.frames, delivery, host))
 
-    def sent(self, packet: bytes, now: float) -> None:  # noqa: ARG002
-        """Count a packet that went out."""
+    def sent(self) -> None:
+        """Count a packet that went out to a host whose packets are crafted."""
         self.frames += 1

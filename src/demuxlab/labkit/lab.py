@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from demuxlab.demux.delivery import Delivery
 from demuxlab.host import Host
 from demuxlab.labkit import tables
+from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.journal import Journal
+from demuxlab.labkit.network import LabError, LabRuntime, Network
 from demuxlab.labkit.recorder import Recorder
+from demuxlab.language import _
 from demuxlab.links.base import Link
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import from_text
@@ -17,17 +22,12 @@ from demuxlab.wire.address import from_text
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-_PATIENCE = 3.0
-"""Seconds that a packet may take from one end of the link to the other."""
-
-
-class LabError(Exception):
-    """The lab cannot go on; the message says what is wrong and how to mend it."""
+    from demuxlab.labkit.program import Call, Program
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A host on the other side of the link, whose packets the lab crafts with scapy."""
+    """A host whose packets the lab crafts with scapy."""
 
     name: str
     address: str
@@ -36,84 +36,138 @@ class Sender:
 class Lab:
     """One run of a lab, on one link.
 
-    `say` gets every line meant for a person; `failed` counts the checks that did not hold.
+    `tell` gets every line meant for a person; `pause` is called after each step; `failed` counts the checks
+    that did not hold. `figures` may put other addresses and ports in the place of the course's.
+
+    Texts are translated where a catalog has them: `say`, `step` and `check` take the values for {names} in
+    them as keywords.
     """
 
     def __init__(
-        self, name: str, link: Link, recorder: Recorder | None = None, say: Callable[[str], None] = print
+        self,
+        name: str,
+        link: Link,
+        recorder: Recorder | None = None,
+        tell: Callable[[str], None] = print,
+        *,
+        pause: Callable[[], None] | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self.name = name
-        self.link = link
-        self.say = say
         self.failed = 0
         self.journal = Journal()
+        self.calls: list[Call] = []
+        """Every call of the lab's programs, in order."""
+        self._tell = tell
+        self._pause = pause
+        self._figures = figures or Figures()
         self._recorder = recorder
-        self._host: Host | None = None
+        self._network = Network(link, self._arrived, self._departed)
+        self._recording = True
+
+    # The cast
 
     def sender(self, name: str, address: str) -> Sender:
         """Name a host whose packets are crafted."""
+        address = self._figures.address(address)
         self._note_name(name, address)
         return Sender(name, address)
 
-    def host(self, name: str, *addresses: str) -> Host:
-        """Make the host whose demultiplexer is under study; a lab has one."""
-        if self._host is not None:
+    def host(self, name: str, *addresses: str, mtu: int = 1500) -> Host:
+        """Make a host of ours; the first one of a lab has the link's inside end."""
+        hosts = self._network.hosts
+        if any(host.name == name for host in hosts):
             raise LabError(
-                f"lab {self.name} has a host already: a lab has one host and any number of senders"
+                _("lab {lab} has a host {name} already: give another name", lab=self.name, name=name)
             )
-        host = Host(name, addresses, secret=self.name.encode()[:64])
+        own = [self._figures.address(address) for address in addresses]
+        secret = f"{self.name}/{name}" if hosts else self.name
+        host = Host(name, own, secret=secret.encode()[:64], mtu=mtu, loops_back=False)
         host.demultiplexer.explain = True
-        for address in addresses:
+        for address in own:
             self._note_name(name, address)
-        if self._recorder is not None:
-            host.observers.append(self._recorder)
-        host.observers.append(self.journal)
-        self._host = host
+        hosts.append(host)
         return host
 
+    def program(self, name: str, host: Host, *, limit: int = 1024) -> Program:
+        """Start a process on a host that uses the socket API; `limit` is how many descriptors it may have."""
+        from demuxlab.labkit.program import Program
+
+        return Program(name, LabRuntime(host, self._network), self.journal, self.calls, limit)
+
+    def port(self, number: int) -> int:
+        """Return a port of the course's figures, or the one that stands for it in this run."""
+        return self._figures.port(number)
+
+    # What happens
+
     def send(self, packet: Packet) -> list[Packet]:
-        """Send a crafted packet over the link to the host; return the host's answers, dissected.
+        """Send a crafted packet over the link; return what comes back for crafted hosts, dissected.
 
         What the host's applications write afterwards comes out with the next `send` or with `replies`.
         """
-        host, data = self._the_host(), bytes(packet)
-        self.link.outside.send(data)
-        while (arrived := self.link.inside.receive(_PATIENCE)) != data:
-            if arrived is None:
-                raise LabError(
-                    f"a packet did not cross the {self.link.kind} link in {_PATIENCE:.0f} seconds: "
-                    "try --link memory, and demuxlab doctor"
-                )
-            # The kernel's own chatter on a shared device is not the lab's traffic.
-        host.receive(data, self.link.now())
+        if not self._network.hosts:
+            raise LabError(
+                _('lab {lab} has no host yet: make it with lab.host("B", "10.9.0.20")', lab=self.name)
+            )
+        self._network.inject(bytes(packet))
         return self.replies()
 
-    def read(self, process: TCPEndpoint, size: int = 65_536) -> bytes:
-        """Let a process of the host read what waits in its socket's receive buffer."""
-        return process.read(size, self.link.now()) or b""
-
-    def write(self, process: TCPEndpoint, data: bytes) -> int:
-        """Let a process of the host write to its socket; return how much the send buffer took."""
-        return process.write(data, self.link.now())
-
     def replies(self) -> list[Packet]:
-        """Carry what the host has to send over the link, and return it, dissected."""
+        """Carry what the hosts have to send, and return what is for crafted hosts, dissected."""
         from scapy.layers.inet import IP
         from scapy.layers.inet6 import IPv6
 
-        answers = []
-        for packet in self._the_host().packets(self.link.now()):
-            self.link.inside.send(packet)
-            while (arrived := self.link.outside.receive(_PATIENCE)) != packet:
-                if arrived is None:
-                    raise LabError(f"a reply did not cross the {self.link.kind} link: try --link memory")
-            answers.append(IP(packet) if packet[0] >> 4 == 4 else IPv6(packet))
-        return answers
+        self._network.carry()
+        answers = self._network.take_answers()
+        return [IP(packet) if packet[0] >> 4 == 4 else IPv6(packet) for packet in answers]
 
-    def check(self, sentence: str, holds: bool) -> None:
+    def read(self, process: TCPEndpoint, size: int = 65_536) -> bytes:
+        """Let a process read what waits in its socket's receive buffer."""
+        return process.read(size, self.now()) or b""
+
+    def write(self, process: TCPEndpoint, data: bytes) -> int:
+        """Let a process write to its socket; return how much the send buffer took."""
+        return process.write(data, self.now())
+
+    def now(self) -> float:
+        """Return the time in the lab, in seconds."""
+        return self._network.now()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass in the lab, not on the clock: timers run out, and what they send is carried."""
+        self._network.wait(seconds)
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Keep what happens in the block out of table and capture: for crowds, not for what is to be seen."""
+        self._recording = False
+        try:
+            yield
+        finally:
+            self._recording = True
+
+    def finish(self) -> None:
+        """End the run: what sockets do when they are thrown away is not part of it."""
+        self._network.closed = True
+
+    # What is told
+
+    def say(self, text: str, **values: object) -> None:
+        """Tell a line."""
+        self._tell(_(text, **values))
+
+    def step(self, text: str, **values: object) -> None:
+        """Begin a step of the run: tell what happens next, and wait for a key where that was asked for."""
+        self._tell("")
+        self._tell(_(text, **values))
+        if self._pause is not None:
+            self._pause()
+
+    def check(self, sentence: str, holds: bool, **values: object) -> None:
         """Check the run against the theory; a check that does not hold makes the run fail."""
         self.failed += not holds
-        self.say(f"  {'✓' if holds else '✗'} {sentence}")
+        self._tell(f"  {'✓' if holds else '✗'} {_(sentence, **values)}")
 
     def got(self, socket: str) -> list[str]:
         """Return the senders, "10.9.0.10:9157", whose segments reached the sockets of this name."""
@@ -126,17 +180,38 @@ class Lab:
 
     def show_decisions(self) -> None:
         """Print which segment went where, and why."""
-        self.say(tables.decisions(self.journal.entries))
+        self._tell(tables.decisions(self.journal.entries))
 
-    def show_sockets(self) -> None:
-        """Print the host's socket table."""
-        self.say(tables.sockets(self._the_host().demultiplexer.table))
+    def show_sockets(self, host: Host | None = None) -> None:
+        """Print a host's socket table, the first host's where none is named."""
+        self._tell(tables.sockets((host or self._network.hosts[0]).demultiplexer.table))
+
+    def show_calls(self) -> None:
+        """Print each call of the lab's programs, beside the frames that it caused."""
+        self._tell(tables.calls(self.calls))
+
+    def show_descriptors(self, program: Program) -> None:
+        """Print the five things that each socket of a program is made of."""
+        self._tell(tables.descriptors(program))
+
+    def show_table(self, headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+        """Print a table of the lab's own."""
+        self._tell(tables.table(headers, rows))
+
+    # What is kept
+
+    def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
+        if self._recording:
+            self.journal.received(delivery, host.name if len(self._network.hosts) > 1 else None)
+            if self._recorder is not None:
+                self._recorder.received(packet, delivery, now)
+
+    def _departed(self, packet: bytes, now: float) -> None:
+        if self._recording:
+            self.journal.sent()
+            if self._recorder is not None:
+                self._recorder.sent(packet, now)
 
     def _note_name(self, name: str, address: str) -> None:
         if self._recorder is not None:
             self._recorder.names({from_text(address): name})
-
-    def _the_host(self) -> Host:
-        if self._host is None:
-            raise LabError(f'lab {self.name} has no host yet: make it with lab.host("B", "10.9.0.20")')
-        return self._host

@@ -13,9 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from demuxlab import language
 from demuxlab.labkit.course import LabFolder
-from demuxlab.labkit.lab import Lab, LabError
+from demuxlab.labkit.lab import Lab
+from demuxlab.labkit.network import LabError
 from demuxlab.labkit.recorder import Recorder, new_capture_path
+from demuxlab.language import _
 from demuxlab.links import rights
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
@@ -32,6 +35,8 @@ class Settings:
     """The folder of the capture; None for the lab's own."""
     json: bool = False
     host_namespace: bool = False
+    step: bool = False
+    """Wait for a key before each step."""
 
 
 class CannotRun(Exception):
@@ -60,7 +65,7 @@ def _open_links(count: int, settings: Settings) -> list[Link]:
     """Open a link for each lab, all before the rights are dropped."""
     links: list[Link] = []
     try:
-        for _ in range(count):
+        for _number in range(count):
             link, sentence = open_link(settings.link, private=not settings.host_namespace)
             links.append(link)
             if len(links) == 1:
@@ -75,9 +80,9 @@ def _open_links(count: int, settings: Settings) -> list[Link]:
 def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
     """Run one lab; return whether it failed."""
     say = _tell if settings.json else print
-    script = _load(folder.script)
+    script = load(folder)
     recorder = _recorder(folder, link, settings)
-    lab = Lab(folder.name, link, recorder, say)
+    lab = Lab(folder.name, link, recorder, say, pause=_wait_for_enter if settings.step else None)
     try:
         with _terminable():
             script(lab)
@@ -88,6 +93,7 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")
     finally:
+        lab.finish()
         recorder.close()
         if settings.json:
             for entry in lab.journal.entries:
@@ -113,8 +119,10 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings) -> Recorder:
         ) from error
 
 
-def _load(script: Path) -> Callable[[Lab], None]:
-    """Return the function `run` of a lab script."""
+def load(folder: LabFolder) -> Callable[[Lab], None]:
+    """Return the function `run` of a lab's script, and take its catalog in; CannotRun where it has none."""
+    script = folder.script
+    language.add(folder.path)
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
     if spec is None or spec.loader is None:
         raise CannotRun(f"{script} cannot be loaded: is it a Python file?")
@@ -152,6 +160,12 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _wait_for_enter() -> None:
+    print(_("  [Enter: go on]"), end="", file=sys.stderr, flush=True)
+    if not sys.stdin.readline():
+        print(file=sys.stderr)
 
 
 def _tell(line: str) -> None:

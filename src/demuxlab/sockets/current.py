@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from demuxlab.host import Host
-from demuxlab.runtime import Runtime
+from demuxlab.runtime import RunsHost, Runtime
 
 _lock = threading.Lock()
-_runtime: Runtime | None = None
+_runtime: RunsHost | None = None
 
 
-def use(runtime: Runtime | None) -> None:
+def use(runtime: RunsHost | None) -> None:
     """Let sockets that are opened from now on belong to the host of a started runtime.
 
     None: to a host without link again, made for the first socket that needs it.
@@ -23,7 +23,7 @@ def use(runtime: Runtime | None) -> None:
 
 
 @contextmanager
-def on(runtime: Runtime) -> Iterator[Runtime]:
+def on(runtime: RunsHost) -> Iterator[RunsHost]:
     """`use` for the length of a `with` block."""
     before = _runtime
     use(runtime)
@@ -33,11 +33,12 @@ def on(runtime: Runtime) -> Iterator[Runtime]:
         use(before)
 
 
-def current() -> Runtime:
+def current() -> RunsHost:
     """Return the runtime that a new socket belongs to."""
     global _runtime  # noqa: PLW0603
     with _lock:
         if _runtime is None:
-            _runtime = Runtime(Host("localhost", (), secret=os.urandom(32)))
-            _runtime.start()
+            runtime = Runtime(Host("localhost", (), secret=os.urandom(32)))
+            runtime.start()
+            _runtime = runtime
         return _runtime

@@ -6,7 +6,6 @@ import operator
 import os
 import sys
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -296,14 +295,14 @@ class InetSocket(ABC):
         """
         deadline: float | None = None
         if limit := patience if timeout is None else timeout:
-            deadline = time.monotonic() + limit
+            deadline = self._open().runtime.elapsed() + limit
         with self._open() as opened:
             while (result := attempt()) is None:
                 seen = opened.changes
                 opened.settle()
                 if seen != opened.changes:
                     continue
-                remaining = None if deadline is None else deadline - time.monotonic()
+                remaining = None if deadline is None else deadline - opened.runtime.elapsed()
                 if timeout == 0 or (timeout is None and remaining is not None and remaining <= 0):
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
                 if remaining is not None and remaining <= 0:

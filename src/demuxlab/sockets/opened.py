@@ -3,13 +3,11 @@
 import _socket
 import os
 import sys
-import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from demuxlab.runtime import Runtime
+from demuxlab.runtime import RunsHost, Waiting
 from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -18,7 +16,7 @@ from demuxlab.transport.udp import UDPSocket
 Endpoint = TCPEndpoint | UDPSocket
 
 
-def new_endpoint(runtime: Runtime, family: int, kind: int) -> Endpoint:
+def new_endpoint(runtime: RunsHost, family: int, kind: int) -> Endpoint:
     """Return a new endpoint on the runtime's host, in the name of the program that runs."""
     host, process = runtime.host, Path(sys.argv[0]).name or "python"
     version = 4 if family == _socket.AF_INET else 6
@@ -54,7 +52,7 @@ class OpenSocket:
     )
 
     def __init__(
-        self, runtime: Runtime, family: int, kind: int, protocol: int, endpoint: Endpoint | None = None
+        self, runtime: RunsHost, family: int, kind: int, protocol: int, endpoint: Endpoint | None = None
     ) -> None:
         self.runtime = runtime
         self.family, self.kind, self.protocol = family, kind, protocol
@@ -72,7 +70,7 @@ class OpenSocket:
         """A connect is under way whose end nobody has been told yet."""
         self.shut: frozenset[int] = frozenset()
         """SHUT_RD and SHUT_WR of a UDP socket, which its endpoint knows nothing of."""
-        self._changed: threading.Condition | None = None
+        self._changed: Waiting | None = None
         self.changes = 0
         """How often the endpoint told of a change: whoever saw the number knows whether it missed one."""
         self._pollable: Pollable | None = None
@@ -93,13 +91,13 @@ class OpenSocket:
             _in_the_kernels_words(error)
 
     @property
-    def changed(self) -> threading.Condition:
+    def changed(self) -> Waiting:
         """What a thread waits on for this socket: a packet wakes only those who wait for its socket.
 
         Made for the first to wait, since it is larger than all else here. The lock is held.
         """
         if self._changed is None:
-            self._changed = threading.Condition(self.runtime.lock)
+            self._changed = self.runtime.condition()
         return self._changed
 
     def wake(self) -> None:
@@ -166,9 +164,9 @@ class OpenSocket:
         endpoint = self.endpoint
         if isinstance(endpoint, UDPSocket) or not endpoint.settings.linger:
             return
-        deadline = time.monotonic() + endpoint.settings.linger
+        deadline = self.runtime.elapsed() + endpoint.settings.linger
         self.settle()
-        while endpoint.unsent and (remaining := deadline - time.monotonic()) > 0:
+        while endpoint.unsent and (remaining := deadline - self.runtime.elapsed()) > 0:
             self.changed.wait(remaining)
 
     def _on_change(self) -> None:

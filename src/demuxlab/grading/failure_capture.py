@@ -1,0 +1,40 @@
+"""Keeps the packets of a check that failed, to be opened in Wireshark beside its story."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from demuxlab.capture.pcapng import PcapngWriter
+from demuxlab.labkit.course import LabFolder
+from demuxlab.links.memory import EPOCH, STEP
+from demuxlab.wire.frame import RAW
+
+FOLDER = "failures"
+MOST = 1000
+"""Packets kept: the last ones, for the last is what it is about."""
+
+
+def save(packets: Sequence[tuple[bytes, str]], lab: Path, check: str, said: Sequence[str]) -> str:
+    """Write the packets that a check asked about, in order; return a line that says where they are."""
+    folder = LabFolder(lab).captures / FOLDER
+    path = folder / f"{lab.name[:2]}_{check.replace(' ', '_')}.pcapng"
+    kept = packets[-MOST:]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb", buffering=0) as file:
+            _write(file_writer := PcapngWriter(file, comment=f"{lab.name}: {check}"), kept, said)
+            if file_writer.error is not None:
+                raise file_writer.error
+    except OSError as error:
+        return f"packets: not saved, for {path} cannot be written: {error.strerror}"
+    return f"packets: frame {len(kept)} of {_shown(path)} is the last one asked about"
+
+
+def _write(writer: PcapngWriter, packets: Sequence[tuple[bytes, str]], said: Sequence[str]) -> None:
+    interface = writer.interface("check", RAW)
+    for number, (packet, asked) in enumerate(packets):
+        comment = "\n".join((asked, *said)) if number == len(packets) - 1 else asked
+        writer.packet(packet, EPOCH + number * STEP, interface=interface, comment=comment, inbound=True)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,163 @@
+"""A process of a lab that uses the socket API: each of its calls is noted with the segments it caused."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from demuxlab import sockets
+from demuxlab.labkit.journal import Journal
+from demuxlab.runtime import RunsHost
+from demuxlab.sockets.inet import InetSocket
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.udp import UDPSocket
+
+_NOTED = frozenset(
+    ("bind", "listen", "connect", "send", "sendall", "sendto", "recv", "recvfrom", "shutdown", "setsockopt")
+)
+_LONGEST = 40
+_STANDARD = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a program: what it was given, what it returned, and the frames that crossed meanwhile."""
+
+    program: str
+    text: str
+    result: str
+    frames: range
+
+
+class Program:
+    """A process on one of the lab's hosts, with a table of descriptors of its own: 3 is the first free one.
+
+    `limit` is how many descriptors it may have, as `ulimit -n` says it (RLIMIT_NOFILE, getrlimit(2)).
+    """
+
+    def __init__(
+        self, name: str, runtime: RunsHost, journal: Journal, calls: list[Call], limit: int = 1024
+    ) -> None:
+        self.name = name
+        self.limit = limit
+        self.descriptors: dict[int, NotedSocket | None] = dict.fromkeys(_STANDARD)
+        """What each number names; 0, 1 and 2 are no sockets."""
+        self._runtime = runtime
+        self._journal = journal
+        self._calls = calls
+
+    def socket(
+        self,
+        kind: int = sockets.SOCK_STREAM,
+        *,
+        name: str = "",
+        connections: Iterable[str] = (),
+    ) -> "NotedSocket":
+        """Make an IPv4 socket, as socket.socket(AF_INET, kind) does.
+
+        `name` is what tables and capture call it, the program's where none is given; `connections` are the
+        names of the data sockets that a listening socket makes, in order.
+        """
+
+        def make() -> NotedSocket:
+            descriptor = self.free_descriptor()
+            with sockets.on(self._runtime):
+                own = sockets.socket(sockets.AF_INET, kind)
+            made = NotedSocket(own, self, descriptor)
+            made.endpoint.socket.name = name or self.name
+            made.endpoint.socket.process = self.name
+            if isinstance(made.endpoint, TCPEndpoint):
+                names = iter(connections)
+                made.endpoint.name_child = lambda _syn: next(names, f"{self.name} data")
+            return made
+
+        return self.note(f"socket(AF_INET, {kind.name})", make)  # type: ignore[attr-defined,no-any-return]
+
+    def free_descriptor(self) -> int:
+        """Return the lowest free number; OSError with EMFILE where the limit is reached (open(2))."""
+        number = next(number for number in count() if number not in self.descriptors)
+        if number >= self.limit:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return number
+
+    def note(self, text: str, call: Callable[[], Any]) -> Any:
+        """Make a call, and note it with what it returned and the frames it caused."""
+        before = self._journal.frames
+        result = "–"
+        try:
+            value = call()
+            result = _in_words(value)
+            return value
+        except OSError as error:
+            result = (
+                f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error.strerror or error}"
+            )
+            raise
+        finally:
+            frames = range(before + 1, self._journal.frames + 1)
+            self._calls.append(Call(self.name, text, result, frames))
+
+
+class NotedSocket:
+    """A socket whose calls are noted; all else is the socket's own."""
+
+    def __init__(self, own: Any, program: Program, descriptor: int) -> None:
+        self.own = own
+        """The socket itself, of `demuxlab.sockets`."""
+        self.descriptor = descriptor
+        self._program = program
+        program.descriptors[descriptor] = self
+
+    @property
+    def endpoint(self) -> TCPEndpoint | UDPSocket:
+        """The socket's end in the transport layer: its state, buffers and name are there."""
+        inner = self.own._own
+        assert isinstance(inner, InetSocket)
+        return inner._descriptor.opened.endpoint
+
+    @property
+    def name(self) -> str:
+        """What tables and capture call the socket."""
+        return self.endpoint.socket.name
+
+    def accept(self) -> "tuple[NotedSocket, tuple[str, int]]":
+        """Take the next connection, as a socket whose calls are noted too."""
+
+        def accept() -> tuple[NotedSocket, tuple[str, int]]:
+            descriptor = self._program.free_descriptor()
+            data, address = self.own.accept()
+            return NotedSocket(data, self._program, descriptor), address
+
+        return self._program.note(f"accept({self.descriptor})", accept)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the descriptor: its number is free again."""
+        if self._program.descriptors.get(self.descriptor) is self:
+            self._program.note(f"close({self.descriptor})", self.own.close)
+            del self._program.descriptors[self.descriptor]
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.own, name)
+        if name not in _NOTED:
+            return value
+
+        def noted(*arguments: Any) -> Any:
+            shown = ", ".join(map(_in_words, (self.descriptor, *arguments)))
+            return self._program.note(f"{name}({shown})", lambda: value(*arguments))
+
+        return noted
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, NotedSocket):
+        return str(value.descriptor)
+    if isinstance(value, tuple):
+        if len(value) == 2 and isinstance(value[0], str):
+            return f"{value[0]}:{value[1]}"
+        return ", ".join(map(_in_words, value))
+    if isinstance(value, bytes):
+        text = repr(value)
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 12]}…, {len(value)} bytes"
+    return "–" if value is None else repr(value)

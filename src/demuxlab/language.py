@@ -1,0 +1,59 @@
+"""The language of what people read: English is the source, others stand in gettext catalogs.
+
+The package's catalog is `messages/ko.po`; a lab's folder has one of its own, for what its script says. What
+programs read (JSON, the comments in captures, the words for verdicts and rules) stays English everywhere.
+"""
+
+import os
+from pathlib import Path
+
+CODES = ("en", "ko")
+_ENVIRONMENT = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+_PACKAGE = Path(__file__).with_name("messages")
+_translations: dict[str, str] = {}
+_code = "en"
+
+
+def code() -> str:
+    """Return the language in use, "en" or "ko"."""
+    return _code
+
+
+def preferred() -> str:
+    """Return the language that the environment asks for (gettext(3)), as far as there is a catalog of it."""
+    for name in _ENVIRONMENT:
+        if value := os.environ.get(name):
+            wanted = value.split(":")[0][:2].lower()
+            return wanted if wanted in CODES else "en"
+    return "en"
+
+
+def use(wanted: str) -> None:
+    """Speak a language from now on; ValueError where there is none of this code."""
+    global _code  # noqa: PLW0603 - a process speaks one language
+    if wanted not in CODES:
+        raise ValueError(f"no language {wanted!r}: there are {', '.join(CODES)}")
+    _translations.clear()
+    _code = wanted
+    add(_PACKAGE)
+
+
+def add(folder: Path) -> None:
+    """Take a folder's catalog in as well, where it has one."""
+    path = folder / f"{_code}.po"
+    if not path.is_file():
+        return
+    from babel.messages.pofile import read_po
+
+    with path.open("rb") as file:
+        messages = read_po(file, locale=_code)
+    _translations.update({str(message.id): str(message.string) for message in messages if message.string})
+
+
+def _(text: str, **values: object) -> str:
+    """Return a text in the language in use, with `values` put where it says {name}."""
+    translated = _translations.get(text, text)
+    return translated.format(**values) if values else translated
+
+
+use(preferred())
