@@ -1,12 +1,11 @@
 """Grades exercise.py: each check asks one thing, and tells its story where it fails."""
 
-import random
 from pathlib import Path
 
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, changed, expect, ports, swapped
+from demuxlab.grading.checks import addresses, changed, drawing, expect, ports, swapped
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import from_text
@@ -23,8 +22,9 @@ Endpoint = tuple[str, int]
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S21")
 def test_a_datagram_reaches_the_socket_of_its_destination(submission: Submission) -> None:
-    draw = random.Random("first step")
+    draw = drawing("first step")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     hint = "look up the destination address (bytes 16-19 of the IP header) and the destination port"
@@ -33,7 +33,7 @@ def test_a_datagram_reaches_the_socket_of_its_destination(submission: Submission
 
 @pytest.mark.points(1)
 def test_a_port_that_nobody_bound_gives_none(submission: Submission) -> None:
-    draw = random.Random("nobody")
+    draw = drawing("nobody")
     [a, b], [far, near, free] = addresses(draw, 2), ports(draw, 3)
     opened(submission, ("P1", b, near))
     expect(submission, datagram((a, far), (b, near)), "P1", "this port is bound")
@@ -42,7 +42,7 @@ def test_a_port_that_nobody_bound_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_the_destination_decides_and_not_the_source(submission: Submission) -> None:
-    draw = random.Random("destination")
+    draw = drawing("destination")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near), ("source port", b, far), ("source address", a, near))
     hint = "the destination port is bytes 2-3 of the UDP header, the destination address bytes 16-19 of IP's"
@@ -52,7 +52,7 @@ def test_the_destination_decides_and_not_the_source(submission: Submission) -> N
 
 @pytest.mark.points(1)
 def test_ports_are_big_endian(submission: Submission) -> None:
-    draw = random.Random("endian")
+    draw = drawing("endian")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near), ("bytes exchanged", b, swapped(near)))
     hint = 'the high byte comes first: int.from_bytes(..., "big")'
@@ -64,8 +64,9 @@ def test_ports_are_big_endian(submission: Submission) -> None:
 
 
 @pytest.mark.points(2)
+@pytest.mark.facts("S25")
 def test_datagrams_of_different_senders_reach_one_queue(submission: Submission) -> None:
-    draw = random.Random("one queue")
+    draw = drawing("one queue")
     [a, c, d, b], [one, two, near] = addresses(draw, 4), ports(draw, 3)
     opened(submission, ("P1", b, near))
     hint = "UDP has no connection: who sent it does not matter"
@@ -75,7 +76,7 @@ def test_datagrams_of_different_senders_reach_one_queue(submission: Submission) 
 
 @pytest.mark.points(1)
 def test_two_ports_of_one_address_are_two_sockets(submission: Submission) -> None:
-    draw = random.Random("two ports")
+    draw = drawing("two ports")
     [a, b], [far, near, other] = addresses(draw, 2), ports(draw, 3)
     opened(submission, ("P1", b, near), ("P3", b, other))
     expect(submission, datagram((a, far), (b, other)), "P3", "the port is one of the two values")
@@ -83,8 +84,9 @@ def test_two_ports_of_one_address_are_two_sockets(submission: Submission) -> Non
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S21")
 def test_the_same_port_on_two_addresses_is_two_sockets(submission: Submission) -> None:
-    draw = random.Random("two addresses")
+    draw = drawing("two addresses")
     [a, b, b2, b3], [far, near] = addresses(draw, 4), ports(draw, 2)
     opened(submission, ("P1", b, near), ("P2", b2, near))
     hint = "the port alone does not name a socket: the address is the other value"
@@ -95,7 +97,7 @@ def test_the_same_port_on_two_addresses_is_two_sockets(submission: Submission) -
 
 @pytest.mark.points(1)
 def test_the_wildcard_takes_every_address(submission: Submission) -> None:
-    draw = random.Random("wildcard")
+    draw = drawing("wildcard")
     [a, b, b2], [far, near, free] = addresses(draw, 3), ports(draw, 3)
     opened(submission, ("any", ANY, near))
     hint = "0.0.0.0 stands for every address: ask for (0.0.0.0, port) where (address, port) is not there"
@@ -106,7 +108,7 @@ def test_the_wildcard_takes_every_address(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 def test_a_specific_address_beats_the_wildcard(submission: Submission) -> None:
-    draw = random.Random("specific")
+    draw = drawing("specific")
     [a, b, b2], [far, near] = addresses(draw, 3), ports(draw, 2)
     bindings = [("any", ANY, near), ("P1", b, near)]
     hint = "ask for the specific address first, whichever was bound first"
@@ -118,7 +120,7 @@ def test_a_specific_address_beats_the_wildcard(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_the_same_two_values_cannot_be_bound_twice(submission: Submission) -> None:
-    draw = random.Random("twice")
+    draw = drawing("twice")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     try:
@@ -133,7 +135,7 @@ def test_the_same_two_values_cannot_be_bound_twice(submission: Submission) -> No
 
 @pytest.mark.points(2)
 def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
-    draw = random.Random("close")
+    draw = drawing("close")
     [a, b], [far, near, other] = addresses(draw, 2), ports(draw, 3)
     opened(submission, ("P1", b, near), ("P2", b, other), ("any", ANY, near))
     to_p1 = datagram((a, far), (b, near))
@@ -152,7 +154,7 @@ def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
-    draw = random.Random("options")
+    draw = drawing("options")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near), ("read inside the options", b, 0x0101))
     hint = "the IP header's length is in the low four bits of byte 0, in words of 4 bytes"
@@ -162,8 +164,9 @@ def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S21")
 def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
-    draw = random.Random("protocol")
+    draw = drawing("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     expect(submission, datagram((a, far), (b, near)), "P1", "the protocol in byte 9 is 17: UDP")
@@ -178,7 +181,7 @@ def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_bytes_after_the_datagram_are_padding(submission: Submission) -> None:
-    draw = random.Random("padding")
+    draw = drawing("padding")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     packet = datagram((a, far), (b, near), b"short")
@@ -192,7 +195,7 @@ def test_bytes_after_the_datagram_are_padding(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
-    draw = random.Random("fragment")
+    draw = drawing("fragment")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     may, may_not = (datagram((a, far), (b, near), fragment=flags) for flags in (0, ipv4.DONT_FRAGMENT))
@@ -206,7 +209,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
-    draw = random.Random("cut")
+    draw = drawing("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     packet = datagram((a, far), (b, near), b"data", options=b"\x01" * 4)
@@ -219,7 +222,7 @@ def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
-    draw = random.Random("lengths")
+    draw = drawing("lengths")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     good = datagram((a, far), (b, near), b"data")
@@ -235,7 +238,7 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_garbage_gives_none(submission: Submission) -> None:
-    draw = random.Random("garbage")
+    draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     expect(submission, datagram((a, far), (b, near)), "P1", "nothing is wrong with this one")
@@ -249,7 +252,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_ten_thousand_sockets_are_told_apart(submission: Submission) -> None:
-    draw = random.Random("many")
+    draw = drawing("many")
     a, *own = addresses(draw, 11)
     bound = {(b, port): f"S{port} on {b}" for b in own for port in draw.sample(range(1024, 65536), 1000)}
     submission.new("UDPDemultiplexer")
@@ -267,6 +270,7 @@ def test_ten_thousand_sockets_are_told_apart(submission: Submission) -> None:
 
 
 @pytest.mark.points(2)
+@pytest.mark.facts("S25")
 def test_the_reference_capture_finds_its_sockets(submission: Submission) -> None:
     opened(submission, ("P1", "111.0.0.2", 8080), ("P2", ANY, 8080), ("P3", "111.0.0.2", 8089))
     owners = {1: "P1", 2: "P1", 3: "P1", 7: "P3", 9: "P2"}

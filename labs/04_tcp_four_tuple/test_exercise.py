@@ -1,13 +1,12 @@
 """Grades exercise.py: each check asks one thing, and tells its story where it fails."""
 
-import random
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, changed, expect, ports, swapped
+from demuxlab.grading.checks import addresses, changed, drawing, expect, ports, swapped
 from demuxlab.grading.submission import Submission
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import from_text
@@ -24,8 +23,9 @@ Endpoint = tuple[str, int]
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S23")
 def test_a_request_to_connect_reaches_the_listening_socket(submission: Submission) -> None:
-    draw = random.Random("first step")
+    draw = drawing("first step")
     [a, b], [far, near, free] = addresses(draw, 2), ports(draw, 3)
     opened(submission, listening=[("web", b, near)])
     hint = "look up the destination address (bytes 16-19 of the IP header) and the destination port"
@@ -35,7 +35,7 @@ def test_a_request_to_connect_reaches_the_listening_socket(submission: Submissio
 
 @pytest.mark.points(1)
 def test_a_segment_of_a_connection_reaches_its_data_socket(submission: Submission) -> None:
-    draw = random.Random("data socket")
+    draw = drawing("data socket")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     hint = "look up all four values: source address and port, destination address and port"
@@ -44,7 +44,7 @@ def test_a_segment_of_a_connection_reaches_its_data_socket(submission: Submissio
 
 @pytest.mark.points(1)
 def test_source_and_destination_are_not_exchanged(submission: Submission) -> None:
-    draw = random.Random("exchanged")
+    draw = drawing("exchanged")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     connected = [
         ("P4", (a, far), (b, near)),
@@ -60,7 +60,7 @@ def test_source_and_destination_are_not_exchanged(submission: Submission) -> Non
 
 @pytest.mark.points(1)
 def test_ports_are_big_endian(submission: Submission) -> None:
-    draw = random.Random("endian")
+    draw = drawing("endian")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     listening = [("web", b, near), ("bytes exchanged", b, swapped(near))]
     opened(submission, listening, connected=[("P4", (a, far), (b, near))])
@@ -73,8 +73,9 @@ def test_ports_are_big_endian(submission: Submission) -> None:
 
 
 @pytest.mark.points(2)
+@pytest.mark.facts("S8", "S9")
 def test_one_source_port_on_two_clients_is_two_connections(submission: Submission) -> None:
-    draw = random.Random("two clients")
+    draw = drawing("two clients")
     [a, c, b], [far, near] = addresses(draw, 3), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near)), ("P5", (c, far), (b, near))])
     hint = "only the source address differs: it is one of the four values"
@@ -83,8 +84,9 @@ def test_one_source_port_on_two_clients_is_two_connections(submission: Submissio
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S9")
 def test_two_source_ports_of_one_client_are_two_connections(submission: Submission) -> None:
-    draw = random.Random("two source ports")
+    draw = drawing("two source ports")
     [a, b], [far, other, near] = addresses(draw, 2), ports(draw, 3)
     opened(submission, connected=[("P4", (a, far), (b, near)), ("P5", (a, other), (b, near))])
     hint = "only the source port differs: it is one of the four values"
@@ -93,8 +95,9 @@ def test_two_source_ports_of_one_client_are_two_connections(submission: Submissi
 
 
 @pytest.mark.points(1)
+@pytest.mark.facts("S9")
 def test_two_addresses_of_the_server_are_two_connections(submission: Submission) -> None:
-    draw = random.Random("two servers")
+    draw = drawing("two servers")
     [a, b, b2], [far, near, other] = addresses(draw, 3), ports(draw, 3)
     connected = [("P4", (a, far), (b, near)), ("P5", (a, far), (b2, near)), ("P6", (a, far), (b, other))]
     opened(submission, connected=connected)
@@ -106,7 +109,7 @@ def test_two_addresses_of_the_server_are_two_connections(submission: Submission)
 
 @pytest.mark.points(1)
 def test_the_four_values_do_not_run_into_each_other(submission: Submission) -> None:
-    draw = random.Random("glued")
+    draw = drawing("glued")
     [b], [near] = addresses(draw, 1), ports(draw, 1)
     far = draw.randrange(100, 1000)
     one, two = ("10.9.0.1", 1000 + far), ("10.9.0.11", far)
@@ -120,8 +123,9 @@ def test_the_four_values_do_not_run_into_each_other(submission: Submission) -> N
 
 
 @pytest.mark.points(2)
+@pytest.mark.facts("S23")
 def test_a_connection_comes_before_the_listening_socket(submission: Submission) -> None:
-    draw = random.Random("order")
+    draw = drawing("order")
     [a, c, b], [far, other, near] = addresses(draw, 3), ports(draw, 3)
     hint = "ask for the connection first, whichever was entered first"
     submission.new("TCPDemultiplexer")
@@ -136,7 +140,7 @@ def test_a_connection_comes_before_the_listening_socket(submission: Submission) 
 
 @pytest.mark.points(1)
 def test_a_specific_address_beats_the_wildcard(submission: Submission) -> None:
-    draw = random.Random("wildcard")
+    draw = drawing("wildcard")
     [a, b, b2], [far, near] = addresses(draw, 3), ports(draw, 2)
     listening = [("any", ANY, near), ("web", b, near)]
     hint = "ask for the listening socket of the address first, then for that of 0.0.0.0"
@@ -148,7 +152,7 @@ def test_a_specific_address_beats_the_wildcard(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_listening_socket_is_for_its_own_address(submission: Submission) -> None:
-    draw = random.Random("two listeners")
+    draw = drawing("two listeners")
     [a, b, b2, b3], [far, near] = addresses(draw, 4), ports(draw, 2)
     opened(submission, listening=[("web", b, near), ("shop", b2, near)])
     hint = "the same port on two addresses is two listening sockets"
@@ -159,7 +163,7 @@ def test_a_listening_socket_is_for_its_own_address(submission: Submission) -> No
 
 @pytest.mark.points(2)
 def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
-    draw = random.Random("close")
+    draw = drawing("close")
     [a, c, b], [far, near] = addresses(draw, 3), ports(draw, 2)
     connected = [("P4", (a, far), (b, near)), ("P5", (c, far), (b, near))]
     opened(submission, [("web", ANY, near)], connected)
@@ -179,7 +183,7 @@ def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_udp_datagram_is_not_for_a_tcp_socket(submission: Submission) -> None:
-    draw = random.Random("protocol")
+    draw = drawing("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     expect(submission, segment((a, far), (b, near)), "P4", "the protocol in byte 9 is 6: TCP")
@@ -193,7 +197,7 @@ def test_a_udp_datagram_is_not_for_a_tcp_socket(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
-    draw = random.Random("options")
+    draw = drawing("options")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, [("read inside the options", b, 0x0101)], [("P4", (a, far), (b, near))])
     hint = "the IP header's length is in the low four bits of byte 0, in words of 4 bytes"
@@ -204,7 +208,7 @@ def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_bytes_after_the_packet_are_padding(submission: Submission) -> None:
-    draw = random.Random("padding")
+    draw = drawing("padding")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), ACK)
@@ -218,7 +222,7 @@ def test_bytes_after_the_packet_are_padding(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
-    draw = random.Random("fragment")
+    draw = drawing("fragment")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     may, may_not = (segment((a, far), (b, near), fragment=flags) for flags in (0, ipv4.DONT_FRAGMENT))
@@ -232,7 +236,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission) -> None:
-    draw = random.Random("cut")
+    draw = drawing("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), payload=b"data")
@@ -252,7 +256,7 @@ def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission
 
 @pytest.mark.points(1)
 def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
-    draw = random.Random("data offset")
+    draw = drawing("data offset")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), payload=b"01234567")
@@ -265,7 +269,7 @@ def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_garbage_gives_none(submission: Submission) -> None:
-    draw = random.Random("garbage")
+    draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     expect(submission, segment((a, far), (b, near)), "P4", "nothing is wrong with this one")
@@ -279,7 +283,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_ten_thousand_connections_to_one_port_are_told_apart(submission: Submission) -> None:
-    draw = random.Random("many")
+    draw = drawing("many")
     b, *clients = addresses(draw, 11)
     [near] = ports(draw, 1)
     open_ = {(c, far): f"{c} {far}" for c in clients for far in draw.sample(range(1024, 65536), 1000)}
@@ -295,6 +299,7 @@ def test_ten_thousand_connections_to_one_port_are_told_apart(submission: Submiss
 
 
 @pytest.mark.points(2)
+@pytest.mark.facts("S7", "S8")
 def test_the_reference_capture_finds_its_sockets(submission: Submission) -> None:
     b = "10.9.0.20"
     opened(submission, [("web", ANY, 80), ("P6 listening", ANY, 8089)])

@@ -24,13 +24,15 @@ def claims_hold(capture: Path, filters: Iterable[Filter], asked: Sequence[Questi
     ours = fields.read(capture)
     mine = [Filter(question.filter, _matched(ours, question.filter)) for question in asked]
     claimed = [*filters, *mine]
-    names = sorted({field for question in asked for field in question.fields})
+    names = sorted({field for question in asked for field in question.fields} - {"frame.number"})
     values, counts = _tshark(capture, names, claimed)
     for (text, frames), (matched, also_claimed) in zip(claimed, counts, strict=True):
         assert len(set(frames)) == len(frames) > 0, text
         what = f"{text} matches {matched} frames, {also_claimed} of them among {frames}"
         assert matched == also_claimed == len(frames), what
-    theirs = [{"frame.number": [str(number)], **found} for number, found in sorted(values.items())]
+    theirs: list[Fields] = [
+        {"frame.number": [str(number)], **found} for number, found in sorted(values.items())
+    ]
     for question in asked:
         numbers = _matched(ours, question.filter)
         by_number = replace(question, filter=" or ".join(f"frame.number == {number}" for number in numbers))

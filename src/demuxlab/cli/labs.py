@@ -1,17 +1,24 @@
-"""`demuxlab labs`: the syllabus."""
+"""`demuxlab labs`: the syllabus, and how far this folder is."""
 
 import click
 
-from demuxlab.labkit import course
+from demuxlab.labkit import course, tables
+from demuxlab.labkit.progress import Progress
+from demuxlab.language import _
 
 
-@click.command(name="labs")
+@click.command(name="labs", help=_("List the labs, and what of them this folder has passed."))
 def command() -> None:
     """List the labs."""
     try:
         folders = course.labs()
     except course.NoSuchLab as error:
         raise click.UsageError(str(error)) from error
+    rows = []
     for lab in folders:
-        click.echo(f"{lab.name:24} {lab.title}")
-    click.echo("\nRun one: demuxlab run 04. Read its handout, then fill in its exercise.py.")
+        progress = Progress(lab)
+        rows.append((lab.name, lab.title.partition(" ")[2], progress.exercise(), progress.quiz()))
+    click.echo(tables.table(("lab", "title", "exercise", "quiz"), rows))
+    if any("*" in row[2] for row in rows):
+        click.echo(_("* exercise.py was changed since: grade it again"))
+    click.echo(_("Run one: demuxlab run 01. Read its handout, then fill in its exercise.py."))

@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
-from demuxlab import language
+from demuxlab import terminal
 from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
+from demuxlab.language import _
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -21,28 +22,21 @@ def run_options(function: _Function) -> _Function:
             type=click.Choice(["auto", "memory", "loopback", "tun"]),
             default="auto",
             show_default=True,
-            help="What carries the packets; auto takes the best of tun, loopback and memory.",
+            help=_("What carries the packets; auto takes the best of tun, loopback and memory."),
         ),
         click.option(
             "--captures",
             type=click.Path(file_okay=False, path_type=Path),
-            help="The folder that the capture is saved in; captures/ beside labs/, or else here.",
+            help=_("The folder that the capture is saved in; captures/ beside labs/, or else here."),
         ),
-        click.option("--json", is_flag=True, help="One JSON object a segment on standard output."),
+        click.option("--json", is_flag=True, help=_("One JSON object a segment on standard output.")),
         click.option(
             "--host-namespace",
             is_flag=True,
-            help="Use this machine's own lo, or a TUN among its devices, to watch it live in Wireshark.",
+            help=_("Use this machine's own lo, or a TUN among its devices, to watch it live in Wireshark."),
         ),
-        click.option("--step", is_flag=True, help="Wait for Enter before each step."),
-        click.option(
-            "--language",
-            type=click.Choice(language.CODES),
-            callback=lambda _context, _option, wanted: language.use(wanted) if wanted else None,
-            expose_value=False,
-            is_eager=True,
-            help="Instead of the language of LANG.",
-        ),
+        click.option("--step", is_flag=True, help=_("Wait for Enter before each step.")),
+        terminal.language_option,
     )
     for option in reversed(options):
         function = option(function)
@@ -63,9 +57,9 @@ def main(script: str) -> None:
     """Be the command of a lab script: `if __name__ == "__main__": main(__file__)`."""
     folder = LabFolder(Path(script).resolve().parent)
 
-    @click.command(help=f"{folder.title}.")
+    @click.command(cls=terminal.Command, help=f"{folder.title}.")
     @run_options
     def command(**options: Any) -> None:
         run_and_exit([folder], Settings(**options))
 
-    command(prog_name=Path(script).name)
+    terminal.call(command, Path(script).name)

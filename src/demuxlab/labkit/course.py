@@ -2,8 +2,12 @@
 
 import difflib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from demuxlab import language
+from demuxlab.language import _
 
 SCRIPT = "lab.py"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -38,20 +42,29 @@ class LabFolder:
 
     @property
     def title(self) -> str:
-        """The first line of the handout, without its mark."""
-        try:
-            return (self.path / "README.md").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        except (OSError, IndexError):
-            return self.name
+        """The first line of the handout in the language in use, without its mark."""
+        for name in (f"README.{language.code()}.md", "README.md"):
+            with suppress(OSError, IndexError):
+                return (self.path / name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        return self.name
 
 
 def course_folder() -> Path:
     """Return the folder of labs: the one below the current folder, else the package's own."""
-    candidates = (Path.cwd() / "labs", _PACKAGE.parents[1] / "labs", _PACKAGE / "course" / "labs")
-    for folder in candidates:
-        if any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}")):
+    here = Path.cwd() / "labs"
+    return here if _has_labs(here) else installed_folder()
+
+
+def installed_folder() -> Path:
+    """Return the folder of labs that came with the package, or that it was installed from."""
+    for folder in (_PACKAGE.parents[1] / "labs", _PACKAGE / "course" / "labs"):
+        if _has_labs(folder):
             return folder
-    raise NoSuchLab("no labs are here: run it in the folder that has labs/, or install demuxlab again")
+    raise NoSuchLab(_("no labs are here: run it in the folder that has labs/, or install demuxlab again"))
+
+
+def _has_labs(folder: Path) -> bool:
+    return any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}"))
 
 
 def labs() -> list[LabFolder]:
@@ -64,11 +77,13 @@ def find(word: str) -> LabFolder:
     known = labs()
     wanted = word.rstrip(os.sep)
     for lab in known:
-        number, _, rest = lab.name.partition("_")
+        number, rest = lab.name.split("_", 1)
         if wanted in (lab.name, rest) or (wanted.isdigit() and int(wanted) == int(number)):
             return lab
     names = [lab.name for lab in known]
     rests = {name.partition("_")[2]: name for name in names}
     near = difflib.get_close_matches(wanted, [*names, *rests], n=1, cutoff=0.3)
-    offer = f"did you mean {rests.get(near[0], near[0])}?" if near else f"there are {', '.join(names)}"
-    raise NoSuchLab(f"no lab is called {word!r}: {offer}")
+    if near:
+        offered = rests.get(near[0], near[0])
+        raise NoSuchLab(_("no lab is called {word!r}: did you mean {near}?", word=word, near=offered))
+    raise NoSuchLab(_("no lab is called {word!r}: there are {labs}", word=word, labs=", ".join(names)))

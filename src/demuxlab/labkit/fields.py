@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demuxlab.capture.reader import Capture
+from demuxlab.language import _
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
@@ -33,9 +34,10 @@ class FilterError(ValueError):
 
 def read(path: Path) -> list[Fields]:
     """Return the fields of every frame of a capture of IPv4 packets."""
+    import scapy.layers.dns  # noqa: F401 - from now on port 53 is DNS, in the first frame too
     from scapy.layers.inet import IP
 
-    streams: dict[tuple[str, frozenset[tuple[str, int]]], int] = {}
+    streams = _Streams()
     frames = []
     with Capture(path) as capture:
         for frame in capture:
@@ -61,7 +63,7 @@ def _holds(fields: Fields, term: str) -> bool:
     wanted = not term.startswith("not ")
     match = _TERM.fullmatch(term.removeprefix("not ").strip())
     if match is None:
-        raise FilterError(f'{term!r} is none of: field, field == value, field contains "text"')
+        raise FilterError(_('{term!r} is none of: field, field == value, field contains "text"', term=term))
     values, compare, value = fields.get(match["field"], []), match["compare"], match["value"]
     if compare is None:
         return bool(values) is wanted
@@ -75,9 +77,27 @@ def _holds(fields: Fields, term: str) -> bool:
     return any(_COMPARE[compare](float(found), float(value)) for found in values) is wanted
 
 
-def _of_packet(
-    packet: "Packet", streams: dict[tuple[str, frozenset[tuple[str, int]]], int]
-) -> Iterator[tuple[str, Any]]:
+class _Streams:
+    """Numbers conversations as Wireshark does: by their ends, and anew where a SYN begins another one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, frozenset[tuple[str, int]]], int] = {}
+        self._begins: dict[tuple[str, frozenset[tuple[str, int]]], int] = {}
+        self._next = {"tcp": 0, "udp": 0}
+
+    def number(self, kind: str, address: Any, layer: Any) -> int:
+        """Return the number of the conversation that a segment belongs to."""
+        key = kind, frozenset(((address.src, layer.sport), (address.dst, layer.dport)))
+        begins = kind == "tcp" and str(layer.flags) == "S"
+        if key not in self._numbers or (begins and self._begins.get(key) != layer.seq):
+            self._numbers[key] = self._next[kind]
+            self._next[kind] += 1
+        if begins:
+            self._begins[key] = layer.seq
+        return self._numbers[key]
+
+
+def _of_packet(packet: "Packet", streams: _Streams) -> Iterator[tuple[str, Any]]:
     from scapy.layers.dns import DNS
     from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, TCPerror, UDPerror
 
@@ -99,9 +119,7 @@ def _of_packet(
             yield from _of_dns(layer)
         if isinstance(layer, TCP | UDP) and not quoted:
             kind = "tcp" if isinstance(layer, TCP) else "udp"
-            ends = frozenset(((address.src, layer.sport), (address.dst, layer.dport)))
-            of_kind = sum(name == kind for name, _ in streams)
-            yield f"{kind}.stream", streams.setdefault((kind, ends), of_kind)
+            yield f"{kind}.stream", streams.number(kind, address, layer)
         layer = layer.payload
 
 
@@ -139,6 +157,8 @@ def _of_tcp(layer: Any, address: Any, *, quoted: bool) -> Iterator[tuple[str, An
 
 def _of_dns(layer: Any) -> Iterator[tuple[str, Any]]:
     yield from (("dns", ""), ("dns.id", f"0x{layer.id:04x}"), ("dns.flags.response", layer.qr))
+    if layer.qr:
+        yield "dns.flags.rcode", layer.rcode
     if layer.qdcount:
         question = layer.qd[0] if isinstance(layer.qd, list) else layer.qd
         yield "dns.qry.name", question.qname.decode().rstrip(".")

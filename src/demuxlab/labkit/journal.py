@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from demuxlab.demux.delivery import Delivery
+from demuxlab.language import marked
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 from demuxlab.wire.segment import TCPSegment, flag_letters
 
-HEADERS = ("frame", "host", "protocol", "from", "to", "segment", "verdict", "socket", "rule", "reply")
+HEADERS = marked(("frame", "host", "protocol", "from", "to", "segment", "verdict", "socket", "rule", "reply"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Lab:
         self._figures = figures or Figures()
         self._recorder = recorder
         self._network = Network(link, self._arrived, self._departed)
+        self._programs: list[Program] = []
         self._recording = True
 
     # The cast
@@ -93,7 +94,9 @@ class Lab:
         """Start a process on a host that uses the socket API; `limit` is how many descriptors it may have."""
         from demuxlab.labkit.program import Program
 
-        return Program(name, LabRuntime(host, self._network), self.journal, self.calls, limit)
+        program = Program(name, LabRuntime(host, self._network), self.journal, self.calls, limit)
+        self._programs.append(program)
+        return program
 
     def port(self, number: int) -> int:
         """Return a port of the course's figures, or the one that stands for it in this run."""
@@ -148,8 +151,10 @@ class Lab:
             self._recording = True
 
     def finish(self) -> None:
-        """End the run: what sockets do when they are thrown away is not part of it."""
+        """End the run: what its sockets do when they are thrown away is not part of it."""
         self._network.closed = True
+        for program in self._programs:
+            program.end()
 
     # What is told
 

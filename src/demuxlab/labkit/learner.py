@@ -1,4 +1,4 @@
-"""Puts a learner's demultiplexers, the classes of the exercises of labs 03 and 04, into a live host."""
+"""Puts a learner's demultiplexer, the classes of the exercises of labs 03, 04 and 14, into a live host."""
 
 import importlib.util
 import sys
@@ -8,12 +8,26 @@ from typing import Any
 
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.demux.table import CONNECTION, LISTENER, TWO_TUPLE, Candidate
+from demuxlab.demux.table import (
+    CONNECTED_TWO_TUPLE,
+    CONNECTION,
+    LISTENER,
+    TWO_TUPLE,
+    WILDCARD_LISTENER,
+    WILDCARD_TWO_TUPLE,
+    Candidate,
+)
 from demuxlab.wire import ip
-from demuxlab.wire.address import ANY_IPV4, to_text
+from demuxlab.wire.address import ANY_IPV4, is_any, to_text
 from demuxlab.wire.segment import Segment
 
+_WHOLE = "Demultiplexer"
+"""Lab 14's class: one object for both protocols, which also knows UDP sockets that have a peer."""
 _CLASSES = {ip.TCP: "TCPDemultiplexer", ip.UDP: "UDPDemultiplexer"}
+_RULES = {
+    ip.TCP: (CONNECTION, LISTENER, WILDCARD_LISTENER),
+    ip.UDP: (CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE),
+}
 
 
 class LearnersDemultiplexer:
@@ -24,19 +38,27 @@ class LearnersDemultiplexer:
     """
 
     def __init__(self, path: Path, demultiplexer: Demultiplexer) -> None:
-        """Load FILE and take over; ValueError where it cannot be loaded or has neither class."""
+        """Load FILE and take over; ValueError where it cannot be loaded or has none of the classes."""
         self._table = demultiplexer.table
         self._path = path
         self._names: dict[Socket, str] = {}
         self._sockets: dict[str, Socket] = {}
         self._told: set[str] = set()
         module = _load(path)
-        self._asked: dict[int, Any] = {
-            protocol: getattr(module, name)() for protocol, name in _CLASSES.items() if hasattr(module, name)
-        }
+        whole = getattr(module, _WHOLE, None)
+        halves = {number: getattr(module, name) for number, name in _CLASSES.items() if hasattr(module, name)}
+        self._whole = whole is not None
+        self._asked: dict[int, Any]
+        try:
+            if whole is not None:
+                self._asked = dict.fromkeys(_CLASSES, whole())
+            else:
+                self._asked = {number: half() for number, half in halves.items()}
+        except Exception as error:
+            raise ValueError(f"{path}: its class cannot be made ({type(error).__name__}: {error})") from error
         if not self._asked:
             raise ValueError(
-                f"{path} has neither a class TCPDemultiplexer nor UDPDemultiplexer (labs 03 and 04)"
+                f"{path} has neither a class Demultiplexer (lab 14) nor TCPDemultiplexer or UDPDemultiplexer"
             )
         self._table.mirror = self
         demultiplexer.choose = self.candidates
@@ -49,13 +71,15 @@ class LearnersDemultiplexer:
             return
         name = f"{socket.name or 'socket'}/{socket.number}"
         self._names[socket], self._sockets[name] = name, socket
-        there = (to_text(local), socket.local_port)
-        if socket.protocol == ip.UDP:
-            self._call(asked, "bind", *there, name)
+        here = (to_text(local), socket.local_port)
+        if socket.protocol == ip.UDP and not (socket.remote_address and self._whole):
+            self._call(asked, "bind", *here, name)
         elif socket.state == LISTEN:
-            self._call(asked, "listen", name, *there)
+            self._call(asked, "listen", name, *here)
         else:
-            self._call(asked, "connect", name, to_text(socket.remote_address), socket.remote_port, *there)
+            there = (to_text(socket.remote_address), socket.remote_port)
+            protocol = (ip.PROTOCOL_NAMES[socket.protocol],) if self._whole else ()
+            self._call(asked, "connect", name, *there, *here, *protocol)
 
     def left(self, socket: Socket) -> None:
         """Tell the learner's object that a socket is gone."""
@@ -71,19 +95,25 @@ class LearnersDemultiplexer:
             yield from self._table.candidates(segment, device)
             return
         socket = self._sockets.get(str(self._call(asked, "deliver", segment.packet)))
-        if socket is not None:
-            plain = TWO_TUPLE if segment.protocol == ip.UDP else LISTENER
-            yield Candidate(socket, CONNECTION if socket.remote_address else plain)
+        if socket is not None and socket.protocol != segment.protocol:
+            kind = ip.PROTOCOL_NAMES[segment.protocol]
+            self._tell(f"deliver gave what is {kind} to a socket that is not, {socket.name}")
+        elif socket is not None:
+            four, two, wildcard = _RULES[segment.protocol]
+            bound = wildcard if is_any(socket.local_address) else two
+            yield Candidate(socket, four if socket.remote_address else bound)
 
     def _call(self, asked: Any, method: str, *arguments: object) -> object:
         try:
             return getattr(asked, method)(*arguments)
         except Exception as error:
-            told = f"{self._path}: {method} raised {type(error).__name__}: {error}"
-            if told not in self._told:
-                self._told.add(told)
-                print(f"demuxlab: {told}", file=sys.stderr)
+            self._tell(f"{method} raised {type(error).__name__}: {error}")
             return None
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            print(f"demuxlab: {self._path}: {what}", file=sys.stderr)
 
 
 def _load(path: Path) -> Any:

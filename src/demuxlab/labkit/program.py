@@ -14,9 +14,17 @@ from demuxlab.sockets.inet import InetSocket
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.udp import UDPSocket
 
+
+class Constant(str):
+    """The name of a constant, shown as it is."""
+
+    __slots__ = ()
+
+
 _NOTED = frozenset(
     ("bind", "listen", "connect", "send", "sendall", "sendto", "recv", "recvfrom", "shutdown", "setsockopt")
 )
+_SHUTDOWN = {how: Constant(f"SHUT_{name}") for how, name in enumerate(("RD", "WR", "RDWR"))}
 _LONGEST = 40
 _STANDARD = (0, 1, 2)
 
@@ -82,6 +90,12 @@ class Program:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return number
 
+    def end(self) -> None:
+        """Close what is still open, as the end of a process does."""
+        for noted in self.descriptors.values():
+            if noted is not None:
+                noted.own.close()
+
     def note(self, text: str, call: Callable[[], Any]) -> Any:
         """Make a call, and note it with what it returned and the frames it caused."""
         before = self._journal.frames
@@ -144,7 +158,12 @@ class NotedSocket:
             return value
 
         def noted(*arguments: Any) -> Any:
-            shown = ", ".join(map(_in_words, (self.descriptor, *arguments)))
+            named = (
+                [_SHUTDOWN.get(argument, argument) for argument in arguments]
+                if name == "shutdown"
+                else arguments
+            )
+            shown = ", ".join(map(_in_words, (self.descriptor, *named)))
             return self._program.note(f"{name}({shown})", lambda: value(*arguments))
 
         return noted
@@ -160,4 +179,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, bytes):
         text = repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 12]}…, {len(value)} bytes"
+    if isinstance(value, Constant):
+        return value
     return "–" if value is None else repr(value)

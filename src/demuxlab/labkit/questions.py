@@ -10,6 +10,7 @@ from demuxlab.labkit import fields
 from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.fields import Fields
 from demuxlab.labkit.figures import Figures
+from demuxlab.language import _
 
 
 class QuestionError(ValueError):
@@ -50,12 +51,21 @@ class Question:
             return str(sum(map(int, values)))
         match = re.search(self.pattern or "(.*)", self._only(sorted(set(values))))
         if match is None:
-            raise QuestionError(f"question {self.id}: {self.pattern} is not in {values[0]!r}")
+            raise QuestionError(
+                _(
+                    "question {id}: {pattern} is not in {value!r}",
+                    id=self.id,
+                    pattern=self.pattern,
+                    value=values[0],
+                )
+            )
         return match[1]
 
     def _only(self, values: list[str]) -> str:
         if len(values) != 1:
-            raise QuestionError(f"question {self.id}: one value was to be found, not {values}")
+            raise QuestionError(
+                _("question {id}: one value was to be found, not {values}", id=self.id, values=values)
+            )
         return values[0]
 
 
@@ -65,7 +75,9 @@ def load(lab: LabFolder, figures: Figures) -> list[Question]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["question"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise QuestionError(f"{path} cannot be read ({error}): copy it from the course again") from error
+        raise QuestionError(
+            _("{path} cannot be read ({why}): copy it from the course again", path=path, why=error)
+        ) from error
     return [_question(f"{lab.name[:2]}-{number}", entry, figures) for number, entry in enumerate(entries, 1)]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.demux.delivery import Delivery
+from demuxlab.language import _
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.frame import RAW
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
@@ -33,8 +34,12 @@ class Recorder:
         if not self._writer.lost:
             return ""
         error = self._writer.error
-        why = (error.strerror if error else None) or "the write failed"
-        return f"{self._writer.lost} packets are not in {self.path}: {why}: make room and run again"
+        return _(
+            "{count} packets are not in {path}: {why}: make room and run again",
+            count=self._writer.lost,
+            path=self.path,
+            why=(error.strerror if error else None) or _("the write failed"),
+        )
 
     def names(self, names: Mapping[bytes, str]) -> None:
         """Put host names into the capture, by address."""
@@ -92,4 +97,10 @@ def new_capture_path(folder: Path, name: str, link: str, stamp: str) -> Path:
         path = folder / f"{name}-{link}-{stamp}{suffix}.pcapng"
         if not os.path.lexists(path):
             return path
-    raise FileExistsError(f"{folder} has {_MAX_SAME_NAME} captures of this second: give another --captures")
+    raise FileExistsError(
+        _(
+            "{folder} has {count} captures of this second: give another --captures",
+            folder=folder,
+            count=_MAX_SAME_NAME,
+        )
+    )

@@ -53,7 +53,7 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
         _tell(rights.drop())
         results = [_run_one(folder, link, settings) for folder, link in zip(folders, links, strict=True)]
     except KeyboardInterrupt:
-        _tell("interrupted: nothing stays behind")
+        _tell(_("interrupted: nothing stays behind"))
         return INTERRUPTED
     finally:
         for link in links:
@@ -73,7 +73,7 @@ def _open_links(count: int, settings: Settings) -> list[Link]:
     except LinkUnavailable as unavailable:
         for link in links:
             link.close()
-        raise CannotRun(f"no {settings.link} link: {unavailable}") from unavailable
+        raise CannotRun(_("no {link} link: {why}", link=settings.link, why=unavailable)) from unavailable
     return links
 
 
@@ -101,7 +101,7 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
         if recorder.problem:
             lab.failed += 1
             _tell(f"demuxlab: {recorder.problem}")
-        say(f"capture: {recorder.path}")
+        say(_("capture: {path}", path=recorder.path))
         sys.stdout.flush()
     return bool(lab.failed)
 
@@ -112,10 +112,13 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings) -> Recorder:
         path = new_capture_path(captures, folder.name, link.kind, time.strftime("%Y%m%d-%H%M%S"))
         return Recorder(path, comment=f"demuxlab {folder.name} over {link.kind}", link=link.name)
     except OSError as error:
-        why = error.strerror or str(error)
         raise CannotRun(
-            f"no capture can be saved in {captures} ({why}): give a folder that you may write to "
-            "with --captures DIR"
+            _(
+                "no capture can be saved in {folder} ({why}): give a folder that you may write to "
+                "with --captures DIR",
+                folder=captures,
+                why=error.strerror or error,
+            )
         ) from error
 
 
@@ -125,13 +128,13 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     language.add(folder.path)
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
     if spec is None or spec.loader is None:
-        raise CannotRun(f"{script} cannot be loaded: is it a Python file?")
+        raise CannotRun(_("{script} cannot be loaded: is it a Python file?", script=script))
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         run: Any = module.run
     except Exception as error:
-        raise CannotRun(f"{_where(error, script)}: mend the script") from error
+        raise CannotRun(_("{error}: mend the script", error=_where(error, script))) from error
     return run  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from demuxlab.demux.socket import Socket
 from demuxlab.labkit.journal import HEADERS, Entry
-from demuxlab.language import _
+from demuxlab.language import _, code
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 
@@ -39,8 +39,9 @@ def descriptors(program: "Program") -> str:
             local = (to_text(own.local_address), own.local_port) if own.local_address else ("*", "*")
             remote = (to_text(own.remote_address), own.remote_port) if own.remote_address else ("*", "*")
             rows.append((number, *local, *remote, noted.name))
-    headers = ("descriptor", "local address", "local port", "remote address", "remote port", "socket")
-    return table(headers, rows)
+    return table(
+        ("descriptor", "local address", "local port", "remote address", "remote port", "socket"), rows
+    )
 
 
 def _span(frames: range) -> str:
@@ -66,7 +67,6 @@ def sockets(entries: Iterable[Socket]) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in lines of box characters."""
-    return tabulate(
-        rows, headers=[_(header) for header in headers], tablefmt="simple_outline", disable_numparse=True
-    )
+    """Return a table in lines: of box characters, or of ASCII where fonts may draw those twice as wide."""
+    drawn = "simple_outline" if code() == "en" else "psql"
+    return tabulate(rows, headers=[_(header) for header in headers], tablefmt=drawn, disable_numparse=True)

@@ -1,0 +1,37 @@
+"""`demuxlab new`: the course for a learner who has only the installed package."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from demuxlab.labkit import course, progress
+from demuxlab.language import _
+
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", progress.NAME, "*.pyc")
+
+
+@click.command(name="new", help=_("Copy the course, labs and reference captures, into a new FOLDER."))
+@click.argument("folder", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Copy the course."""
+    try:
+        labs = course.installed_folder()
+    except course.NoSuchLab as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise click.UsageError(_("{folder} is there and not empty: name a new folder", folder=folder))
+        shutil.copytree(labs, folder / "labs", ignore=_NOT_COPIED)
+        (folder / "captures").mkdir()
+        for lab in sorted(labs.glob(f"[0-9][0-9]_*/{course.SCRIPT}")):
+            name = f"{lab.parent.name}.pcapng"
+            shutil.copy(labs.parent / "captures" / name, folder / "captures" / name)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise click.UsageError(
+            _("the course cannot be copied to {folder}: {why}: name another folder", folder=folder, why=why)
+        ) from error
+    click.echo(_("the course is in {folder}. Begin with:", folder=folder))
+    click.echo(f"\n    cd {folder}\n    demuxlab run 01\n    demuxlab labs\n")
+    click.echo(_("Where a handout says .venv/bin/demuxlab, here it is demuxlab alone."))

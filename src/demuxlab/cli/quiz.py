@@ -1,0 +1,79 @@
+"""`demuxlab quiz`: questions on a capture made for one learner."""
+
+import json
+from pathlib import Path
+
+import click
+
+from demuxlab.labkit import course, quiz, tables
+from demuxlab.labkit.progress import Progress
+from demuxlab.labkit.questions import QuestionError
+from demuxlab.labkit.quiz import Marked, QuizError
+from demuxlab.labkit.runner import CannotRun
+from demuxlab.language import _
+
+
+@click.command(
+    name="quiz", help=_("Make a capture and an answer sheet for one learner of LAB, or mark the sheet.")
+)
+@click.argument("lab")
+@click.option(
+    "--student", metavar="ID", help=_("Whose: addresses and ports of the capture are drawn from it.")
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("quiz"),
+    show_default=True,
+    help=_("Where capture and sheet are written."),
+)
+@click.option(
+    "--check", "sheet", type=click.Path(path_type=Path), help=_("Mark this sheet instead of making one.")
+)
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object on standard output."))
+def command(lab: str, student: str | None, folder: Path, sheet: Path | None, as_json: bool) -> None:
+    """Make a quiz, or mark it."""
+    if (student is None) == (sheet is None):
+        raise click.UsageError(_("a quiz is made with --student ID, or marked with --check SHEET: give one"))
+    try:
+        wanted = course.find(lab)
+        if sheet is not None:
+            _mark(sheet, wanted.name, as_json)
+            return
+        assert student is not None
+        capture, written = quiz.make(wanted, student, folder)
+    except (course.NoSuchLab, QuizError, QuestionError, CannotRun) as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise click.UsageError(
+            _("{folder} cannot be written to ({why}): give another with --folder", folder=folder, why=why)
+        ) from error
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"lab": wanted.name, "student": student, "capture": str(capture), "sheet": str(written)}
+            )
+        )
+    else:
+        click.echo(_("capture: {path}", path=capture))
+        click.echo(_("answer sheet: {path}", path=written))
+
+
+def _mark(sheet: Path, wanted: str, as_json: bool) -> None:
+    student, lab, marked = quiz.mark(sheet)
+    if lab.name != wanted:
+        raise QuizError(_("{sheet} is a sheet of {lab}: name that lab", sheet=sheet, lab=lab.name))
+    points = sum(answer.right for answer in marked)
+    Progress(lab).note_quiz(student, points, len(marked))
+    if as_json:
+        answers = [{"id": a.question.id, "given": a.given, "right": a.right} for a in marked]
+        row = {"lab": lab.name, "student": student, "points": points, "max_points": len(marked)}
+        click.echo(json.dumps(row | {"answers": answers}))
+        return
+    click.echo(tables.table(("question", "your answer", ""), [_row(answer) for answer in marked]))
+    click.echo(_("points: {points} of {most}", points=points, most=len(marked)))
+
+
+def _row(answer: Marked) -> tuple[str, str, str]:
+    return answer.question.id, answer.given or "–", "✓" if answer.right else "✗"

@@ -1,0 +1,158 @@
+"""`demuxlab new`, `labs` and `quiz`: the course in a learner's folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def demuxlab(tmp_path: Path) -> Command:
+    def command(*words: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "LANG": "C.UTF-8"}
+        return subprocess.run(
+            [sys.executable, "-m", "demuxlab", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    return command
+
+
+@pytest.fixture
+def course(demuxlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    assert demuxlab("new", ".").returncode == 0
+    return tmp_path
+
+
+def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return what a wrong call says."""
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("demuxlab: ")
+    return line
+
+
+# new
+
+
+def test_the_course_is_copied_whole(demuxlab: Command, tmp_path: Path, repository: Path) -> None:
+    done = demuxlab("new", "course")
+    assert done.returncode == 0, done.stderr
+    assert "cd course" in done.stdout
+    theirs, ours = tmp_path / "course", repository
+    labs = sorted(path.name for path in (ours / "labs").glob("[0-9][0-9]_*"))
+    assert sorted(path.stem for path in (theirs / "captures").iterdir()) == labs
+    for lab in labs:
+        for name in ("README.md", "README.ko.md", "ko.po", "lab.py", "exercise.py", "test_exercise.py"):
+            assert (theirs / "labs" / lab / name).read_bytes() == (ours / "labs" / lab / name).read_bytes()
+    assert not list(theirs.rglob("__pycache__"))
+    assert not list(theirs.rglob("reference.py"))
+
+
+def test_a_copied_course_is_graded_and_keeps_its_captures(course: Path, demuxlab: Command) -> None:
+    done = demuxlab("run", "04", "--link", "memory")
+    assert done.returncode == 0
+    assert re.search(
+        r"^capture: captures/04_tcp_four_tuple-memory-", done.stdout.replace(f"{course}/", ""), re.M
+    )
+
+
+def test_a_folder_that_is_in_use_is_left_alone(demuxlab: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "homework.txt").write_text("keep me")
+    assert "mine is there and not empty" in one_line(demuxlab("new", "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["homework.txt"]
+
+
+# quiz
+
+
+def answered(sheet: Path, answers: dict[str, str]) -> None:
+    text = sheet.read_text(encoding="utf-8")
+    for question, answer in answers.items():
+        text = text.replace(f"{question}: \n", f"{question}: {answer}\n")
+    sheet.write_text(text, encoding="utf-8")
+
+
+def test_a_sheet_is_made_filled_in_and_marked(demuxlab: Command, tmp_path: Path) -> None:
+    made = demuxlab("quiz", "04", "--student", "kim", "--json")
+    assert made.returncode == 0, made.stderr
+    told = json.loads(made.stdout)
+    sheet = tmp_path / told["sheet"]
+    assert (tmp_path / told["capture"]).is_file()
+    answered(sheet, {"04-2": "6", "04-3": "IP.SRC", "04-4": "`P5`", "04-7": " 3 ", "04-8": "24"})
+    marked = json.loads(demuxlab("quiz", "04", "--check", told["sheet"], "--json").stdout)
+    assert (marked["student"], marked["points"], marked["max_points"]) == ("kim", 4, 9)
+    assert [row["id"] for row in marked["answers"] if row["right"]] == ["04-2", "04-3", "04-4", "04-7"]
+    table = demuxlab("quiz", "04", "--check", told["sheet"]).stdout
+    assert "│ 04-8       │ 24            │ ✗  │" in table
+    assert table.endswith("points: 4 of 9\n")
+
+
+def test_the_same_learner_gets_the_same_capture(demuxlab: Command, tmp_path: Path) -> None:
+    captures = []
+    for folder in ("one", "two"):
+        demuxlab("quiz", "04", "--student", "kim", "--folder", folder)
+        captures.append((tmp_path / folder / "04_tcp_four_tuple-kim.pcapng").read_bytes())
+    assert captures[0] == captures[1]
+
+
+def test_a_sheet_with_answers_is_not_written_over(demuxlab: Command) -> None:
+    demuxlab("quiz", "04", "--student", "kim")
+    assert "move it away first" in one_line(demuxlab("quiz", "04", "--student", "kim"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("04",), "--student ID, or marked with --check SHEET"),
+        (("04", "--student", "kim", "--check", "x"), "give one"),
+        (("04", "--student", "../kim"), "is no ID"),
+        (("04", "--student", ""), "is no ID"),
+        (("04", "--check", "nowhere.txt"), "nowhere.txt cannot be read"),
+        (("44", "--student", "kim"), "no lab is called '44'"),
+        (("04", "--student", "kim", "--folder", "/proc/none"), "give another with --folder"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(demuxlab: Command, words: tuple[str, ...], said: str) -> None:
+    assert said in one_line(demuxlab("quiz", *words))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"lab: 04\n", b"lab: 99\nstudent: kim\n"])
+def test_what_is_no_sheet_is_told_in_one_line(demuxlab: Command, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sheet.txt").write_bytes(content)
+    one_line(demuxlab("quiz", "04", "--check", "sheet.txt"))
+
+
+def test_a_sheet_of_another_lab_is_told(demuxlab: Command) -> None:
+    demuxlab("quiz", "04", "--student", "kim")
+    said = one_line(demuxlab("quiz", "03", "--check", "quiz/04_tcp_four_tuple-kim.txt"))
+    assert "is a sheet of 04_tcp_four_tuple" in said
+
+
+# labs
+
+
+def test_the_list_shows_what_was_passed(course: Path, demuxlab: Command, repository: Path) -> None:
+    solution = repository / "tests" / "solutions" / "04_tcp_four_tuple" / "reference.py"
+    exercise = course / "labs" / "04_tcp_four_tuple" / "exercise.py"
+    exercise.write_bytes(solution.read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "labs/04_tcp_four_tuple"], cwd=course, check=True, timeout=60,
+        capture_output=True,
+    )  # fmt: skip
+    demuxlab("quiz", "03", "--student", "kim")
+    demuxlab("quiz", "03", "--check", "quiz/03_udp_two_tuple-kim.txt")
+    rows = dict(re.findall(r"│ (\d\d)_\S+ +│[^│]*│ ([^│]*?) +│", demuxlab("labs").stdout))
+    assert (rows["03"], rows["04"]) == ("", "25/25")
+    assert "│ 0/9 " in demuxlab("labs").stdout
+    exercise.write_bytes(solution.read_bytes() + b"\n")
+    assert "25/25 *" in demuxlab("labs").stdout
