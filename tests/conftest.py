@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ["LANGUAGE"] = "en"  # what the tests compare with, here and in what they start
+
 PACKAGES = {
     "nc": "netcat-openbsd",
     "ping": "iputils-ping",

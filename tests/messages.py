@@ -11,7 +11,7 @@ from pathlib import Path
 
 from babel.messages.pofile import read_po
 
-_TELLING = ("_", "say", "step", "check", "table", "show_table")
+_TELLING = ("_", "marked", "say", "step", "check", "table", "show_table", "_Refused")
 
 
 def in_source(path: Path) -> Iterator[str]:
@@ -19,10 +19,16 @@ def in_source(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            first = node.args[0]
-            texts = first.elts if isinstance(first, ast.Tuple) else [first]
             if name in _TELLING:
+                texts = _parts(node.args[0])
                 yield from (text.value for text in texts if isinstance(text, ast.Constant) if text.value)
+
+
+def _parts(argument: ast.expr) -> list[ast.expr]:
+    """Return what a tuple is made of, a dictionary's values, or what else there is."""
+    if isinstance(argument, ast.Tuple):
+        return argument.elts
+    return argument.values if isinstance(argument, ast.Dict) else [argument]
 
 
 def sources(folder: Path) -> list[Path]:

@@ -7,7 +7,8 @@ import pytest
 from tests import messages
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = [path.parent for path in sorted((ROOT / "labs").glob("[0-9][0-9]_*/lab.py"))]
+PACKAGE = ROOT / "src" / "demuxlab" / "messages"
+FOLDERS = [PACKAGE, *(path.parent for path in sorted((ROOT / "labs").glob("[0-9][0-9]_*/lab.py")))]
 
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 

@@ -5,13 +5,16 @@ programs read (JSON, the comments in captures, the words for verdicts and rules)
 """
 
 import os
+import re
 from pathlib import Path
+from typing import TypeVar
 
 CODES = ("en", "ko")
 _ENVIRONMENT = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 _PACKAGE = Path(__file__).with_name("messages")
 _translations: dict[str, str] = {}
 _code = "en"
+_Texts = TypeVar("_Texts")
 
 
 def code() -> str:
@@ -23,7 +26,7 @@ def preferred() -> str:
     """Return the language that the environment asks for (gettext(3)), as far as there is a catalog of it."""
     for name in _ENVIRONMENT:
         if value := os.environ.get(name):
-            wanted = value.split(":")[0][:2].lower()
+            wanted = re.split(r"[:_.@]", value, maxsplit=1)[0].lower()
             return wanted if wanted in CODES else "en"
     return "en"
 
@@ -47,7 +50,14 @@ def add(folder: Path) -> None:
 
     with path.open("rb") as file:
         messages = read_po(file, locale=_code)
-    _translations.update({str(message.id): str(message.string) for message in messages if message.string})
+    # The catalog's head is an entry as well, of the empty text.
+    texts = {str(entry.id): str(entry.string) for entry in messages if entry.id and entry.string}
+    _translations.update(texts)
+
+
+def marked(texts: _Texts) -> _Texts:
+    """Return a text, or several in a tuple or as a dictionary's values, for `_` to translate when told."""
+    return texts
 
 
 def _(text: str, **values: object) -> str:

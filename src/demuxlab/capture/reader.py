@@ -13,6 +13,8 @@ from io import BufferedReader
 from struct import Struct
 from typing import Literal, NamedTuple, Self
 
+from demuxlab.language import _
+
 MAX_BLOCK = 64 << 20  # bytes: a longer block is damage, not data
 _MAX_PACKET = 262144  # bytes: the longest packet of a pcap file that Wireshark and libpcap take
 
@@ -90,11 +92,13 @@ class Capture:
         try:
             head = self._next(12)
         except OSError as error:
-            raise CaptureError(f"{name} cannot be read ({error.strerror}): give another copy of it") from None
+            raise CaptureError(
+                _("{file} cannot be read ({why}): give another copy of it", file=name, why=error.strerror)
+            ) from None
         except EOFError as short:
             head = short.args[0]
         if not head:
-            raise CaptureError(f"{name} is empty: capture again, nothing was written to it")
+            raise CaptureError(_("{file} is empty: capture again, nothing was written to it", file=name))
         if head[:4] == _PCAPNG and head[8:] in (_LITTLE_ENDIAN, _BIG_ENDIAN):
             return self._pcapng(head)
         if head[:4] in _PCAP:
@@ -102,10 +106,21 @@ class Capture:
         for magic, program in _COMPRESSED.items():
             if head.startswith(magic):
                 command = f"{program} -dc {shlex.quote(name)} > capture.pcapng"
-                raise CaptureError(f"{name} is compressed with {program}: decompress it first, {command}")
+                raise CaptureError(
+                    _(
+                        "{file} is compressed with {program}: decompress it first, {command}",
+                        file=name,
+                        program=program,
+                        command=command,
+                    )
+                )
         raise CaptureError(
-            f"{name} is not a pcap or pcapng file (it starts with 0x{head[:4].hex()}): "
-            "give a capture saved by Wireshark, tcpdump or demuxlab"
+            _(
+                "{file} is not a pcap or pcapng file (it starts with 0x{bytes}): "
+                "give a capture saved by Wireshark, tcpdump or demuxlab",
+                file=name,
+                bytes=head[:4].hex(),
+            )
         )
 
     def _guarded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -115,13 +130,13 @@ class Capture:
         except EOFError:
             if self._offset == self._start:
                 return
-            damage = f"cut at byte {self._offset}: the last packet's block is not whole"
+            damage = _("cut at byte {place}: the last packet's block is not whole", place=self._offset)
         except _DamageError as what:
-            damage = f"damaged at byte {self._start}: {what}"
+            damage = _("damaged at byte {place}: {what}", place=self._start, what=what)
         except struct.error:
-            damage = f"damaged at byte {self._start}: a block too short for its fields"
+            damage = _("damaged at byte {place}: a block too short for its fields", place=self._start)
         except OSError as error:
-            damage = f"unreadable at byte {self._offset}: {error.strerror}"
+            damage = _("unreadable at byte {place}: {why}", place=self._offset, why=error.strerror)
         self.damage = f"{damage}; {_before(self.frames)}"
 
     def _next(self, size: int) -> bytes:
@@ -145,7 +160,7 @@ class Capture:
         while True:
             seconds, fraction, size, original = record.unpack(self._next(16))
             if size > longest:
-                raise _DamageError(f"a packet of {size} bytes")
+                raise _DamageError(_("a packet of {size} bytes", size=size))
             data = self._take(size)
             self.frames += 1
             time = (seconds * ticks_per_second + fraction) / ticks_per_second
@@ -158,10 +173,10 @@ class Capture:
                 section = _Section("<" if head[8:] == _LITTLE_ENDIAN else ">")
             kind, size = section.block_head(head)
             if size < 12 or size % 4 or size > MAX_BLOCK:
-                raise _DamageError(f"a block of {size} bytes")
+                raise _DamageError(_("a block of {size} bytes", size=size))
             block = head + self._take(size - 12)
             if block[-4:] != head[4:8]:
-                raise _DamageError("a block whose two lengths differ")
+                raise _DamageError(_("a block whose two lengths differ"))
             if kind == _INTERFACE:
                 section.describe(block[8:-4])
             elif kind in (_PACKET, _SIMPLE_PACKET, _OBSOLETE_PACKET):
@@ -198,7 +213,7 @@ class _Section:
 
     def describe(self, body: bytes) -> None:
         """Add an interface."""
-        linktype, _, snaplen = self._interface_head(body)
+        linktype, _reserved, snaplen = self._interface_head(body)
         options = self._options(body, 8)
         resolution = (options.get(9) or b"\x06")[0]
         ticks_per_second = 1 << (resolution & 0x7F) if resolution & 0x80 else 10**resolution
@@ -213,11 +228,11 @@ class _Section:
         if kind == _PACKET:
             index, high, low, size, original = self._packet_head(body)
         else:
-            index, _, high, low, size, original = self._obsolete_head(body)
+            index, _drops, high, low, size, original = self._obsolete_head(body)
         interface = self._interface(index)
         end = 20 + size
         if end > len(body):
-            raise _DamageError(f"a packet of {size} bytes in a block of {len(body) + 12}")
+            raise _too_long(size, body)
         ticks = (high << 32 | low) + interface.offset * interface.ticks_per_second
         options = self._options(body, end + (-size & 3))
         return Frame(
@@ -239,12 +254,12 @@ class _Section:
         (original,) = self._simple_head(body)
         size = min(original, interface.snaplen or original)
         if 4 + size > len(body):
-            raise _DamageError(f"a packet of {size} bytes in a block of {len(body) + 12}")
+            raise _too_long(size, body)
         return Frame(number, 0.0, interface.linktype, body[4 : 4 + size], original, 0, interface.name)
 
     def _interface(self, index: int) -> _Interface:
         if index >= len(self._interfaces):
-            raise _DamageError(f"a packet of interface {index}, which is not described")
+            raise _DamageError(_("a packet of interface {number}, which is not described", number=index))
         return self._interfaces[index]
 
     def _options(self, body: bytes, at: int) -> dict[int, bytes]:
@@ -255,7 +270,7 @@ class _Section:
                 break
             at += 4
             if at + size > len(body):
-                raise _DamageError("an option longer than its block")
+                raise _DamageError(_("an option longer than its block"))
             options.setdefault(code, body[at : at + size])
             at += size + (-size & 3)
         return options
@@ -269,16 +284,24 @@ def _open(path: str | os.PathLike[str]) -> BufferedReader:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        wrong = f"there is no file {name}: check the name and the folder"
+        wrong = _("there is no file {file}: check the name and the folder", file=name)
     except IsADirectoryError:
-        wrong = f"{name} is a directory: give one capture file in it"
+        wrong = _("{file} is a directory: give one capture file in it", file=name)
     except PermissionError:
-        wrong = f"{name} may not be read by this user: make it yours (sudo chown $USER {shlex.quote(name)})"
+        wrong = _(
+            "{file} may not be read by this user: make it yours (sudo chown $USER {quoted})",
+            file=name,
+            quoted=shlex.quote(name),
+        )
     except OSError as error:
-        wrong = f"{name} cannot be opened ({error.strerror}): give a capture file"
+        wrong = _("{file} cannot be opened ({why}): give a capture file", file=name, why=error.strerror)
     except ValueError as error:  # a NUL in the name
-        wrong = f"{name} is no file name ({error}): give a capture file"
+        wrong = _("{file} is no file name ({why}): give a capture file", file=name, why=error)
     raise CaptureError(wrong)
+
+
+def _too_long(size: int, body: bytes) -> _DamageError:
+    return _DamageError(_("a packet of {size} bytes in a block of {whole}", size=size, whole=len(body) + 12))
 
 
 def _printable(path: str | os.PathLike[str]) -> str:
@@ -292,7 +315,7 @@ def _text(value: bytes) -> str:
 
 def _before(frames: int) -> str:
     if frames == 0:
-        return "there is no packet before it"
+        return _("there is no packet before it")
     if frames == 1:
-        return "the one packet before it was read"
-    return f"the {frames} packets before it were read"
+        return _("the one packet before it was read")
+    return _("the {count} packets before it were read", count=frames)

@@ -12,27 +12,33 @@ from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
 from demuxlab.labkit.journal import Entry
+from demuxlab.language import _
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.frame import NotIP, network_packet
 from demuxlab.wire.malformed import Malformed
 
 
-@click.command(name="demux")
+@click.command(
+    name="demux",
+    help=_(
+        "Say for each packet of CAPTURE (pcap or pcapng) which of a table's sockets would get it, and "
+        "why.\n\n"
+        "Every packet is taken as if it arrived at the host that has these sockets. The table does not "
+        "change."
+    ),
+)
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option(
     "--sockets",
     "socket_file",
     type=click.Path(path_type=Path),
     required=True,
-    help='JSON: {"sockets": [{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}, …]}',
+    help=_('JSON: {"sockets": [{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}, …]}'),
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a packet on standard output.")
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object a packet on standard output."))
 def command(capture: Path, socket_file: Path, as_json: bool) -> None:
-    """Say for each packet of CAPTURE (pcap or pcapng) which of a table's sockets would get it, and why.
-
-    Every packet is taken as if it arrived at the host that has these sockets. The table does not change.
-    """
+    """Say what a table of sockets does with every packet of a capture."""
     demultiplexer = Demultiplexer(explain=not as_json)
     _load_sockets(socket_file, demultiplexer)
     verdicts: Counter[str] = Counter()
@@ -43,8 +49,8 @@ def command(capture: Path, socket_file: Path, as_json: bool) -> None:
                 click.echo(json.dumps(entry.as_json()) if as_json else _line(entry))
     except CaptureError as error:
         raise click.UsageError(str(error)) from error
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "none"
-    click.echo(f"packets: {told}", err=True)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
+    click.echo(_("packets: {counts}", counts=told), err=True)
     if frames.damage:
         click.echo(f"demuxlab: {capture}: {frames.damage}", err=True)
         raise SystemExit(1)
@@ -54,9 +60,11 @@ def _load_sockets(path: Path, demultiplexer: Demultiplexer) -> None:
     try:
         load(path.read_text(encoding="utf-8"), demultiplexer.table)
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}: give a file of sockets") from error
+        raise click.UsageError(
+            _("{path} cannot be read: {why}: give a file of sockets", path=path, why=error.strerror)
+        ) from error
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{path} is not text: give a JSON file of sockets") from error
+        raise click.UsageError(_("{path} is not text: give a JSON file of sockets", path=path)) from error
     except SocketFileError as error:
         raise click.UsageError(f"{path}: {error}") from error
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from demuxlab import terminal
+from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
 
@@ -19,35 +21,36 @@ _WIRESHARKS = (
 )
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", help=_("Say what this machine allows, and how to mend what it does not."))
 def command() -> None:
     """Say what this machine allows, and how to mend what it does not."""
     for works, what, detail in _findings():
-        click.echo(f"{'✓' if works else '✗'} {what:34} {detail}")
-    click.echo("\nEvery lab also runs with --link memory, which needs none of this.")
+        click.echo(f"{'✓' if works else '✗'} {terminal.padded(what, 34)} {detail}")
+    click.echo("\n" + _("Every lab also runs with --link memory, which needs none of this."))
 
 
 def _findings() -> Iterator[tuple[bool, str, str]]:
     version = sys.version_info
-    yield version >= (3, 11), "Python 3.11 or newer", f"{platform.python_version()} on {platform.system()}"
+    found = _("{version} on {system}", version=platform.python_version(), system=platform.system())
+    yield version >= (3, 11), _("Python 3.11 or newer"), found
     yield True, "scapy", importlib.metadata.version("scapy")
-    for kind, what in (("tun", "TUN in a namespace of its own"), ("loopback", "frames on lo in a namespace")):
-        yield _link(kind, what, private=True)
-    yield _link("tun", "TUN beside this machine's devices", private=False)
-    yield _link("loopback", "frames on this machine's lo", private=False)
+    yield _link("tun", _("TUN in a namespace of its own"), private=True)
+    yield _link("loopback", _("frames on lo in a namespace"), private=True)
+    yield _link("tun", _("TUN beside this machine's devices"), private=False)
+    yield _link("loopback", _("frames on this machine's lo"), private=False)
     wireshark = shutil.which("wireshark") or next((path for path in _WIRESHARKS if Path(path).exists()), None)
     yield (
         bool(wireshark),
         "Wireshark",
-        wireshark or "install it: sudo apt install wireshark, or wireshark.org",
+        wireshark or _("install it: sudo apt install wireshark, or wireshark.org"),
     )
     tshark = shutil.which("tshark")
-    yield bool(tshark), "tshark", tshark or "only some tests need it: sudo apt install tshark"
+    yield bool(tshark), "tshark", tshark or _("only some tests need it: sudo apt install tshark")
 
 
 def _link(kind: str, what: str, *, private: bool) -> tuple[bool, str, str]:
     try:
-        link, _ = open_link(kind, private=private)
+        link, _sentence = open_link(kind, private=private)
     except LinkUnavailable as unavailable:
         return False, what, str(unavailable)
     name = link.name

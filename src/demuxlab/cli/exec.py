@@ -13,6 +13,7 @@ from types import TracebackType
 import click
 
 from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
+from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.runtime import Runtime
 from demuxlab.sockets import descriptors, use
@@ -24,25 +25,31 @@ _FAREWELL = 10.0
 """Seconds in which what a program sent last has to reach its peers when the program is over."""
 
 
-@click.command(name="exec", context_settings={"ignore_unknown_options": True})
+@click.command(
+    name="exec",
+    context_settings={"ignore_unknown_options": True},
+    help=_(
+        "Run a Python program, unmodified, with its sockets on our transport layer.\n\n"
+        "`demuxlab exec -- PROGRAM.py [ARG…]` or `demuxlab exec -- -m MODULE [ARG…]`."
+    ),
+)
 @click.option(
-    "--address", default=DEFAULT_ADDRESS, show_default=True, help="The address of the program's host."
+    "--address", default=DEFAULT_ADDRESS, show_default=True, help=_("The address of the program's host.")
 )
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM.py [ARG…]")
 def command(address: str, program: tuple[str, ...]) -> None:
-    """Run a Python program, unmodified, with its sockets on our transport layer.
-
-    `demuxlab exec -- PROGRAM.py [ARG…]` or `demuxlab exec -- -m MODULE [ARG…]`.
-    """
+    """Run a Python program, unmodified, with its sockets on our transport layer."""
     stack = ExitStack()
     # At exit rather than at the end of this function: the program's threads and exit handlers come first.
     atexit.register(stack.close)
     try:
         runtime = stack.enter_context(tun_host((address,)))
     except LinkUnavailable as error:
-        raise click.UsageError(f"no TUN: {error}") from error
+        raise click.UsageError(_("no TUN: {why}", why=error)) from error
     except ValueError as error:
-        raise click.UsageError(f"{error}: give an address such as {DEFAULT_ADDRESS}") from error
+        raise click.UsageError(
+            _("{wrong}: give an address such as {right}", wrong=error, right=DEFAULT_ADDRESS)
+        ) from error
     run_program(program, runtime)
 
 
@@ -55,14 +62,14 @@ def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
     atexit.register(_deliver, runtime)
     module = program[0] == "-m"
     if module and len(program) == 1:
-        raise click.UsageError("-m needs a module: name one, as in `demuxlab exec -- -m http.server`")
+        raise click.UsageError(_("-m needs a module: name one, as in `demuxlab exec -- -m http.server`"))
     name, *arguments = program[1:] if module else program
     if not module and not Path(name).is_file():
-        raise click.UsageError(f"there is no file {name}: give a Python program, or -m MODULE")
+        raise click.UsageError(_("there is no file {file}: give a Python program, or -m MODULE", file=name))
     sys.argv = [name, *arguments]
     sys.path[0:0] = ["" if module else str(Path(name).resolve().parent)]
     if module and not _exists(name):
-        raise click.UsageError(f"there is no module {name}: give one that Python can import")
+        raise click.UsageError(_("there is no module {module}: give one that Python can import", module=name))
     use(runtime)
     install()
     try:

@@ -78,7 +78,8 @@ class Delivery:
             return f"✗ no {protocol} socket for {where}; {said}{self._losers_in_words()}"
         arrow = "→" if self.verdict == DELIVERED else "✗ queue full:"
         said = "; answered with RST: it acknowledges what was never sent" if self.reply else ""
-        return f"{arrow} {self.socket.name}: {self._key_in_words(segment)}{said}{self._losers_in_words()}"
+        name = self.socket.name or f"socket {self.socket.number}"
+        return f"{arrow} {name}: {self._key_in_words(segment)}{said}{self._losers_in_words()}"
 
     def _key_in_words(self, segment: Segment) -> str:
         assert self.socket is not None

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from demuxlab.demux.socket import BOUND, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT, Socket
 from demuxlab.demux.table import SocketTable
+from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import from_text, unmapped
 
@@ -43,14 +44,22 @@ def _entries(text: str) -> list[tuple[Any, int]]:
     try:
         whole = json.loads(text)
     except RecursionError:
-        raise SocketFileError("the JSON is nested too deeply: a table of sockets has three levels") from None
+        raise SocketFileError(
+            _("the JSON is nested too deeply: a table of sockets has three levels")
+        ) from None
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError):
-            message = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-            raise SocketFileError(message) from error
-        raise SocketFileError(f"not JSON: {error}") from error
+            raise SocketFileError(
+                _(
+                    "line {line}, column {column}: not JSON: {why}",
+                    line=error.lineno,
+                    column=error.colno,
+                    why=error.msg,
+                )
+            ) from error
+        raise SocketFileError(_("not JSON: {why}", why=error)) from error
     if not isinstance(whole, dict) or not isinstance(whole.get("sockets"), list):
-        raise SocketFileError('line 1: the file must be an object with a list "sockets"')
+        raise SocketFileError(_('line 1: the file must be an object with a list "sockets"'))
     decoder = json.JSONDecoder()
     at = _skip(text, text.index("{") + 1)
     entries: list[tuple[Any, int]] = []
@@ -66,7 +75,7 @@ def _entries(text: str) -> list[tuple[Any, int]]:
                 entries.append((entry, start))
                 inner = _skip(text, inner)
                 inner = _skip(text, inner + 1) if text[inner] == "," else inner
-        _, at = decoder.raw_decode(text, at)
+        _value, at = decoder.raw_decode(text, at)
         at = _skip(text, at)
         at = _skip(text, at + 1) if text[at] == "," else at
     return entries
@@ -85,7 +94,7 @@ class _Entry:
         self._text = text
         self._start = start
         if not isinstance(fields, dict):
-            self._fail("", "a socket is an object, such as {…}")
+            self._fail("", _("a socket is an object, such as {…}"))
         self._fields: dict[str, Any] = fields
         self._socket, self._local, self._remote, self._state = self._read()
 
@@ -104,7 +113,7 @@ class _Entry:
                 table.listen(socket)
             elif remote is not None:
                 if not any(local[0]):
-                    self._fail("local", "a connected socket has a local address, not the wildcard")
+                    self._fail("local", _("a connected socket has a local address, not the wildcard"))
                 table.connect(socket, local[0], *remote)
         except OSError as error:
             self._fail("local", error.strerror or str(error))
@@ -113,28 +122,28 @@ class _Entry:
         for field in self._fields:
             if field not in _FIELDS:
                 near = difflib.get_close_matches(field, _FIELDS, n=1)
-                self._fail(
-                    field, f"no such field: {f'did you mean {near[0]}?' if near else ', '.join(_FIELDS)}"
-                )
+                if near:
+                    self._fail(field, _("no such field: did you mean {near}?", near=near[0]))
+                self._fail(field, _("no such field: {fields}", fields=", ".join(_FIELDS)))
         name = self._fields.get("name")
         if not isinstance(name, str) or not name:
-            self._fail("name", 'a name, such as "P4", is needed')
+            self._fail("name", _('a name, such as "P4", is needed'))
         protocol = _PROTOCOLS.get(str(self._fields.get("protocol")))
         if protocol is None:
-            self._fail("protocol", 'must be "tcp" or "udp"')
+            self._fail("protocol", _('must be "tcp" or "udp"'))
         local = self._endpoint("local")
         if local is None:
-            self._fail("local", 'an address and a port, such as ["10.0.0.2", 80], are needed')
+            self._fail("local", _('an address and a port, such as ["10.0.0.2", 80], are needed'))
         remote = self._endpoint("remote")
         state = self._read_state(protocol, remote)
         family = 4 if len(local[0]) == 4 else 6
         if remote is not None:
             remote = (unmapped(remote[0]), remote[1])
             if len(remote[0]) != len(unmapped(local[0])):
-                self._fail("remote", "local and remote must be of one address family")
+                self._fail("remote", _("local and remote must be of one address family"))
         device = self._fields.get("device", "")
         if not isinstance(device, str):
-            self._fail("device", 'must be a device\'s name, such as "eth0"')
+            self._fail("device", _('must be a device\'s name, such as "eth0"'))
         socket = Socket(
             protocol,
             name=name,
@@ -150,12 +159,12 @@ class _Entry:
         default = ESTABLISHED if remote else LISTEN if protocol == ip.TCP else BOUND
         state = self._fields.get("state") or default
         if state not in _STATES[protocol]:
-            self._fail("state", f"must be one of {', '.join(_STATES[protocol])}")
+            self._fail("state", _("must be one of {states}", states=", ".join(_STATES[protocol])))
         needs_remote = state in (ESTABLISHED, SYN_RECEIVED, TIME_WAIT)
         if needs_remote and remote is None:
-            self._fail("remote", f"a socket in state {state} has a remote address and port")
+            self._fail("remote", _("a socket in state {state} has a remote address and port", state=state))
         if remote is not None and not needs_remote:
-            self._fail("state", f"a socket in state {state} has no remote address")
+            self._fail("state", _("a socket in state {state} has no remote address", state=state))
         return str(state)
 
     def _endpoint(self, field: str) -> tuple[bytes, int] | None:
@@ -163,19 +172,19 @@ class _Entry:
         if value is None:
             return None
         if not isinstance(value, list) or [type(part) for part in value] != [str, int]:
-            self._fail(field, 'must be an address and a port, such as ["10.0.0.2", 80]')
+            self._fail(field, _('must be an address and a port, such as ["10.0.0.2", 80]'))
         address, port = value
         if not 1 <= port <= 65535:
-            self._fail(field, f"port {port} is not between 1 and 65535")
+            self._fail(field, _("port {port} is not between 1 and 65535", port=port))
         try:
             return from_text(address), port
         except ValueError:
-            self._fail(field, f"{address!r} is not an IPv4 or IPv6 address")
+            self._fail(field, _("{address!r} is not an IPv4 or IPv6 address", address=address))
 
     def _switch(self, field: str) -> bool:
         value = self._fields.get(field, False)
         if not isinstance(value, bool):
-            self._fail(field, "must be true or false")
+            self._fail(field, _("must be true or false"))
         return value
 
     def _fail(self, field: str, problem: str) -> NoReturn:
@@ -186,6 +195,8 @@ class _Entry:
             known = isinstance(getattr(self, "_fields", None), dict) and field in self._fields
             end = at if known and at >= 0 else self._start
         line = self._text.count("\n", 0, end) + 1
-        raise SocketFileError(
-            f"line {line}: field {field}: {problem}" if field else f"line {line}: {problem}"
-        )
+        if field:
+            raise SocketFileError(
+                _("line {line}: field {field}: {problem}", line=line, field=field, problem=problem)
+            )
+        raise SocketFileError(_("line {line}: {problem}", line=line, problem=problem))

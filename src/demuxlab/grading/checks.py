@@ -9,6 +9,19 @@ from demuxlab.wire.address import to_text
 from demuxlab.wire.checksum import checksum
 from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
+_seed = ""
+
+
+def use_seed(seed: str) -> None:
+    """Draw other values from now on."""
+    global _seed  # noqa: PLW0603 - a run of checks has one seed
+    _seed = seed
+
+
+def drawing(about: str) -> random.Random:
+    """Return what a check draws its values from: the same for the same seed and words."""
+    return random.Random(f"{_seed}/{about}" if _seed else about)
+
 
 def expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
     """Deliver a packet and compare; what is wrong is told with the packet's fields and a hint."""

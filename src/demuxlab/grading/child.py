@@ -14,6 +14,15 @@ from types import ModuleType
 from typing import Any
 
 MAX_MESSAGE = 2000
+_LIMITS = {
+    "RLIMIT_CPU": 21,
+    "RLIMIT_AS": 512 << 20,
+    "RLIMIT_FSIZE": 1 << 20,
+    "RLIMIT_NPROC": 16,
+    "RLIMIT_NOFILE": 64,
+    "RLIMIT_CORE": 0,
+}
+"""What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
 
 
 class Remote:
@@ -26,7 +35,7 @@ class Remote:
     def __getattr__(self, method: str) -> Any:
         if method.startswith("_"):
             raise AttributeError(method)
-        return lambda *arguments: ask(self._name, method, arguments)
+        return lambda *arguments, **keywords: ask(self._name, method, arguments, keywords)
 
     def __enter__(self) -> "Remote":
         return self
@@ -35,9 +44,10 @@ class Remote:
         self.close()
 
 
-def ask(name: str, method: str, arguments: tuple[Any, ...]) -> Any:
+def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Ask the checker to call a method of something that stays with it."""
-    tell({"ask": name, "method": method, "arguments": encode(arguments)})
+    named = [[key, encode(value)] for key, value in keywords.items()]
+    tell({"ask": name, "method": method, "arguments": encode(arguments), "keywords": named})
     line = sys.stdin.readline()
     if not line:
         os._exit(0)  # the checker has gone
@@ -100,9 +110,26 @@ def tell(answer: dict[str, Any]) -> None:
     answers.write(json.dumps(answer) + "\n")
 
 
+def limit() -> None:
+    """Limit this process for good, before anything of the learner's runs."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for name, value in _LIMITS.items():
+        which = getattr(resource, name, None)
+        if which is not None:
+            hard = resource.getrlimit(which)[1]
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(which, (most - 1 if name == "RLIMIT_CPU" else most, most))
+
+
 def main() -> None:
-    """Answer requests until they end."""
+    """Say that it is ready, and answer requests until they end."""
+    limit()
+    tell({"ready": True})
     os.dup2(2, 1)  # what the learner prints must not mix with the answers
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None
     thing: Any = None

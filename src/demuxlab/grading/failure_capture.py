@@ -5,6 +5,7 @@ from pathlib import Path
 
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.labkit.course import LabFolder
+from demuxlab.language import _
 from demuxlab.links.memory import EPOCH, STEP
 from demuxlab.wire.frame import RAW
 
@@ -25,8 +26,10 @@ def save(packets: Sequence[tuple[bytes, str]], lab: Path, check: str, said: Sequ
             if file_writer.error is not None:
                 raise file_writer.error
     except OSError as error:
-        return f"packets: not saved, for {path} cannot be written: {error.strerror}"
-    return f"packets: frame {len(kept)} of {_shown(path)} is the last one asked about"
+        return _("packets: not saved, for {path} cannot be written: {why}", path=path, why=error.strerror)
+    return _(
+        "packets: frame {number} of {path} is the last one asked about", number=len(kept), path=_shown(path)
+    )
 
 
 def _write(writer: PcapngWriter, packets: Sequence[tuple[bytes, str]], said: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The pytest plugin: the fixture `submission`, checks with points, the story of a failure, the sum of points.
 
-`pytest labs/04_tcp_four_tuple` grades the exercise.py there; `--submission FILE` another one.
+`pytest labs/04_tcp_four_tuple` grades the exercise.py there; `--submission FILE` another one. Markers of a
+check: `points(n)`; `needs("test_…")`, the checks without which it makes no sense.
 """
 
 from collections.abc import Generator, Iterator
@@ -9,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from demuxlab.grading.submission import Submission
+from demuxlab.language import _
 
-_POINTS = pytest.StashKey[int]()
-_SCORES = pytest.StashKey[dict[str, tuple[str, int, int]]]()
+if TYPE_CHECKING:
+    from demuxlab.grading.submission import Budget, Submission
+
+PROPERTY = "demuxlab"
+"""Under this name a report carries what its check has earned, also from one process to another."""
+_RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
+_BUDGETS = pytest.StashKey[dict[Path, "Budget"]]()
+_ASKED = pytest.StashKey["Submission"]()
+_HIDDEN = pytest.StashKey[dict[Path, Path]]()
+"""The lab that each hidden folder of checks belongs to."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,30 +30,83 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--submission", metavar="FILE", help="grade FILE instead of the exercise.py beside the test"
     )
+    group.addoption("--hidden", metavar="DIR", help="add the checks of DIR/LAB, or of DIR, to those of a lab")
+    group.addoption("--seed", default="", help="draw other addresses and ports; a failure is repeated by its")
+    group.addoption(
+        "--patience",
+        type=float,
+        default=10.0,
+        help="seconds that one call may take; six times so much for all",
+    )
+    group.addoption("--no-packets", action="store_true", help="keep no capture of a failure's packets")
+    group.addoption(
+        "--isolation",
+        choices=("best", "required"),
+        default="best",
+        help="required: refuse to grade where there is no sandbox",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the markers, and take hidden checks in."""
     config.addinivalue_line("markers", "points(n): what a check of a lab's exercise is worth")
-    config.stash[_SCORES] = {}
+    config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
+    config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
+    config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
+    if seed := config.getoption("--seed"):
+        from demuxlab.grading import checks
+
+        checks.use_seed(seed)
+    if hidden := config.getoption("--hidden"):
+        _add_hidden(config, Path(hidden))
+
+
+def _add_hidden(config: pytest.Config, folder: Path) -> None:
+    if not folder.is_dir():
+        raise pytest.UsageError(_("there is no folder {folder} of hidden checks", folder=folder))
+    for argument in list(config.args):
+        lab = Path(argument.partition("::")[0]).resolve()
+        lab = lab if lab.is_dir() else lab.parent
+        checks = folder / lab.name if (folder / lab.name).is_dir() else folder
+        config.stash[_HIDDEN][checks.resolve()] = lab
+        config.args.append(str(checks))
 
 
 @pytest.fixture
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
-    from demuxlab.grading.submission import Submission
+    from demuxlab.grading import sandbox
+    from demuxlab.grading.submission import Budget, Submission
 
-    given = request.config.getoption("--submission")
-    path = Path(given) if given else request.path.with_name("exercise.py")
+    config = request.config
+    if config.getoption("--isolation") == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
+        pytest.exit(
+            _("no sandbox, and --isolation required: {cure}", cure=sandbox.why_not_best()), returncode=2
+        )
+    given = config.getoption("--submission")
+    lab = config.stash[_HIDDEN].get(request.path.parent, request.path.parent)
+    path = (Path(given) if given else lab / "exercise.py").resolve()
     if not path.is_file():
-        pytest.fail(f"there is no file {path}: name the learner's file with --submission FILE", pytrace=False)
-    asked = Submission(path.resolve())
-    request.node.stash[_STORY] = asked
+        pytest.fail(
+            _("there is no file {file}: name the learner's file with --submission FILE", file=path),
+            pytrace=False,
+        )
+    patience = config.getoption("--patience")
+    budget = config.stash[_BUDGETS].setdefault(path, Budget(6 * patience))
+    asked = Submission(path, patience, budget=budget)
+    request.node.stash[_ASKED] = asked
     yield asked
     asked.close()
 
 
-_STORY = pytest.StashKey["Submission"]()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a check whose ground is missing, and say so."""
+    results = item.config.stash[_RESULTS]
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            ground = results.get(item.nodeid.replace(item.name, name))
+            if ground is not None and not ground["passed"]:
+                pytest.skip(_("its ground is missing: first pass `{check}`", check=_sentence(name)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,47 +116,91 @@ def pytest_runtest_makereport(
     """Score a check, and tell a failure as a story: the steps so far, then what was expected and found."""
     report = yield
     mark = item.get_closest_marker("points")
-    if mark is None:
+    if mark is None or (report.when != "call" and report.passed):
         return report
+    from demuxlab.grading.submission import InfrastructureError
+
+    name, error = _sentence(item.name), call.excinfo.value if call.excinfo is not None else None
+    asked = item.stash.get(_ASKED, None)
+    if report.failed and asked is not None and error is not None:
+        asked.close()
+        report.longrepr = _story(asked, name, error, item.config, item.path.parent)
     worth = int(mark.args[0])
-    scores = item.config.stash[_SCORES]
-    name = _sentence(item.name)
-    if report.when == "call":
-        scores[item.nodeid] = (name, worth if report.passed else 0, worth)
-    elif report.failed:
-        scores[item.nodeid] = (name, 0, worth)
-    asked = item.stash.get(_STORY, None)
-    if report.failed and asked is not None and call.excinfo is not None:
-        report.longrepr = _story(asked, name, call.excinfo.value, item.path)
+    result = {
+        "name": item.name,
+        "passed": report.passed,
+        "points": worth if report.passed else 0,
+        "max_points": worth,
+        "message": "" if report.passed else _message(report),
+        "hidden": item.path.parent in item.config.stash[_HIDDEN],
+        "infrastructure": isinstance(error, InfrastructureError),
+    }
+    report.user_properties.append((PROPERTY, result))
+    item.config.stash[_RESULTS].setdefault(item.nodeid, result)
     return report
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the table of points."""
-    scores = config.stash[_SCORES]
-    if not scores:
+    """Print the table of points, and note what the labs' own exercises got."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    scored: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        for key, value in getattr(report, "user_properties", ()):
+            if key == PROPERTY:
+                scored.setdefault(report.nodeid, value)
+    if not scored:
         return
     from tabulate import tabulate
 
-    rows = [(name, f"{points}/{worth}") for name, points, worth in scores.values()]
-    earned = sum(points for _, points, _ in scores.values())
-    possible = sum(worth for _, _, worth in scores.values())
-    terminalreporter.section("points")
-    terminalreporter.write_line(tabulate(rows, headers=("check", "points"), tablefmt="simple"))
-    terminalreporter.write_line(f"\npoints: {earned} of {possible}")
+    from demuxlab.grading import sandbox
+
+    order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
+    rows = [(_sentence(scored[n]["name"]), f"{scored[n]['points']}/{scored[n]['max_points']}") for n in order]
+    earned, possible = _sum(scored, "points"), _sum(scored, "max_points")
+    terminalreporter.section(_("points"))
+    terminalreporter.write_line(tabulate(rows, headers=(_("check"), _("points")), tablefmt="simple"))
+    terminalreporter.write_line("\n" + _("points: {points} of {most}", points=earned, most=possible))
+    terminalreporter.write_line(_("isolation: {level}", level=sandbox.best()))
+    whole = not terminalreporter.stats.get("deselected") and not any("::" in word for word in config.args)
+    if whole and not config.getoption("--submission"):
+        _note_progress(config.rootpath, scored)
+
+
+def _note_progress(root: Path, scored: dict[str, dict[str, Any]]) -> None:
+    from demuxlab.labkit.course import LabFolder
+    from demuxlab.labkit.progress import Progress
+
+    for folder in dict.fromkeys((root / nodeid.partition("::")[0]).parent for nodeid in scored):
+        own = {n: row for n, row in scored.items() if (root / n.partition("::")[0]).parent == folder}
+        if (folder / "lab.py").is_file():
+            Progress(LabFolder(folder)).note_exercise(_sum(own, "points"), _sum(own, "max_points"))
+
+
+def _sum(scored: dict[str, dict[str, Any]], key: str) -> int:
+    return sum(int(row[key]) for row in scored.values())
 
 
 def _sentence(test_name: str) -> str:
     return test_name.removeprefix("test_").replace("_", " ")
 
 
-def _story(asked: "Submission", name: str, error: BaseException, path: Path) -> str:
+def _message(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):  # a skip: file, line and reason
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return str(report.longrepr)
+
+
+def _story(asked: "Submission", name: str, error: BaseException, config: pytest.Config, folder: Path) -> str:
     said = str(error).splitlines() or [type(error).__name__]
-    lines = [f"check: {name}", "steps so far:"]
-    lines += [f"  {number}. {step}" for number, step in enumerate(asked.story, 1)] or ["  none"]
-    lines += ["then:", *(f"  {line}" for line in said)]
-    if asked.packets:
+    lines = [_("check: {name}", name=name), _("steps so far:")]
+    lines += [f"  {number}. {step}" for number, step in enumerate(asked.story, 1)] or [_("  none")]
+    lines += [_("then:"), *(f"  {line}" for line in said)]
+    if asked.printed:
+        lines += [_("your code printed:"), *(f"  {line}" for line in asked.printed.splitlines())]
+    if seed := config.getoption("--seed"):
+        lines.append(_("again: add --seed {seed}", seed=seed))
+    if asked.packets and (folder / "lab.py").is_file() and not config.getoption("--no-packets"):
         from demuxlab.grading.failure_capture import save
 
-        lines.append(save(asked.packets, path.parent, name, said))
+        lines.append(save(asked.packets, folder, name, said))
     return "\n".join(lines)

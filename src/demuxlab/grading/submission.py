@@ -3,25 +3,35 @@
 import json
 import os
 import select
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
-from demuxlab.wire import address
+from demuxlab.grading import sandbox
+from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
+from demuxlab.grading.sandbox import Inmate
+from demuxlab.grading.words import in_words, is_packet
+from demuxlab.language import _
 
 CALL_TIMEOUT = 10.0
 """Seconds that one call may take."""
-MAX_ANSWER = 1 << 20
-"""Bytes of one answer at most."""
-_CHILD = Path(__file__).with_name("child.py")
+START_TIMEOUT = 30.0
+"""Seconds that the process may take until it is ready, with nothing of the learner's in it yet."""
+MAX_SOURCE = 1 << 20
+"""Bytes of a learner's file at most."""
+_MAX_PRINTED = 2000
 
 
 class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
+
+
+class InfrastructureError(Exception):
+    """The learner's file could not be asked, by no fault of its own: try again."""
 
 
 class Offer:
@@ -35,23 +45,43 @@ class Offer:
     CONSTANTS: ClassVar[dict[str, Any]] = {}
 
 
-class Submission:
-    """Asks a learner's file, and keeps the story of what was asked for the report of a failure."""
+@dataclass(slots=True)
+class Budget:
+    """Seconds that all checks of one submission may wait for it, together."""
 
-    def __init__(self, path: Path, timeout: float = CALL_TIMEOUT) -> None:
+    left: float = 6 * CALL_TIMEOUT
+
+
+class Submission:
+    """Asks a learner's file, and keeps the story of what was asked for the report of a failure.
+
+    `level` is that of the sandbox, the best where none is given.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        timeout: float = CALL_TIMEOUT,
+        *,
+        level: str | None = None,
+        budget: Budget | None = None,
+    ) -> None:
         self.path = path
         self.timeout = timeout
+        self.level = level or sandbox.best()
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str]] = []
         """Every IP packet that the learner's file was asked about, and in which words."""
+        self._budget = budget or Budget()
         self._offers: dict[str, Offer] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._inmate: Inmate | None = None
         self._buffer = b""
+        self._printed = b""
 
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
         self._ask("new", name, arguments)
-        self.story.append(f"made {name}({self._in_words(arguments)})")
+        self.story.append(_("made {what}", what=f"{name}({in_words(arguments)})"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method of the object that `new` made; return its answer, tuples as lists."""
@@ -60,13 +90,6 @@ class Submission:
     def function(self, name: str, *arguments: Any) -> Any:
         """Call a function of the learner's file; return its answer, tuples as lists."""
         return self._told("function", name, arguments)
-
-    def _told(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        asked = f"{name}({self._in_words(arguments)})"
-        self.packets += [(part, asked) for part in arguments if _is_packet(part)]
-        value = self._ask(do, name, arguments)
-        self.story.append(f"called {asked} → {self._in_words((value,))}")
-        return value
 
     @contextmanager
     def summed_up(self, words: str) -> Iterator[None]:
@@ -79,95 +102,181 @@ class Submission:
             raise
         self.story[begin:] = [words]
 
+    @property
+    def printed(self) -> str:
+        """What the learner's code printed, its beginning."""
+        return neutral(self._printed[:_MAX_PRINTED].decode(errors="replace"))
+
     def close(self) -> None:
-        """End the learner's process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            self._process = None
+        """End the learner's process, and read what it printed last."""
+        if self._inmate is not None:
+            self._inmate.process.kill()
+            stderr = self._inmate.process.stderr
+            if stderr is not None and select.select([stderr], [], [], 0)[0]:
+                self._printed += os.read(stderr.fileno(), _MAX_PRINTED)
+            self._inmate.end()
+            self._inmate = None
+            self._buffer = b""
+
+    # Asking
+
+    def _told(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
+        asked = f"{name}({in_words(arguments)})"
+        self.packets += [(part, asked) for part in arguments if is_packet(part)]
+        value = self._ask(do, name, arguments)
+        self.story.append(_("called {what} → {result}", what=asked, result=in_words((value,))))
+        return value
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        process = self._started()
-        assert process.stdin is not None
         request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
-        deadline = time.monotonic() + self.timeout
-        self._say(process.stdin, request, name)
-        answer = self._answer(name, deadline)
-        while "ask" in answer:
-            self._say(process.stdin, self._use_offer(answer), name)
+        self._ready()
+        began = time.monotonic()
+        deadline = began + min(self.timeout, self._budget.left)
+        try:
+            self._say(request, name, deadline)
             answer = self._answer(name, deadline)
+            while "ask" in answer:
+                self._say(self._use_offer(answer), name, deadline)
+                answer = self._answer(name, deadline)
+        finally:
+            self._budget.left -= time.monotonic() - began
         if "raised" in answer:
-            line = f" in line {answer['line']}" if answer.get("line") else ""
-            asked = f"{name}({self._in_words(arguments)})"
-            self.story.append(f"called {asked} → {answer['raised']}")
-            raise SubmissionError(f"{asked} raised {answer['raised']}{line}: {answer.get('message')}")
+            line = _(" in line {line}", line=answer["line"]) if answer["line"] else ""
+            asked = f"{name}({in_words(arguments)})"
+            self.story.append(_("called {what} → {result}", what=asked, result=answer["raised"]))
+            raise SubmissionError(
+                _("{what} raised {error}{line}: {message}",
+                  what=asked, error=answer["raised"], line=line, message=answer["message"])
+            )  # fmt: skip
         return self._decode(answer.get("value"))
 
-    def _say(self, pipe: IO[bytes], words: dict[str, Any], name: str) -> None:
+    def _ready(self) -> None:
+        """Start the process where none runs, and wait until it can be asked."""
+        if self._inmate is not None:
+            return
+        if self._budget.left <= 0:
+            raise SubmissionError(
+                _("the time for all checks is used up: earlier ones waited for answers that never came")
+            )
         try:
-            pipe.write(json.dumps(words).encode() + b"\n")
-            pipe.flush()
-        except BrokenPipeError:
+            source = self.path.read_bytes()
+            if len(source) > MAX_SOURCE:
+                raise SubmissionError(
+                    _("{file} has more than {size} bytes", file=self.path.name, size=MAX_SOURCE)
+                )
+            self._inmate = sandbox.start(source, self.level)
+        except OSError as error:
+            raise InfrastructureError(f"the sandbox does not start: {error}") from error
+        line = self._line(time.monotonic() + START_TIMEOUT)
+        if line is None or not line.startswith(b'{"ready"'):
+            said = self._printed.decode(errors="replace").strip()
+            self.close()
+            raise InfrastructureError(f"the sandbox does not start: {said or 'no answer'}")
+
+    def _say(self, words: dict[str, Any], name: str, deadline: float) -> None:
+        """Write one line, while the learner's process may be busy printing."""
+        assert self._inmate is not None
+        assert self._inmate.process.stdin is not None
+        pipe = self._inmate.process.stdin.fileno()
+        os.set_blocking(pipe, False)
+        rest = memoryview(json.dumps(words).encode() + b"\n")
+        while rest:
+            if not self._wait(deadline, writing=True):
+                self._no_answer(name)
+            try:
+                rest = rest[os.write(pipe, rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                self._ended(name)
+
+    def _answer(self, name: str, deadline: float) -> dict[str, Any]:
+        line = self._line(deadline)
+        if line is None:
+            if len(self._buffer) > MAX_LINE:
+                self.close()
+                raise SubmissionError(
+                    _("{what} answered with more than {size} bytes", what=name, size=MAX_LINE)
+                )
+            if time.monotonic() >= deadline:
+                self._no_answer(name)
             self._ended(name)
+        try:
+            return parse(line or b"")
+        except BadAnswer as error:
+            self.close()
+            raise SubmissionError(_("{what} answered with {kind}", what=name, kind=error)) from error
+
+    def _line(self, deadline: float) -> bytes | None:
+        """Return the next line, or None where there is none by then, where it is too long, or at the end."""
+        assert self._inmate is not None
+        assert self._inmate.process.stdout is not None
+        pipe = self._inmate.process.stdout.fileno()
+        while b"\n" not in self._buffer:
+            if not self._wait(deadline):
+                return None
+            data = os.read(pipe, 65_536)
+            self._buffer += data
+            if not data or len(self._buffer) > MAX_LINE:
+                return None
+        line, _newline, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _wait(self, deadline: float, *, writing: bool = False) -> bool:
+        """Wait until an answer, or room for a request, is there; keep what is printed first."""
+        assert self._inmate is not None
+        process = self._inmate.process
+        reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
+        for_room: list[Any] = [process.stdin] if writing else []
+        while (left := deadline - time.monotonic()) > 0:
+            can_read, can_write, _none = select.select(reading, for_room, [], left)
+            if process.stderr in can_read:
+                assert process.stderr is not None
+                data = os.read(process.stderr.fileno(), 65_536)
+                if not data:
+                    reading.remove(process.stderr)
+                self._printed = (self._printed + data)[:_MAX_PRINTED]
+            if can_write or process.stdout in can_read:
+                return True
+        return False
+
+    def _no_answer(self, name: str) -> None:
+        self.close()
+        raise SubmissionError(
+            _("{what} gave no answer within {seconds:g} seconds: a loop without end?",
+              what=name, seconds=self.timeout)
+        )  # fmt: skip
+
+    def _ended(self, name: str) -> None:
+        assert self._inmate is not None
+        too_long = self._inmate.exit_status() == signal.SIGXCPU
+        self.close()
+        if too_long:
+            raise SubmissionError(_("{what} used too much of the processor's time", what=name))
+        raise SubmissionError(
+            _("the process ended while it was asked for {what}: does the file call exit?", what=name)
+        )
+
+    # Values
 
     def _use_offer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Call what the learner's code asks for; return what it is told."""
-        offer, method, given = (
-            self._offers.get(str(asked["ask"])),
-            asked.get("method"),
-            asked.get("arguments"),
-        )
-        if offer is None or method not in offer.METHODS or not isinstance(given, list):
+        offer, method = self._offers.get(str(asked["ask"])), asked["method"]
+        if offer is None or method not in offer.METHODS:
             kind = "nothing" if offer is None else type(offer).__name__.lower()
-            return {"wrong": f"{kind} has no {method!r} here: {_offered(offer)}"}
+            there = _offered(offer)
+            return {
+                "wrong": _("{kind} has no {method!r} here: {there}", kind=kind, method=method, there=there)
+            }
+        arguments = [self._decode(part) for part in asked["arguments"]]
+        keywords = {name: self._decode(part) for name, part in asked["keywords"]}
         try:
-            value = getattr(offer, method)(*[self._decode(part) for part in given])
+            value = getattr(offer, method)(*arguments, **keywords)
         except OSError as error:
             return {"number": error.errno or 0, "message": error.strerror or str(error)}
         except TypeError as error:
             return {"wrong": f"{method}: {error}"}
         return {"value": self._encode(value)}
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(_CHILD), str(self.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={"PATH": os.environ.get("PATH", "")},
-                start_new_session=True,
-            )
-        return self._process
-
-    def _answer(self, name: str, deadline: float) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        while b"\n" not in self._buffer:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                self.close()
-                raise SubmissionError(
-                    f"{name} gave no answer within {self.timeout:.0f} seconds: a loop without end?"
-                )
-            data = os.read(descriptor, 65_536)
-            if not data:
-                self._ended(name)
-            self._buffer += data
-            if len(self._buffer) > MAX_ANSWER:
-                self.close()
-                raise SubmissionError(f"{name} answered with more than {MAX_ANSWER} bytes")
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise SubmissionError(f"{name} answered with something that is no JSON object")
-        return answer
 
     def _encode(self, value: Any) -> Any:
         if isinstance(value, bytes):
@@ -185,44 +294,16 @@ class Submission:
             return [self._decode(part) for part in value]
         if not isinstance(value, dict):
             return value
-        if isinstance(data := value.get("bytes"), str):
-            return bytes.fromhex(data)
-        return self._offers.get(str(value.get("object")), f"<{value.get('type', 'something else')}>")
-
-    def _in_words(self, values: tuple[Any, ...]) -> str:
-        return ", ".join(_packet_in_words(v) if _is_packet(v) else _plain(v) for v in values)
-
-    def _ended(self, name: str) -> None:
-        self.close()
-        raise SubmissionError(f"the process ended while it was asked for {name}: does the file call exit?")
-
-
-def _is_packet(value: Any) -> bool:
-    return isinstance(value, bytes) and len(value) > 0 and value[0] >> 4 in (4, 6)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bytes) and len(value) > 24:
-        return f"{len(value)} bytes: {value[:24].hex(' ')}…"
-    return type(value).__name__.lower() if isinstance(value, Offer) else repr(value)[:200]
+        if "bytes" in value:
+            try:
+                return bytes.fromhex(value["bytes"])
+            except ValueError:
+                return "<something else>"
+        kind = neutral(value.get("type", "something else"))[:100]
+        return self._offers.get(value.get("object", ""), f"<{kind}>")
 
 
 def _offered(offer: Offer | None) -> str:
-    return f"there are {', '.join(sorted(offer.METHODS))}" if offer else "use what you were given"
-
-
-def _packet_in_words(data: bytes) -> str:
-    """Return a packet's fields, as far as they can be read."""
-    from demuxlab.wire import packet
-    from demuxlab.wire.malformed import Malformed
-    from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
-
-    arrival = packet.read(data)
-    if isinstance(arrival, TCPSegment | UDPDatagram):
-        kind = f"TCP [{flag_letters(arrival.flags)}]" if isinstance(arrival, TCPSegment) else "UDP"
-        source = address.endpoint_text(arrival.source, arrival.source_port)
-        destination = address.endpoint_text(arrival.destination, arrival.destination_port)
-        return f"packet {kind} {source} → {destination}, {len(data)} bytes"
-    if isinstance(arrival, Malformed):
-        return f"packet of {len(data)} bytes ({arrival.reason}): {data[:24].hex(' ')}…"
-    return f"packet of {len(data)} bytes ({type(arrival).__name__}): {data[:24].hex(' ')}…"
+    if offer is None:
+        return _("use what you were given")
+    return _("there are {names}", names=", ".join(sorted(offer.METHODS)))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from demuxlab.language import _, marked
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.memory import MemoryLink
 
@@ -19,31 +20,34 @@ def open_link(
     Raises LinkUnavailable where the kind asked for cannot be had.
     """
     if kind != "auto":
-        return _open(kind, private, kernel_addresses), f"link: {_DESCRIPTIONS[kind]}, as asked for"
+        link = _open(kind, private, kernel_addresses)
+        return link, _("link: {link}, as asked for", link=_(_DESCRIPTIONS[kind]))
     refusals = []
     for candidate in KINDS:
         try:
             link = _open(candidate, private, kernel_addresses)
         except LinkUnavailable as unavailable:
-            refusals.append(f"not {candidate}, since {unavailable}")
+            refusals.append(_("not {link}, since {why}", link=candidate, why=unavailable))
         else:
-            why = "; ".join(refusals) or "the best there is"
-            return link, f"link: {_DESCRIPTIONS[candidate]} ({why})"
+            why = "; ".join(refusals) or _("the best there is")
+            return link, _("link: {link} ({why})", link=_(_DESCRIPTIONS[candidate]), why=why)
     raise AssertionError("unreachable: the memory link needs nothing")
 
 
-_DESCRIPTIONS = {
-    "tun": "tun, a TUN device",
-    "loopback": "loopback, frames on lo",
-    "memory": "memory, in virtual time",
-}
+_DESCRIPTIONS = marked(
+    {
+        "tun": "tun, a TUN device",
+        "loopback": "loopback, frames on lo",
+        "memory": "memory, in virtual time",
+    }
+)
 
 
 def _open(kind: str, private: bool, kernel_addresses: Sequence[str]) -> Link:
     if kind == "memory":
         return MemoryLink()
     if sys.platform != "linux":
-        raise LinkUnavailable(f"{kind} links need Linux: use --link memory here")
+        raise LinkUnavailable(_("{link} links need Linux: use --link memory here", link=kind))
     from demuxlab.links.kernel import KernelLink
     from demuxlab.links.opener import Request
 

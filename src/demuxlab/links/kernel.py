@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from demuxlab.language import _
 from demuxlab.links.base import LinkEnd, LinkUnavailable
 from demuxlab.links.opener import Request
 from demuxlab.links.packet_ends import LoopbackEnd, TunEnd, TunOutside
@@ -67,19 +68,20 @@ def _ask_opener(request: Request) -> tuple[str, list[int]]:
             )
         ours.settimeout(_OPEN_TIMEOUT)
         try:
-            answer, descriptors, _, _ = socket.recv_fds(ours, 65_536, 8)
+            answer, descriptors, _flags, _sender = socket.recv_fds(ours, 65_536, 8)
         except TimeoutError:
             opener.kill()
             answer, descriptors = b"", []
-    _, errors = opener.communicate()
+    _output, errors = opener.communicate()
     if not answer:
-        why = (
-            errors.strip().splitlines()[-1] if errors.strip() else f"no answer in {_OPEN_TIMEOUT:.0f} seconds"
+        lines = errors.strip().splitlines()
+        why = lines[-1] if lines else _("no answer in {seconds:.0f} seconds", seconds=_OPEN_TIMEOUT)
+        raise LinkUnavailable(
+            _("the link could not be opened ({why}): use --link memory, and demuxlab doctor", why=why)
         )
-        raise LinkUnavailable(f"the link could not be opened ({why}): use --link memory, and demuxlab doctor")
     said = json.loads(answer)
     if "refused" in said:
-        raise LinkUnavailable(said["refused"])
+        raise LinkUnavailable(_(said["refused"], **said["values"]))
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return said["name"], list(descriptors)

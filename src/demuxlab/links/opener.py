@@ -43,7 +43,11 @@ class Request:
 
 
 class _Refused(Exception):
-    """The machine said no; the message has the cure."""
+    """The machine said no; the message has the cure. Whoever asked translates it, and puts the values in."""
+
+    def __init__(self, text: str, **values: str | None) -> None:
+        super().__init__(text)
+        self.answer = json.dumps({"refused": text, "values": values}).encode()
 
 
 def main() -> None:
@@ -54,7 +58,7 @@ def main() -> None:
     try:
         name, descriptors = _open(request)
     except _Refused as refused:
-        channel.sendall(json.dumps({"refused": str(refused)}).encode())
+        channel.sendall(refused.answer)
         return
     answer = json.dumps({"name": name, "descriptors": len(descriptors)}).encode()
     socket.send_fds(channel, [answer], descriptors)
@@ -63,7 +67,8 @@ def main() -> None:
 def _open(request: Request) -> tuple[str, list[int]]:
     if request.kind == "tun" and not Path(TUN_DEVICE).exists():
         raise _Refused(
-            f"there is no {TUN_DEVICE}: load it with sudo modprobe tun, or give it to the container"
+            "there is no {device}: load it with sudo modprobe tun, or give it to the container",
+            device=TUN_DEVICE,
         )
     if request.private:
         _enter_namespace()
@@ -85,14 +90,18 @@ def _enter_namespace() -> None:
     problem = os.strerror(ctypes.get_errno())
     if os.geteuid() == 0:
         raise _Refused(
-            f"no network namespace for root ({problem}): this container forbids it; start it with "
-            "--cap-add SYS_ADMIN, or use --link memory"
+            "no network namespace for root ({why}): this container forbids it; start it with "
+            "--cap-add SYS_ADMIN, or use --link memory",
+            why=problem,
         )
-    cure = "run it with sudo"
     with suppress(OSError):
         if _APPARMOR.read_text().strip() == "1":
-            cure += ", or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-    raise _Refused(f"no user namespace for an ordinary user ({problem}): {cure}")
+            raise _Refused(
+                "no user namespace for an ordinary user ({why}): run it with sudo, "
+                "or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+                why=problem,
+            )
+    raise _Refused("no user namespace for an ordinary user ({why}): run it with sudo", why=problem)
 
 
 def _tun() -> tuple[int, str]:
@@ -100,15 +109,19 @@ def _tun() -> tuple[int, str]:
         descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise _Refused(
-            f"{TUN_DEVICE} cannot be opened ({error.strerror}): run it with sudo, or let everybody make TUNs "
-            f"in namespaces of their own with sudo chmod 666 {TUN_DEVICE}"
+            "{device} cannot be opened ({why}): run it with sudo, or let everybody make TUNs "
+            "in namespaces of their own with sudo chmod 666 {device}",
+            device=TUN_DEVICE,
+            why=error.strerror,
         ) from error
     # Not by netlink: a device made by this call is gone with its descriptor, even after kill -9.
     ask = struct.pack("16sH22x", b"demuxlab%d", _IFF_TUN | _IFF_NO_PI)
     try:
         answer = fcntl.ioctl(descriptor, _TUNSETIFF, ask)
     except OSError as error:
-        raise _Refused(f"no TUN device may be made here ({error.strerror}): run it with sudo") from error
+        raise _Refused(
+            "no TUN device may be made here ({why}): run it with sudo", why=error.strerror
+        ) from error
     return descriptor, answer[:16].rstrip(b"\0").decode()
 
 
@@ -140,8 +153,9 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
                 host, _, length = address.partition("/")
                 if host in taken:
                     raise _Refused(
-                        f"{host} is an address of this machine already, perhaps of another run: "
-                        "give an --address of another network"
+                        "{address} is an address of this machine already, perhaps of another run: "
+                        "give an --address of another network",
+                        address=host,
                     )
                 route.addr("add", index=index, address=host, prefixlen=int(length))
             if name != "lo":
@@ -150,15 +164,25 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
             route.link("set", index=index, state="up")
     except NetlinkError as error:
         problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)
-        what = f"the addresses {', '.join(addresses)} on {name}" if addresses else name
-        raise _Refused(f"{what} cannot be set up ({problem}): run it with sudo") from error
+        if not addresses:
+            raise _Refused(
+                "{device} cannot be set up ({why}): run it with sudo", device=name, why=problem
+            ) from error
+        raise _Refused(
+            "the addresses {addresses} on {device} cannot be set up ({why}): run it with sudo",
+            addresses=", ".join(addresses),
+            device=name,
+            why=problem,
+        ) from error
 
 
 def _packet_socket(device: str) -> int:
     try:
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
     except OSError as error:
-        raise _Refused(f"no packet socket may be opened ({error.strerror}): run it with sudo") from error
+        raise _Refused(
+            "no packet socket may be opened ({why}): run it with sudo", why=error.strerror
+        ) from error
     opened.bind((device, _ETH_P_ALL))
     return opened.detach()
 

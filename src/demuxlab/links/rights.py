@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 
+from demuxlab.language import _
+
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_SET_NO_NEW_PRIVS = 38
 _FILE_CAPABILITIES = 0b11 << 1
@@ -17,7 +19,7 @@ def drop() -> str:
     has nobody to become: it keeps the right to reach its files, and no other.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
-        return "running as an ordinary user"
+        return _("running as an ordinary user")
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if user.isdigit() and group.isdigit() and int(user):
         os.setgroups([])
@@ -25,14 +27,14 @@ def drop() -> str:
         os.setuid(int(user))
         _no_new_rights()
         _leave_home_of_root(int(user))
-        return f"rights dropped: now user {user}, who called sudo"
+        return _("rights dropped: now user {user}, who called sudo", user=user)
     _no_new_rights()
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     kept = _FILE_CAPABILITIES
     data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
     if ctypes.CDLL(None, use_errno=True).capset(header, data):
-        return f"rights could not be dropped: {os.strerror(ctypes.get_errno())}"
-    return "rights dropped: root now only reaches files"
+        return _("rights could not be dropped: {why}", why=os.strerror(ctypes.get_errno()))
+    return _("rights dropped: root now only reaches files")
 
 
 def _leave_home_of_root(user: int) -> None:

@@ -1,0 +1,231 @@
+"""`demuxlab grade`: contract 6."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from demuxlab.grading import outputs, sandbox
+from demuxlab.grading.collect import HandedIn, collect
+from demuxlab.grading.grade import Job, jobs
+from demuxlab.grading.records import Records
+from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
+from demuxlab.labkit import course, tables
+from demuxlab.language import _
+
+_FORMS = {
+    "gradescope": _("Write Gradescope's results.json, of one submission."),
+    "classroom50": _("Write a Classroom 50 result.json, of one submission."),
+    "xqueue": _("Write an Open edX external grader's reply, of one submission."),
+    "junit": _("Write JUnit XML."),
+    "csv": _("Write CSV, one row a submission and one column a check."),
+    "canvas": _("Write CSV for a Canvas gradebook."),
+    "moodle": _("Write Moodle's offline grading worksheet."),
+}
+
+
+def _form_options(function: Any) -> Any:
+    for form, told in reversed(_FORMS.items()):
+        path = click.Path(dir_okay=False, path_type=Path)
+        function = click.option(f"--{form}", type=path, metavar="FILE", help=told)(function)
+    return function
+
+
+@click.command(name="grade", help=_("Grade SUBMISSIONS of LAB: files, archives, or folders of them."))
+@click.argument("lab")
+@click.argument("submissions", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--hidden",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=_("Add the checks of this folder."),
+)
+@_form_options
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Keep results there, and grade only what is new or changed; LAB.grades.jsonl for several."),
+)
+@click.option("--seed", default="", help=_("Draw the values of all checks from this."))
+@click.option(
+    "--isolation",
+    type=click.Choice(["best", "required"]),
+    default="best",
+    show_default=True,
+    help=_("required: refuse to grade without the sandbox."),
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help=_("Seconds that one call of a submission may take; six times so much for all."),
+)
+@click.option("--processes", type=click.IntRange(1), help=_("How many at a time; one a core."))
+@click.option("--cluster", metavar="ADDRESS", help=_("Grade on a Dask cluster: tcp://host:8786, or local."))
+@click.option(
+    "--gradescope-zip",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Build the archive that puts this lab on Gradescope, and grade nothing."),
+)
+@click.option("--strict", is_flag=True, help=_("Exit with 1 unless all have full points."))
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object a submission on standard output."))
+def command(
+    lab: str,
+    submissions: tuple[Path, ...],
+    hidden: Path | None,
+    results: Path | None,
+    seed: str,
+    patience: float,
+    isolation: str,
+    processes: int | None,
+    cluster: str | None,
+    gradescope_zip: Path | None,
+    strict: bool,
+    as_json: bool,
+    **forms: Path | None,
+) -> None:  # fmt: skip
+    """Grade submissions."""
+    try:
+        folder = course.find(lab).path
+    except course.NoSuchLab as error:
+        raise click.UsageError(str(error)) from error
+    if gradescope_zip is not None:
+        from demuxlab.grading.gradescope_zip import build
+
+        try:
+            build(gradescope_zip, folder, hidden)
+        except OSError as error:
+            raise click.UsageError(_cannot_write(gradescope_zip, error)) from error
+        click.echo(_("archive: {path}", path=gradescope_zip), err=True)
+        return
+    if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
+        raise click.UsageError(_("no sandbox here: {cure}", cure=sandbox.why_not_best()))
+    todo = jobs(_collected(submissions), folder, hidden, seed, patience)
+    wanted = {form: path for form, path in forms.items() if path is not None}
+    with ExitStack() as stack:
+        records = _records(stack, results, folder.name, len(todo))
+        graded, failed = _grade(todo, records, cluster, processes)
+        _write(wanted, graded)
+        _tell(graded, as_json)
+    for name, why in failed:
+        click.echo(
+            f"demuxlab: {_('{name} was not graded: {why}: run it again', name=name, why=why)}", err=True
+        )
+    short = any(result["points"] < result["max_points"] for result in graded)
+    raise SystemExit(1 if failed or (strict and short) else 0)
+
+
+def _collected(submissions: Sequence[Path]) -> list[HandedIn]:
+    if not submissions:
+        raise click.UsageError(_("there is nothing to grade: name a file or a folder of submissions"))
+    try:
+        found, skipped = collect(submissions)
+    except FileNotFoundError as error:
+        raise click.UsageError(_("{path} is not there: name a file or a folder", path=error)) from error
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}: name another") from error
+    for name in skipped:
+        click.echo(_("skipped: {name} is neither Python, an archive nor a folder", name=name), err=True)
+    if not found:
+        raise click.UsageError(_("no submission is in there: name a file or a folder of submissions"))
+    return found
+
+
+def _records(stack: ExitStack, path: Path | None, lab: str, count: int) -> Records | None:
+    if path is None and count == 1:
+        return None
+    path = path or Path(f"{lab}.grades.jsonl")
+    try:
+        return stack.enter_context(Records(path))
+    except ValueError as error:
+        raise click.UsageError(f"{error}") from error
+    except OSError as error:
+        raise click.UsageError(
+            _("{path} cannot be written ({why}): name another with --results", path=path, why=error.strerror)
+        ) from error
+
+
+def _grade(
+    todo: Sequence[Job], records: Records | None, cluster: str | None, processes: int | None
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Return the results in the order of the jobs, and what could not be graded."""
+    new = todo if records is None else records.missing(todo)
+    if records is not None and len(new) < len(todo):
+        click.echo(_("{count} were graded before", count=len(todo) - len(new)), err=True)
+    results: dict[str, dict[str, Any]] = {}
+    failed = []
+    for job, result, why in _outcomes(new, cluster, processes):
+        if result is None:
+            failed.append((job.name, why))
+            continue
+        results[job.key] = result
+        if records is not None:
+            records.keep(job, result)
+    graded = [results.get(job.key) or (records.result(job) if records else None) for job in todo]
+    return [result for result in graded if result is not None], sorted(failed)
+
+
+def _outcomes(new: Sequence[Job], cluster: str | None, processes: int | None) -> Iterator[Outcome]:
+    if cluster is not None:
+        try:
+            outcomes = on_cluster(new, cluster, _tell_dashboard)
+        except ImportError as error:
+            raise click.UsageError(_("no Dask here: pip install 'demuxlab[cluster]'")) from error
+        except OSError as error:
+            raise click.UsageError(
+                _("no cluster answers at {address}: start one, see the README", address=cluster)
+            ) from error
+    else:
+        outcomes = on_this_machine(new, processes or 0)
+    yield from outcomes if not sys.stderr.isatty() else _with_bar(outcomes, len(new))
+
+
+def _tell_dashboard(link: str) -> None:
+    if link:
+        click.echo(_("dashboard: {link}", link=link), err=True)
+
+
+def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(outcomes, _("grading"), count, console=Console(stderr=True))
+
+
+def _write(wanted: dict[str, Path], results: Sequence[dict[str, Any]]) -> None:
+    for form, path in wanted.items():
+        try:
+            path.write_text(outputs.FORMS[form](results), encoding="utf-8", newline="")
+        except outputs.OneOnly as error:
+            raise click.UsageError(str(error)) from error
+        except OSError as error:
+            raise click.UsageError(_cannot_write(path, error)) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return _("{path} cannot be written ({why}): name another file", path=path, why=error.strerror)
+
+
+def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        for result in results:
+            click.echo(json.dumps(result, ensure_ascii=False))
+        return
+    rows = [
+        (
+            result["submission"],
+            f"{result['points']}/{result['max_points']}",
+            ", ".join(outputs.sentence(test["name"]) for test in result["tests"] if not test["passed"])[:60],
+        )
+        for result in results
+    ]
+    click.echo(tables.table(("submission", "points", "failed"), rows))
+    for level in sorted({result["isolation"] for result in results}):
+        click.echo(_("isolation: {level}", level=level))

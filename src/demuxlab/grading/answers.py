@@ -1,0 +1,75 @@
+"""What a learner's process says: one line of JSON, checked before anybody looks at it."""
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_LINE = 1 << 20
+"""Bytes of one answer at most."""
+_MAX_DEPTH = 20
+_MAX_INTEGER = 1 << 256
+_MAX_MESSAGE = 2000
+_MAX_NAME = 100
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class BadAnswer(ValueError):
+    """The line is not an answer; the message says why, for the learner."""
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """Return an answer's fields; BadAnswer for everything that a child in good order would never send."""
+    try:
+        answer = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer("something that is no JSON") from error
+    if not isinstance(answer, dict):
+        raise BadAnswer("something that is no JSON object")
+    if "raised" in answer:
+        line_number = answer.get("line")
+        return {
+            "raised": neutral(str(answer["raised"])[:_MAX_NAME]),
+            "message": neutral(str(answer.get("message"))[:_MAX_MESSAGE]),
+            "line": line_number if type(line_number) is int else None,
+        }
+    _check(answer.get("value"), 0)
+    if "ask" in answer:
+        _check_asked(answer)
+    return answer
+
+
+def neutral(text: str) -> str:
+    """Return a learner's text with what would steer a terminal or turn its direction made visible."""
+    return _CONTROLS.sub("�", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_asked(answer: dict[str, Any]) -> None:
+    arguments, keywords = answer.get("arguments"), answer.get("keywords")
+    _check(arguments, 0)
+    _check(keywords, 0)
+    pairs = isinstance(keywords, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in keywords
+    )
+    if not (isinstance(arguments, list) and pairs and isinstance(answer.get("method"), str)):
+        raise BadAnswer("a call that cannot be made")
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise BadAnswer(f"lists nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, list):
+        for part in value:
+            _check(part, depth + 1)
+    elif isinstance(value, dict):
+        if not all(isinstance(part, str) for part in value.values()):
+            raise BadAnswer("an object of an unknown kind")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise BadAnswer("a number that is not finite")
+    elif isinstance(value, int) and abs(value) >= _MAX_INTEGER:
+        raise BadAnswer("a number of more than 256 bits")

@@ -1,0 +1,196 @@
+"""Where a learner's file runs: with as little of the system as it needs, and with nothing of ours.
+
+Three levels, best first; a result names the one that it was graded at:
+
+- `bubblewrap`: namespaces of its own for processes, files, network and users; the standard library,
+  read-only; a small /tmp; no capability. The file comes in as bytes: no path of ours exists inside.
+- `limits`: a process with limits only, under a user of its own where root grades.
+- `process`: a process, on a system without limits (Windows).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
+LEVELS = (BUBBLEWRAP, LIMITS, PROCESS)
+
+_CHILD = Path(__file__).with_name("child.py")
+_TMP_SIZE = 16 << 20
+_FIRST_UID = 1_000_000
+"""A grading process has the user of this number and its own."""
+_NOBODY = 65534
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(slots=True)
+class Inmate:
+    """A running process of a learner's file; `stdin` and `stdout` carry the questions and answers."""
+
+    process: "subprocess.Popen[bytes]"
+    level: str
+    _folder: "tempfile.TemporaryDirectory[str] | None" = field(default=None)
+
+    def exit_status(self) -> int:
+        """Return the signal that ended the process, or 0; waits a moment for its end."""
+        try:
+            status = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return 0
+        return -status if status < 0 else max(0, status - 128)  # bwrap(1) tells signals as a shell does
+
+    def end(self) -> None:
+        """Kill it, and all that it started as far as the level allows."""
+        self.process.kill()
+        if self.level == LIMITS:
+            _kill_group(self.process.pid)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+@cache
+def best() -> str:
+    """Return the best level that this machine allows this user."""
+    if shutil.which("bwrap") is not None:
+        said, _errors = _start_bubblewrap(b"").process.communicate()
+        if said.startswith(b'{"ready"'):
+            return BUBBLEWRAP
+    return LIMITS if os.name == "posix" else PROCESS
+
+
+def why_not_best() -> str:
+    """Return what to do where `best` is not bubblewrap."""
+    if shutil.which("bwrap") is None:
+        return "install bubblewrap: sudo apt install bubblewrap"
+    return "allow user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+
+
+def start(source: bytes, level: str) -> Inmate:
+    """Start a process that answers questions about a file with these bytes."""
+    if level == BUBBLEWRAP:
+        return _start_bubblewrap(source)
+    folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
+    path = Path(folder.name) / "exercise.py"
+    child = path.with_name("child.py")
+    path.write_bytes(source)
+    shutil.copyfile(_CHILD, child)
+    uid = _another_user()
+    os.chmod(folder.name, 0o755)
+    process = subprocess.Popen(
+        [*_python(), str(child), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder.name,
+        env={"PATH": "/usr/bin:/bin", "HOME": folder.name, "LANG": "C.UTF-8"} if os.name == "posix" else None,
+        start_new_session=True,
+        user=uid,
+        group=uid,
+        extra_groups=None if uid is None else [],
+    )
+    return Inmate(process, level, folder)
+
+
+def _start_bubblewrap(source: bytes) -> Inmate:
+    uid = _another_user()
+    child, file = _in_memory(_CHILD.read_bytes()), _in_memory(source)
+    binds = [
+        *("--ro-bind-data", str(child), "/course/child.py"),
+        *("--ro-bind-data", str(file), "/course/exercise.py"),
+    ]
+    try:
+        process = subprocess.Popen(
+            [
+                "bwrap",
+                *_namespaces(),
+                *binds,
+                *_python(),
+                "/course/child.py",
+                "/course/exercise.py",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(child, file),
+            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},  # process 1 inside shows its own in /proc
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
+        )
+    finally:
+        os.close(child)
+        os.close(file)
+    return Inmate(process, BUBBLEWRAP)
+
+
+@cache
+def _namespaces() -> tuple[str, ...]:
+    """Return the options of bwrap(1): the system's programs and libraries, read-only, and little else."""
+    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    options += ["--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
+    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")):
+        options += ["--setenv", name, value]
+    options += ["--uid", str(_NOBODY), "--gid", str(_NOBODY), "--ro-bind", "/usr", "/usr"]
+    for folder in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
+        if folder.is_symlink():
+            options += ["--symlink", str(folder.readlink()), str(folder)]
+        elif folder.exists():
+            options += ["--ro-bind", str(folder), str(folder)]
+    options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    prefix = Path(sys.base_prefix).resolve()
+    if not prefix.is_relative_to("/usr"):
+        options += ["--ro-bind", str(prefix), str(prefix)]
+    if any(_PACKAGE.is_relative_to(seen) for seen in ("/usr", "/lib", prefix)):
+        options += ["--tmpfs", str(_PACKAGE)]  # installed for the whole system: hide it
+    options += ["--proc", "/proc", "--dev", "/dev", "--size", str(_TMP_SIZE), "--tmpfs", "/tmp"]
+    return (*options, "--chdir", "/tmp")
+
+
+def _python() -> tuple[str, ...]:
+    """Return the interpreter without a virtual environment: only the standard library can be imported."""
+    executable = getattr(sys, "_base_executable", sys.executable) or sys.executable
+    return os.path.realpath(executable), "-I", "-B", "-S"
+
+
+@cache
+def _another_user() -> int | None:
+    """Return the user that the process shall be where root grades: limits count by user."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return None
+    wanted = _FIRST_UID + os.getpid()
+    return wanted if _can_be(wanted) else _NOBODY
+
+
+def _can_be(uid: int) -> bool:
+    """Tell whether a user number exists in this user namespace (user_namespaces(7))."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    ranges = [tuple(map(int, line.split())) for line in lines]
+    return any(first <= uid < first + size for first, _, size in ranges)
+
+
+def _in_memory(data: bytes) -> int:
+    """Return a descriptor that these bytes can be read from."""
+    descriptor = os.memfd_create("demuxlab")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, 9)
+    except (ProcessLookupError, PermissionError):
+        return

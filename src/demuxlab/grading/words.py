@@ -1,0 +1,45 @@
+"""What a learner's file is asked, in words for the story of a failure."""
+
+from typing import Any
+
+from demuxlab.wire import packet
+from demuxlab.wire.address import endpoint_text
+from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
+
+_MAX = 200
+_SHOWN = 24
+
+
+def in_words(values: tuple[Any, ...]) -> str:
+    """Return arguments or an answer, packets by their fields."""
+    return ", ".join(_packet(value) if is_packet(value) else _plain(value) for value in values)
+
+
+def is_packet(value: Any) -> bool:
+    """Tell whether this is, or is meant to be, an IP packet: text begins with such bytes as well."""
+    if not isinstance(value, bytes) or len(value) < 20 or value[0] >> 4 not in (4, 6):
+        return False
+    length_at = 2 if value[0] >> 4 == 4 else 4
+    return int.from_bytes(value[length_at : length_at + 2], "big") <= 2 * len(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes) and len(value) > _SHOWN:
+        return f"{len(value)} bytes: {value[:_SHOWN].hex(' ')}…"
+    if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple):
+        return repr(value)[:_MAX]
+    return type(value).__name__.lower()
+
+
+def _packet(data: bytes) -> str:
+    """Return a packet's fields, as far as they can be read."""
+    arrival = packet.read(data)
+    if isinstance(arrival, TCPSegment | UDPDatagram):
+        kind = f"TCP [{flag_letters(arrival.flags)}]" if isinstance(arrival, TCPSegment) else "UDP"
+        source = endpoint_text(arrival.source, arrival.source_port)
+        destination = endpoint_text(arrival.destination, arrival.destination_port)
+        return f"packet {kind} {source} → {destination}, {len(data)} bytes"
+    if isinstance(arrival, Malformed):
+        return f"packet of {len(data)} bytes ({arrival.reason}): {data[:_SHOWN].hex(' ')}…"
+    return f"packet of {len(data)} bytes ({type(arrival).__name__}): {data[:_SHOWN].hex(' ')}…"

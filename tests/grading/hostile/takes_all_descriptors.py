@@ -1,0 +1,20 @@
+"""Opens files until nothing more can be opened."""
+
+
+class TCPDemultiplexer:
+    def __init__(self):
+        pass
+
+    def listen(self, name, address, port):
+        pass
+
+    def connect(self, name, source_address, source_port, destination_address, destination_port):
+        pass
+
+    def close(self, name):
+        pass
+
+    def deliver(self, packet):
+        kept = []
+        while True:
+            kept.append(open("/dev/null", encoding="utf-8"))

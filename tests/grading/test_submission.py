@@ -1,0 +1,125 @@
+"""A learner's file in a process of its own: what it may use, what a failure keeps."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from demuxlab.capture.reader import Capture
+from demuxlab.grading.failure_capture import save
+from demuxlab.grading.submission import Offer, Submission, SubmissionError
+from demuxlab.wire import ip, packet, udp
+
+Ask = Callable[[str], Submission]
+
+
+class Clock(Offer):
+    METHODS = frozenset(("read", "split", "fail"))
+    CONSTANTS: ClassVar = {"TICK": 5}
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self, add: int = 0) -> int:
+        self.reads += 1
+        return self.reads + add
+
+    def split(self) -> "tuple[Clock, bytes]":
+        return Clock(), b"\x01"
+
+    def fail(self) -> None:
+        raise OSError(errno.EADDRINUSE, "it is in use")
+
+    def secret(self) -> str:
+        return "never"
+
+
+@pytest.fixture
+def ask(tmp_path: Path):
+    asked: list[Submission] = []
+
+    def written(source: str) -> Submission:
+        path = tmp_path / "exercise.py"
+        path.write_text(source, encoding="utf-8")
+        asked.append(Submission(path, timeout=5))
+        return asked[-1]
+
+    yield written
+    for submission in asked:
+        submission.close()
+
+
+def test_what_is_offered_stays_with_the_checker(ask: Ask):
+    clock = Clock()
+    submission = ask("def run(clock): return clock.read(), clock.read(10), clock.TICK")
+    assert submission.function("run", clock) == [1, 12, 5]
+    assert clock.reads == 2
+    assert submission.story == ["called run(clock) → [1, 12, 5]"]
+
+
+def test_what_an_offer_returns_can_be_used_and_given_back(ask: Ask):
+    source = "def run(clock):\n    other, data = clock.split()\n    return other.read(), data, other"
+    value = ask(source).function("run", Clock())
+    assert value[:2] == [1, b"\x01"]
+    assert isinstance(value[2], Clock)
+
+
+def test_an_os_error_of_an_offer_reaches_the_learners_code(ask: Ask):
+    source = "def run(c):\n try:\n  c.fail()\n except OSError as e:\n  return e.errno, e.strerror"
+    assert ask(source).function("run", Clock()) == [errno.EADDRINUSE, "it is in use"]
+
+
+@pytest.mark.parametrize("method", ["secret", "reads", "mro"])
+def test_nothing_else_of_an_offer_can_be_reached(ask: Ask, method: str):
+    with pytest.raises(SubmissionError, match=f"clock has no '{method}' here: there are fail, read, split"):
+        ask(f"def run(clock): return clock.{method}()").function("run", Clock())
+
+
+def test_wrong_arguments_are_told(ask: Ask):
+    with pytest.raises(SubmissionError, match=r"read: .*takes from 1 to 2 positional arguments"):
+        ask("def run(clock): return clock.read(1, 2, 3)").function("run", Clock())
+
+
+def test_an_offer_closes_with_a_with_block(ask: Ask):
+    with pytest.raises(SubmissionError, match="clock has no 'close'"):
+        ask("def run(clock):\n    with clock: pass").function("run", Clock())
+
+
+def test_tuples_and_bytes_arrive_as_such(ask: Ask):
+    assert ask("def run(a, b): return [type(a).__name__, a, b]").function("run", ("x", 1), b"\0") == [
+        "tuple",
+        ["x", 1],
+        b"\0",
+    ]
+
+
+def datagram(port: int) -> bytes:
+    a, b = b"\x0a\x09\0\x0a", b"\x0a\x09\0\x14"
+    return packet.build(a, b, ip.UDP, udp.build(a, b, 9157, port, b"hello"))
+
+
+def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
+    submission = ask("def deliver(packet): return None\ndef other(data): return None")
+    for port in (80, 81):
+        submission.function("deliver", datagram(port))
+    submission.function("other", b"no packet")
+    lab = tmp_path / "course" / "labs" / "03_udp_two_tuple"
+    (tmp_path / "course" / "captures").mkdir(parents=True)
+    said = save(submission.packets, lab, "a check", ["expected 'P1', found None"])
+    path = tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
+    assert said == f"packets: frame 2 of {path} is the last one asked about"
+    with Capture(path) as capture:
+        frames = list(capture)
+    assert [frame.data for frame in frames] == [datagram(80), datagram(81)]
+    assert frames[0].comment.startswith("deliver(packet UDP 10.9.0.10:9157 → 10.9.0.20:80")
+    assert frames[1].comment.endswith("\nexpected 'P1', found None")
+
+
+def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "captures").write_text("a file in the way")
+    (tmp_path / "labs").mkdir()
+    said = save([(datagram(80), "asked")], tmp_path / "labs" / "03_x", "a check", [])
+    assert "not saved" in said
