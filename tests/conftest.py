@@ -15,6 +15,7 @@ PACKAGES = {
     "ping": "iputils-ping",
     "nsenter": "util-linux",
     "editcap": "wireshark-common",
+    "setsid": "util-linux",
 }
 """Debian's packages, where they have another name than their program."""
 TIMEOUT = 120

@@ -1,6 +1,7 @@
 """Finds the messages that people read in the sources, and what a catalog lacks of them.
 
-`python -m tests.messages labs/04_tcp_four_tuple ko` prints the entries that are missing, to be filled in.
+`python -m tests.messages labs/04_tcp_four_tuple ko` prints the entries that are missing, to be filled in;
+with a third word, `checks`, those of the lab's checks (checks.ko.po).
 """
 
 import ast
@@ -8,14 +9,21 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from babel.messages.pofile import read_po
+from jinja2 import Environment
 
-_TELLING = ("_", "marked", "say", "step", "check", "table", "show_table", "_Refused")
+_TELLING = ("_", "marked", "say", "step", "check", "table", "show_table", "Refused", "Reason", "Malformed")
+_TEMPLATES: Any = Environment(extensions=["jinja2.ext.i18n"])  # whose methods types do not know
 
 
 def in_source(path: Path) -> Iterator[str]:
-    """Yield the texts that a Python file says, in order."""
+    """Yield the texts that a Python file or a template says, in order."""
+    if path.suffix == ".j2":
+        said = _TEMPLATES.extract_translations(path.read_text(encoding="utf-8"))
+        yield from (text for _line, _function, text in said if isinstance(text, str))
+        return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -31,15 +39,51 @@ def _parts(argument: ast.expr) -> list[ast.expr]:
     return argument.values if isinstance(argument, ast.Dict) else [argument]
 
 
+def in_checks(path: Path) -> Iterator[str]:
+    """Yield what the checks of an exercise say: their names as sentences, and their hints."""
+    for check in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(check, ast.FunctionDef):
+            continue
+        if check.name.startswith("test_"):
+            yield check.name.removeprefix("test_").replace("_", " ")
+        for node in ast.walk(check):
+            yield from (text.value for text in _hints(node) if isinstance(text, ast.Constant))
+
+
+def _hints(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what is called a hint, or is the last argument of a call and a sentence."""
+    if isinstance(node, ast.Assign) and any(getattr(to, "id", "").startswith("hint") for to in node.targets):
+        yield from (part for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+    if isinstance(node, ast.Call):
+        last = [*node.args[-1:], *(word.value for word in node.keywords if word.arg == "hint")]
+        yield from (text for text in last if isinstance(text, ast.Constant) and _is_sentence(text.value))
+
+
+def _is_sentence(value: object) -> bool:
+    return isinstance(value, str) and len(value) > 15 and " " in value
+
+
 def sources(folder: Path) -> list[Path]:
     """Return the files whose messages a folder's catalog has: a lab's script, or the whole package."""
     script = folder / "lab.py"
-    return [script] if script.is_file() else sorted(folder.parent.rglob("*.py"))
+    if script.is_file():
+        return [script]
+    return sorted([*folder.parent.rglob("*.py"), *folder.parent.rglob("*.j2")])
 
 
 def catalog(folder: Path, language: str) -> dict[str, str]:
     """Return the messages of a folder's catalog, with their translations."""
-    path = folder / f"{language}.po"
+    return _entries(folder / f"{language}.po")
+
+
+def missing_of_checks(lab: Path, language: str) -> list[str]:
+    """Return what has no translation in the catalog of a lab's checks."""
+    there = _entries(lab / f"checks.{language}.po")
+    said = dict.fromkeys(in_checks(lab / "test_exercise.py"))
+    return [text for text in said if isinstance(text, str) and not there.get(text)]
+
+
+def _entries(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with path.open("rb") as file:
@@ -54,6 +98,7 @@ def missing(folder: Path, language: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    for text in missing(Path(sys.argv[1]), sys.argv[2]):
+    lacking = missing_of_checks if sys.argv[3:] == ["checks"] else missing
+    for text in lacking(Path(sys.argv[1]), sys.argv[2]):
         quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         print(f'msgid "{quoted}"\nmsgstr ""\n')

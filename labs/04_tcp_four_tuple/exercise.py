@@ -14,7 +14,8 @@ class TCPDemultiplexer:
         """Enter a listening socket. It gets what arrives for `address` and `port` and no connection owns.
 
         `address` is text such as "10.9.0.20". "0.0.0.0", the wildcard, stands for every address of the host.
-        A specific address and the wildcard may have the same port. `port` is 1 to 65535.
+        A specific address and the wildcard may have the same port. No two open listening sockets share both
+        values. `port` is 1 to 65535.
         `name` is the socket's own: no two open sockets share one.
         """
         raise NotImplementedError("listen is still to be written")

@@ -42,7 +42,7 @@ def test_socket_bind_and_listen_come_in_this_order(submission: Submission) -> No
     hint = "the fixed order is socket, bind, listen, accept"
     module = served(submission, pages, Peer(request(path)), hint=hint)
     expect("these calls first", ["socket", "bind", "listen", "accept"], module.calls[:4], hint)
-    expect_answer(module, 0, page, hint)
+    expect_answer(module, 0, page, "the calls are in order; the answer is not that of this path")
 
 
 @pytest.mark.points(1)
@@ -54,7 +54,7 @@ def test_the_server_binds_the_address_and_port_that_it_was_given(submission: Sub
     for place in ((HERE, PORT), ("0.0.0.0", 8080), (address, port)):
         module = served(submission, pages, Peer(request(path)), hint=hint, place=place)
         expect("a listening socket at", list(place), module.sockets[0].local, hint)
-        expect_answer(module, 0, page, hint)
+        expect_answer(module, 0, page, "the place is right; the answer is not that of this path")
 
 
 @pytest.mark.points(2)
@@ -131,6 +131,9 @@ def test_the_empty_line_may_be_cut_in_two(submission: Submission) -> None:
     module = served(submission, pages, *peers, hint=hint)
     for number in range(len(peers)):
         expect_answer(module, number, page, hint)
+    hint = "the end of a line is not the end of the request: go on until the empty line has come"
+    for number, peer in enumerate(peers, 1):
+        expect(f"pieces of the request of client {number} that were not received", 0, len(peer.pieces), hint)
 
 
 @pytest.mark.points(1)

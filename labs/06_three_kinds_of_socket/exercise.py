@@ -12,8 +12,8 @@ class Sockets:
     Addresses are text such as "50.50.50.50", never a wildcard; ports are 1 to 65535.
 
     The methods raise OSError, with any number, where it is said below. Then nothing has changed. Each method
-    that takes a descriptor raises it where no open socket has that descriptor. All sockets have SO_REUSEADDR
-    set: several may be bound to one local address and port, but only one of them may listen.
+    that takes a descriptor raises OSError where no open socket has that descriptor. All sockets have
+    SO_REUSEADDR set: several may be bound to one local address and port, but only one of them may listen.
     """
 
     def __init__(self, address: str) -> None:

@@ -281,6 +281,8 @@ def test_calls_of_the_wrong_kind_of_socket_raise_oserror(submission: Submission)
     expect_oserror(submission, "a listening socket cannot connect", "connect", 3, a, other)
     expect_oserror(submission, "a data socket has an address and port already", "bind", 4, b, other)
     expect_oserror(submission, "it has an address and port already", "bind", 3, b, other)
+    do(submission, "it is not connected yet", "connect", 5, a, other)
+    expect_oserror(submission, "a client socket is connected: it cannot listen", "listen", 5)
     expect(submission, [3, b, near, None, None], "what fails changes nothing", "five", 3)
 
 

@@ -21,7 +21,7 @@ class Server:
     def connected(self, source_address: str, source_port: int) -> None:
         """A client has completed its handshake: its connection waits until `accept` takes it.
 
-        The address is text such as "10.9.0.10", the port 0 to 65535. No two connections that wait or are open
+        The address is text such as "10.9.0.10", the port 1 to 65535. No two connections that wait or are open
         share both. The queue has room for all.
         """
         raise NotImplementedError("connected is still to be written")

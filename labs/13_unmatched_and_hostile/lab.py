@@ -11,7 +11,7 @@ from demuxlab.host import Host
 from demuxlab.labkit import Lab
 from demuxlab.labkit.command import main
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
-from demuxlab.transport.tcp.listener import SYN_BACKLOG as FULL
+from demuxlab.transport.tcp.settings import SYN_BACKLOG as FULL
 
 Pair = tuple[str, int, str, int]  # source address and port, destination address and port
 

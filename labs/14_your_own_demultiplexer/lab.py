@@ -90,7 +90,7 @@ def run(lab: Lab) -> None:
     agreed, heard = all(same), [set(lab.got(f"P{number}")) for number in range(4, 10)]
 
     lab.step("The source address is left out of the key, and C/P3 writes. Then it counts again.")
-    tiny.values, b.demultiplexer.explain = 4, False
+    tiny.values, b.demultiplexer.explain = 4, False  # The fifth value is the source address.
     pairs[1][0].sendall(b"again\r\n")
     tiny.values, b.demultiplexer.explain = 5, True
     lab.wait(1)

@@ -6,6 +6,8 @@ programs read (JSON, the comments in captures, the words for verdicts and rules)
 
 import os
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +17,9 @@ _PACKAGE = Path(__file__).with_name("messages")
 _translations: dict[str, str] = {}
 _code = "en"
 _Texts = TypeVar("_Texts")
+
+Say = Callable[..., str]
+"""`_`, or `english`: say(text, **values) returns the text with its values."""
 
 
 def code() -> str:
@@ -41,18 +46,26 @@ def use(wanted: str) -> None:
     add(_PACKAGE)
 
 
-def add(folder: Path) -> None:
-    """Take a folder's catalog in as well, where it has one."""
-    path = folder / f"{_code}.po"
+def add(folder: Path, of: str = "") -> None:
+    """Take a folder's catalog in as well, where it has one: ko.po or, of its checks, checks.ko.po."""
+    _translations.update(_catalog(folder / (f"{of}.{_code}.po" if of else f"{_code}.po")))
+
+
+def translations(wanted: str) -> dict[str, str]:
+    """Return the package's catalog of a language, for who speaks another one than the process."""
+    return _catalog(_PACKAGE / f"{wanted}.po")
+
+
+@cache
+def _catalog(path: Path) -> dict[str, str]:
     if not path.is_file():
-        return
+        return {}
     from babel.messages.pofile import read_po
 
     with path.open("rb") as file:
-        messages = read_po(file, locale=_code)
+        messages = read_po(file, locale=path.stem)
     # The catalog's head is an entry as well, of the empty text.
-    texts = {str(entry.id): str(entry.string) for entry in messages if entry.id and entry.string}
-    _translations.update(texts)
+    return {str(entry.id): str(entry.string) for entry in messages if entry.id and entry.string}
 
 
 def marked(texts: _Texts) -> _Texts:
@@ -62,8 +75,12 @@ def marked(texts: _Texts) -> _Texts:
 
 def _(text: str, **values: object) -> str:
     """Return a text in the language in use, with `values` put where it says {name}."""
-    translated = _translations.get(text, text)
-    return translated.format(**values) if values else translated
+    return english(_translations.get(text, text), **values)
+
+
+def english(text: str, **values: object) -> str:
+    """Return a text as it is, with `values` put where it says {name}: for what programs read."""
+    return text.format(**values) if values else text
 
 
 use(preferred())

@@ -105,7 +105,8 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
         if ": " not in message:
-            message = _("{message}: see {program} --help", message=message, program=program)
+            called = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else program
+            message = _("{message}: see {program} --help", message=message, program=called)
         click.echo(f"demuxlab: {message}", err=True)
         raise SystemExit(2) from None
     except (click.Abort, KeyboardInterrupt):
@@ -114,6 +115,10 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
     except BrokenPipeError:
         # Whoever read our output has gone, as `demuxlab … | head` does: there is nobody left to tell.
         raise SystemExit(0) from None
+    except OSError as error:
+        # Commands tell their own errors; what is left is the output, on a full disk for instance.
+        click.echo(f"demuxlab: {_('the output cannot be written')}: {error.strerror or error}", err=True)
+        raise SystemExit(1) from None
 
 
 def _prepare() -> None:

@@ -560,3 +560,28 @@ def test_it_reads_what_the_writer_wrote(tmp_path):
             for n, now in enumerate(times)
         ]
         assert capture.damage == ""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_it_gives_the_names_of_addresses_and_the_section_s_comment(tmp_path, order):
+    v4 = struct.pack(order + "HH", 1, 6) + b"\x0a\x09\x00\x14B\0" + b"\0" * 2
+    v6 = struct.pack(order + "HH", 2, 21) + bytes(15) + b"\x01" + b"lo\0x\0" + bytes(3)
+    odd = struct.pack(order + "HH", 9, 3) + b"odd\0"
+    cut = struct.pack(order + "HH", 1, 400) + b"\x0a\x09\x00\x14C\0"
+    head = struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1) + option(1, b"lab 04", order)
+    path = tmp_path / "names.pcapng"
+    path.write_bytes(block(0x0A0D0D0A, head, order) + block(4, v4 + v6 + odd + cut, order))
+    with Capture(path) as capture:
+        assert list(capture) == []
+    assert capture.comment == "lab 04"
+    assert capture.names == {bytes((10, 9, 0, 20)): "B", bytes(15) + b"\x01": "lo"}
+    assert capture.damage == ""
+
+
+def test_a_section_s_comment_that_cannot_be_read_is_none(tmp_path):
+    head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + struct.pack("<HH", 1, 5000)
+    path = tmp_path / "odd.pcapng"
+    path.write_bytes(block(0x0A0D0D0A, head) + interface() + packet(b"data"))
+    with Capture(path) as capture:
+        assert [frame.data for frame in capture] == [b"data"]
+    assert capture.comment == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from demuxlab import language
 from demuxlab.cli.main import main
 
 
@@ -151,6 +152,61 @@ def test_demux_in_words(call, capture, sockets):
     status, out, _ = call("demux", capture, "--sockets", sockets)
     assert status == 0
     assert "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; port 80's listener web lost" in out
+
+
+def test_demux_explains_step_by_step(call, capture, sockets):
+    status, out, err = call("demux", capture, "--sockets", sockets, "--explain")
+    stories = out.removesuffix("\n\n").split("\n\n")
+    assert (status, len(stories)) == (0, 20)
+    assert stories[3] == (
+        "     4  1. What came? A TCP segment [PA], 17 bytes of data, 10.9.0.10:9157 → 10.9.0.20:80.\n"
+        "        2. Does a connection have all four values? Yes. P4 wins (rule: connection).\n"
+        "        3. Who else has this port? No matter: the first that matches gets it.\n"
+        "           web matches, but loses: the 4-tuple is more specific.\n"
+        "        4. What becomes of it? P4 takes it: it belongs to that connection."
+    )
+    assert "packets: 13 no-socket, 7 delivered" in err
+
+
+def test_the_steps_are_in_the_json_where_asked_for_and_in_english(call, capture, sockets):
+    plain = call("demux", capture, "--sockets", sockets, "--json")[1].splitlines()
+    status, out, _ = call("--language", "ko", "demux", capture, "--sockets", sockets, "--json", "--explain")
+    language.use("en")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert rows[18]["explanation"] == [
+        "What came? A UDP datagram, 9 bytes of data, 10.9.0.30:5775 → 10.9.0.20:8089.",
+        "Is a socket on 10.9.0.20:8089 connected to this sender? No.",
+        "Is a socket bound to 10.9.0.20:8089? Yes. dns wins (rule: two-tuple).",
+        "What becomes of it? It waits in dns's queue until the process reads it.",
+    ]
+    for row, line in zip(rows, plain, strict=True):
+        assert row.pop("explanation")[0].startswith("What came? ")
+        assert row == json.loads(line)
+
+
+def test_a_cut_is_told_after_the_explanations(call, capture, sockets, tmp_path):
+    cut = tmp_path / "cut.pcapng"
+    cut.write_bytes(capture.read_bytes()[:-300])
+    status, out, err = call("demux", cut, "--sockets", sockets, "--explain")
+    assert status == 1
+    assert 10 < out.count("What came?") < 20
+    assert "cut" in err
+
+
+def test_frames_that_carry_no_ip_are_explained(call, sockets, tmp_path):
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 96, 1)
+    frames = (bytes(12) + b"\x08\x06" + bytes(28), bytes(5), bytes(12) + b"\x08\x00" + b"\x45")
+    records = b"".join(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
+    path = tmp_path / "odd.pcap"
+    path.write_bytes(header + records)
+    status, out, _ = call("demux", path, "--sockets", sockets, "--explain")
+    assert status == 0
+    assert [line.split("? ", 1)[1] for line in out.splitlines() if "What came" in line] == [
+        "No IP packet: ARP.",
+        "A packet that cannot be read: truncated Ethernet header.",
+        "A packet that cannot be read: truncated IPv4 header.",
+    ]
 
 
 def test_what_comes_before_a_cut_is_used_and_the_cut_is_told(call, capture, sockets, tmp_path):
@@ -345,3 +401,12 @@ def test_help_does_not_load_what_it_does_not_need():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "run" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_in_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "demuxlab", "labs"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)  # noqa: PLW1510
+    assert done.returncode == 1
+    assert done.stderr == "demuxlab: the output cannot be written: No space left on device\n"

@@ -1,5 +1,6 @@
 """`demuxlab grade` and the pytest plugin on a small lab: marks, seeds, hidden checks, resuming."""
 
+import importlib.util
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,74 @@ def test_killed_in_the_middle_and_run_again_it_gives_the_same(course, grade):
     resumed = grade("in", "--json", "--results", "killed.jsonl")
     assert "were graded before" in resumed.stderr
     assert resumed.stdout == whole.stdout
+    assert len(results.read_bytes().splitlines()) == 15
+
+
+def test_without_a_sandbox_the_level_is_named_and_can_be_refused(course, monkeypatch, grade):
+    monkeypatch.setenv("PATH", str(course))
+    graded = rows(grade("in", "--json"))
+    assert {name: row["points"] for name, row in graded.items()} == {"kim": 3, "lee": 0, "park": 1}
+    assert {row["isolation"] for row in graded.values()} == {"limits"}
+    refused = grade("in", "--isolation", "required")
+    assert refused.returncode == 2
+    assert "install bubblewrap" in refused.stderr
+    assert "install bubblewrap" in plain_pytest(course, "--submission=in/kim.py", "--isolation", "required")
+
+
+def test_similar_pairs_are_told_where_compare50_is_there(course, grade):
+    long = "".join(f"def f{n}(a, b):\n    return a * {n} + b - len(str({n}))\n\n" for n in range(20))
+    for name in ("choi", "jung"):
+        (course / "in" / f"{name}.py").write_text(long + RIGHT)
+    done = grade("in", "--similar", "report")
+    if importlib.util.find_spec("compare50") is None:
+        assert done.returncode == 2
+        assert "pip install 'demuxlab[similar]'" in done.stderr
+    else:
+        assert "similar pairs: report/index.html" in done.stderr
+        assert (course / "report" / "index.html").is_file()
+        assert "name a new folder" in grade("in", "--similar", "report").stderr
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
+    """A Dask scheduler with two workers: its address, and the workers' processes."""
+    pytest.importorskip("distributed")
+    file = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    common = ["--no-dashboard", "--scheduler-file", str(file)]
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *common], **quiet)
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = [*dask, "worker", "--nthreads", "1", "--no-nanny", *common]
+    workers = [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    yield json.loads(file.read_text())["address"], workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
+    address, workers = cluster
+    for number in range(12):
+        (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
+    whole = grade("in", "--json", "--results", "whole.jsonl")
+    results = course / "cluster.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demuxlab", "grade", "04", "in", "--json", "--cluster", address,
+         "--results", str(results)],
+        cwd=course, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 50
+    while not results.exists() or results.read_bytes().count(b"\n") < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers[0].kill()
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert told.decode() == whole.stdout
     assert len(results.read_bytes().splitlines()) == 15
 
 

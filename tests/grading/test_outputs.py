@@ -90,6 +90,15 @@ def test_junit_counts_its_cases():
     assert failure.text == STORY.replace("\x1b", "�")
 
 
+def test_junit_is_read_by_a_reader_of_its_own(tmp_path):
+    junitparser = pytest.importorskip("junitparser")
+    (tmp_path / "result.xml").write_text(outputs.junit([result("kim"), result("lee", 0)]), encoding="utf-8")
+    kim, lee = junitparser.JUnitXml.fromfile(str(tmp_path / "result.xml"))
+    assert (kim.tests, kim.failures, lee.tests, lee.failures) == (1, 0, 1, 1)
+    [case] = lee
+    assert case.result[0].message == '  expected "P4" & <P5>�[2J'
+
+
 def test_csv_has_a_column_for_each_check():
     assert rows(outputs.table([result("kim"), result("lee", 0)])) == [
         ["submission", "lab", "points", "max_points", "isolation", "seed", "test_one_port", "test_hidden"],

@@ -6,12 +6,12 @@ Source: draft-ietf-opsawg-pcapng. The verdict of a packet goes into its comment:
 written, because Wireshark 4.0's editcap saves files that hold one corrupt.
 """
 
-import contextlib
-import errno
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import BinaryIO
 
+from demuxlab.capture.whole_blocks import WholeBlocks
 from demuxlab.wire.frame import RAW
 
 _SECTION, _INTERFACE, _NAMES, _STATISTICS, _PACKET = 0x0A0D0D0A, 1, 4, 5, 6
@@ -23,6 +23,7 @@ _block_head = Struct("<II").pack
 _option_head = Struct("<HH").pack
 _option_u32 = Struct("<HHI").pack
 _option_u64 = Struct("<HHQ").pack
+_last_option = Struct("<HHQI").pack
 _option_time = Struct("<HHII").pack
 _section_head = Struct("<IHHq").pack
 _interface_head = Struct("<HHI").pack
@@ -34,21 +35,39 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo 4
 _DIRECTION = {None: b"", True: _option_u32(2, 4, 0b01), False: _option_u32(2, 4, 0b10)}  # epb_flags
 
 
-class PcapngWriter:
-    """Write one section to a binary file, best an unbuffered one: `open(path, "wb", buffering=0)`.
+def packet_options(
+    *,
+    comment: str = "",
+    inbound: bool | None = None,
+    dropped: int | None = None,
+    packet_id: int | None = None,
+    queue: int | None = None,
+) -> bytes:
+    """Return the options of a packet block, without their end; `PcapngWriter.packet` has the units."""
+    options = _DIRECTION[inbound]
+    if comment:
+        options = _text(1, comment) + options
+    if dropped is not None:
+        options += _option_u64(4, 8, dropped)
+    if packet_id is not None:
+        options += _option_u64(5, 8, packet_id)
+    if queue is not None:
+        options += _option_u32(6, 4, queue)
+    return options
 
-    Write errors are not raised, for a lab must not fall with its recorder: the first one stops the
-    writing for good, a half block is cut off again where the file can seek, `error` holds the error
-    and `lost` counts the packets not kept since; `frames` counts those kept. The file stays the caller's
-    to close. Not safe for two threads at once.
-    """
+
+def last_option(packet_id: int) -> bytes:
+    """Return the one option that differs from packet to packet, and the end of all options."""
+    return _last_option(5, 8, packet_id, 0)
+
+
+class PcapngWriter(WholeBlocks):
+    """Write one section to a binary file."""
 
     def __init__(self, file: BinaryIO, *, application: str = "demuxlab", comment: str = "") -> None:
-        self.frames = 0
-        self.lost = 0
-        self.error: OSError | None = None
-        self._file = file
+        super().__init__(file)
         self._interfaces: list[tuple[int, int]] = []  # linktype, snaplen
+        self._limit = sys.maxsize
         self._first_ticks: int | None = None
         head = _section_head(0x1A2B3C4D, 1, 0, -1)  # byte order, version 1.0, section length not known
         self._write(_block(_SECTION, head, _text(1, comment), _text(4, application)))
@@ -63,6 +82,7 @@ class PcapngWriter:
         if self._interfaces and (linktype == RAW or (linktype, snaplen) != self._interfaces[0]):
             raise ValueError("several interfaces must share one linktype, not RAW, and one snaplen")
         self._interfaces.append((linktype, snaplen))
+        self._limit = snaplen or sys.maxsize
         options = (_text(2, name), _text(3, description), _option(9, b"\x09"))  # if_tsresol: 10**-9
         self._write(_block(_INTERFACE, _interface_head(linktype, 0, snaplen), *options))
         return len(self._interfaces) - 1
@@ -95,43 +115,49 @@ class PcapngWriter:
         (one packet at two capture points carries one id) and `dropped` (packets lost since the last
         one on this interface) 64, else struct.error. A comment is cut after 65,535 bytes of UTF-8.
         """
+        options = packet_options(
+            comment=comment, inbound=inbound, dropped=dropped, packet_id=packet_id, queue=queue
+        )
+        self._check(interface)
+        return self.packets(now, [(interface, data, options + _END if options else b"")])
+
+    def packets(self, now: float, seen: Sequence[tuple[int, bytes | memoryview, bytes]]) -> int:
+        """Write packets seen at the same moment, (interface, data, options), in one write.
+
+        Options are none, or those of `packet_options` with `last_option` behind them. Returns the frame
+        number of the first packet, or 0 if they could not be kept.
+        """
         if self.error is not None:
-            self.lost += 1
+            self.lost += len(seen)
             return 0
-        snaplen = self._snaplen(interface)
-        options = _DIRECTION[inbound]
-        if comment:
-            options = _text(1, comment) + options
-        if dropped is not None:
-            options += _option_u64(4, 8, dropped)
-        if packet_id is not None:
-            options += _option_u64(5, 8, packet_id)
-        if queue is not None:
-            options += _option_u32(6, 4, queue)
-        if options:
-            options += _END
-        original = len(data)
-        if 0 < snaplen < original:
-            data = data[:snaplen]
-        size = len(data)
-        padding = _PADDING[size & 3]
         ticks = _nanoseconds(now)
-        total = 32 + size + len(padding) + len(options)
-        head = _packet_head(_PACKET, total, interface, ticks >> 32, ticks & 0xFFFFFFFF, size, original)
-        if not self._write(b"".join((head, data, padding, options, _u32(total)))):
-            self.lost += 1
+        high, low = ticks >> 32, ticks & 0xFFFFFFFF
+        limit = self._limit
+        parts: list[bytes | memoryview] = []
+        for interface, packet, options in seen:
+            data, size = packet, len(packet)
+            original = size
+            if size > limit:
+                data, size = packet[:limit], limit
+            padding = _PADDING[size & 3]
+            total = 32 + size + len(padding) + len(options)
+            head = _packet_head(_PACKET, total, interface, high, low, size, original)
+            parts += head, data, padding, options, _u32(total)
+        if not self._write(b"".join(parts)):
+            self.lost += len(seen)
             return 0
         if self._first_ticks is None:
             self._first_ticks = ticks
-        self.frames += 1
-        return self.frames
+        first = self.frames + 1
+        self.frames += len(seen)
+        return first
 
     def statistics(self, interface: int, now: float, *, received: int, dropped: int) -> None:
         """Write an interface's counters at `now` (seconds): packets received, and of these dropped.
 
         The counted time begins with the capture's first packet and ends now.
         """
-        self._snaplen(interface)
+        self._check(interface)
         end = _nanoseconds(now)
         start = end if self._first_ticks is None else self._first_ticks
         options = (
@@ -142,37 +168,9 @@ class PcapngWriter:
         )
         self._write(_block(_STATISTICS, _statistics_head(interface, end >> 32, end & 0xFFFFFFFF), *options))
 
-    def _snaplen(self, interface: int) -> int:
+    def _check(self, interface: int) -> None:
         if not 0 <= interface < len(self._interfaces):
             raise ValueError(f"no interface {interface} in this capture: call interface() first")
-        return self._interfaces[interface][1]
-
-    def _write(self, block: bytes) -> bool:
-        if self.error is not None:
-            return False
-        written = 0
-        try:
-            while True:
-                # Short on a nearly full disk or by a signal: writing the rest tells which.
-                count = self._file.write(block[written:] if written else block)
-                if not count:
-                    raise BlockingIOError(errno.EAGAIN, "the capture file takes no more bytes")
-                written += count
-                if written >= len(block):
-                    return True
-        except OSError as error:
-            self.error = error
-        except ValueError:  # how a Python file says that it is closed
-            self.error = OSError(errno.EBADF, "the capture file is closed")
-        if written:
-            self._cut_back(written)
-        return False
-
-    def _cut_back(self, half: int) -> None:
-        # A pipe is not seekable and cannot take back what it was given.
-        with contextlib.suppress(OSError, ValueError):
-            if self._file.seekable():
-                self._file.truncate(self._file.seek(-half, 1))
 
 
 def _nanoseconds(now: float) -> int:

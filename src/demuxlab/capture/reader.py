@@ -27,7 +27,8 @@ _PCAP = {  # magic number: byte order, ticks a second
     b"\xa1\xb2\x3c\x4d": (">", 10**9),
 }
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
-_INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _PACKET = 1, 2, 3, 6
+_INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _NAMES, _PACKET = 1, 2, 3, 4, 6
+_MAX_NAMES = 10_000
 _DIRECTION = {0b01: True, 0b10: False}
 
 
@@ -59,11 +60,14 @@ class Capture:
     """An open capture file: iterate over it, once, for its frames; close it, or use `with`.
 
     CaptureError if the file cannot be opened or is not a capture. `frames` counts those read. `damage`
-    is "" or, when the iteration ended early, the sentence that says where and why.
+    is "" or, when the iteration ended early, the sentence that says where and why. `comment` is the
+    first section's, `names` those of addresses (4 or 16 bytes), as far as they were read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.damage = ""
+        self.comment = ""
+        self.names: dict[bytes, str] = {}
         self.frames = 0
         self._offset = 0  # of the next byte to read,
         self._start = 0  # of the record it belongs to
@@ -177,8 +181,12 @@ class Capture:
             block = head + self._take(size - 12)
             if block[-4:] != head[4:8]:
                 raise _DamageError(_("a block whose two lengths differ"))
-            if kind == _INTERFACE:
+            if head[:4] == _PCAPNG:
+                self.comment = self.comment or section.comment(block[8:-4])
+            elif kind == _INTERFACE:
                 section.describe(block[8:-4])
+            elif kind == _NAMES and len(self.names) < _MAX_NAMES:
+                self.names.update(section.names(block[8:-4]))
             elif kind in (_PACKET, _SIMPLE_PACKET, _OBSOLETE_PACKET):
                 frame = section.frame(kind, block[8:-4], self.frames + 1)
                 self.frames += 1
@@ -210,6 +218,25 @@ class _Section:
         self._simple_head = Struct(order + "I").unpack_from
         self._option_head = Struct(order + "HH").unpack_from
         self._interfaces: list[_Interface] = []
+
+    def comment(self, body: bytes) -> str:
+        """Return the section's comment; one that cannot be read is none, for no packet depends on it."""
+        try:
+            return _text(self._options(body, 16).get(1, b""))
+        except _DamageError:
+            return ""
+
+    def names(self, body: bytes) -> Iterator[tuple[bytes, str]]:
+        """Yield addresses with their first names, up to the block's end or a record that is not whole."""
+        at = 0
+        while at + 4 <= len(body):
+            kind, size = self._option_head(body, at)
+            record, length = body[at + 4 : at + 4 + size], {1: 4, 2: 16}.get(kind, size)
+            if kind == 0 or len(record) < size:
+                return
+            if name := record[length:].partition(b"\0")[0]:
+                yield record[:length], _text(name)
+            at += 4 + size + (-size & 3)
 
     def describe(self, body: bytes) -> None:
         """Add an interface."""

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,11 +13,13 @@ from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
 from demuxlab.labkit.journal import Entry
-from demuxlab.language import _
+from demuxlab.language import _, english
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.frame import NotIP, network_packet
 from demuxlab.wire.malformed import Malformed
+
+_MAX_PACKET = 65_535 + 40
 
 
 @click.command(
@@ -36,17 +39,25 @@ from demuxlab.wire.malformed import Malformed
     required=True,
     help=_('JSON: {"sockets": [{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}, …]}'),
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help=_("Tell each decision step by step: who was asked, in which order, and why each one lost."),
+)
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a packet on standard output."))
-def command(capture: Path, socket_file: Path, as_json: bool) -> None:
+def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> None:
     """Say what a table of sockets does with every packet of a capture."""
-    demultiplexer = Demultiplexer(explain=not as_json)
+    demultiplexer = Demultiplexer(explain=explain or not as_json)
     _load_sockets(socket_file, demultiplexer)
     verdicts: Counter[str] = Counter()
     try:
         with Capture(capture) as frames:
             for entry in _decide(frames, demultiplexer):
                 verdicts[entry.delivery.verdict] += 1
-                click.echo(json.dumps(entry.as_json()) if as_json else _line(entry))
+                if as_json:
+                    click.echo(json.dumps(_as_json(entry, explain)))
+                else:
+                    click.echo(_steps(entry) if explain else _line(entry))
     except CaptureError as error:
         raise click.UsageError(str(error)) from error
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
@@ -79,10 +90,26 @@ def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> 
         missing = frame.original_length - len(frame.data)
         # Where the capture cut the packet's end, its headers still decide.
         demultiplexer.checksums = Checksums.IGNORE if missing > 0 else Checksums.UNFINISHED_TOO
-        yield Entry(frame.number, demultiplexer.deliver(packet + bytes(max(0, missing)), frame.time))
+        # No IP packet is longer than its length field can say, whatever the capture claims.
+        rest = bytes(min(max(0, missing), _MAX_PACKET))
+        yield Entry(frame.number, demultiplexer.deliver(packet + rest, frame.time))
 
 
 def _line(entry: Entry) -> str:
     segment = entry.delivery.segment
     source = f"{endpoint_text(segment.source, segment.source_port)} " if segment else ""
     return f"{entry.frame:>6}  {source}{entry.delivery.explain()}"
+
+
+def _steps(entry: Entry) -> str:
+    """Return the decision's numbered steps, below each other, behind the frame's number."""
+    steps = enumerate(entry.delivery.steps(), 1)
+    lines = [f"{number}. {step}".replace("\n", "\n   ") for number, step in steps]
+    return f"{entry.frame:>6}  " + "\n".join(lines).replace("\n", "\n" + " " * 8) + "\n"
+
+
+def _as_json(entry: Entry, explain: bool) -> dict[str, Any]:
+    row = entry.as_json()
+    if explain:
+        row["explanation"] = [step.replace("\n", " ") for step in entry.delivery.steps(english)]
+    return row

@@ -5,20 +5,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from demuxlab import terminal
+from demuxlab.labkit.wireshark import find
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
-
-_WIRESHARKS = (
-    "/Applications/Wireshark.app/Contents/MacOS/Wireshark",
-    "C:/Program Files/Wireshark/Wireshark.exe",
-    "/mnt/c/Program Files/Wireshark/Wireshark.exe",
-)
 
 
 @click.command(name="doctor", help=_("Say what this machine allows, and how to mend what it does not."))
@@ -38,7 +32,7 @@ def _findings() -> Iterator[tuple[bool, str, str]]:
     yield _link("loopback", _("frames on lo in a namespace"), private=True)
     yield _link("tun", _("TUN beside this machine's devices"), private=False)
     yield _link("loopback", _("frames on this machine's lo"), private=False)
-    wireshark = shutil.which("wireshark") or next((path for path in _WIRESHARKS if Path(path).exists()), None)
+    wireshark = find()
     yield (
         bool(wireshark),
         "Wireshark",

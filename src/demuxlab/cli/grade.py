@@ -74,6 +74,12 @@ def _form_options(function: Any) -> Any:
     metavar="FILE",
     help=_("Build the archive that puts this lab on Gradescope, and grade nothing."),
 )
+@click.option(
+    "--similar",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help=_("Write a report of submissions that resemble each other, by compare50."),
+)
 @click.option("--strict", is_flag=True, help=_("Exit with 1 unless all have full points."))
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a submission on standard output."))
 def command(
@@ -87,6 +93,7 @@ def command(
     processes: int | None,
     cluster: str | None,
     gradescope_zip: Path | None,
+    similar: Path | None,
     strict: bool,
     as_json: bool,
     **forms: Path | None,
@@ -107,13 +114,16 @@ def command(
         return
     if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
         raise click.UsageError(_("no sandbox here: {cure}", cure=sandbox.why_not_best()))
-    todo = jobs(_collected(submissions), folder, hidden, seed, patience)
+    handed_in = _collected(submissions)
+    todo = jobs(handed_in, folder, hidden, seed, patience)
     wanted = {form: path for form, path in forms.items() if path is not None}
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
         _write(wanted, graded)
         _tell(graded, as_json)
+    if similar is not None:
+        _compare(handed_in, folder, similar)
     for name, why in failed:
         click.echo(
             f"demuxlab: {_('{name} was not graded: {why}: run it again', name=name, why=why)}", err=True
@@ -136,6 +146,17 @@ def _collected(submissions: Sequence[Path]) -> list[HandedIn]:
     if not found:
         raise click.UsageError(_("no submission is in there: name a file or a folder of submissions"))
     return found
+
+
+def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:
+    from demuxlab.grading.similar import CannotCompare, compare
+
+    try:
+        page = compare(handed_in, lab / "exercise.py", report)
+    except (CannotCompare, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    told = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
+    click.echo(told, err=True)
 
 
 def _records(stack: ExitStack, path: Path | None, lab: str, count: int) -> Records | None:

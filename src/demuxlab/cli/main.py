@@ -12,12 +12,15 @@ _COMMANDS = marked(
     {
         "run": "Run a lab: craft packets, see which socket each one reaches, save a capture.",
         "demux": "Say what a table of sockets does with every packet of a capture.",
+        "open": "Open a capture in Wireshark with our columns, colours and buttons.",
+        "report": "Write a capture's story into one HTML file: ladder, sockets, queues, figures.",
         "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
         "exec": "Run an unmodified Python program with its sockets on our transport layer.",
         "labs": "List the labs, and what of them this folder has passed.",
         "quiz": "Make a capture and an answer sheet for one learner, or mark the sheet.",
         "new": "Copy the course into a new folder.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
+        "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",
     }
 )

@@ -1,16 +1,22 @@
 """`demuxlab serve`: contract 4."""
 
 import signal
-import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import click
 
+from demuxlab.labkit.recorder import FORMATS, WIRE
 from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.runtime import Runtime
+
+_LOOK = 0.2
+"""Seconds between two looks at whether a signal came."""
 
 
 @click.command(
@@ -44,6 +50,24 @@ from demuxlab.runtime import Runtime
     help=_("Let the classes of a solved exercise (labs 03, 04, 14) choose the sockets."),
 )
 @click.option("--capture", type=click.Path(dir_okay=False, path_type=Path), help=_("Save the packets there."))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default=WIRE,
+    show_default=True,
+    help=_("Each packet once (wire), once more at its queue (full), or without comments (pcap)."),
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help=_("http shows this host, live, at /; the folder's files keep their names."),
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help=_("Show this host, live, in the terminal; without one, a line for each segment."),
+)
 def command(
     service: str,
     addresses: tuple[str, ...],
@@ -51,16 +75,30 @@ def command(
     directory: Path,
     learners: Path | None,
     capture: Path | None,
+    kind: str,
+    live: bool,
+    watch: bool,
 ) -> None:
     """Serve on a host of ours behind a TUN, until a signal ends it."""
-    stopped = threading.Event()
+    if live and service != "http":
+        raise click.UsageError(
+            _("--live is a page, and {service} has none: call serve http --live, or --watch", service=service)
+        )
+    signals: list[int] = []
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+
+    def wait(seconds: float) -> bool:
+        # Not an Event: setting one from a handler may find its lock taken, and a signal that the system
+        # gives to another thread does not wake who waits for it.
+        time.sleep(seconds)
+        return bool(signals)
 
     try:
-        with tun_host(addresses, capture) as runtime:
+        with tun_host(addresses, capture, kind=kind) as runtime:
             from demuxlab.labkit import servers, tables
+            from demuxlab.live.browser import LiveView
 
             if learners is not None:
                 _let_choose(learners, runtime)
@@ -72,10 +110,13 @@ def command(
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, stop)
             signal.signal(signal.SIGUSR1, show)
-            running = servers.start(service, runtime, port, directory)
+            view = _terminal_view(runtime) if watch else None
+            running = servers.start(service, runtime, port, directory, LiveView(runtime) if live else None)
             for place in running.places:
                 click.echo(f"ready: {place}")
-            while not stopped.wait(3600):
+            if view is not None:
+                view(wait)
+            while not wait(_LOOK):
                 pass
             running.stop()
     except LinkUnavailable as error:
@@ -90,6 +131,14 @@ def command(
         ) from error
     except OSError as error:
         raise click.UsageError(f"{error.filename or service}: {error.strerror or error}") from error
+
+
+def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:
+    """Begin to look at a host, before anybody talks to it; what is returned shows it until told to stop."""
+    from demuxlab.live.newest import Newest
+    from demuxlab.live.terminal import follow
+
+    return partial(follow, Newest(runtime, dict))
 
 
 def _let_choose(learners: Path, runtime: Runtime) -> None:

@@ -1,10 +1,12 @@
 """A decision: which socket got the packet, by which rule, who lost and why, and what is answered."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from html import escape
 
+from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION, Candidate
+from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION
+from demuxlab.language import Say, _
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, is_any, to_text
 from demuxlab.wire.icmp import ICMPMessage
@@ -16,13 +18,6 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 DELIVERED, NO_SOCKET, MALFORMED, NOT_TRANSPORT = "delivered", "no-socket", "malformed", "not-transport"
 QUEUE_FULL, NOT_OURS, FORWARDED = "queue-full", "not-ours", "forwarded"
 RST, PORT_UNREACHABLE = "rst", "port-unreachable"
-
-
-class Loser(NamedTuple):
-    """A socket that might have had the segment, and why it did not get it."""
-
-    socket: Socket
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +34,21 @@ class Delivery:
     """What is answered because no socket takes the segment: `rst`, `port-unreachable` or None."""
     counter: str = ""
     """The counter under which the packet was dropped; empty where it was not."""
-    losers: tuple[Loser, ...] = ()
-    """The candidates that lost; filled only where the demultiplexer was told to explain."""
+    lookup: Lookup | None = None
+    """Whom the lookup met; kept only where the demultiplexer was told to explain."""
     copies: tuple[Socket, ...] = ()
-    """Every receiver of a broadcast or multicast datagram; `socket` is the first of them."""
+    """Every receiver of a broadcast or multicast datagram that had room for it, or all where none had any;
+    `socket` is the first of them."""
 
     @property
     def segment(self) -> Segment | None:
         """The TCP segment or UDP datagram, where the packet carried one."""
         return self.arrival if isinstance(self.arrival, TCPSegment | UDPDatagram) else None
+
+    @property
+    def losers(self) -> tuple[Loser, ...]:
+        """The sockets that lost; known only where the demultiplexer was told to explain."""
+        return self.lookup.losers if self.lookup else ()
 
     @property
     def reason(self) -> str:
@@ -63,8 +64,14 @@ class Delivery:
             return f"IP protocol {arrival.protocol}"
         return self.counter
 
+    def steps(self, say: Say = _) -> tuple[str, ...]:
+        """Return the decision step by step, in the language in use: `demuxlab.demux.explanation`."""
+        from demuxlab.demux.explanation import steps
+
+        return steps(self, say)
+
     def explain(self) -> str:
-        """Return the decision in one sentence, as the capture's comment has it."""
+        """Return the decision in one English sentence, as the capture's comment has it."""
         segment = self.segment
         if self.verdict == FORWARDED:
             return f"↷ forwarded by {self.rule}"
@@ -81,6 +88,15 @@ class Delivery:
         name = self.socket.name or f"socket {self.socket.number}"
         return f"{arrow} {name}: {self._key_in_words(segment)}{said}{self._losers_in_words()}"
 
+    def _repr_html_(self) -> str:
+        """Return the decision and who lost: how a notebook shows it."""
+        rows = "".join(
+            f"<tr><td>{escape(_described(loser.socket))}</td><td>{escape(loser.why)}</td></tr>"
+            for loser in self.losers
+        )
+        head = f"<tr><th>{_('candidate')}</th><th>{_('why it lost')}</th></tr>"
+        return f"<p>{escape(self.explain())}</p>" + (f"<table>{head}{rows}</table>" if rows else "")
+
     def _key_in_words(self, segment: Segment) -> str:
         assert self.socket is not None
         source = endpoint_text(segment.source, segment.source_port)
@@ -93,7 +109,8 @@ class Delivery:
         return f"{self.rule} {local} takes {destination}"
 
     def _losers_in_words(self) -> str:
-        return "".join(f"; {_described(loser.socket)} lost: {loser.why}" for loser in self.losers)
+        losers = self.losers if self.lookup and not self.lookup.to_many else ()
+        return "".join(f"; {_described(loser.socket)} lost: {loser.why}" for loser in losers)
 
 
 def _described(socket: Socket) -> str:
@@ -103,36 +120,3 @@ def _described(socket: Socket) -> str:
         )
         return f"{where} listener" if socket.name == "" else f"{where} listener {socket.name}"
     return socket.name or repr(socket)
-
-
-def why_lost(loser: Socket, winner: Candidate | None, segment: Segment, device: str) -> str:
-    """Say why `loser`, a socket on the segment's port, did not get it."""
-    if loser.device not in ("", device):
-        return f"bound to device {loser.device}"
-    if loser.remote_address and (loser.remote_address, loser.remote_port) != (
-        segment.source,
-        segment.source_port,
-    ):
-        return f"its peer is {endpoint_text(loser.remote_address, loser.remote_port)}"
-    wildcard = is_any(loser.local_address)
-    if wildcard and bytes(len(segment.destination)) not in loser.wildcards:
-        return "it does not take IPv4" if len(segment.destination) == 4 else "it does not take IPv6"
-    if not wildcard and loser.local_address != segment.destination:
-        return f"its address is {to_text(loser.local_address)}"
-    if segment.protocol == ip.TCP and not loser.remote_address and loser.state != LISTEN:
-        return "it does not listen"
-    if winner is None:
-        return "it does not take this segment"
-    if winner.rule == CONNECTION and not loser.remote_address:
-        return "the 4-tuple is more specific"
-    if winner.rule == CONNECTED_TWO_TUPLE and not loser.remote_address:
-        return "a connected socket is more specific"
-    if wildcard and not is_any(winner.socket.local_address):
-        return "a specific address beats the wildcard"
-    if winner.socket.device and not loser.device:
-        return "a socket bound to the device beats one that is not"
-    if loser.family != winner.socket.family and winner.socket.family == 4:
-        return "an IPv4 socket beats a dual-stack one"
-    if loser.reuse_port and winner.socket.reuse_port:
-        return "another member of the SO_REUSEPORT group has this flow"
-    return "bound earlier"

@@ -1,7 +1,6 @@
 """The demultiplexer: a packet comes in, a decision comes out, and the segment is in its handler's queue."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 
 from demuxlab.demux.counters import Counters
 from demuxlab.demux.delivery import (
@@ -14,9 +13,8 @@ from demuxlab.demux.delivery import (
     QUEUE_FULL,
     RST,
     Delivery,
-    Loser,
-    why_lost,
 )
+from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
 from demuxlab.demux.socket import LISTEN, Refusal, Socket
 from demuxlab.demux.table import COPY, Candidate, SocketTable
 from demuxlab.wire import ip
@@ -33,8 +31,7 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
 LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
-MAX_LOSERS = 8
-"""Losing candidates that an explanation names at most."""
+_MAX_LOOKUPS = 4096
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""
@@ -63,6 +60,7 @@ class Demultiplexer:
         self.explain = explain
         self.checksums = Checksums.VERIFY
         self.choose: Chooser = choose or self.table.candidates
+        self._lookups: dict[bytes, tuple[tuple[object, ...], Lookup]] = {}
         self._addresses = self.table.addresses
         self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
 
@@ -93,7 +91,7 @@ class Demultiplexer:
 
     def decide(self, arrival: Arrival, now: float, device: str = "", packets: int = 1) -> Delivery:
         """Decide about what `read` returned, and hand it over."""
-        return self.count(self._decide(arrival, now, device), packets)
+        return self.count(self._decide(arrival, now, device, packets), packets)
 
     def count(self, delivery: Delivery, packets: int = 1) -> Delivery:
         """Account for the packets of a decision."""
@@ -112,7 +110,7 @@ class Demultiplexer:
         if failed := self.reassembler.take_failed():
             self.counters.dropped[FRAGMENT_EVICTED.counter] += failed
 
-    def _decide(self, arrival: Arrival, now: float, device: str) -> Delivery:
+    def _decide(self, arrival: Arrival, now: float, device: str, packets: int) -> Delivery:
         if isinstance(arrival, Malformed):
             return Delivery(MALFORMED, arrival, counter=arrival.counter)
         if not self._is_ours(arrival.destination):
@@ -126,29 +124,44 @@ class Demultiplexer:
         if isinstance(arrival, OtherProtocol):
             return Delivery(NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
         if self._is_to_many(arrival.destination):
-            return self._to_many(arrival, now, device)
+            return self._to_many(arrival, now, device, packets)
         winner = next(self.choose(arrival, device), None)
-        losers = self._losers(arrival, winner, device) if self.explain else ()
+        lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
-            return _refused(arrival, losers)
+            return _refused(arrival, lookup)
         socket, rule = winner
         refusal = _hand_over(socket, arrival, now)
         if refusal is None:
-            return Delivery(DELIVERED, arrival, socket, rule, losers=losers)
+            return Delivery(DELIVERED, arrival, socket, rule, lookup=lookup)
         verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        return Delivery(verdict, arrival, socket, rule, refusal.reply, refusal.counter, losers)
+        return Delivery(verdict, arrival, socket, rule, refusal.reply, refusal.counter, lookup)
 
-    def _to_many(self, segment: Segment, now: float, device: str) -> Delivery:
+    def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
         receivers = self.table.copies(segment, device) if isinstance(segment, UDPDatagram) else []
         if not receivers:
-            return Delivery(NO_SOCKET, segment, counter=_NO_SOCKET_COUNTERS[segment.protocol])
+            lookup = look_around_copies(self.table, segment, (), device, packets) if self.explain else None
+            counter = _NO_SOCKET_COUNTERS[segment.protocol]
+            return Delivery(NO_SOCKET, segment, counter=counter, lookup=lookup)
         refusals = [_hand_over(socket, segment, now) for socket in receivers]
         first = refusals[0]
         counter = first.counter if first and all(refusals) else ""
         verdict = QUEUE_FULL if counter else DELIVERED
-        copies = tuple(receivers)
-        return Delivery(verdict, segment, receivers[0], COPY, None, counter, (), copies)
+        took = tuple(socket for socket, refusal in zip(receivers, refusals, strict=True) if refusal is None)
+        copies = took or tuple(receivers)
+        lookup = look_around_copies(self.table, segment, copies, device, packets) if self.explain else None
+        return Delivery(verdict, segment, copies[0], COPY, None, counter, lookup, copies)
+
+    def _look_around(self, segment: Segment, winner: Candidate | None, device: str, packets: int) -> Lookup:
+        """Walk over the candidates, once for each flow as long as the table stays as it is."""
+        asked = self.table.changes, segment.protocol, winner, device, packets
+        known = self._lookups.get(segment.key)
+        if known is None or known[0] != asked:
+            if len(self._lookups) >= _MAX_LOOKUPS:
+                self._lookups.clear()
+            known = asked, look_around(self.table, segment, winner, device, packets)
+            self._lookups[segment.key] = known
+        return known[1]
 
     def _is_ours(self, destination: bytes) -> bool:
         if self._addresses is None or destination in self._addresses or self._is_to_many(destination):
@@ -168,29 +181,18 @@ class Demultiplexer:
     def _is_to_many(self, destination: bytes) -> bool:
         return destination in self._broadcasts or is_multicast(destination)
 
-    def _losers(self, segment: Segment, winner: Candidate | None, device: str) -> tuple[Loser, ...]:
-        """Name the other candidates, best first, then other sockets on the port."""
-        seen: dict[Socket, None] = {winner.socket: None} if winner else {}
-        candidates = (candidate.socket for candidate in self.table.candidates(segment, device))
-        for socket in islice(candidates, MAX_LOSERS):
-            seen.setdefault(socket)
-        for socket in islice(self.table.on_port(segment.protocol, segment.destination_port), MAX_LOSERS):
-            seen.setdefault(socket)
-        others = [socket for socket in seen if winner is None or socket is not winner.socket]
-        return tuple(Loser(s, why_lost(s, winner, segment, device)) for s in others[:MAX_LOSERS])
-
 
 _NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
 
 
-def _refused(segment: Segment, losers: tuple[Loser, ...]) -> Delivery:
+def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
     """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
     if isinstance(segment, TCPSegment):
         reply = None if segment.flags & flags.RST else RST
     else:
         reply = None if is_any(segment.source) else PORT_UNREACHABLE
     counter = _NO_SOCKET_COUNTERS[segment.protocol]
-    return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, losers=losers)
+    return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
 
 
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:

@@ -48,5 +48,10 @@ class HandlerQueue:
         """The oldest segment, left where it is."""
         return self._segments[0] if self._segments else None
 
+    @property
+    def waiting(self) -> int:
+        """Segments that wait."""
+        return len(self._segments)
+
     def __len__(self) -> int:
         return len(self._segments)

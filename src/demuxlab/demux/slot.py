@@ -72,6 +72,11 @@ def _kin_key(socket: Socket) -> _KinKey:
     return socket.family, socket.v6only, socket.device
 
 
+def in_one_group(one: Socket, other: Socket) -> bool:
+    """Tell whether two sockets of one slot share their flows by SO_REUSEPORT."""
+    return one.reuse_port and other.reuse_port and _kin_key(one) == _kin_key(other)
+
+
 class Slot:
     """All sockets that share one local address and port."""
 

@@ -5,7 +5,7 @@ the wildcard address and port. Nothing here grows with the number of sockets.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
@@ -62,6 +62,8 @@ class SocketTable:
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
         self._queues = 0
+        self.changes = 0
+        """Grows whenever a lookup may come out otherwise than before."""
         self.mirror: Mirror | None = None
 
     # What the application asks for
@@ -246,7 +248,7 @@ class SocketTable:
         sockets = reversed(self._connected.get(key, {}))
         return next((socket for socket in sockets if socket.device in ("", device)), None)
 
-    def on_port(self, protocol: int, port: int) -> Iterable[Socket]:
+    def on_port(self, protocol: int, port: int) -> Collection[Socket]:
         """Return the sockets of a local port, in bind order."""
         return self._by_port.get((protocol, port), {})
 
@@ -279,6 +281,7 @@ class SocketTable:
         return own
 
     def _number(self, socket: Socket) -> None:
+        self.changes += 1
         self._queues += 1
         socket.number = self._queues
         self._in_use.add(socket)
@@ -286,6 +289,7 @@ class SocketTable:
 
     def _open(self, socket: Socket) -> None:
         """Enter a bound UDP or a listening TCP socket into the slots of its address."""
+        self.changes += 1
         self._bound += 1
         # Linux puts an IPv6 socket of a SO_REUSEPORT group behind all others, any other before them.
         socket.rank = -self._bound if socket.family == 6 and socket.reuse_port else self._bound
@@ -304,6 +308,7 @@ class SocketTable:
 
     def _close_lookup(self, socket: Socket, *, connected: bool = False) -> None:
         """Take a socket out of the lookup, because it closed or is about to be `connected`."""
+        self.changes += 1
         if self.mirror is not None:
             self.mirror.left(socket)
         if not socket.remote_address:

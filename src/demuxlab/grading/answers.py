@@ -5,6 +5,9 @@ import math
 import re
 from typing import Any
 
+from demuxlab.grading import sentences
+from demuxlab.language import english
+
 MAX_LINE = 1 << 20
 """Bytes of one answer at most."""
 _MAX_DEPTH = 20
@@ -61,7 +64,7 @@ def _check_asked(answer: dict[str, Any]) -> None:
 
 def _check(value: Any, depth: int) -> None:
     if depth > _MAX_DEPTH:
-        raise BadAnswer(f"lists nested more than {_MAX_DEPTH} deep")
+        raise BadAnswer(english(sentences.DEEP, depth=_MAX_DEPTH))
     if isinstance(value, list):
         for part in value:
             _check(part, depth + 1)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from demuxlab.grading.answers import neutral
 from demuxlab.grading.submission import MAX_SOURCE
+from demuxlab.language import _
 
 EXERCISE = "exercise.py"
 _MAX_MEMBERS = 10_000
@@ -79,7 +80,7 @@ def _take(path: Path) -> HandedIn:
     except NotTaken as error:
         return HandedIn(name, b"", neutral(str(error)))
     except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
-        return HandedIn(name, b"", neutral(f"{path.name} cannot be read: {error}"))
+        return HandedIn(name, b"", neutral(_("{file} cannot be read: {why}", file=path.name, why=error)))
 
 
 def _name(path: Path) -> str:
@@ -93,11 +94,11 @@ def _name(path: Path) -> str:
 def _source(path: Path) -> bytes:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        raise NotTaken(f"{path.name} is a link: hand in the file itself")
+        raise NotTaken(_("{file} is a link: hand in the file itself", file=path.name))
     if stat.S_ISDIR(mode):
         return _source(path / _choose([entry.name for entry in path.iterdir()]))
     if not stat.S_ISREG(mode):
-        raise NotTaken(f"{path.name} is no ordinary file")
+        raise NotTaken(_("{file} is no ordinary file", file=path.name))
     if path.name.endswith(".zip"):
         return _from_zip(path)
     if path.name.endswith(_TAR):
@@ -113,7 +114,7 @@ def _from_zip(path: Path) -> bytes:
         _check_names(member.filename for member in members)
         for member in members:
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise NotTaken(f"{member.filename} is a link: hand in the file itself")
+                raise NotTaken(_("{file} is a link: hand in the file itself", file=member.filename))
         wanted = _choose([member.filename for member in members])
         with archive.open(wanted) as file:
             return _bounded(file.read(MAX_SOURCE + 1))
@@ -129,7 +130,7 @@ def _from_tar(path: Path) -> bytes:
         _check_names(member.name for member in members)
         for member in members:
             if not (member.isreg() or member.isdir()):
-                raise NotTaken(f"{member.name} is a link or a device: hand in the file itself")
+                raise NotTaken(_("{file} is a link or a device: hand in the file itself", file=member.name))
         wanted = _choose([member.name for member in members if member.isreg()])
         file = archive.extractfile(wanted)
         assert file is not None
@@ -139,10 +140,14 @@ def _from_tar(path: Path) -> bytes:
 def _check_names(names: Iterator[str]) -> None:
     for number, name in enumerate(names):
         if number >= _MAX_MEMBERS:
-            raise NotTaken(f"the archive has more than {_MAX_MEMBERS} files: hand in the exercise only")
+            raise NotTaken(
+                _("the archive has more than {count} files: hand in the exercise only", count=_MAX_MEMBERS)
+            )
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or path.drive:
-            raise NotTaken(f"{name!r} leads out of the archive: pack it again without such paths")
+            raise NotTaken(
+                _("{name!r} leads out of the archive: pack it again without such paths", name=name)
+            )
 
 
 def _choose(names: list[str]) -> str:
@@ -151,12 +156,13 @@ def _choose(names: list[str]) -> str:
     exercises = [name for name in files if PurePosixPath(name).name == EXERCISE]
     chosen = exercises or files
     if len(chosen) != 1:
-        what = f"{len(chosen)} files could be meant" if chosen else "there is no Python file in it"
-        raise NotTaken(f"{what}: hand in one {EXERCISE}")
+        if not chosen:
+            raise NotTaken(_("there is no Python file in it: hand in one exercise.py"))
+        raise NotTaken(_("{count} files could be meant: hand in one exercise.py", count=len(chosen)))
     return chosen[0]
 
 
 def _bounded(source: bytes) -> bytes:
     if len(source) > MAX_SOURCE:
-        raise NotTaken(f"the file has more than {MAX_SOURCE} bytes")
+        raise NotTaken(_("the file has more than {size} bytes", size=MAX_SOURCE))
     return source

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demuxlab import language
 from demuxlab.language import _
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
             _("no sandbox, and --isolation required: {cure}", cure=sandbox.why_not_best()), returncode=2
         )
     given = config.getoption("--submission")
+    language.add(request.path.parent, "checks")
     lab = config.stash[_HIDDEN].get(request.path.parent, request.path.parent)
     path = (Path(given) if given else lab / "exercise.py").resolve()
     if not path.is_file():
@@ -106,7 +108,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in mark.args:
             ground = results.get(item.nodeid.replace(item.name, name))
             if ground is not None and not ground["passed"]:
-                pytest.skip(_("its ground is missing: first pass `{check}`", check=_sentence(name)))
+                pytest.skip(_("its ground is missing: first pass `{check}`", check=_(_sentence(name))))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,8 +156,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
     from demuxlab.grading import sandbox
 
+    for nodeid in scored:
+        language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
     order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
-    rows = [(_sentence(scored[n]["name"]), f"{scored[n]['points']}/{scored[n]['max_points']}") for n in order]
+    rows = [
+        (_(_sentence(scored[n]["name"])), f"{scored[n]['points']}/{scored[n]['max_points']}") for n in order
+    ]
     earned, possible = _sum(scored, "points"), _sum(scored, "max_points")
     terminalreporter.section(_("points"))
     terminalreporter.write_line(tabulate(rows, headers=(_("check"), _("points")), tablefmt="simple"))
@@ -191,10 +197,12 @@ def _message(report: pytest.TestReport) -> str:
 
 
 def _story(asked: "Submission", name: str, error: BaseException, config: pytest.Config, folder: Path) -> str:
+    from demuxlab.grading.sentences import retold
+
     said = str(error).splitlines() or [type(error).__name__]
-    lines = [_("check: {name}", name=name), _("steps so far:")]
-    lines += [f"  {number}. {step}" for number, step in enumerate(asked.story, 1)] or [_("  none")]
-    lines += [_("then:"), *(f"  {line}" for line in said)]
+    lines = [_("check: {name}", name=_(name)), _("steps so far:")]
+    lines += [f"  {number}. {retold(step)}" for number, step in enumerate(asked.story, 1)] or [_("  none")]
+    lines += [_("then:"), *(f"  {retold(line)}" for line in said)]
     if asked.printed:
         lines += [_("your code printed:"), *(f"  {line}" for line in asked.printed.splitlines())]
     if seed := config.getoption("--seed"):

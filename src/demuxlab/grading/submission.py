@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from demuxlab.grading import sandbox
+from demuxlab.grading import sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
 from demuxlab.grading.sandbox import Inmate
 from demuxlab.grading.words import in_words, is_packet
-from demuxlab.language import _
+from demuxlab.language import english
 
 CALL_TIMEOUT = 10.0
 """Seconds that one call may take."""
@@ -81,7 +81,7 @@ class Submission:
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
         self._ask("new", name, arguments)
-        self.story.append(_("made {what}", what=f"{name}({in_words(arguments)})"))
+        self.story.append(english(sentences.MADE, what=f"{name}({in_words(arguments)})"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method of the object that `new` made; return its answer, tuples as lists."""
@@ -124,7 +124,7 @@ class Submission:
         asked = f"{name}({in_words(arguments)})"
         self.packets += [(part, asked) for part in arguments if is_packet(part)]
         value = self._ask(do, name, arguments)
-        self.story.append(_("called {what} → {result}", what=asked, result=in_words((value,))))
+        self.story.append(english(sentences.CALLED, what=asked, result=in_words((value,))))
         return value
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -141,11 +141,11 @@ class Submission:
         finally:
             self._budget.left -= time.monotonic() - began
         if "raised" in answer:
-            line = _(" in line {line}", line=answer["line"]) if answer["line"] else ""
+            line = english(sentences.IN_LINE, line=answer["line"]) if answer["line"] else ""
             asked = f"{name}({in_words(arguments)})"
-            self.story.append(_("called {what} → {result}", what=asked, result=answer["raised"]))
+            self.story.append(english(sentences.CALLED, what=asked, result=answer["raised"]))
             raise SubmissionError(
-                _("{what} raised {error}{line}: {message}",
+                english(sentences.RAISED,
                   what=asked, error=answer["raised"], line=line, message=answer["message"])
             )  # fmt: skip
         return self._decode(answer.get("value"))
@@ -155,15 +155,11 @@ class Submission:
         if self._inmate is not None:
             return
         if self._budget.left <= 0:
-            raise SubmissionError(
-                _("the time for all checks is used up: earlier ones waited for answers that never came")
-            )
+            raise SubmissionError(sentences.OUT_OF_TIME)
         try:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
-                raise SubmissionError(
-                    _("{file} has more than {size} bytes", file=self.path.name, size=MAX_SOURCE)
-                )
+                raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
             self._inmate = sandbox.start(source, self.level)
         except OSError as error:
             raise InfrastructureError(f"the sandbox does not start: {error}") from error
@@ -181,12 +177,11 @@ class Submission:
         os.set_blocking(pipe, False)
         rest = memoryview(json.dumps(words).encode() + b"\n")
         while rest:
-            if not self._wait(deadline, writing=True):
-                self._no_answer(name)
             try:
                 rest = rest[os.write(pipe, rest) :]
             except BlockingIOError:
-                continue
+                if not self._wait(deadline, writing=True):
+                    self._no_answer(name)
             except BrokenPipeError:
                 self._ended(name)
 
@@ -195,9 +190,7 @@ class Submission:
         if line is None:
             if len(self._buffer) > MAX_LINE:
                 self.close()
-                raise SubmissionError(
-                    _("{what} answered with more than {size} bytes", what=name, size=MAX_LINE)
-                )
+                raise SubmissionError(english(sentences.TOO_MUCH, what=name, size=MAX_LINE))
             if time.monotonic() >= deadline:
                 self._no_answer(name)
             self._ended(name)
@@ -205,7 +198,7 @@ class Submission:
             return parse(line or b"")
         except BadAnswer as error:
             self.close()
-            raise SubmissionError(_("{what} answered with {kind}", what=name, kind=error)) from error
+            raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
     def _line(self, deadline: float) -> bytes | None:
         """Return the next line, or None where there is none by then, where it is too long, or at the end."""
@@ -243,7 +236,7 @@ class Submission:
     def _no_answer(self, name: str) -> None:
         self.close()
         raise SubmissionError(
-            _("{what} gave no answer within {seconds:g} seconds: a loop without end?",
+            english(sentences.NO_ANSWER,
               what=name, seconds=self.timeout)
         )  # fmt: skip
 
@@ -252,10 +245,8 @@ class Submission:
         too_long = self._inmate.exit_status() == signal.SIGXCPU
         self.close()
         if too_long:
-            raise SubmissionError(_("{what} used too much of the processor's time", what=name))
-        raise SubmissionError(
-            _("the process ended while it was asked for {what}: does the file call exit?", what=name)
-        )
+            raise SubmissionError(english(sentences.PROCESSOR, what=name))
+        raise SubmissionError(english(sentences.ENDED, what=name))
 
     # Values
 
@@ -265,9 +256,7 @@ class Submission:
         if offer is None or method not in offer.METHODS:
             kind = "nothing" if offer is None else type(offer).__name__.lower()
             there = _offered(offer)
-            return {
-                "wrong": _("{kind} has no {method!r} here: {there}", kind=kind, method=method, there=there)
-            }
+            return {"wrong": english(sentences.NO_METHOD, kind=kind, method=method, there=there)}
         arguments = [self._decode(part) for part in asked["arguments"]]
         keywords = {name: self._decode(part) for name, part in asked["keywords"]}
         try:
@@ -305,5 +294,5 @@ class Submission:
 
 def _offered(offer: Offer | None) -> str:
     if offer is None:
-        return _("use what you were given")
-    return _("there are {names}", names=", ".join(sorted(offer.METHODS)))
+        return "use what you were given"
+    return f"there are {', '.join(sorted(offer.METHODS))}"

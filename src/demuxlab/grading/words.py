@@ -27,6 +27,8 @@ def is_packet(value: Any) -> bool:
 def _plain(value: Any) -> str:
     if isinstance(value, bytes) and len(value) > _SHOWN:
         return f"{len(value)} bytes: {value[:_SHOWN].hex(' ')}…"
+    if isinstance(value, bytes) and not all(0x20 <= byte < 0x7F for byte in value):
+        return f"bytes {value.hex(' ')}"
     if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple):
         return repr(value)[:_MAX]
     return type(value).__name__.lower()

@@ -8,6 +8,7 @@ import click
 
 from demuxlab import terminal
 from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.recorder import FORMATS
 from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
 from demuxlab.language import _
 
@@ -34,6 +35,22 @@ def run_options(function: _Function) -> _Function:
             "--host-namespace",
             is_flag=True,
             help=_("Use this machine's own lo, or a TUN among its devices, to watch it live in Wireshark."),
+        ),
+        click.option(
+            "--format",
+            type=click.Choice(FORMATS),
+            help=_(
+                "What the capture holds: each packet once (wire, the default), once more at its queue (full; "
+                "frame numbers in tables are then the packets' ids), or without comments (pcap)."
+            ),
+        ),
+        click.option(
+            "--live", is_flag=True, help=_("Start Wireshark and show the packets in it as they come.")
+        ),
+        click.option(
+            "--watch",
+            is_flag=True,
+            help=_("Show the hosts in the terminal during the run; without one, a line for each segment."),
         ),
         click.option("--step", is_flag=True, help=_("Wait for Enter before each step.")),
         terminal.language_option,

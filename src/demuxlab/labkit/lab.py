@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.host import Host
@@ -33,11 +33,24 @@ class Sender:
     address: str
 
 
+class Watcher(Protocol):
+    """Shows a run while it happens."""
+
+    def host(self, host: Host) -> None:
+        """A host was made."""
+        ...
+
+    def received(self, host: Host, packet: bytes, delivery: Delivery, now: float, frame: int) -> None:
+        """A host decided about a packet, the frame of this number in the capture."""
+        ...
+
+
 class Lab:
     """One run of a lab, on one link.
 
     `tell` gets every line meant for a person; `pause` is called after each step; `failed` counts the checks
-    that did not hold. `figures` may put other addresses and ports in the place of the course's.
+    that did not hold. `figures` may put other addresses and ports in the place of the course's. `watcher` is
+    shown what is recorded.
 
     Texts are translated where a catalog has them: `say`, `step` and `check` take the values for {names} in
     them as keywords.
@@ -52,6 +65,7 @@ class Lab:
         *,
         pause: Callable[[], None] | None = None,
         figures: Figures | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.name = name
         self.failed = 0
@@ -62,9 +76,11 @@ class Lab:
         self._pause = pause
         self._figures = figures or Figures()
         self._recorder = recorder
+        self._watcher = watcher
         self._network = Network(link, self._arrived, self._departed)
         self._programs: list[Program] = []
         self._recording = True
+        self._names: dict[bytes, str] = {}
 
     # The cast
 
@@ -88,6 +104,8 @@ class Lab:
         for address in own:
             self._note_name(name, address)
         hosts.append(host)
+        if self._watcher is not None:
+            self._watcher.host(host)
         return host
 
     def program(self, name: str, host: Host, *, limit: int = 1024) -> Program:
@@ -210,6 +228,8 @@ class Lab:
             self.journal.received(delivery, host.name if len(self._network.hosts) > 1 else None)
             if self._recorder is not None:
                 self._recorder.received(packet, delivery, now)
+            if self._watcher is not None:
+                self._watcher.received(host, packet, delivery, now, self.journal.frames)
 
     def _departed(self, packet: bytes, now: float) -> None:
         if self._recording:
@@ -217,6 +237,13 @@ class Lab:
             if self._recorder is not None:
                 self._recorder.sent(packet, now)
 
+    def _repr_html_(self) -> str:
+        """Return the run's ladder: how a notebook shows a lab."""
+        from demuxlab.report.notebook import ladder_of
+
+        return ladder_of(self.name, self.journal.entries, self._names)
+
     def _note_name(self, name: str, address: str) -> None:
+        self._names[from_text(address)] = name
         if self._recorder is not None:
             self._recorder.names({from_text(address): name})

@@ -15,7 +15,7 @@ from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.lab import Lab
 from demuxlab.labkit.questions import Question
-from demuxlab.labkit.recorder import Recorder
+from demuxlab.labkit.recorder import open_recorder
 from demuxlab.language import _
 from demuxlab.language import code as language_code
 from demuxlab.links.memory import MemoryLink
@@ -58,7 +58,7 @@ def run(lab: LabFolder, student: str, capture: Path) -> list[Question]:
     """Run a lab with a learner's figures over memory, into a capture; return the questions on it."""
     figures = Figures(f"{lab.name}/{student}")
     link = MemoryLink()
-    recorder = Recorder(capture, comment=f"demuxlab {lab.name} for {student}", link=link.name)
+    recorder = open_recorder(capture, comment=f"demuxlab {lab.name} for {student}", link=link.name)
     made = Lab(lab.name, link, recorder, lambda _line: None, figures=figures)
     try:
         runner.load(lab)(made)

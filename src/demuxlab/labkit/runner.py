@@ -7,21 +7,27 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demuxlab import language
 from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.lab import Lab
+from demuxlab.labkit.live import Live
 from demuxlab.labkit.network import LabError
-from demuxlab.labkit.recorder import Recorder, new_capture_path
+from demuxlab.labkit.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
+from demuxlab.labkit.wireshark import NoWireshark
 from demuxlab.language import _
 from demuxlab.links import rights
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
+
+if TYPE_CHECKING:
+    from demuxlab.live.terminal import Watch
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -37,6 +43,12 @@ class Settings:
     host_namespace: bool = False
     step: bool = False
     """Wait for a key before each step."""
+    format: str | None = None
+    """One of `recorder.FORMATS`; None for what fits the rest."""
+    live: bool = False
+    """Show the packets in Wireshark as they come."""
+    watch: bool = False
+    """Show the hosts in the terminal while the lab runs."""
 
 
 class CannotRun(Exception):
@@ -48,10 +60,14 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
 
     Raises CannotRun before anything was sent, where a link or the captures folder cannot be had.
     """
+    if settings.live and (len(folders) > 1 or settings.format not in (None, FULL)):
+        raise CannotRun(_("--live shows one lab, in the full format: name the lab and leave --format out"))
     links = _open_links(len(folders), settings)
     try:
-        _tell(rights.drop())
-        results = [_run_one(folder, link, settings) for folder, link in zip(folders, links, strict=True)]
+        live = _drop_rights(settings)
+        results = [
+            _run_one(folder, link, settings, live) for folder, link in zip(folders, links, strict=True)
+        ]
     except KeyboardInterrupt:
         _tell(_("interrupted: nothing stays behind"))
         return INTERRUPTED
@@ -77,14 +93,26 @@ def _open_links(count: int, settings: Settings) -> list[Link]:
     return links
 
 
-def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
+def _drop_rights(settings: Settings) -> Live | None:
+    """Give up rights, and start the Wireshark of `--live`: with sudo as the user who called it."""
+    # Where root is no user's, Wireshark wants to give up the rights itself, and cannot when they are gone.
+    early = _live() if settings.live and rights.stay_root_s() else None
+    _tell(rights.drop())
+    return _live() if settings.live and early is None else early
+
+
+def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
     """Run one lab; return whether it failed."""
     say = _tell if settings.json else print
     script = load(folder)
-    recorder = _recorder(folder, link, settings)
-    lab = Lab(folder.name, link, recorder, say, pause=_wait_for_enter if settings.step else None)
+    recorder = _recorder(folder, link, settings, live)
+    pause = _wait_for_enter if settings.step else None
+    watch = _watch(say) if settings.watch else None
+    if watch is not None and pause is not None:
+        pause = partial(watch.still, pause)
+    lab = Lab(folder.name, link, recorder, say, pause=pause, watcher=watch)
     try:
-        with _terminable():
+        with _terminable(), watch or nullcontext():
             script(lab)
     except LabError as error:
         lab.failed += 1
@@ -101,16 +129,34 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings) -> bool:
         if recorder.problem:
             lab.failed += 1
             _tell(f"demuxlab: {recorder.problem}")
+        if live is not None and (ending := live.ending()):
+            _tell(f"demuxlab: {ending}")
         say(_("capture: {path}", path=recorder.path))
         sys.stdout.flush()
     return bool(lab.failed)
 
 
-def _recorder(folder: LabFolder, link: Link, settings: Settings) -> Recorder:
-    captures = settings.captures or folder.captures
+def _live() -> Live:
     try:
-        path = new_capture_path(captures, folder.name, link.kind, time.strftime("%Y%m%d-%H%M%S"))
-        return Recorder(path, comment=f"demuxlab {folder.name} over {link.kind}", link=link.name)
+        return Live()
+    except NoWireshark as error:
+        raise CannotRun(str(error)) from error
+
+
+def _watch(say: Callable[[str], None]) -> "Watch":
+    from demuxlab.live.terminal import Watch
+
+    return Watch(say)
+
+
+def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> Recorder:
+    captures = settings.captures or folder.captures
+    kind = settings.format or (FULL if live else WIRE)
+    try:
+        path = new_capture_path(captures, folder.name, link.kind, time.strftime("%Y%m%d-%H%M%S"), kind)
+        comment = f"demuxlab {folder.name} over {link.kind}"
+        copy = live.pipe if live else None
+        return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
     except OSError as error:
         raise CannotRun(
             _(

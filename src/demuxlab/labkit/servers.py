@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from demuxlab import sockets
+from demuxlab.live.browser import LiveView
 from demuxlab.runtime import Runtime
 from demuxlab.sockets.borrowed import borrow
 
@@ -51,8 +52,10 @@ class Running:
             server.server_close()
 
 
-def start(service: str, runtime: Runtime, port: int | None, directory: Path) -> Running:
-    """Start a service on every address of a runtime's host."""
+def start(
+    service: str, runtime: Runtime, port: int | None, directory: Path, live: LiveView | None = None
+) -> Running:
+    """Start a service on every address of a runtime's host; `live` has its page in place of http's first."""
     sockets.use(runtime)
     running = Running()
     port = port or PORTS[service]
@@ -60,7 +63,7 @@ def start(service: str, runtime: Runtime, port: int | None, directory: Path) -> 
         shown = f"[{address}]" if ":" in address else address
         family = sockets.AF_INET6 if ip_address(address).version == 6 else sockets.AF_INET
         if service == "http":
-            handler = _page_handler(directory.resolve())
+            handler = _page_handler(directory.resolve(), live)
             running.add(_server(_PageServer, family, address, port, handler), f"http://{shown}:{port}/")
         else:
             running.add(
@@ -69,6 +72,9 @@ def start(service: str, runtime: Runtime, port: int | None, directory: Path) -> 
             running.add(
                 _server(_DatagramServer, family, address, port, _DATAGRAMS[service]), f"udp://{shown}:{port}"
             )
+    with runtime.lock:
+        for socket in runtime.host.demultiplexer.table:
+            socket.name = socket.name or service
     return running
 
 
@@ -222,9 +228,29 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-def _page_handler(folder: Path) -> type:
+def _page_handler(folder: Path, live: LiveView | None) -> type:
     class Handler(_PageHandler):
         def __init__(self, *arguments: Any, **keywords: Any) -> None:
             super().__init__(*arguments, directory=str(folder), **keywords)
 
-    return Handler
+    class LiveHandler(Handler):
+        """The live view's page stands before the folder's."""
+
+        view: LiveView
+
+        def do_GET(self) -> None:
+            if not self.view.answer(self):
+                super().do_GET()
+
+        def do_HEAD(self) -> None:
+            if not self.view.answer(self):
+                super().do_HEAD()
+
+        def finish(self) -> None:
+            self.view.closed(self)
+            super().finish()
+
+    if live is None:
+        return Handler
+    LiveHandler.view = live
+    return LiveHandler

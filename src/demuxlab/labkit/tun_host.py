@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 from demuxlab.host import Host
-from demuxlab.labkit.recorder import Recorder
+from demuxlab.labkit.recorder import WIRE, open_recorder
 from demuxlab.links import rights
 from demuxlab.links.choose import open_link
 from demuxlab.runtime import Runtime
@@ -18,12 +18,12 @@ _PREFIX = {4: 24, 6: 64}
 
 
 @contextmanager
-def tun_host(addresses: Sequence[str], capture: Path | None = None) -> Iterator[Runtime]:
+def tun_host(addresses: Sequence[str], capture: Path | None = None, *, kind: str = WIRE) -> Iterator[Runtime]:
     """Bring up a TUN with a host of these addresses behind it, give up rights, and run the host.
 
-    The kernel's end gets a neighbouring address of each /24 or /64. When the block ends, however it ends,
-    no device, address or route stays behind. Raises LinkUnavailable, ValueError (an address that is none)
-    and OSError (the capture cannot be written), each with its cure.
+    `kind` is the capture's format. The kernel's end gets a neighbouring address of each /24 or /64. When
+    the block ends, however it ends, no device, address or route stays behind. Raises LinkUnavailable,
+    ValueError (an address that is none) and OSError (the capture cannot be written), each with its cure.
     """
     parsed = [ip_address(address) for address in addresses]
     neighbours = sorted({_neighbour(address) for address in parsed})
@@ -31,8 +31,10 @@ def tun_host(addresses: Sequence[str], capture: Path | None = None) -> Iterator[
     try:
         rights.drop()
         host = Host("B", [str(address) for address in parsed], secret=os.urandom(32))
-        recorder = Recorder(capture, comment="demuxlab serve", link=link.name) if capture else None
-        if recorder is not None:
+        recorder = None
+        if capture is not None:
+            recorder = open_recorder(capture, comment="demuxlab serve", link=link.name, kind=kind)
+            recorder.names({address.packed: host.name for address in parsed})
             host.observers.append(recorder)
             host.demultiplexer.explain = True
         try:

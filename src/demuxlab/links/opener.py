@@ -42,11 +42,12 @@ class Request:
         return json.dumps(asdict(self))
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The machine said no; the message has the cure. Whoever asked translates it, and puts the values in."""
 
     def __init__(self, text: str, **values: str | None) -> None:
         super().__init__(text)
+        self.values = values
         self.answer = json.dumps({"refused": text, "values": values}).encode()
 
 
@@ -56,17 +57,21 @@ def main() -> None:
     request = Request(fields["kind"], fields["private"], tuple(fields["kernel_addresses"]))
     channel = socket.socket(fileno=os.dup(0))
     try:
-        name, descriptors = _open(request)
-    except _Refused as refused:
+        name, descriptors = open_here(request)
+    except Refused as refused:
         channel.sendall(refused.answer)
         return
     answer = json.dumps({"name": name, "descriptors": len(descriptors)}).encode()
     socket.send_fds(channel, [answer], descriptors)
 
 
-def _open(request: Request) -> tuple[str, list[int]]:
+def open_here(request: Request) -> tuple[str, list[int]]:
+    """Open a link in this process; return the device's name and the descriptors, the namespace's last.
+
+    The calling thread is in the link's namespace from then on where that is private. Refused says why not.
+    """
     if request.kind == "tun" and not Path(TUN_DEVICE).exists():
-        raise _Refused(
+        raise Refused(
             "there is no {device}: load it with sudo modprobe tun, or give it to the container",
             device=TUN_DEVICE,
         )
@@ -89,26 +94,26 @@ def _enter_namespace() -> None:
         return
     problem = os.strerror(ctypes.get_errno())
     if os.geteuid() == 0:
-        raise _Refused(
+        raise Refused(
             "no network namespace for root ({why}): this container forbids it; start it with "
             "--cap-add SYS_ADMIN, or use --link memory",
             why=problem,
         )
     with suppress(OSError):
         if _APPARMOR.read_text().strip() == "1":
-            raise _Refused(
+            raise Refused(
                 "no user namespace for an ordinary user ({why}): run it with sudo, "
                 "or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
                 why=problem,
             )
-    raise _Refused("no user namespace for an ordinary user ({why}): run it with sudo", why=problem)
+    raise Refused("no user namespace for an ordinary user ({why}): run it with sudo", why=problem)
 
 
 def _tun() -> tuple[int, str]:
     try:
         descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise _Refused(
+        raise Refused(
             "{device} cannot be opened ({why}): run it with sudo, or let everybody make TUNs "
             "in namespaces of their own with sudo chmod 666 {device}",
             device=TUN_DEVICE,
@@ -119,7 +124,7 @@ def _tun() -> tuple[int, str]:
     try:
         answer = fcntl.ioctl(descriptor, _TUNSETIFF, ask)
     except OSError as error:
-        raise _Refused(
+        raise Refused(
             "no TUN device may be made here ({why}): run it with sudo", why=error.strerror
         ) from error
     return descriptor, answer[:16].rstrip(b"\0").decode()
@@ -152,7 +157,7 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
             for address in addresses:
                 host, _, length = address.partition("/")
                 if host in taken:
-                    raise _Refused(
+                    raise Refused(
                         "{address} is an address of this machine already, perhaps of another run: "
                         "give an --address of another network",
                         address=host,
@@ -165,10 +170,10 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
     except NetlinkError as error:
         problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)
         if not addresses:
-            raise _Refused(
+            raise Refused(
                 "{device} cannot be set up ({why}): run it with sudo", device=name, why=problem
             ) from error
-        raise _Refused(
+        raise Refused(
             "the addresses {addresses} on {device} cannot be set up ({why}): run it with sudo",
             addresses=", ".join(addresses),
             device=name,
@@ -180,7 +185,7 @@ def _packet_socket(device: str) -> int:
     try:
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
     except OSError as error:
-        raise _Refused(
+        raise Refused(
             "no packet socket may be opened ({why}): run it with sudo", why=error.strerror
         ) from error
     opened.bind((device, _ETH_P_ALL))

@@ -37,6 +37,12 @@ def drop() -> str:
     return _("rights dropped: root now only reaches files")
 
 
+def stay_root_s() -> bool:
+    """Tell whether `drop` leaves the process to root, who has nobody to become."""
+    root = sys.platform == "linux" and os.geteuid() == 0
+    return root and os.environ.get("SUDO_UID", "0") in ("", "0")
+
+
 def _leave_home_of_root(user: int) -> None:
     """Under sudo HOME is root's, which the user may not read: libraries keep their caches there."""
     import pwd

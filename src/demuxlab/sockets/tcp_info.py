@@ -26,6 +26,10 @@ _FIELDS = (
 )
 """Each field's size in struct's letters, and its name without "tcpi_"."""
 _FORMAT = struct.Struct("=" + "".join(field[0] for field in _FIELDS))
+NAMES = frozenset(f"tcpi_{field[2:]}" for field in _FIELDS) - {"tcpi_wscales"} | {
+    *("tcpi_snd_wscale", "tcpi_rcv_wscale"),
+}
+"""Every field's name as linux/tcp.h has it."""
 _LARGEST = {"B": 0xFF, "I": 0xFFFFFFFF, "Q": 0xFFFFFFFFFFFFFFFF}
 
 
@@ -38,3 +42,17 @@ def pack(info: dict[str, int]) -> bytes:
     scales = info.get("tcpi_snd_wscale", 0) & 15 | (info.get("tcpi_rcv_wscale", 0) & 15) << 4
     values = {**info, "tcpi_wscales": scales}
     return _FORMAT.pack(*(min(values.get(f"tcpi_{field[2:]}", 0), _LARGEST[field[0]]) for field in _FIELDS))
+
+
+def unpack(data: bytes) -> dict[str, int]:
+    """Return the fields of a struct as the kernel gives it; an older kernel's is shorter and tells fewer."""
+    info: dict[str, int] = {}
+    at = 0
+    for field in _FIELDS:
+        value = struct.Struct("=" + field[0])
+        if at + value.size > len(data):
+            break
+        info[f"tcpi_{field[2:]}"] = value.unpack_from(data, at)[0]
+        at += value.size
+    scales = info.pop("tcpi_wscales", 0)
+    return {**info, "tcpi_snd_wscale": scales & 15, "tcpi_rcv_wscale": scales >> 4}

@@ -159,7 +159,7 @@ def test_data_for_a_closed_socket_is_reset():
     peer.server.close(peer.now)
     peer.sent()
     answers = peer.brief(peer.send("PA", b"too late", ack=1))
-    assert [kind for kind, *_ in answers] == ["RA"]
+    assert [kind for kind, *_ in answers] == ["R"]
 
 
 def test_linger_zero_resets():
@@ -185,6 +185,23 @@ def test_simultaneous_open():
     )
     host.receive(packet.build(A, B, ip.TCP, ack), 0.0)
     assert client.state is State.ESTABLISHED
+
+
+def test_simultaneous_open_with_crossing_syn_acks():
+    # RFC 9293, section 3.5, figure 7: the peer's SYN,ACK repeats a SYN that we have; its ACK is news.
+    host = Host("B", ["10.9.0.20"])
+    client = host.tcp_endpoint()
+    client.bind(B, 80)
+    client.connect(A, 9157, 0.0)
+    [syn] = [packet.read(data) for data in host.packets(0.0)]
+    for flags, number in ((2, 0), (18, syn.sequence + 1)):
+        crossing = tcp.build(
+            A, B, 9157, 80, sequence=5000, acknowledgment=number & 0xFFFFFFFF, flags=flags, window=1000
+        )
+        host.receive(packet.build(A, B, ip.TCP, crossing), 0.0)
+        [answer] = [packet.read(data) for data in host.packets(0.0)]
+    assert client.state is State.ESTABLISHED
+    assert (flag_letters(answer.flags), answer.acknowledgment) == ("A", 5001)
 
 
 # Opening
@@ -526,6 +543,32 @@ def test_keepalive_leaves_a_peer_that_answers_alone():
         assert len(peer.wait(60.0)) == 1
         peer.send("A")
     assert peer.server.connected
+
+
+def test_a_partial_acknowledgment_sends_the_next_hole_whatever_the_congestion_window():
+    # RFC 6582, section 3.2, step 3.
+    peer = Peer(options=tcp.Options(mss=1000))
+    peer.write(bytes(5000))
+    for _ in range(3):
+        answers = peer.send("A")
+    assert [number for _, number, *_ in peer.brief(answers)][:1] == [0]
+    assert peer.brief(peer.send("A", ack=1000))[0][1:3] == (1000, 1000)
+
+
+def test_push_stays_on_a_segment_that_is_sent_again():
+    peer = Peer()
+    peer.server.nodelay = True
+    assert peer.brief(peer.write(b"one")) == [("PA", 0, 3, 0)]
+    peer.write(b"two")
+    assert peer.brief([segment for _, segment in peer.wait(0.3)]) == [("PA", 0, 3, 0), ("PA", 3, 3, 0)]
+
+
+def test_reading_sends_no_window_update_that_the_header_could_not_tell():
+    # Without window scaling no window is larger than 65,535, however large the buffer.
+    peer = Peer(tune=lambda settings: setattr(settings, "quickack", False))
+    assert peer.send("PA", bytes(100)) == []
+    assert len(peer.server.read(100, peer.now)) == 100
+    assert peer.sent() == []
 
 
 # TIME-WAIT

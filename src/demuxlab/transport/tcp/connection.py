@@ -52,6 +52,11 @@ class TCPConnection(ControlBlock):
         self.probes = 0
         socket.handler = self
 
+    @property
+    def waiting(self) -> int:
+        """Bytes in order that the application has not read yet."""
+        return len(self.receiver.data)
+
     # How it begins
 
     def open(self, now: float) -> None:
@@ -167,6 +172,11 @@ class TCPConnection(ControlBlock):
         """RFC 9293, section 3.10.7.4: sequence number, RST, SYN, ACK, data, FIN, in this order."""
         start = sequence.unwrap(segment.sequence, self.receiver.next)
         options = tcp.read_options(segment.options) if segment.options else None
+        if self.state is State.SYN_RECEIVED and self._is_answer_to_crossed_syn(segment, start):
+            # Of a SYN that we have already only its ACK is news (RFC 9293, section 3.5, figure 7).
+            start += 1
+            segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
+            self.output.must_acknowledge()
         if not self._acceptable(segment, start, options, now):
             return None
         if segment.flags & RST:
@@ -194,8 +204,13 @@ class TCPConnection(ControlBlock):
             self._handshake_done(segment, start, number, options, now)
         if not self._acknowledgment(segment, start, number, options, now):
             return None
-        self._data(segment, start, now)
-        return None
+        return self._data(segment, start, now)
+
+    def _is_answer_to_crossed_syn(self, segment: TCPSegment, start: int) -> bool:
+        """Tell whether the peer, whose SYN crossed ours, answers ours with SYN,ACK."""
+        exact = start + 1 == self.receiver.next and segment.length == 1
+        good = segment.acknowledgment == self.sender.next % sequence.MODULUS
+        return exact and good and segment.flags & (SYN | ACK | RST) == SYN | ACK
 
     def _acceptable(self, segment: TCPSegment, start: int, options: tcp.Options | None, now: float) -> bool:
         """Test the sequence number (RFC 9293, section 3.4) and the timestamp (PAWS, RFC 7323, section 5)."""
@@ -268,6 +283,8 @@ class TCPConnection(ControlBlock):
             sender.acknowledge(number, now, self.output.round_trip(options, now))
             self.retransmit_at = NEVER
             self.stalled_since = NEVER
+            if sender.filling:
+                self._send_lost(now)  # whatever the congestion window says (RFC 6582, section 3.2, step 3)
             if sender.fin is not None and number > sender.fin:
                 self._fin_acknowledged(now)
         elif number == sender.unacked and not sender.idle and not segment.length and not window_changed:
@@ -290,16 +307,16 @@ class TCPConnection(ControlBlock):
             # Nobody will ever read the peer's last words: do not wait for them for ever.
             self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
 
-    def _data(self, segment: TCPSegment, start: int, now: float) -> None:
+    def _data(self, segment: TCPSegment, start: int, now: float) -> Refusal | None:
         if not segment.length:
-            return
+            return None
         fin = bool(segment.flags & FIN)
         receiver = self.receiver
         if self.state in CAN_RECEIVE and not receiver.finished:
             if self.orphan and start + len(segment.payload) > receiver.next:
-                self.output.reset(now)
+                # Nobody is left to read it: answered as where no connection is (RFC 2525, section 2.17).
                 self._end(errno.ECONNRESET)
-                return
+                return Refusal(reply="rst")
             in_order = start <= receiver.next and not receiver.early
             moved = receiver.take(start, segment.payload, fin)
             if in_order and moved and not fin:
@@ -310,6 +327,7 @@ class TCPConnection(ControlBlock):
                 self._peer_finished(now)
         elif self.state is not State.CLOSED:
             self.output.must_acknowledge()
+        return None
 
     def _peer_finished(self, now: float) -> None:
         self.output.must_acknowledge()

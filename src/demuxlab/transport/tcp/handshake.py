@@ -3,7 +3,7 @@
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
-from demuxlab.transport.tcp.receiver import Receiver
+from demuxlab.transport.tcp.receiver import MAX_FIELD, Receiver
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import SYN, TCPSegment
@@ -25,6 +25,7 @@ def meet(block: ControlBlock, output: Output, syn: TCPSegment, now: float) -> tc
         block.recent, block.recent_at = options.timestamps[0], now
     if options.window_scale is not None and settings.window_scale:
         block.scale_out, block.scale_in = options.window_scale, output.own_scale()
+        block.receiver.widest = MAX_FIELD << block.scale_in
     sender.sacks = options.sack_permitted and settings.sack
     output.peer_mss = options.mss
     sender.nodelay = settings.nodelay
@@ -43,4 +44,5 @@ def remember(block: ControlBlock, output: Output, ack: TCPSegment, options: tcp.
     syn = ack._replace(sequence=before, options=tcp.build_options(options), flags=SYN)
     meet(block, output, syn, now)
     block.scale_in = 0
+    block.receiver.widest = MAX_FIELD
     block.receiver.edge = block.receiver.next + cookies.WINDOW

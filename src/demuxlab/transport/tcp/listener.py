@@ -13,9 +13,6 @@ from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
-SYN_BACKLOG = 256
-"""Half-open connections that a listener remembers; beyond them it answers with cookies."""
-
 
 class TCPListener:
     """The handler of a listening socket.
@@ -36,6 +33,8 @@ class TCPListener:
         self.socket = socket
         self.settings = settings
         self.backlog = backlog
+        self.dropped = 0
+        """SYNs that found the queue of connections full."""
         self.on_change: Callable[[], None] | None = None
         self.name_child = name_child
         self._children = 0
@@ -64,8 +63,9 @@ class TCPListener:
         if refusal := listener_refusal(segment):
             return refusal
         if len(self._ready) > self.backlog:
+            self.dropped += 1
             return Refusal("TcpExtListenOverflows")
-        if len(self._half_open) >= max(self.backlog, SYN_BACKLOG):
+        if len(self._half_open) >= max(self.backlog, self.settings.half_open):
             self._send_cookie(segment, now)
             return None
         connection = self._spawn(segment, SYN_RECEIVED)

@@ -109,11 +109,10 @@ class Output:
             answers = block.state is not State.SYN_SENT
             self._segment(sent.start, SYN | (ACK if answers else 0), b"", now)
             return
-        flags = ACK | (sent.flags & FIN)
         data = block.sender.payload(sent)
         if data and sent.end == block.sender.next and block.sender.unsent == 0:
-            flags |= PSH
-        self._segment(sent.start, flags, data, now)
+            sent.flags |= PSH  # for good: sent again, it still ends what the application wrote
+        self._segment(sent.start, ACK | (sent.flags & (FIN | PSH)), data, now)
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK now."""

@@ -7,18 +7,22 @@ from bisect import bisect_left
 
 DEFAULT_LIMIT = 262_144
 """Bytes of the receive buffer."""
+MAX_FIELD = 0xFFFF
+"""The largest value of the header's window field."""
 _MAX_SACK_BLOCKS = 4
 
 
 class Receiver:
     """What has arrived, and what may still come."""
 
-    __slots__ = ("_early", "_latest", "data", "edge", "fin", "limit", "next")
+    __slots__ = ("_early", "_latest", "data", "edge", "fin", "limit", "next", "widest")
 
     def __init__(self, first: int, limit: int) -> None:
         self.next = first
         """RCV.NXT: the next number expected."""
         self.limit = limit
+        self.widest = MAX_FIELD
+        """The largest window that a header can tell, in bytes: the field, shifted (RFC 7323, section 2.2)."""
         self.data = bytearray()
         """In order, and not yet read by the application."""
         self.edge = first
@@ -50,7 +54,7 @@ class Receiver:
 
     def would_offer(self, mss: int) -> bool:
         """Tell whether a window update is worth a segment: the edge could move by two segments or more."""
-        possible = self.next + max(0, self.limit - len(self.data))
+        possible = self.next + min(max(0, self.limit - len(self.data)), self.widest)
         return possible - self.edge >= min(self.limit // 2, 2 * mss)
 
     def take(self, start: int, payload: bytes, fin: bool) -> bool:

@@ -273,6 +273,12 @@ class Sender:
         if self._under_way and not self._under_way[0].lost:
             self._lose(self._under_way[0])
 
+    @property
+    def filling(self) -> bool:
+        """Tell whether a partial acknowledgment has shown the next hole of a recovery without SACK."""
+        first = self.first
+        return self.recover is not None and self.fast and not self.sacks and first is not None and first.lost
+
     def sacked(self, blocks: Iterable[tuple[int, int]]) -> bool:
         """Take SACK blocks (RFC 2018); return whether they told of a segment not known to have arrived."""
         news = False

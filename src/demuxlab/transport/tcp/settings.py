@@ -6,6 +6,9 @@ from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
 from demuxlab.transport.tcp.sender import DEFAULT_LIMIT as SEND_BUFFER
 
+SYN_BACKLOG = 256
+"""Half-open connections that a listener remembers at least; beyond them it answers with cookies."""
+
 
 @dataclass(slots=True)
 class Settings:
@@ -24,6 +27,7 @@ class Settings:
     linger: int | None = None
     maximum_segment: int = 0
     """TCP_MAXSEG; 0: what the path takes."""
+    half_open: int = SYN_BACKLOG
     congestion: type[NewReno] = Cubic
     timestamps: bool = True
     window_scale: bool = True

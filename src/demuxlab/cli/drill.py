@@ -1,0 +1,120 @@
+"""`demuxlab drill`: contract 7."""
+
+import json
+from pathlib import Path
+
+import click
+
+from demuxlab.drill import capture, drill
+from demuxlab.drill.runner import Outcome
+from demuxlab.drill.script import Script, ScriptError
+from demuxlab.language import _
+from demuxlab.links import rights
+from demuxlab.links.base import LinkUnavailable
+
+_WRONG_CALL = 2
+
+
+@click.command(
+    name="drill",
+    help=_(
+        "Play packetdrill scripts: calls and packets in, and what must come out, to the microsecond.\n\n"
+        "On the stack in virtual time, or on the Linux kernel, which needs root and takes as long as the "
+        "script says. The packets of a script that fails are saved as a capture."
+    ),
+)
+@click.argument("scripts", metavar="SCRIPT…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--on",
+    type=click.Choice([drill.STACK, drill.KERNEL]),
+    default=drill.STACK,
+    show_default=True,
+    help=_("Whose TCP is tested: our stack's, or the kernel's in a namespace of its own."),
+)
+@click.option(
+    "--tolerance_usecs",
+    type=click.IntRange(0, 60_000_000),
+    help=_("Microseconds that a packet of the kernel's may be off, instead of the script's."),
+)
+@click.option(
+    "--captures",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("captures"),
+    show_default=True,
+    help=_("The folder for the captures of scripts that fail."),
+)
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object a script on standard output."))
+def command(
+    scripts: tuple[Path, ...], on: str, tolerance_usecs: int | None, captures: Path, as_json: bool
+) -> None:
+    """Play packetdrill scripts."""
+    loaded = [_load(path) for path in scripts]
+    try:
+        played = list(drill.play_all(loaded, on, tolerance_usecs))
+    except LinkUnavailable as unavailable:
+        click.echo(f"demuxlab: {unavailable}", err=True)
+        raise SystemExit(_WRONG_CALL) from unavailable
+    # Only the namespaces needed rights; what is saved is the user's who called sudo.
+    rights.drop()
+    for script, outcome in played:
+        _tell(script, outcome, on, captures, as_json=as_json)
+    failed = sum(1 for _script, outcome in played if outcome is not None and outcome.failure)
+    skipped = sum(1 for _script, outcome in played if outcome is None)
+    click.echo(
+        _(
+            "drill on {on}: {passed} passed, {failed} failed, {skipped} for the other side only",
+            on=on,
+            passed=len(played) - failed - skipped,
+            failed=failed,
+            skipped=skipped,
+        ),
+        err=True,
+    )
+    raise SystemExit(1 if failed else 0)
+
+
+def _load(path: Path) -> Script:
+    try:
+        return drill.load(path)
+    except OSError as error:
+        raise click.UsageError(
+            _("{path} cannot be read: {why}: give a packetdrill script", path=path, why=error.strerror)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(_("{path} is not text: give a packetdrill script", path=path)) from error
+    except ScriptError as error:
+        click.echo(f"demuxlab: {path}:{error.line}: {error}", err=True)
+        raise SystemExit(_WRONG_CALL) from error
+
+
+def _tell(script: Script, outcome: Outcome | None, on: str, folder: Path, *, as_json: bool) -> None:
+    notes, failure, saved = (outcome.notes, outcome.failure, None) if outcome else ((), "", None)
+    for note in notes:
+        click.echo(note, err=True)
+    if outcome is not None and failure:
+        saved = _save(script, outcome, on, folder)
+    if as_json:
+        row = {"script": str(script.path), "on": on, "passed": None if outcome is None else not failure}
+        click.echo(json.dumps({**row, "failure": failure or None, "capture": saved}))
+    elif outcome is None:
+        click.echo(_("{script}: only for the {other}", script=script.path, other=script.options.only))
+    elif failure:
+        click.echo(failure)
+        if saved is not None:
+            click.echo(_("capture: {path}", path=saved))
+    else:
+        click.echo(_("{script}: passed", script=script.path))
+
+
+def _save(script: Script, outcome: Outcome, on: str, folder: Path) -> str | None:
+    try:
+        return str(capture.save(script, outcome, on, folder))
+    except OSError as error:
+        click.echo(
+            _(
+                "demuxlab: the capture was not saved ({why}): give another --captures",
+                why=error.strerror or error,
+            ),
+            err=True,
+        )
+        return None

@@ -1,0 +1,35 @@
+"""`demuxlab open`: a capture in Wireshark, with the course's columns, colours, buttons and fields."""
+
+from pathlib import Path
+
+import click
+
+from demuxlab.labkit import wireshark
+from demuxlab.language import _
+
+
+@click.command(
+    name="open",
+    help=_(
+        "Open CAPTURE in Wireshark with our profile: columns, colours and buttons that tell the decision.\n\n"
+        "Your own profiles are not touched."
+    ),
+)
+@click.argument("capture", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--install",
+    is_flag=True,
+    help=_("Copy the profile, its script and the labs as interfaces into your own Wireshark, to stay."),
+)
+def command(capture: Path | None, install: bool) -> None:
+    """Start Wireshark on a capture."""
+    if capture is None and not install:
+        raise click.UsageError(_("no capture: name one, or give --install"))
+    try:
+        if install:
+            for path in wireshark.install():
+                click.echo(_("installed: {path}", path=path))
+        if capture is not None:
+            wireshark.show(capture)
+    except wireshark.NoWireshark as error:
+        raise click.ClickException(str(error)) from error

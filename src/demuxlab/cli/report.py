@@ -1,0 +1,74 @@
+"""`demuxlab report`: a capture as a page to look at, or one of its figures."""
+
+import os
+from pathlib import Path
+
+import click
+
+from demuxlab import terminal
+from demuxlab.capture.reader import Capture, CaptureError
+from demuxlab.language import _
+from demuxlab.report import page, teller
+
+
+@click.command(
+    name="report",
+    cls=terminal.Command,
+    help=_(
+        "Write what CAPTURE (pcap or pcapng, anybody's) tells into one HTML file: which segment reached "
+        "which socket and why, the sockets and queues over time, and the figures of the course.\n\n"
+        "The file needs nothing else: it can be mailed and printed."
+    ),
+)
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help=_("The file to write; without it CAPTURE's name in this folder."),
+)
+@click.option(
+    "--svg", "figure", type=click.Choice(page.NAMES), help=_("One figure as SVG instead of the whole report.")
+)
+@terminal.language_option
+def command(capture: Path, output: Path | None, figure: str | None) -> None:
+    """Write a report of a capture."""
+    ending = f"-{figure}.svg" if figure else ".html"
+    output = output or Path(capture.stem + ending)
+    if output.exists() and capture.exists() and output.samefile(capture):
+        raise click.UsageError(_("{path} is the capture itself: give another file with -o", path=output))
+    try:
+        with Capture(capture) as frames:
+            told = teller.of_capture(frames, capture.name)
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from error
+    written = page.svg(told, figure) if figure else page.html(told)
+    if not written:
+        raise click.UsageError(
+            _("{path} has nothing for the figure {figure}: choose another one", path=capture, figure=figure)
+        )
+    try:
+        _write(output, written)
+    except OSError as error:
+        why = error.strerror or error
+        raise click.UsageError(
+            _("{path} cannot be written ({why}): give another file with -o", path=output, why=why)
+        ) from error
+    click.echo(_("report: {path}", path=output))
+    if told.damage:
+        click.echo(f"demuxlab: {capture}: {told.damage}", err=True)
+        raise SystemExit(1)
+
+
+def _write(output: Path, text: str) -> None:
+    """Write a file in one step, so that whoever looks at it never sees half of it."""
+    if output.exists() and not output.is_file():  # /dev/stdout, a pipe; a folder is told by the error
+        output.write_text(text, encoding="utf-8")
+        return
+    half = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8")
+        half.replace(output)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,355 @@
+"""A decision step by step: what came, who was asked in which order, who lost and why, what is answered.
+
+Each step is a question and its answer; below it, a line for each socket that lost there. Nothing here
+decides anything: the steps tell what the lookup itself met (`Lookup`).
+"""
+
+from collections.abc import Iterable, Iterator
+
+from demuxlab.demux.delivery import (
+    FORWARDED,
+    MALFORMED,
+    NO_SOCKET,
+    NOT_OURS,
+    QUEUE_FULL,
+    RST,
+    Delivery,
+)
+from demuxlab.demux.lookup import Lookup, Loser
+from demuxlab.demux.slot import in_one_group
+from demuxlab.demux.socket import Socket
+from demuxlab.demux.table import (
+    CONNECTED_TWO_TUPLE,
+    CONNECTION,
+    LISTENER,
+    TWO_TUPLE,
+    WILDCARD_LISTENER,
+    WILDCARD_TWO_TUPLE,
+)
+from demuxlab.language import Say, marked
+from demuxlab.wire import icmp, ip
+from demuxlab.wire import segment as flags
+from demuxlab.wire.address import endpoint_text, is_any, to_text
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.ip import Fragment
+from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.packet import OtherProtocol
+from demuxlab.wire.segment import Segment, TCPSegment, flag_letters
+
+_RULES = {
+    ip.TCP: (CONNECTION, LISTENER, WILDCARD_LISTENER),
+    ip.UDP: (CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE),
+}
+"""The order in which `SocketTable.candidates` asks."""
+_QUESTIONS = marked(
+    {
+        CONNECTION: "Does a connection have all four values?",
+        LISTENER: "Does a socket listen on {destination}?",
+        WILDCARD_LISTENER: "Does a socket listen on port {port} of every address?",
+        CONNECTED_TWO_TUPLE: "Is a socket on {destination} connected to this sender?",
+        TWO_TUPLE: "Is a socket bound to {destination}?",
+        WILDCARD_TWO_TUPLE: "Is a socket bound to port {port} of every address?",
+    }
+)
+_FULL = marked(
+    {
+        "UdpRcvbufErrors": "Its queue is full: the datagram is dropped; nobody is told.",
+        "TcpExtTCPRcvQDrop": "Its queue is full: the segment is dropped; its sender will repeat it.",
+        "TcpExtListenOverflows": "Its backlog is full: the segment is dropped; the client will try again.",
+    }
+)
+_DROPPED = marked("It is dropped.")
+_ICMP = marked(
+    {
+        (ip.ICMP, icmp.ECHO_REPLY): "echo reply",
+        (ip.ICMP, icmp.UNREACHABLE): "destination unreachable",
+        (ip.ICMP, icmp.ECHO): "echo request",
+        (ip.ICMP, icmp.TIME_EXCEEDED): "time exceeded",
+        (ip.ICMPV6, icmp.UNREACHABLE_V6): "destination unreachable",
+        (ip.ICMPV6, icmp.TOO_BIG_V6): "packet too big",
+        (ip.ICMPV6, icmp.TIME_EXCEEDED_V6): "time exceeded",
+        (ip.ICMPV6, icmp.ECHO_V6): "echo request",
+        (ip.ICMPV6, icmp.ECHO_REPLY_V6): "echo reply",
+    }
+)
+_PORT_UNREACHABLE = {
+    (ip.ICMP, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE),
+    (ip.ICMPV6, icmp.UNREACHABLE_V6, icmp.PORT_UNREACHABLE_V6),
+}
+_QUERIES = {(ip.ICMP, icmp.ECHO), (ip.ICMP, icmp.ECHO_REPLY)}
+_FIRST_QUERY_V6 = 128
+"""ICMPv6 types below are errors (RFC 4443, section 2.1)."""
+
+
+def steps(delivery: Delivery, say: Say) -> tuple[str, ...]:
+    """Return the steps in the language that `say` speaks, to be told while the decision is fresh.
+
+    Where the demultiplexer was not told to explain, who lost is not known, and left out.
+    """
+    return tuple("\n".join(lines) for lines in _Story(delivery, say).steps())
+
+
+class _Story:
+    """One decision, told in one language."""
+
+    def __init__(self, delivery: Delivery, say: Say) -> None:
+        self._delivery = delivery
+        self.say = say
+
+    def steps(self) -> Iterator[list[str]]:
+        """Yield the lines of each step."""
+        delivery, lookup, segment = self._delivery, self._delivery.lookup, self._delivery.segment
+        if segment is None:
+            yield from self._no_segment()
+        elif delivery.verdict == FORWARDED:
+            yield [self._segment(segment)]
+            yield [
+                self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.rule),
+                self.say("It is handed on; no socket is asked."),
+            ]
+        elif delivery.verdict == NOT_OURS:
+            yield [self._segment(segment)]
+            yield [self._not_ours(segment.destination)]
+        else:
+            yield [self._segment(segment)]
+            if lookup is None:
+                yield [self.say("Which socket matches?") + " " + self._wins(delivery.rule)]
+            elif lookup.to_many:
+                yield from self._copies(segment, lookup)
+            elif (lookup.own.socket if lookup.own else None) is not delivery.socket:
+                yield from self._decided_elsewhere(lookup)
+            else:
+                yield from self._walk(segment, lookup)
+            yield [self.say("What becomes of it?") + " " + self._outcome(segment)]
+
+    # What came
+
+    def _segment(self, segment: Segment) -> str:
+        say, lookup = self.say, self._delivery.lookup
+        values: dict[str, object] = {
+            "size": len(segment.payload),
+            "source": endpoint_text(segment.source, segment.source_port),
+            "destination": endpoint_text(segment.destination, segment.destination_port),
+        }
+        if isinstance(segment, TCPSegment):
+            values["flags"] = flag_letters(segment.flags)
+            told = say(
+                "What came? A TCP segment [{flags}], {size} bytes of data, {source} → {destination}.",
+                **values,
+            )
+        else:
+            told = say("What came? A UDP datagram, {size} bytes of data, {source} → {destination}.", **values)
+        if lookup and lookup.device:
+            told += " " + say("It came in on the device {device}.", device=lookup.device)
+        if lookup and lookup.packets > 1:
+            told += " " + say("It was put together from {count} fragments.", count=lookup.packets)
+        return told
+
+    def _no_segment(self) -> Iterator[list[str]]:
+        say, arrival, delivery = self.say, self._delivery.arrival, self._delivery
+        if isinstance(arrival, Malformed):
+            if delivery.verdict == MALFORMED:
+                yield [say("What came? A packet that cannot be read: {why}.", why=say(arrival.reason))]
+                yield [
+                    say("Is a socket asked? No: what is not right is dropped, and never answered.")
+                    + self._counted()
+                ]
+            else:
+                yield [say("What came? No IP packet: {what}.", what=say(arrival.reason))]
+                yield [say("Is a socket asked? No: only IP packets have ports.")]
+            return
+        assert not isinstance(arrival, Segment)
+        values: dict[str, object] = {
+            "source": to_text(arrival.source),
+            "destination": to_text(arrival.destination),
+        }
+        if isinstance(arrival, Fragment):
+            values |= {"first": arrival.offset, "last": arrival.offset + len(arrival.payload) - 1}
+            yield [
+                say(
+                    "What came? A fragment, bytes {first} to {last} of a datagram, {source} → {destination}.",
+                    **values,
+                )
+            ]
+            refused = say("Is a socket asked? Not yet: it waits until its datagram is whole.")
+        elif isinstance(arrival, ICMPMessage):
+            yield list(self._icmp(arrival, values))
+            refused = say("Is a socket asked? No: ICMP has no ports. The host itself takes it.")
+        else:
+            assert isinstance(arrival, OtherProtocol)
+            yield [
+                say(
+                    "What came? A packet of IP protocol {number}, {source} → {destination}.",
+                    number=arrival.protocol,
+                    **values,
+                )
+            ]
+            refused = say("Is a socket asked? No: only TCP and UDP have ports here.") + self._counted()
+        ours = delivery.verdict != NOT_OURS
+        yield [refused if ours else self._not_ours(arrival.destination)]
+
+    def _icmp(self, message: ICMPMessage, values: dict[str, object]) -> Iterator[str]:
+        kind = (message.protocol, message.type)
+        numbers = self.say("type {type} code {code}", type=message.type, code=message.code)
+        if (*kind, message.code) in _PORT_UNREACHABLE:
+            numbers += ", " + self.say("port unreachable")
+        elif kind in _ICMP:
+            numbers += ", " + self.say(_ICMP[kind])
+        yield self.say(
+            "What came? An ICMP message ({numbers}), {source} → {destination}.", numbers=numbers, **values
+        )
+        is_error = message.type < _FIRST_QUERY_V6 and kind not in _QUERIES
+        if is_error and (quoted := icmp.read_quoted(message.data)):
+            yield self.say(
+                "It is about a {protocol} packet, {source} → {destination}: who sent that may hear of it.",
+                protocol=ip.PROTOCOL_NAMES[quoted.protocol],
+                source=endpoint_text(quoted.source, quoted.source_port),
+                destination=endpoint_text(quoted.destination, quoted.destination_port),
+            )
+
+    def _not_ours(self, destination: bytes) -> str:
+        told = self.say(
+            "Is {address} an address of this host? No: no socket is asked.", address=to_text(destination)
+        )
+        return told + self._counted()
+
+    # Who was asked
+
+    def _walk(self, segment: Segment, lookup: Lookup) -> Iterator[list[str]]:
+        """Ask as the table does, most specific first; the first match ends it."""
+        losers, winning = list(lookup.losers), lookup.own.rule if lookup.own else None
+        for rule in _RULES[segment.protocol]:
+            here = [loser for loser in losers if (loser.rule or _rule_of(loser.socket)) == rule]
+            losers = [loser for loser in losers if loser not in here]
+            question = self.say(
+                _QUESTIONS[rule],
+                destination=endpoint_text(segment.destination, segment.destination_port),
+                port=segment.destination_port,
+            )
+            if rule != winning:
+                yield [f"{question} {self.say('No.')}", *self._lost(here)]
+                continue
+            answer = f"{self.say('Yes.')} {self._wins(rule)}"
+            yield [f"{question} {answer}", *self._shared(here), *self._lost(here)]
+            break
+        if winning is not None and (losers or lookup.unnamed):
+            ended = self.say("Who else has this port? No matter: the first that matches gets it.")
+            yield [ended, *self._lost(losers), *self._more(lookup)]
+        elif lookup.unnamed:
+            yield [self.say("Who else has this port? Nobody that matches."), *self._more(lookup)]
+
+    def _decided_elsewhere(self, lookup: Lookup) -> Iterator[list[str]]:
+        say, rule = self.say, self._delivery.rule
+        own = lookup.own
+        yield [say("Who decides? A demultiplexer in the table's place.") + " " + self._wins(rule)]
+        yield [
+            say(
+                "What would the table have done? Given it to {name} (rule: {rule}).",
+                name=_name(own.socket),
+                rule=own.rule,
+            )
+            if own
+            else say("What would the table have done? It has no socket that matches."),
+            *self._lost(lookup.losers),
+            *self._more(lookup),
+        ]
+
+    def _copies(self, segment: Segment, lookup: Lookup) -> Iterator[list[str]]:
+        say, copies = self.say, self._delivery.copies
+        yield [
+            say(
+                "Is {address} the address of one host? No: each UDP socket that matches gets a copy.",
+                address=to_text(segment.destination),
+            )
+        ]
+        question = say("Which sockets on port {port} match?", port=segment.destination_port)
+        names = ", ".join(_name(socket) for socket in copies)
+        answer = say("A copy each for {names} (rule: {rule}).", names=names, rule=self._delivery.rule)
+        yield [
+            f"{question} {answer if copies else say('None does.')}",
+            *self._lost(lookup.losers),
+            *self._more(lookup),
+        ]
+
+    def _wins(self, rule: str | None) -> str:
+        socket = self._delivery.socket
+        if socket is None:
+            return self.say("None does.")
+        return self.say("{name} wins (rule: {rule}).", name=_name(socket), rule=rule)
+
+    def _shared(self, losers: Iterable[Loser]) -> Iterator[str]:
+        """Say how a member of a SO_REUSEPORT group was chosen."""
+        winner = self._delivery.socket
+        if winner is None or winner.remote_address:
+            return
+        if any(loser.rule and in_one_group(loser.socket, winner) for loser in losers):
+            yield self.say("SO_REUSEPORT: a hash of the four values keeps each flow with one socket.")
+
+    def _lost(self, losers: Iterable[Loser]) -> Iterator[str]:
+        for loser in losers:
+            name, why = _name(loser.socket), loser.reason.told(self.say)
+            if loser.rule is None:
+                yield self.say("{name} does not match: {why}.", name=name, why=why)
+            else:
+                yield self.say("{name} matches, but loses: {why}.", name=name, why=why)
+
+    def _more(self, lookup: Lookup) -> Iterator[str]:
+        if lookup.unnamed:
+            yield self.say("And {count} more sockets on this port.", count=lookup.unnamed)
+
+    # What becomes of it
+
+    def _outcome(self, segment: Segment) -> str:
+        delivery, say = self._delivery, self.say
+        name = _name(delivery.socket) if delivery.socket else ""
+        if delivery.verdict == NO_SOCKET:
+            return self._refused(segment) + self._counted()
+        if delivery.verdict == QUEUE_FULL:
+            return say(_FULL.get(delivery.counter, _DROPPED)) + self._counted()
+        if delivery.reply == RST:
+            return say("It acknowledges what was never sent: RST is the answer.")
+        if delivery.copies:
+            return say("Each of them has a copy in its queue.")
+        if not isinstance(segment, TCPSegment):
+            return say("It waits in {name}'s queue until the process reads it.", name=name)
+        if delivery.rule in (LISTENER, WILDCARD_LISTENER):
+            return self._listened(segment)
+        return say("{name} takes it: it belongs to that connection.", name=name)
+
+    def _listened(self, segment: TCPSegment) -> str:
+        """Say what a listening socket does with what it need not answer with RST (RFC 9293, 3.10.7.2)."""
+        if segment.flags & flags.RST:
+            return self.say("Nothing: it resets a connection, and there is none.")
+        if segment.flags & (flags.SYN | flags.FIN) != flags.SYN:
+            return self.say("Nothing: only a SYN alone asks for a connection.")
+        return self.say("It asks for a connection, and that is what a listening socket is for.")
+
+    def _refused(self, segment: Segment) -> str:
+        delivery, say = self._delivery, self.say
+        if delivery.lookup and delivery.lookup.to_many:
+            return say("It is dropped in silence: what goes to many is never answered.")
+        if isinstance(segment, TCPSegment):
+            if delivery.reply:
+                return say("RST is the answer: the sender learns at once that nobody is there.")
+            return say("It is dropped in silence: RST is never answered.")
+        if delivery.reply:
+            return say("ICMP port unreachable is the answer: the sender learns that nobody is there.")
+        if is_any(segment.source):
+            return say("It is dropped in silence: its source is no address to answer to.")
+        return say("It is dropped in silence.")
+
+    def _counted(self) -> str:
+        counter = self._delivery.counter
+        return " " + self.say("It counts as {counter}.", counter=counter) if counter else ""
+
+
+def _rule_of(socket: Socket) -> str:
+    """Return the rule under which a socket is looked for: whoever has a peer, an address, or neither."""
+    connected, bound, wildcard = _RULES[socket.protocol]
+    if socket.remote_address:
+        return connected
+    return wildcard if is_any(socket.local_address) else bound
+
+
+def _name(socket: Socket) -> str:
+    return socket.name or f"socket {socket.number}"

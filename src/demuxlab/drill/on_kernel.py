@@ -1,0 +1,204 @@
+"""The Linux kernel's TCP as the system under test: a TUN in a network namespace of its own, in real time.
+
+The thread that makes a `Kernel` moves into the namespace for good; the threads that it starts for calls are
+in there as well.
+"""
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from demuxlab.drill.machine import Ongoing, Seen, Sent
+from demuxlab.drill.script import MICROSECONDS, Options
+from demuxlab.language import _
+from demuxlab.links import opener
+from demuxlab.links.base import LinkUnavailable
+from demuxlab.links.packet_ends import TunEnd
+from demuxlab.sockets import tcp_info
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire.segment import TCPSegment
+
+_SIOCSIFMTU = 0x8922
+_BEFORE = {
+    "net.ipv4.tcp_invalid_ratelimit": "0",
+    "net.ipv4.icmp_ratelimit": "0",
+    "net.ipv4.tcp_no_metrics_save": "1",
+}
+"""Limits that would hide from a script what a segment does."""
+_UNBLOCKED = 2 * MICROSECONDS
+"""The time in which a call returns that does not block, on however slow a machine."""
+_PREFIX = {4: 1, 6: 16}
+"""So short that the route of the address leads to every remote one that a script may name."""
+
+
+class KernelSockets:
+    """The kernel's sockets in the namespace that this thread is in."""
+
+    def __init__(self) -> None:
+        self.opened: list[socket.socket] = []
+
+    def socket(self, family: int, kind: int, protocol: int) -> Any:
+        """Return a new socket."""
+        made = socket.socket(family, kind, protocol)
+        self.opened.append(made)
+        return made
+
+    def accept(self, opened: Any) -> Any:
+        """Return the next connection of a listening socket."""
+        made = opened.accept()[0]
+        self.opened.append(made)
+        return made
+
+    def nonblocking(self, opened: Any) -> bool:
+        """Tell whether a socket never blocks."""
+        return bool(fcntl.fcntl(opened, fcntl.F_GETFL) & os.O_NONBLOCK)
+
+    def poll(self, wanted: list[tuple[Any, int]], timeout: int) -> list[int]:
+        """Wait for events, at most `timeout` milliseconds."""
+        poll = select.poll()
+        for opened, events in wanted:
+            poll.register(opened, events)
+        ready = dict(poll.poll(timeout))
+        return [ready.get(opened.fileno(), 0) for opened, _events in wanted]
+
+    def waiting(self, opened: Any, request: int) -> int:
+        """Return what ioctl(2) says."""
+        answer = fcntl.ioctl(opened, request, bytes(4))
+        number: int = struct.unpack("i", answer)[0]
+        return number
+
+
+class Kernel:
+    """The machine of `--on kernel`; LinkUnavailable where there can be no namespace or no TUN."""
+
+    name = "kernel"
+    patience = 10 * MICROSECONDS
+
+    def __init__(self, options: Options, tolerance: int) -> None:
+        if os.geteuid() != 0:
+            raise LinkUnavailable(_("a drill on the kernel needs root: run it with sudo"))
+        self.tolerance = tolerance
+        version = options.ip_version
+        address = f"{options.local_ip}/{_PREFIX[version]}"
+        try:
+            # Here and not in a process of the opener's own: this thread is to be in the namespace anyway.
+            self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
+        except opener.Refused as refused:
+            raise LinkUnavailable(_(str(refused), **refused.values)) from refused
+        self._tun = TunEnd(self._descriptors[0])
+        self._wake_reader, self._wake_writer = os.pipe()
+        self.sockets = KernelSockets()
+        self.seen: list[Seen] = []
+        self._sent: deque[Sent] = deque()
+        try:
+            _set_mtu(self._device, options.mtu)
+        except OSError as error:
+            self.close()
+            raise LinkUnavailable(
+                _("the drill's namespace cannot be used ({why}): run it with sudo", why=error.strerror)
+            ) from error
+        for name, value in _BEFORE.items():
+            self.sysctl(name, value)
+        self._start = time.monotonic_ns()
+
+    def now(self) -> int:
+        """Return the time."""
+        return (time.monotonic_ns() - self._start) // 1000
+
+    def wait(self, until: int) -> None:
+        """Let time pass."""
+        self._watch(until, lambda: False)
+
+    def send(self, packet: bytes) -> None:
+        """Let a packet arrive."""
+        self._read()
+        self.seen.append(Seen(packet, self.now(), True))
+        # What the kernel does not take for a packet, it drops: no more is done on a wire.
+        with suppress(OSError):
+            self._tun.send(packet)
+        self._read()
+
+    def receive(self, until: int) -> Sent | None:
+        """Return the oldest segment that was sent."""
+        self._watch(until, lambda: bool(self._sent))
+        return self._sent.popleft() if self._sent else None
+
+    def call(self, function: Callable[[], Any], *, may_block: bool) -> Ongoing:
+        """Begin a call."""
+        ongoing = Ongoing()
+
+        def run() -> None:
+            try:
+                ongoing.value = function()
+            except Exception as error:
+                ongoing.error = error
+            ongoing.ended = self.now()
+            with suppress(OSError):
+                os.write(self._wake_writer, b"x")
+
+        threading.Thread(target=run, name="a call of the drill", daemon=True).start()
+        if not may_block:
+            self.join(ongoing, self.now() + _UNBLOCKED)
+        return ongoing
+
+    def join(self, ongoing: Ongoing, until: int) -> None:
+        """Let time pass until a call has ended."""
+        self._watch(until, lambda: ongoing.ended is not None)
+
+    def info(self, opened: Any) -> dict[str, int]:
+        """Return the fields of TCP_INFO."""
+        return tcp_info.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 512))
+
+    def sysctl(self, name: str, value: str) -> bool:
+        """Set a sysctl, where there is such a knob."""
+        try:
+            Path("/proc/sys", *name.split(".")).write_text(value)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End everything."""
+        for opened in self.sockets.opened:
+            # Closing alone would not wake a call that blocks.
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def _watch(self, until: int, stop: Callable[[], bool]) -> None:
+        """Take note of packets when they come, until it is `until` or `stop` says so."""
+        tun = self._tun.fileno()
+        while True:
+            self._read()
+            left = until - self.now()
+            if stop() or left <= 0:
+                return
+            ready = select.select([tun, self._wake_reader], [], [], left / MICROSECONDS)[0]
+            if self._wake_reader in ready:
+                os.read(self._wake_reader, 1)
+
+    def _read(self) -> None:
+        while (packet := self._tun.receive(0)) is not None:
+            now = self.now()
+            self.seen.append(Seen(packet, now, False))
+            segment = wire_packet.read(packet)
+            if isinstance(segment, TCPSegment):
+                self._sent.append(Sent(segment, now))
+
+
+def _set_mtu(device: str, mtu: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFMTU, struct.pack("16si12x", device.encode(), mtu))

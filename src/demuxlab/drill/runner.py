@@ -1,0 +1,221 @@
+"""Plays a script on a machine: the same interpreter for our stack and for the kernel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from demuxlab.drill import assertions, packets, sysctls
+from demuxlab.drill.calls import Calls, WrongResult
+from demuxlab.drill.machine import Machine, Ongoing, Seen
+from demuxlab.drill.script import (
+    ABSOLUTE,
+    ANY,
+    MICROSECONDS,
+    Call,
+    Code,
+    Event,
+    ICMPPacket,
+    Script,
+    Shell,
+    TCPPacket,
+)
+
+_NO_SOCKET = "there is no connected socket to ask"
+
+
+class Failed(Exception):
+    """The system under test did something else than the script says."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a script: `failure` is empty where it passed; the packets are all that crossed."""
+
+    failure: str
+    seen: Sequence[Seen]
+    notes: tuple[str, ...] = field(default=())
+
+
+def play(script: Script, machine: Machine) -> Outcome:
+    """Play a script to its end or to its first failure; the machine stays the caller's to close."""
+    drill = _Drill(script, machine)
+    failure = ""
+    try:
+        drill.play()
+    except Failed as failed:
+        failure = f"{script.path}:{failed.line}: {failed}"
+    return Outcome(failure, tuple(machine.seen), (*script.notes, *drill.notes))
+
+
+class _Drill:
+    def __init__(self, script: Script, machine: Machine) -> None:
+        self._script = script
+        self._machine = machine
+        self._flows = packets.Flows(script.options)
+        self._calls = Calls(machine.sockets, script.options)
+        self._asked: Any = None
+        """The socket that assertions are about: the latest that was accepted or connects."""
+        self._blocked: tuple[Event, Call, Ongoing, int] | None = None
+        self._began = self._ended = 0
+        """When the event before began and ended: in real time between them lies what we ourselves needed."""
+        self._late = 0
+        """How late we were since a call blocks, by which it may return late as well."""
+        self.notes: list[str] = []
+
+    def play(self) -> None:
+        """Play the whole script."""
+        self._began = self._ended = self._machine.now()
+        for event in self._script.events:
+            if isinstance(event.action, TCPPacket) and not event.action.inbound:
+                self._began = self._expect(event, event.action)
+            else:
+                self._do(event)
+            self._ended = self._machine.now()
+        self._finish_call()
+
+    def _do(self, event: Event) -> None:
+        action = event.action
+        base = {ABSOLUTE: 0, ANY: self._machine.now()}.get(event.time.kind, self._ended)
+        if isinstance(action, Call):
+            self._finish_call()
+        self._machine.wait(base + event.time.start)
+        self._began = self._machine.now()
+        self._late = max(self._late, self._began - base - event.time.start)
+        if isinstance(action, Call):
+            self._call(event, action, base)
+        elif isinstance(action, TCPPacket):
+            self._machine.send(packets.build(action, self._flows.of(action)))
+        elif isinstance(action, ICMPPacket):
+            self._machine.send(packets.build_icmp(action, self._flows.current))
+        elif isinstance(action, Shell):
+            self._shell(event.line, action)
+        else:
+            self._assert(event.line, action)
+
+    # Packets
+
+    def _expect(self, event: Event, packet: TCPPacket) -> int:
+        """Wait for a packet and compare it; return when it was sent."""
+        machine, time = self._machine, event.time
+        began, ended = (0, 0) if time.kind == ABSOLUTE else (self._began, self._ended)
+        earliest = began + time.start
+        latest = ended + (time.start if time.latest is None else time.latest)
+        if time.kind == ANY:
+            earliest, latest = 0, machine.now() + machine.patience
+        sent = machine.receive(latest + machine.tolerance)
+        script = packets.script_text(packet, machine.now() if time.kind == ANY else earliest)
+        if sent is None:
+            raise Failed(
+                event.line,
+                f"error handling packet: timed out waiting for packet: expected {_when(earliest, latest)} "
+                f"but nothing was sent until {_seconds(machine.now())}\nscript packet: {script}",
+            )
+        flow = self._flows.of(packet)
+        try:
+            packets.compare(packet, sent.segment, flow, machine.tolerance)
+            if not earliest - machine.tolerance <= sent.time <= latest + machine.tolerance:
+                raise packets.Mismatch(
+                    f"timing error: expected outbound packet {_when(earliest, latest)} "
+                    f"but happened at {_seconds(sent.time)}; tolerance {_seconds(machine.tolerance)}"
+                )
+        except packets.Mismatch as mismatch:
+            live = packets.live_text(sent.segment, flow, sent.time)
+            raise Failed(
+                event.line, f"{mismatch}\nscript packet: {script}\nactual packet: {live}"
+            ) from mismatch
+        return sent.time
+
+    # Calls
+
+    def _call(self, event: Event, call: Call, base: int) -> None:
+        ongoing = self._machine.call(self._calls.prepare(call), may_block=event.time.returns is not None)
+        self._watch(call)
+        if event.time.returns is not None:
+            self._blocked = event, call, ongoing, base + event.time.returns
+            self._late = 0
+            return
+        if ongoing.ended is None:
+            raise Failed(
+                event.line,
+                f"runtime error in {call.name} call: it blocks: give it the time of its return (+0...0.1), "
+                "or O_NONBLOCK",
+            )
+        self._verify(event, call, ongoing)
+
+    def _finish_call(self) -> None:
+        """Wait for the call that still blocks, and check when and with what it returned."""
+        if self._blocked is None:
+            return
+        event, call, ongoing, returns = self._blocked
+        self._blocked = None
+        machine = self._machine
+        machine.join(ongoing, returns + machine.tolerance + self._late)
+        if ongoing.ended is None:
+            raise Failed(
+                event.line,
+                f"runtime error in {call.name} call: expected return at {_seconds(returns)} "
+                f"but it still blocks at {_seconds(machine.now())}",
+            )
+        self._verify(event, call, ongoing)
+        if not -machine.tolerance <= ongoing.ended - returns <= machine.tolerance + self._late:
+            raise Failed(
+                event.line,
+                f"timing error: expected system call return at {_seconds(returns)} "
+                f"but happened at {_seconds(ongoing.ended)}; tolerance {_seconds(machine.tolerance)}",
+            )
+
+    def _verify(self, event: Event, call: Call, ongoing: Ongoing) -> None:
+        error = ongoing.error
+        try:
+            if error is not None and not isinstance(error, OSError):
+                raise WrongResult(str(error)) from error
+            self._calls.verify(call, ongoing.value, error)
+        except WrongResult as wrong:
+            raise Failed(event.line, f"runtime error in {call.name} call: {wrong}") from wrong
+        if call.name == "accept" and error is None:
+            self._asked = ongoing.value
+
+    def _watch(self, call: Call) -> None:
+        """Take note of which connection packets without ports belong to from now on."""
+        options = self._script.options
+        opened = self._calls.files.get(call.arguments[0]) if isinstance(call.arguments[0], int) else None
+        if opened is None or call.name not in ("connect", "listen"):
+            return
+        address = call.arguments[1] if call.name == "connect" else None
+        if call.name == "listen":
+            self._flows.begin(opened.getsockname()[1])
+        elif opened is not self._asked:
+            port = address.get("sin_port", options.connect_port) if isinstance(address, dict) else 0
+            self._asked = opened
+            self._flows.begin(None, port or options.connect_port)
+
+    # The rest
+
+    def _shell(self, line: int, shell: Shell) -> None:
+        settings, ignored = sysctls.read(shell.text)
+        ignored += [
+            f"sysctl {name}={value}" for name, value in settings if not self._machine.sysctl(name, value)
+        ]
+        self.notes += [f"{self._script.path}:{line}: ignored: {command}" for command in ignored]
+
+    def _assert(self, line: int, code: Code) -> None:
+        try:
+            if self._asked is None:
+                raise assertions.AssertionFailed(_NO_SOCKET)
+            assertions.run(code.text, self._machine.info(self._asked))
+        except (assertions.AssertionFailed, OSError) as error:
+            raise Failed(line, f"assertion failed: {error}") from error
+
+
+def _seconds(time: int) -> str:
+    return f"{time / MICROSECONDS:.6f} sec"
+
+
+def _when(earliest: int, latest: int) -> str:
+    if earliest == latest:
+        return f"at {_seconds(earliest)}"
+    return f"in time range {earliest / MICROSECONDS:.6f}~{_seconds(latest)}"

@@ -1,0 +1,80 @@
+"""What a learner is told about a submission: English where checks look at it, retold where a person reads it.
+
+A check may look for "raised OSError" in what it was told, so all is made in English; the report tells it
+again in the reader's language.
+"""
+
+import re
+
+from demuxlab.language import _, marked
+
+MADE = marked("made {what}")
+CALLED = marked("called {what} → {result}")
+RAISED = marked("{what} raised {error}{line}: {message}")
+IN_LINE = marked(" in line {line}")
+OUT_OF_TIME = marked("the time for all checks is used up: earlier ones waited for answers that never came")
+TOO_LARGE = marked("{file} has more than {size} bytes")
+TOO_MUCH = marked("{what} answered with more than {size} bytes")
+BAD_ANSWER = marked("{what} answered with {kind}")
+NO_ANSWER = marked("{what} gave no answer within {seconds:g} seconds: a loop without end?")
+PROCESSOR = marked("{what} used too much of the processor's time")
+ENDED = marked("the process ended while it was asked for {what}: does the file call exit?")
+NO_METHOD = marked("{kind} has no {method!r} here: {there}")
+DEEP = marked("lists nested more than {depth} deep")
+HINT = marked("hint: {hint}")
+COMPARED = marked("expected {expected}, found {found}")
+REFUSED = marked("expected {expected}, but {why}")
+OF_WHAT = marked("{what}: expected {expected}, found {found}")
+EXPECTED = marked("expected {expected}")
+FOUND = marked("found {found}")
+FIELDS = marked(
+    (
+        "bytes {place}: {hex}, from address {value}",
+        "bytes {place}: {hex}, to address {value}",
+        "bytes {place}: {hex}, from port {value}",
+        "bytes {place}: {hex}, to port {value}",
+    )
+)
+_PLAIN = marked(
+    (
+        "something that is no JSON",
+        "something that is no JSON object",
+        "an object of an unknown kind",
+        "a number that is not finite",
+        "a number of more than 256 bits",
+        "a call that cannot be made",
+    )
+)
+_TEMPLATES = (
+    *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
+    *FIELDS,
+    *(NO_ANSWER, PROCESSOR, ENDED, NO_METHOD, RAISED, BAD_ANSWER),
+)
+_PLACE = re.compile(r"\{(\w+)[^}]*\}")
+_RETOLD = ("hint", "why", "kind")
+"""What inside a sentence is one of these sentences itself."""
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    pieces = _PLACE.split(template)
+    texts = [f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)]
+    return re.compile("".join(texts), re.DOTALL)
+
+
+_PATTERNS = [(template, _pattern(template)) for template in _TEMPLATES]
+
+
+def retold(line: str) -> str:
+    """Return a line in the reader's language: a known sentence with its values, or a check's own words."""
+    for template, pattern in _PATTERNS:
+        if match := pattern.fullmatch(line):
+            return _filled(_(template), match.groupdict())
+    return _(line)
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    def value(place: re.Match[str]) -> str:
+        name = place[1]
+        return retold(values[name]) if name in _RETOLD else values[name]
+
+    return _PLACE.sub(value, template)

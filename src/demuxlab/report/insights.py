@@ -1,0 +1,161 @@
+"""What there is to see in a run, in sentences: the facts of the course that it happens to show."""
+
+from collections.abc import Iterator
+
+from demuxlab.demux.delivery import NO_SOCKET
+from demuxlab.language import _
+from demuxlab.report.story import DATA, DATAGRAMS, LISTENING, Queue, Story
+from demuxlab.wire.segment import RST
+
+_NAMED = 6  # names in a row
+
+
+def insights(story: Story) -> list[str]:
+    """Return what a learner should look at."""
+    return [
+        *_one_port_many_sockets(story),
+        *_one_number_two_ports(story),
+        *_one_socket_many_senders(story),
+        *_one_link(story),
+        *_refused(story),
+    ]
+
+
+def notices(story: Story) -> list[str]:
+    """Return what a reader has to know of the capture itself."""
+    said = []
+    if story.damage:
+        said.append(_("The capture is not whole: {damage}.", damage=story.damage))
+    if not story.segments:
+        said.append(_("There is neither TCP nor UDP in this capture, so there is nothing to draw."))
+    elif not story.decided:
+        said.append(
+            _(
+                "There are no decisions in this capture, only addresses and ports. The sockets are "
+                "inferred: one for each TCP connection's end and each UDP port. The command demuxlab demux "
+                "says what a table of sockets would do with these packets."
+            )
+        )
+    if story.capped:
+        said.append(
+            _(
+                "The capture goes on: only its first {count} segments are here. editcap -r cuts out others.",
+                count=len(story.segments),
+            )
+        )
+    if story.others:
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in story.others.most_common(6))
+        said.append(_("Not drawn, because they carry no ports: {kinds}.", kinds=kinds))
+    return said
+
+
+def _one_port_many_sockets(story: Story) -> Iterator[str]:
+    by_local: dict[tuple[str, str, str], list[Queue]] = {}
+    for queue in story.queues:
+        if queue.kind == DATA and queue.arrivals:
+            by_local.setdefault((queue.host, queue.protocol, queue.local), []).append(queue)
+    for (_host, _protocol, local), queues in by_local.items():
+        if len(queues) < 2:
+            continue
+        names = _names(queues)
+        ends = [queue.remote.rpartition(":") for queue in queues]
+        addresses, ports = {end[0] for end in ends}, {end[2] for end in ends}
+        if len(ports) == 1:
+            yield _(
+                "{sockets} have one local address and port, {local}, and the clients use one port, {port}. "
+                "Only the source address tells them apart.",
+                sockets=names,
+                local=local,
+                port=ports.pop(),
+            )
+        elif len(addresses) == 1:
+            yield _(
+                "{sockets} have one local address and port, {local}, and their clients one address. Only the "
+                "source port tells them apart.",
+                sockets=names,
+                local=local,
+            )
+        else:
+            yield _(
+                "{sockets} have one local address and port, {local}. The source's address and port tell them "
+                "apart: TCP looks at all four values.",
+                sockets=names,
+                local=local,
+            )
+
+
+def _one_number_two_ports(story: Story) -> Iterator[str]:
+    protocols: dict[tuple[str, int], set[str]] = {}
+    for queue in story.queues:
+        protocols.setdefault((queue.host, queue.port), set()).add(queue.protocol)
+    for (host, port), both in protocols.items():
+        if len(both) == 2:
+            yield _(
+                "{host} has port {port} twice, once for TCP and once for UDP: the protocol is looked at "
+                "before the port.",
+                host=host,
+                port=port,
+            )
+
+
+def _one_socket_many_senders(story: Story) -> Iterator[str]:
+    for queue in story.queues:
+        if queue.kind == DATAGRAMS and len(queue.senders) > 1 and not queue.remote:
+            yield _(
+                "{socket} got datagrams from {count} senders in one queue: UDP looks at the destination's "
+                "address and port alone.",
+                socket=queue.name or queue.local,
+                count=len(queue.senders),
+            )
+    for queue in story.queues:
+        if queue.kind == LISTENING and len(queue.senders) > 1:
+            yield _(
+                "{socket} got the requests of {count} clients. Whatever followed went to a socket of each "
+                "client's own.",
+                socket=queue.name or queue.local,
+                count=len(queue.senders),
+            )
+
+
+def _one_link(story: Story) -> Iterator[str]:
+    senders: dict[str, set[tuple[str, int]]] = {}
+    for segment in story.segments:
+        if segment.flags & RST or segment.label.startswith("ICMP"):  # a closed port's, which is nobody's
+            continue
+        senders.setdefault(segment.source.host, set()).add((segment.protocol, segment.source.port))
+    if not senders:
+        return
+    host = max(senders, key=lambda host: len(senders[host]))
+    if len(senders[host]) > 1:
+        yield _(
+            "{host} sent from {count} ports down one link: multiplexing. The ports in each header tell whose "
+            "the data is.",
+            host=host,
+            count=len(senders[host]),
+        )
+
+
+def _refused(story: Story) -> Iterator[str]:
+    refused = [s for s in story.segments if s.decision and s.decision.verdict == NO_SOCKET]
+    if refused:
+        where = dict.fromkeys(f"{segment.protocol} {segment.destination.text}" for segment in refused)
+        yield _(
+            "No socket took {count} segments: nobody has {places}.",
+            count=len(refused),
+            places=_few(list(where)),
+        )
+
+
+def _names(queues: list[Queue]) -> str:
+    if not all(queue.name for queue in queues):
+        return _("{count} sockets", count=len(queues))
+    return _few([queue.name for queue in queues])
+
+
+def _few(names: list[str]) -> str:
+    """Return names in a row: "P4, P5 and P6"."""
+    if len(names) == 1:
+        return names[0]
+    if len(names) > _NAMED:
+        return ", ".join([*names[:_NAMED], "…"])
+    return _("{names} and {last}", names=", ".join(names[:-1]), last=names[-1])

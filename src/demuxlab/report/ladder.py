@@ -1,0 +1,295 @@
+"""The ladder: a lifeline for each port and each queue, a row for each segment, time downwards.
+
+An arrow starts at the port or socket that sent the segment and ends in the queue that it reached. Busy ports
+have lifelines of their own; what there is no room for shares one at the edge of its host.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from demuxlab.demux.delivery import (
+    DELIVERED,
+    FORWARDED,
+    NO_SOCKET,
+    NOT_TRANSPORT,
+    QUEUE_FULL,
+)
+from demuxlab.language import _
+from demuxlab.report import comments
+from demuxlab.report.story import End, Queue, Segment, Story
+from demuxlab.report.svg import COLOURS, arrow, box, chip, chip_width, drawing, fit, tag, text
+
+MAX_LANES = 28
+_MAX_HOSTS = 10
+LEFT, LANE, GAP = 84.0, 104.0, 24.0
+ROW, HEAD = 38, 92
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A lifeline."""
+
+    host: str
+    protocol: str
+    port: int | None
+    """None where several ports share it."""
+    queue: Queue | None
+    x: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """What it stands for: "tcp 80"."""
+        return _("other ports") if self.port is None else f"{self.protocol} {self.port}"
+
+
+_Key = tuple[str, str, int, Queue | None]
+
+
+@dataclass(slots=True)
+class Ladder:
+    """Where everything stands."""
+
+    story: Story
+    width: float = 0.0
+    timed: bool = False
+    """Whether the story tells when things happened."""
+    lanes: list[Lane] = field(default_factory=list)
+    colours: dict[object, int] = field(default_factory=dict)
+    """Of queues; of conversations where the capture tells no decisions."""
+    _by_key: dict[_Key, Lane] = field(default_factory=dict)
+    _shared: dict[str, Lane] = field(default_factory=dict)
+    _elsewhere: Lane | None = None
+
+    def source(self, segment: Segment) -> Lane:
+        """Return the lifeline that a segment starts from."""
+        return self._lane(segment.source, segment.protocol, segment.sender)
+
+    def destination(self, segment: Segment) -> Lane:
+        """Return the lifeline that a segment ends at."""
+        return self._lane(segment.destination, segment.protocol, segment.queue)
+
+    def colour(self, segment: Segment) -> str:
+        """Return the class of a segment's colour: its queue's, or its conversation's."""
+        number = self.colours.get(_coloured(segment, self.story.decided))
+        return "plain" if number is None else f"q{number}"
+
+    def of_queue(self, queue: Queue) -> str:
+        """Return the class of a queue's colour, the same as that of what it gets and sends."""
+        ends = (queue.protocol, *sorted((queue.local, queue.remote)))
+        return f"q{self.colours.get(queue, self.colours.get(ends, queue.port % COLOURS))}"
+
+    def _lane(self, end: End, protocol: str, queue: Queue | None) -> Lane:
+        lane = self._by_key.get(_key(end, protocol, queue if self.story.decided else None))
+        lane = lane or self._shared.get(end.host) or self._elsewhere
+        assert lane is not None
+        return lane
+
+
+def _key(end: End, protocol: str, queue: Queue | None) -> _Key:
+    return end.host, protocol, end.port, queue
+
+
+def _coloured(segment: Segment, decided: bool) -> object:
+    """Return what gives a segment its colour."""
+    if decided:
+        return segment.queue or segment.sender
+    ends = sorted((segment.source.text, segment.destination.text))
+    return (segment.protocol, *ends)
+
+
+def laid_out(story: Story) -> Ladder:
+    """Find a place for every port and queue."""
+    ladder = Ladder(story, timed=any(segment.time for segment in story.segments))
+    for segment in story.segments:
+        ladder.colours.setdefault(_coloured(segment, story.decided), len(ladder.colours) % COLOURS)
+    ladder.colours.pop(None, None)
+    uses: Counter[_Key] = Counter()
+    for segment in story.segments:
+        for end, queue in ((segment.source, segment.sender), (segment.destination, segment.queue)):
+            uses[_key(end, segment.protocol, queue if story.decided else None)] += 1
+    hosts = _in_order(uses)
+    own = {key for key, _uses in uses.most_common(MAX_LANES) if key[0] in hosts}
+    x = LEFT
+    for host in hosts:
+        lanes = [
+            Lane(*key) for key in sorted(uses, key=_within_host(list(uses))) if key in own and key[0] == host
+        ]
+        for lane in lanes:
+            assert lane.port is not None
+            ladder._by_key[lane.host, lane.protocol, lane.port, lane.queue] = lane
+        if any(key[0] == host and key not in own for key in uses):
+            ladder._shared[host] = Lane(host, "", None, None)
+            lanes.append(ladder._shared[host])
+        for lane in lanes:
+            lane.x, x = x + LANE / 2, x + LANE
+        ladder.lanes += lanes
+        x += GAP
+    if any(key[0] not in hosts for key in uses):
+        ladder._elsewhere = Lane(_("other hosts"), "", None, None, x + LANE / 2)
+        ladder.lanes.append(ladder._elsewhere)
+        x += LANE + GAP
+    ladder.width = x - GAP + 10
+    return ladder
+
+
+def _in_order(uses: Counter[_Key]) -> list[str]:
+    """Return the hosts from left to right: the busiest one among those that it talks with."""
+    total: Counter[str] = Counter()
+    for (host, *_rest), count in uses.items():
+        total[host] += count
+    shown = {host for host, _count in total.most_common(_MAX_HOSTS)}
+    hosts = [host for host in total if host in shown]
+    if len(hosts) > 2:
+        busiest = max(hosts, key=lambda host: total[host])
+        hosts.remove(busiest)
+        hosts.insert((len(hosts) + 1) // 2, busiest)
+    return hosts
+
+
+def _within_host(seen: list[_Key]) -> "_Sorter":
+    return _Sorter({key: place for place, key in reversed(list(enumerate(seen)))})
+
+
+class _Sorter:
+    """Sorts the lifelines of a host: by port as first seen, its queues together, the listening one first."""
+
+    def __init__(self, first: dict[_Key, int]) -> None:
+        self._first = first
+        self._port: dict[tuple[str, str, int], int] = {}
+        for key, place in first.items():
+            self._port[key[:3]] = min(place, self._port.get(key[:3], place))
+
+    def __call__(self, key: _Key) -> tuple[int, int, int]:
+        queue = key[3]
+        return self._port[key[:3]], 0 if queue and queue.kind == "listening" else 1, self._first[key]
+
+
+def head(ladder: Ladder) -> Markup:
+    """Return the ladder's head: hosts with their addresses, ports, queues."""
+    parts = []
+    for host in dict.fromkeys(lane.host for lane in ladder.lanes):
+        parts.append(_host(ladder, host))
+    groups: dict[tuple[str, str], list[Lane]] = {}
+    for lane in ladder.lanes:
+        groups.setdefault((lane.host, lane.place), []).append(lane)
+    for (_host_name, place), lanes in groups.items():
+        left, right = lanes[0].x, lanes[-1].x
+        parts.append(text((left + right) / 2, 66, fit(place, LANE - 6, 12), "port", anchor="middle"))
+        if len(lanes) > 1:
+            parts.append(tag("path", d=f"M{left:g} 76v-4H{right:g}v4", class_="bracket"))
+    for lane in ladder.lanes:
+        if lane.queue and lane.queue.name:
+            colour = ladder.of_queue(lane.queue)
+            parts.append(
+                text(lane.x, 88, fit(lane.queue.name, LANE - 8, 12), f"name {colour}", anchor="middle")
+            )
+    parts.append(text(8, 66, _("frame"), "soft"))
+    return tag("g", *parts, class_="head")
+
+
+def _host(ladder: Ladder, host: str) -> Markup:
+    lanes = [lane for lane in ladder.lanes if lane.host == host]
+    left, right = lanes[0].x - LANE / 2 + 4, lanes[-1].x + LANE / 2 - 4
+    start, room = left + 10, right - left - 16
+    addresses = ladder.story.hosts.get(host, [])
+    parts = [tag("title", ", ".join([host, *addresses][:20])), box(left, 4, right - left, 44, "host")]
+    if addresses == [host] or not addresses:
+        parts.append(text(start, 31, fit(host, room, 13.5), "name"))
+    else:
+        parts.append(text(start, 22, fit(host, room, 14), "name"))
+        said = " ".join(addresses) if len(addresses) < 3 else f"{addresses[0]} +{len(addresses) - 1}"
+        parts.append(text(start, 39, fit(said, room, 11.5), "small"))
+    return tag("g", *parts)
+
+
+def lifelines(ladder: Ladder) -> Markup:
+    """Return the lifelines, from the top to the bottom of whatever they are put behind."""
+    lines = []
+    for lane in ladder.lanes:
+        colour = f"lifeline {ladder.of_queue(lane.queue)}" if lane.queue else "lifeline"
+        lines.append(tag("line", x1=lane.x, x2=lane.x, y1="0", y2="100%", class_=colour))
+    return tag("g", *lines)
+
+
+def row(ladder: Ladder, segment: Segment) -> Markup:
+    """Return one segment's row, `ROW` high: its number and time, and its arrow."""
+    start, end = ladder.source(segment).x, ladder.destination(segment).x
+    middle, colour = 25, ladder.colour(segment)
+    said, kind = outcome(segment)
+    most = LANE - 18
+    ending = chip_width(said, most) / 2 + 3 if said else 5.0
+    parts = [text(8, 18, str(segment.number), "number")]
+    if ladder.timed:
+        parts.append(text(8, 32, milliseconds(segment.time), "soft"))
+    if start == end:
+        parts.append(tag("path", d=f"M{start:g} {middle - 9}h38v9h{ending - 38:g}", class_=f"arrow {colour}"))
+        parts.append(text(start + 46, middle - 4, label(segment), "label"))
+    else:
+        side = 1 if end > start else -1
+        parts.append(arrow(start + 4 * side, middle, end - ending * side, middle, f"arrow {colour}"))
+        parts.append(tag("circle", cx=start, cy=middle, r=3.5, class_=f"dot {colour}"))
+        shaft = (start + end) / 2
+        parts.append(
+            text(shaft, 13, fit(label(segment), abs(end - start) + LANE / 2, 11.5), "label", anchor="middle")
+        )
+    if said:
+        parts.append(chip(end, middle, said, colour if kind == "queue" else kind, most=most))
+    return tag("g", *parts)
+
+
+def outcome(segment: Segment) -> tuple[str, str]:
+    """Return what stands at an arrow's end, and its kind: "queue", "bad", "other"."""
+    decision = segment.decision
+    if decision is None:
+        return "", ""
+    if decision.verdict == DELIVERED:
+        return decision.socket, "queue"
+    if decision.verdict == QUEUE_FULL:
+        return _("✗ queue full"), "bad"
+    if decision.verdict == NO_SOCKET:
+        return _("✗ no socket"), "bad"
+    if decision.verdict == FORWARDED:
+        return _("↷ forwarded"), "other"
+    if decision.verdict == NOT_TRANSPORT:
+        return "ICMP", "other"
+    return f"✗ {decision.verdict}", "bad"
+
+
+def label(segment: Segment) -> str:
+    """Return what stands over an arrow: "PSH ACK · 17 B"."""
+    return f"{segment.label} · {segment.size} B" if segment.size else segment.label
+
+
+def told(segment: Segment) -> str:
+    """Return a segment in one line, for whoever points at it or hears it read."""
+    way = f"{segment.number}: {label(segment)}, {segment.source.text} → {segment.destination.text}"
+    if segment.decision is None:
+        return way
+    where = segment.protocol, segment.source.text, segment.destination.text
+    return f"{way}. {comments.in_words(segment.decision, *where)}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time as people read it."""
+    if seconds >= 10_000:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds:.2f} s" if seconds >= 10 else f"{round(seconds * 1000, 3):g} ms"
+
+
+def whole(ladder: Ladder) -> Markup:
+    """Return the ladder as one drawing."""
+    rows = [
+        tag(
+            "g",
+            tag("title", told(segment)),
+            row(ladder, segment),
+            transform=f"translate(0 {HEAD + number * ROW})",
+        )
+        for number, segment in enumerate(ladder.story.segments)
+    ]
+    height = HEAD + ROW * len(rows) + 8
+    behind = tag("svg", lifelines(ladder), y=HEAD, height=height - HEAD, width=ladder.width)
+    title = _("Segments from socket to socket: {run}", run=ladder.story.title)
+    return drawing(ladder.width, height, title, head(ladder), behind, *rows, class_="ladder")

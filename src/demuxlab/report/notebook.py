@@ -1,0 +1,20 @@
+"""What a notebook shows of a lab: its ladder, made from the journal and not from a capture."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from demuxlab.labkit.journal import Entry
+from demuxlab.report import page, teller
+from demuxlab.report.teller import Seen
+
+
+def ladder_of(title: str, entries: Iterable[Entry], names: Mapping[bytes, str]) -> str:
+    """Return the ladder of what arrived in a run, as HTML for a notebook."""
+    return page.fragment(teller.of_packets(_seen(entries), dict(names), title))
+
+
+def _seen(entries: Iterable[Entry]) -> Iterator[Seen]:
+    for entry in entries:
+        delivery, segment = entry.delivery, entry.delivery.segment
+        if segment is not None:
+            number = delivery.socket.number if delivery.socket else None
+            yield Seen(entry.frame, 0.0, segment.packet, delivery.explain(), number)

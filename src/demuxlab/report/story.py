@@ -1,0 +1,113 @@
+"""A capture's story: hosts, sockets and segments, in the order in which they were seen."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from demuxlab.demux.delivery import DELIVERED
+from demuxlab.report.comments import Decision
+from demuxlab.wire.address import endpoint_text
+
+LISTENING, DATA, CLIENT, DATAGRAMS = "listening", "data", "client", "UDP"
+"""Kinds of sockets: TCP's three, and UDP's one."""
+
+
+class End(NamedTuple):
+    """One end of a segment's way."""
+
+    host: str
+    address: bytes
+    port: int
+
+    @property
+    def text(self) -> str:
+        """Address and port, "10.9.0.20:80"."""
+        return endpoint_text(self.address, self.port)
+
+
+class Depth(NamedTuple):
+    """What waited in a queue just after a segment came in."""
+
+    place: int
+    waiting: int
+    """Connections, datagrams or bytes, as the queue is a listening socket's, UDP's or a connection's."""
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """A socket as far as a capture tells; places are positions in `Story.segments`."""
+
+    host: str
+    protocol: str
+    name: str
+    number: int | None
+    kind: str
+    """`listening`, `data`, `client` or `UDP`."""
+    local: str
+    remote: str
+    port: int
+    first: int
+    last: int
+    arrivals: list[tuple[int, int]] = field(default_factory=list)
+    """Place and bytes of data of each segment that reached it."""
+    senders: set[str] = field(default_factory=set)
+    sent: int = 0
+    dropped: int = 0
+    depths: list[Depth] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of data that reached it."""
+        return sum(size for _place, size in self.arrivals)
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment of TCP, a datagram of UDP, or an ICMP error about one."""
+
+    number: int
+    """The frame's number in the capture, from 1."""
+    time: float
+    """Seconds since the first segment."""
+    protocol: str
+    source: End
+    destination: End
+    label: str
+    """The flags, "SYN ACK"; "UDP"; what an ICMP error says."""
+    flags: int
+    """TCP's; 0 for all others."""
+    size: int
+    """Bytes of data."""
+    data: bytes
+    """The first of them."""
+    sequence: int | None
+    acknowledgment: int | None
+    decision: Decision | None
+    queue: Queue | None = None
+    """That of the socket which it reached, or which was full."""
+    sender: Queue | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether it is known to have reached a queue."""
+        return self.decision is not None and self.decision.verdict == DELIVERED
+
+
+@dataclass(slots=True)
+class Story:
+    """All that a report tells."""
+
+    title: str
+    segments: list[Segment] = field(default_factory=list)
+    queues: list[Queue] = field(default_factory=list)
+    hosts: dict[str, list[str]] = field(default_factory=dict)
+    """Each host's addresses, by its name or first address."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Frames that carry neither TCP nor UDP, by what they are."""
+    capped: bool = False
+    damage: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the capture tells any decision."""
+        return any(segment.decision for segment in self.segments)

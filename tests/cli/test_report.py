@@ -1,0 +1,90 @@
+"""`demuxlab report` as it is called: a page or a figure, in one step, and one line for what is wrong."""
+
+import pytest
+
+from demuxlab.cli.main import main
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """`call(…)` → (exit status, standard output, standard error), in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        try:
+            main(["report", *(str(argument) for argument in arguments)])
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def capture(repository):
+    return repository / "captures" / "04_tcp_four_tuple.pcapng"
+
+
+def test_the_page_has_the_capture_s_name_and_lies_here(call, capture, tmp_path):
+    assert call(capture) == (0, "report: 04_tcp_four_tuple.html\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["04_tcp_four_tuple.html"]
+    assert call(capture)[0] == 0, "a report is made again over the old one"
+
+
+def test_it_goes_where_it_is_wanted_in_either_language(call, capture, tmp_path):
+    status, out, _ = call(capture, "-o", tmp_path / "r.html", "--language", "ko")
+    assert (status, out) == (0, f"보고서: {tmp_path / 'r.html'}\n")
+    assert '<html lang="ko">' in (tmp_path / "r.html").read_text(encoding="utf-8")
+    call(capture, "--language", "en")
+
+
+def test_one_figure_alone(call, capture, tmp_path):
+    assert call(capture, "--svg", "example")[0] == 0
+    assert (tmp_path / "04_tcp_four_tuple-example.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_a_damaged_capture_has_its_report_and_a_line(call, capture, tmp_path):
+    cut = tmp_path / "cut.pcapng"
+    cut.write_bytes(capture.read_bytes()[:1510])
+    status, out, err = call(cut)
+    assert (status, out) == (1, "report: cut.html\n")
+    assert err.startswith(f"demuxlab: {cut}: cut at byte 1510")
+    assert "The capture is not whole: cut at byte 1510" in (tmp_path / "cut.html").read_text(encoding="utf-8")
+
+
+def test_wrong_calls_end_with_one_line(call, capture, tmp_path):
+    own = tmp_path / "own.pcapng"
+    own.write_bytes(capture.read_bytes())
+    text = tmp_path / "notes.txt"
+    text.write_text("no capture")
+    for arguments, said in (
+        ([tmp_path / "none.pcap"], "there is no file"),
+        ([text], "is not a pcap or pcapng file"),
+        ([own, "-o", own], "is the capture itself"),
+        ([own, "-o", tmp_path / "no" / "folder.html"], "No such file or directory"),
+        ([own, "-o", tmp_path], "Is a directory"),
+        ([own, "--svg", "moon"], "is not one of"),
+    ):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, ""), arguments
+        assert err.startswith("demuxlab: ")
+        assert err.count("\n") == 1
+        assert said in err
+    assert own.read_bytes() == capture.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"own.pcapng", "notes.txt"}, "nothing half written"
+
+
+def test_a_full_disk_leaves_no_half_file(call, capture, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    def full(self, text, encoding):
+        self.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    status, _, err = call(capture)
+    assert status == 2
+    assert "No space left on device" in err
+    assert list(tmp_path.iterdir()) == []

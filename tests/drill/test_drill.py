@@ -1,0 +1,259 @@
+"""Every script beside this file, on our stack in virtual time and on the Linux kernel; and the command."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from demuxlab.capture.reader import Capture
+from demuxlab.cli.main import main
+from demuxlab.drill import drill
+from demuxlab.drill.parser import parse
+
+SCRIPTS = sorted(Path(__file__).parent.glob("*.pkt"))
+TOLERANCE = 50_000
+"""Microseconds: less than any two things that a script tells apart by time, on however busy a machine."""
+
+NEWLINE = "\n"
+HANDSHAKE = """
+0    socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0   bind(3, ..., ...) = 0
++0   listen(3, 1) = 0
++0   < S 0:0(0) win 32000 <mss 1000>
++0   > S. 0:0(0) ack 1 <mss 1460>
++.01 < . 1:1(0) ack 1 win 32000
++0   accept(3, ..., ...) = 4
+"""
+
+
+def play(text, on="stack"):
+    return drill.play_on(parse(text, Path("a.pkt")), on, TOLERANCE)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """`call("a.pkt", …)` → (exit status, standard output, standard error), in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["drill", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+# The scripts
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_on_our_stack(path):
+    outcome = drill.play_on(drill.load(path), "stack")
+    assert outcome is None or outcome.failure == ""
+
+
+@pytest.fixture(scope="module")
+def on_the_kernel(need_root):
+    """All scripts, several at once, each in a namespace of its own: they mostly wait.
+
+    It is real time: what a busy machine made late is played once more, with nothing beside it.
+    """
+
+    def on_kernel(path):
+        return drill.play_on(drill.load(path), "kernel", TOLERANCE)
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = dict(zip(SCRIPTS, pool.map(on_kernel, SCRIPTS), strict=True))
+    with ThreadPoolExecutor(1) as pool:
+        late = [path for path, outcome in outcomes.items() if outcome is not None and outcome.failure]
+        return outcomes | dict(zip(late, pool.map(on_kernel, late), strict=True))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_on_the_kernel(path, on_the_kernel):
+    outcome = on_the_kernel[path]
+    assert outcome is None or outcome.failure == ""
+
+
+def test_every_script_says_what_it_shows_and_half_a_pair_is_never_alone():
+    names = {path.stem for path in SCRIPTS}
+    assert len(names) >= 80
+    for path in SCRIPTS:
+        text = path.read_text()
+        assert "// " in text
+        only = drill.load(path).options.only
+        if only:
+            other = {"stack": "kernel", "kernel": "stack"}[only]
+            assert "RFC" in text
+            assert path.stem.removesuffix(only) + other in names
+
+
+# What a failure says
+
+
+def test_a_wrong_field_is_told_with_both_packets():
+    outcome = play(HANDSHAKE + "+0 < P. 1:11(10) ack 1 win 32000\n+0 > . 1:1(0) ack 12\n")
+    assert outcome.failure.splitlines() == [
+        "a.pkt:10: live packet field tcp_ack_seq: expected: 12 (0xc) vs actual: 11 (0xb)",
+        "script packet: 0.010000 . 1:1(0) ack 12",
+        "actual packet: 0.010000 . 1:1(0) ack 11 win 65535",
+    ]
+
+
+def test_a_wrong_port_is_told():
+    outcome = play("0 < 81 > 80: S 0:0(0) win 0\n+0 > 80 > 82: R. 0:0(0) ack 1\n")
+    assert "tcp_dst_port: expected: 82 (0x52) vs actual: 81 (0x51)" in outcome.failure
+
+
+def test_a_packet_that_never_comes_is_told():
+    outcome = play(HANDSHAKE + "+.5 > . 1:1(0) ack 1\n")
+    assert "timed out waiting for packet: expected at 0.510000 sec" in outcome.failure
+
+
+def test_virtual_time_is_exact():
+    sent = HANDSHAKE + "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n"
+    assert play(sent + "+.2 > P. 1:11(10) ack 1\n").failure == ""
+    early = play(sent + "+.200001 > P. 1:11(10) ack 1\n").failure
+    assert "timing error: expected outbound packet at 0.210001 sec but happened at 0.210000 sec" in early
+
+
+def test_a_call_that_returns_something_else_is_told():
+    outcome = play(HANDSHAKE + "+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n+0 read(4, ..., 10) = 10\n")
+    assert "Expected result 10 but got -1 with errno 11 EAGAIN" in outcome.failure
+
+
+def test_a_call_that_blocks_is_told_and_left():
+    assert "read call: it blocks" in play(HANDSHAKE + "+0 read(4, ..., 10) = 10\n").failure
+
+
+def test_a_blocking_call_that_returns_at_another_time_is_told():
+    script = HANDSHAKE + "+0...0.2 read(4, ..., 10) = 10\n+.1 < P. 1:11(10) ack 1 win 32000\n"
+    expected = "expected system call return at 0.210000 sec but happened at 0.110000 sec"
+    assert expected in play(script).failure
+
+
+def test_a_blocking_call_that_never_returns_is_told():
+    assert "it still blocks at 0.210000 sec" in play(HANDSHAKE + "+0...0.2 read(4, ..., 10) = 10\n").failure
+
+
+def test_an_assertion_that_does_not_hold_tells_the_values():
+    failure = play(HANDSHAKE + "+0 %{ assert tcpi_snd_cwnd == 11 }%\n").failure
+    assert failure == "a.pkt:9: assertion failed: tcpi_snd_cwnd == 11: tcpi_snd_cwnd = 10"
+
+
+def test_a_field_that_the_stack_does_not_know_is_told():
+    failure = play(HANDSHAKE + "+0 %{ assert tcpi_pacing_rate == 0 }%\n").failure
+    assert "tcpi_pacing_rate is not told" in failure
+
+
+def test_a_poll_that_waits_returns_in_virtual_time():
+    poll = "+0...0.3 poll([{fd=4, events=POLLIN, revents=POLLIN}], 1, 5000) = 1\n"
+    assert play(HANDSHAKE + poll + "+.3 < P. 1:11(10) ack 1 win 32000\n+0 > . 1:1(0) ack 11\n").failure == ""
+    timed_out = "+0...0.25 poll([{fd=4, events=POLLIN, revents=0}], 1, 250) = 0\n"
+    assert play(HANDSHAKE + timed_out).failure == ""
+
+
+def test_a_receive_timeout_passes_in_virtual_time():
+    option = "+0 setsockopt(4, SOL_SOCKET, SO_RCVTIMEO, {tv_sec=100, tv_usec=0}, 16) = 0\n"
+    assert play(HANDSHAKE + option + "+0...100 read(4, ..., 10) = -1 EAGAIN (again)\n").failure == ""
+
+
+def test_shell_lines_are_never_run(tmp_path):
+    outcome = play(f"`touch {tmp_path}/made; ./defaults.sh\nsysctl -q net.ipv4.tcp_sack=0`\n" + HANDSHAKE)
+    assert outcome.failure == ""
+    assert list(tmp_path.iterdir()) == []
+    assert outcome.notes == (f"a.pkt:1: ignored: touch {tmp_path}/made", "a.pkt:1: ignored: ./defaults.sh")
+
+
+def test_a_sysctl_outside_the_network_is_never_written():
+    outcome = play("`sysctl kernel.panic=1 net.ipv4.tcp_sack=0; echo 1 > /proc/sys/net/../kernel/panic`\n")
+    assert len(outcome.notes) == 2
+
+
+# The command
+
+
+def test_the_command_says_what_passed(call):
+    status, out, err = call(SCRIPTS[0])
+    assert (status, out) == (0, f"{SCRIPTS[0]}: passed\n")
+    assert "1 passed, 0 failed" in err
+
+
+def test_a_failure_saves_the_capture_with_the_message(call, tmp_path):
+    script = tmp_path / "wrong.pkt"
+    script.write_text(HANDSHAKE + "+0 write(4, ..., 10) = 10\n+0 > P. 1:12(11) ack 1\n")
+    status, out, _err = call(script)
+    assert status == 1
+    assert "tcp_payload_length: expected: 11 (0xb) vs actual: 10 (0xa)" in out
+    path = Path(out.splitlines()[-1].removeprefix("capture: "))
+    with Capture(path) as frames:
+        assert "tcp_payload_length" in list(frames)[-1].comment
+
+
+def test_json_is_one_object_a_script(call, tmp_path):
+    wrong = tmp_path / "wrong.pkt"
+    wrong.write_text("0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4\n0 listen(3, 1) = 0\n")
+    only = tmp_path / "only.pkt"
+    only.write_text("--only=kernel\n" + HANDSHAKE)
+    status, out, _err = call(SCRIPTS[0], wrong, only, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert [row["passed"] for row in rows] == [True, False, None]
+    assert rows[0] == {
+        "script": str(SCRIPTS[0]),
+        "on": "stack",
+        "passed": True,
+        "failure": None,
+        "capture": None,
+    }
+    assert rows[1]["failure"].startswith(f"{wrong}:2: runtime error in listen call: ")
+    assert Path(rows[1]["capture"]).is_file()
+
+
+def test_a_capture_that_cannot_be_saved_is_told(call, tmp_path):
+    wrong = tmp_path / "wrong.pkt"
+    wrong.write_text("0 close(3) = 0\n")
+    (tmp_path / "file").write_text("in the way")
+    status, _out, err = call(wrong, "--captures", tmp_path / "file" / "captures")
+    assert status == 1
+    assert "the capture was not saved" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 fcntl(3) = 3\n", "expected 2 to 3 arguments of fcntl"),
+        ("\n\n0 < S 0:0(0 win 7\n", 'expected ")", found "win"'),
+    ],
+)
+def test_a_wrong_script_ends_with_one_line(call, tmp_path, text, said):
+    script = tmp_path / "wrong.pkt"
+    script.write_text(text)
+    status, out, err = call(SCRIPTS[0], script)
+    assert (status, out, err) == (2, "", f"demuxlab: {script}:{text.count(NEWLINE)}: {said}\n")
+
+
+def test_what_is_no_script_ends_with_one_line(call, tmp_path):
+    binary = tmp_path / "binary.pkt"
+    binary.write_bytes(b"\xff\xfe\0")
+    for path in (tmp_path / "missing.pkt", tmp_path, binary):
+        status, out, err = call(path)
+        assert (status, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_the_kernel_needs_root(call, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    status, _out, err = call(SCRIPTS[0], "--on", "kernel")
+    assert status == 2
+    assert "run it with sudo" in err
+
+
+def test_the_same_command_on_the_kernel(call, need_root, tmp_path):
+    script = tmp_path / "refused.pkt"
+    shutil.copy(Path(__file__).parent / "closed_syn_is_reset.pkt", script)
+    status, out, _err = call(script, "--on", "kernel", "--tolerance_usecs", TOLERANCE, "--json")
+    assert (status, json.loads(out)["on"]) == (0, "kernel")
