@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_the_kernel_sees_a_modern_tcp(need_root, need_tool, folder, tmp_path):
     """SACK, timestamps and window scale agreed on, and nothing sent twice: `ss` and tshark say so."""
     need_tool("ss", "nc", "tshark")
     data = (folder / "data.bin").read_bytes()[:5_000_000]
-    # A machine busy with other tests may let our host stand still, and the kernel probes: so up to three times.
+    # On a busy machine our host may stand still, and the kernel probes: so up to three times.
     for attempt in range(3):
         capture = tmp_path / f"discard{attempt}.pcapng"
         told = what_the_kernel_says(data, capture)
