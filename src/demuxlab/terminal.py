@@ -6,9 +6,11 @@ they are shown.
 """
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -98,7 +100,9 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
     """Be a program's command; a wrong call ends with one line on standard error and status 2."""
     _prepare()
     try:
-        return command.main(arguments, prog_name=program, standalone_mode=False)
+        result = command.main(arguments, prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+        return result
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         raise SystemExit(2) from None
@@ -114,11 +118,21 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
         raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read our output has gone, as `demuxlab … | head` does: there is nobody left to tell.
+        _give_up_output()
         raise SystemExit(0) from None
     except OSError as error:
         # Commands tell their own errors; what is left is the output, on a full disk for instance.
         click.echo(f"demuxlab: {_('the output cannot be written')}: {error.strerror or error}", err=True)
+        _give_up_output()
         raise SystemExit(1) from None
+
+
+def _give_up_output() -> None:
+    """Let what could not be written go, or Python tries again when it ends, and complains."""
+    with suppress(OSError, ValueError):
+        output, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
 
 
 def _prepare() -> None:

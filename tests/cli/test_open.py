@@ -138,7 +138,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(demuxlab, capture, arguments,
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_home_that_cannot_be_written_does_not_matter_to_open(demuxlab, notes, capture, tmp_path):
-    (tmp_path / "home").chmod(0o500)
+    (tmp_path / "home").mkdir(mode=0o500)
     assert demuxlab("open", capture).returncode == 0
     assert notes()["profiles"] == ["demuxlab"]
 
