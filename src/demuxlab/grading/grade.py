@@ -73,6 +73,12 @@ def jobs(
 def grade(job: Job) -> dict[str, Any]:
     """Return the result of one submission (contract 6); InfrastructureError where it could not be had."""
     language.use(job.language)
+    if sandbox.best() != job.level:
+        # A worker of a cluster may allow less than the machine that asked: the result must not claim more.
+        cure = sandbox.why_not_best()
+        raise InfrastructureError(
+            f"the level is {sandbox.best()} there, and {job.level} was asked for: {cure}"
+        )
     for last in range(_TRIES):
         collected = _run_checks(job)
         broken = [row["message"] for row in collected if row["infrastructure"]]

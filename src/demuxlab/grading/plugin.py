@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--submission", metavar="FILE", help="grade FILE instead of the exercise.py beside the test"
     )
     group.addoption("--hidden", metavar="DIR", help="add the checks of DIR/LAB, or of DIR, to those of a lab")
-    group.addoption("--seed", default="", help="draw other addresses and ports; a failure is repeated by its")
+    group.addoption("--seed", default="", help="draw other values; a failure names the seed that repeats it")
     group.addoption(
         "--patience",
         type=float,
