@@ -14,21 +14,27 @@ from demuxlab.grading.grade import Job, grade
 from demuxlab.grading.submission import InfrastructureError
 
 _TRIES = 4
-_TASKS_PER_PROCESS = 200
-"""Then a fresh process: what pytest keeps of hundreds of runs goes with the old one."""
+_JOBS_PER_PROCESS = 200
+"""Then fresh processes: what pytest keeps of hundreds of runs goes with the old ones."""
 
 Outcome = tuple[Job, dict[str, Any] | None, str]
 """A job with its result, or with the reason why there is none."""
 
 
 def on_this_machine(jobs: Sequence[Job], processes: int = 0) -> Iterator[Outcome]:
-    """Grade in a pool of processes, one a core; one that is killed costs only a rerun."""
+    """Grade in pools of processes, one a core; one that is killed costs only a rerun."""
+    processes = processes or os.cpu_count() or 1
+    # A pool for each batch: max_tasks_per_child may hang for ever (CPython issue 115634).
+    batch = processes * _JOBS_PER_PROCESS
+    for first in range(0, len(jobs), batch):
+        yield from _in_pools(jobs[first : first + batch], processes)
+
+
+def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
+    """Grade in one pool, and in another one what is left where a process of the first was killed."""
     left = {job.key: job for job in jobs}
-    for last in range(_TRIES):
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            processes or os.cpu_count(), context, max_tasks_per_child=_TASKS_PER_PROCESS
-        ) as pool:
+    for _ in range(_TRIES):
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             futures = {pool.submit(grade, job): job for job in left.values()}
             try:
                 for future in as_completed(futures):
@@ -44,9 +50,8 @@ def on_this_machine(jobs: Sequence[Job], processes: int = 0) -> Iterator[Outcome
                 pass  # what is left goes to a new pool
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        if last == _TRIES - 1:
-            for job in left.values():
-                yield job, None, "the processes that grade are killed again and again: is memory short?"
+    for job in left.values():
+        yield job, None, "the processes that grade are killed again and again: is memory short?"
 
 
 def on_cluster(jobs: Sequence[Job], address: str, tell: Callable[[str], None]) -> Iterator[Outcome]:
