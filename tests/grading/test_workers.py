@@ -4,8 +4,6 @@ import os
 import signal
 from operator import attrgetter
 
-import pytest
-
 from demuxlab.grading import workers
 from demuxlab.grading.grade import Job
 
