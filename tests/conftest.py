@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from demuxlab.host import Host
+
 os.environ["LANGUAGE"] = "en"  # what the tests compare with, here and in what they start
 
 PACKAGES = {
@@ -21,6 +23,15 @@ PACKAGES = {
 TIMEOUT = 120
 """Seconds that a test may take: far more than any does."""
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--offload", action="store_true", help="give every host a link that offloads")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--offload"):
+        Host.__init__.__kwdefaults__["offload"] = True
 
 
 def _cannot(reason: str) -> None:

@@ -161,10 +161,8 @@ def test_without_a_peer_or_a_family_there_is_no_sending():
 
 def test_a_sender_faster_than_its_link_is_told(host):
     socket = host.udp()
-    for _ in range(17):
-        socket.send_to(bytes(60_000), A, 53)
     with pytest.raises(OSError) as error:
-        socket.send_to(bytes(60_000), A, 53)
+        all(socket.send_to(bytes(60_000), A, 53) for _ in range(1000))
     assert error.value.errno == errno.ENOBUFS
 
 

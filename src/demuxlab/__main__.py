@@ -1,5 +1,23 @@
-"""`python -m demuxlab` is the command `demuxlab`."""
+"""The command `demuxlab`, also as `python -m demuxlab`."""
 
-from demuxlab.cli.main import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run the command. Where nobody can catch Ctrl-C yet, or any more, it ends the process in silence."""
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if own:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from demuxlab.cli import main as command
+
+    try:
+        if own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command.main()
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,8 +6,9 @@ the host gives it packets and the time, and carries its packets.
 """
 
 import errno
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from demuxlab.demux.delivery import FORWARDED, NOT_OURS, PORT_UNREACHABLE, RST, Delivery
@@ -15,19 +16,24 @@ from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
+from demuxlab.transport.icmp_limit import ErrorLimit
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
+from demuxlab.transport.udp import FULL as UDP_FULL
 from demuxlab.transport.udp import UDPSocket
-from demuxlab.wire import fragments, icmp, ip
+from demuxlab.wire import fragments, icmp, ip, plain
+from demuxlab.wire import offload as offloading
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, from_text, is_loopback
 from demuxlab.wire.segment import TCPSegment
 
 LOOPBACK_MTU = 65_535
 _LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
+_LARGE_QUEUE = 1 << 24
+"""Bytes that a process may have waiting for a link that offloads."""
 _KERNEL = "kernel"
 """The process in whose name a host answers by itself."""
 
@@ -49,7 +55,7 @@ class Host:
 
     `secret` (1 to 64 bytes) keeps ports and sequence numbers unguessable; the same secret makes the same run.
     `loops_back`: what it sends to itself stays inside; where not, `packets` yields that too, and who carries
-    the packets brings it back on the device `LOOPBACK`.
+    the packets brings it back on the device `LOOPBACK`. `offload`: the link cuts what is larger than its MTU.
     """
 
     def __init__(
@@ -60,17 +66,22 @@ class Host:
         secret: bytes = b"demuxlab",
         mtu: int = 1500,
         loops_back: bool = True,
+        offload: bool = False,
     ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
         self._own = tuple(from_text(address) for address in self.addresses)
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
+        self.demultiplexer.table.groups = Counter()
         self.multiplexer = Multiplexer(quantum=mtu)
+        if offload:
+            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
         self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
         self._passing: deque[bytes] = deque()
         self._identification = 0
+        self._errors = ErrorLimit()
         self.observers: list[Observer] = []
         self._services = Services(
             self.demultiplexer.table,
@@ -79,12 +90,18 @@ class Host:
             self._source_for,
             lambda remote: LOOPBACK_MTU if self.owns(remote) else mtu,
             secret,
+            offloading.MAX_DATA if offload else 0,
         )
 
     @property
     def address(self) -> str:
         """The host's first address."""
         return self.addresses[0]
+
+    @property
+    def noted(self) -> Counter[str]:
+        """What the host did beside delivering and dropping, by the names that `nstat` prints."""
+        return self._services.noted
 
     # Sockets
 
@@ -141,22 +158,79 @@ class Host:
         else:
             delivery = self._translate(packet, now, device, self.forwarder)
         if delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage):
-            self._answer(delivery, now)
+            delivery = self._answer(delivery, now)
         for observer in self.observers:
             observer.received(packet, delivery, now)
         return delivery
 
+    def take(self, arrived: bytes | offloading.Arrived, now: float) -> None:
+        """Take what came off the link as `receive` does, but tell nobody about it but the observers."""
+        if self.observers or self.forwarder is not None:
+            for packet in (arrived,) if isinstance(arrived, bytes) else offloading.pieces(arrived):
+                self.receive(packet, now)
+        elif isinstance(arrived, bytes):
+            self._react(self.demultiplexer.take(arrived, now), now)
+        elif not arrived.datagrams:
+            # The pieces of one stretch of a stream are one segment, however large.
+            self._react(self.demultiplexer.take(arrived.packet, now, vouched=True), now)
+        else:
+            self._take_datagrams(arrived, now)
+
+    def _take_datagrams(self, arrived: offloading.Arrived, now: float) -> None:
+        socket = self.demultiplexer.sole_receiver(arrived.packet, vouched=True)
+        if socket is not None and isinstance(socket.handler, UDPSocket):
+            count = -(-(len(arrived.packet) - plain.UDP_HEADERS) // arrived.size)
+            fitted = socket.handler.take_run(arrived.packet, arrived.size)
+            self.demultiplexer.count_run(count, fitted, UDP_FULL.counter)
+            return
+        for packet in offloading.pieces(arrived):
+            self._react(self.demultiplexer.take(packet, now), now)
+
+    def _react(self, delivery: Delivery | None, now: float) -> None:
+        if delivery is not None and (
+            delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage)
+        ):
+            self._answer(delivery, now)
+
     def packets(self, now: float) -> Iterator[bytes]:
         """Yield the packets that go down the link, fair between processes; what is for us stays here."""
-        for submitted in self.multiplexer.packets():
-            packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
-            if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
-                self._observe(packet, now)
-                self.receive(packet, now, LOOPBACK)
+        for packet in self.outgoing(now):
+            if isinstance(packet, bytes):
+                yield packet
             else:
-                yield from self._cut(packet, now)
+                yield from packet.pieces()
+
+    @property
+    def has_outgoing(self) -> bool:
+        """Tell whether `packets` would yield anything."""
+        return bool(self._services.unsettled or self.multiplexer or self._passing)
+
+    def outgoing(self, now: float) -> Iterator[bytes | offloading.Large]:
+        """Yield what `packets` does, large segments uncut: for a link that offloads."""
+        if unsettled := self._services.unsettled:
+            for connection in unsettled:
+                connection.settle(now)
+            unsettled.clear()
+        watched = bool(self.observers) or self.forwarder is not None
+        for submitted in self.multiplexer.packets():
+            if isinstance(submitted, bytes):
+                yield from self._sent(submitted, now)
+            elif watched or self.owns(submitted.destination):
+                for piece in submitted.pieces():
+                    yield from self._sent(piece, now)
+            else:
+                yield submitted
         while self._passing:
             yield from self._cut(self._passing.popleft(), now)
+
+    def _sent(self, submitted: bytes, now: float) -> Iterable[bytes]:
+        """Return what goes down the link of one packet: it, its fragments, or nothing where it is for us."""
+        packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
+        if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
+            self._observe(packet, now)
+            self.receive(packet, now, LOOPBACK)
+            return ()
+        return self._cut(packet, now)
 
     def _translate(self, packet: bytes, now: float, device: str, forwarder: Forwarder) -> Delivery:
         """Port forwarding stands between reading a packet and choosing its socket."""
@@ -169,15 +243,15 @@ class Host:
             return self.demultiplexer.count(Delivery(FORWARDED, arrival, rule=str(verdict.rule)), packets)
         return self.demultiplexer.count(Delivery(NOT_OURS, arrival, counter=verdict.counter), packets)
 
-    def _cut(self, packet: bytes, now: float) -> Iterator[bytes]:
-        """Yield a packet in as many fragments as the link's MTU asks for."""
+    def _cut(self, packet: bytes, now: float) -> Sequence[bytes]:
+        """Return a packet in as many fragments as the link's MTU asks for."""
         pieces = [packet]
         if len(packet) > self.mtu:
             self._identification += 1
             pieces = fragments.split(packet, self.mtu, self._identification)
         for piece in pieces:
             self._observe(piece, now)
-            yield piece
+        return pieces
 
     def _observe(self, packet: bytes, now: float) -> None:
         for observer in self.observers:
@@ -197,7 +271,8 @@ class Host:
         """When `tick` should be called next, in seconds; infinity where nothing is due."""
         return self._services.timers.next
 
-    def _answer(self, delivery: Delivery, now: float) -> None:
+    def _answer(self, delivery: Delivery, now: float) -> Delivery:
+        """Send what a decision asks for; return the decision, without its answer where that may not be."""
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
             self._icmp(arrival, now)
@@ -205,8 +280,13 @@ class Host:
             self._send(arrival.destination, arrival.source, ip.TCP, reset_for(arrival))
         elif delivery.reply == PORT_UNREACHABLE and delivery.segment is not None:
             segment = delivery.segment
+            refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
+            if refusal:
+                self.noted[refusal] += 1
+                return replace(delivery, reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)
+        return delivery
 
     def _icmp(self, message: icmp.ICMPMessage, now: float) -> None:
         echo, reply = {

@@ -5,13 +5,14 @@ come from ours. It reads `--language` when it has the help texts already: so the
 they are shown.
 """
 
+import errno
 import io
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -75,6 +76,13 @@ class HelpFormatter(click.HelpFormatter):
 class Command(click.Command):
     """A command that has `--language` itself."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would make status 1 of a broken pipe."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _leave_in_silence()
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, translated."""
         self.help = _(self.help or "")
@@ -98,8 +106,8 @@ def language_option(function: _Function) -> _Function:
 
 def call(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> Any:
     """Be a program's command; a wrong call ends with one line on standard error and status 2."""
-    _prepare()
     try:
+        _prepare()
         result = command.main(arguments, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
         return result
@@ -117,14 +125,33 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
         click.echo(_("demuxlab: interrupted"), err=True)
         raise SystemExit(130) from None
     except BrokenPipeError:
-        # Whoever read our output has gone, as `demuxlab … | head` does: there is nobody left to tell.
-        _give_up_output()
-        raise SystemExit(0) from None
+        _leave_in_silence()
     except OSError as error:
-        # Commands tell their own errors; what is left is the output, on a full disk for instance.
-        click.echo(f"demuxlab: {_('the output cannot be written')}: {error.strerror or error}", err=True)
+        click.echo(f"demuxlab: {_in_words(error)}", err=True)
         _give_up_output()
         raise SystemExit(1) from None
+    except MemoryError:
+        click.echo(
+            _("demuxlab: memory is short: end other programs, or raise the limit with ulimit -v"), err=True
+        )
+        raise SystemExit(1) from None
+
+
+def _in_words(error: OSError) -> str:
+    """Return what the system refused. Commands tell their own errors; most of what is left is the output."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return _("too many files are open: raise the limit with ulimit -n")
+    if error.errno in (errno.ENOMEM, errno.EAGAIN):
+        return _("memory or processes are short ({why}): end other programs", why=error.strerror)
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"{_('the output cannot be written')}: {error.strerror or error}"
+
+
+def _leave_in_silence() -> NoReturn:
+    """End where whoever read our output has gone, as `demuxlab … | head` does: nobody is left to be told."""
+    _give_up_output()
+    raise SystemExit(0) from None
 
 
 def _give_up_output() -> None:
@@ -136,6 +163,9 @@ def _give_up_output() -> None:
 
 
 def _prepare() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # started with `>&-`: else the next file would have its number
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for name, module in sys.modules.items():
         if name.startswith("click.") and "_" in vars(module):
             vars(module).update(_=_, ngettext=_plural)

@@ -79,7 +79,7 @@ def test_wrong_calls_end_with_one_line(call, capture, tmp_path):
 def test_a_full_disk_leaves_no_half_file(call, capture, tmp_path, monkeypatch):
     from pathlib import Path
 
-    def full(self, text, encoding):
+    def full(self, text, **options):
         self.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

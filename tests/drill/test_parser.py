@@ -172,3 +172,17 @@ def test_sysctls_in_every_form():
         ("net.ipv4.tcp_retries2", "3"),
     ]
     assert ignored == ["ip route add default", "sysctl kernel.panic=1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 fcntl(3, " + "htons(" * 500, "expected fewer brackets"),
+        ('0 fcntl(3, F_GETFL, htons("x") | 1) = 0', "expected a whole number"),
+        ("0 fcntl(3, F_GETFL, 1 | sizeof(...)) = 0", "expected a whole number"),
+    ],
+)
+def test_what_fuzzing_found_is_told(text, message):
+    # A RecursionError and two TypeErrors came out of the parser.
+    with pytest.raises(ScriptError, match=message):
+        read(text)

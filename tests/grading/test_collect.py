@@ -82,3 +82,11 @@ def test_a_name_cannot_steer_a_terminal(tmp_path):
 def test_what_is_not_there_is_the_callers_mistake(tmp_path):
     with pytest.raises(FileNotFoundError):
         collect([tmp_path / "nowhere"])
+
+
+def test_what_an_archive_is_not_is_told_in_one_line(tmp_path):
+    # Found by fuzzing: tarfile tells of every compression that it tried, each on a line of its own.
+    (tmp_path / "kim.tar.gz").write_bytes(b"\x1f\x8b no archive")
+    [[taken], _skipped] = collect([tmp_path / "kim.tar.gz"])
+    assert "kim.tar.gz cannot be read" in taken.problem
+    assert "\n" not in taken.problem

@@ -16,7 +16,7 @@ Ask = Callable[[str], Submission]
 
 
 class Clock(Offer):
-    METHODS = frozenset(("read", "split", "fail"))
+    METHODS = frozenset(("read", "split", "fail", "wait"))
     CONSTANTS: ClassVar = {"TICK": 5}
 
     def __init__(self) -> None:
@@ -31,6 +31,10 @@ class Clock(Offer):
 
     def fail(self) -> None:
         raise OSError(errno.EADDRINUSE, "it is in use")
+
+    def wait(self, seconds: int) -> None:
+        if seconds < 0:
+            raise ValueError("a time is not negative")
 
     def secret(self) -> str:
         return "never"
@@ -123,3 +127,21 @@ def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "labs").mkdir()
     said = save([(datagram(80), "asked")], tmp_path / "labs" / "03_x", "a check", [])
     assert "not saved" in said
+
+
+def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):
+    # Found by fuzzing: half a surrogate pair in an exception's words ended the grading of a whole course.
+    submission = ask("def f(): raise ValueError(chr(0xD83D))")
+    with pytest.raises(SubmissionError) as error:
+        submission.function("f")
+    assert "raised ValueError" in str(error.value)
+    assert str(error.value).encode()
+
+
+def test_a_value_that_an_offer_does_not_take_is_the_learner_s_mistake(ask: Ask):
+    # Found by fuzzing: an offer's ValueError came out of the checker.
+    submission = ask("def f(clock): return clock.read(1, 'x')\ndef g(clock): return clock.wait(-1)")
+    with pytest.raises(SubmissionError, match="AttributeError"):
+        submission.function("f", Clock())
+    with pytest.raises(SubmissionError, match="wait: a time is not negative"):
+        submission.function("g", Clock())

@@ -415,8 +415,161 @@ def descriptors(socket: Any) -> Steps:
         yield one.family, one.send(b"kernel's"), two.recv(99)
 
 
+def _states(socket: Any, family: int, kind: int) -> Iterator[tuple[str, Callable[[], list[Any]]]]:
+    """Yield each state of a socket, and what brings one there: the socket first, then its peers."""
+    host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+
+    def unbound() -> list[Any]:
+        return [socket.socket(family, kind)]
+
+    def bound() -> list[Any]:
+        own = socket.socket(family, kind)
+        own.bind((host, 0))
+        return [own]
+
+    def closed() -> list[Any]:
+        own = socket.socket(family, kind)
+        own.close()
+        return [own]
+
+    def listening() -> list[Any]:
+        [own] = bound()
+        own.listen()
+        return [own]
+
+    def connected() -> list[Any]:
+        if kind == socket.SOCK_DGRAM:
+            own, [peer] = socket.socket(family, kind), bound()
+            own.connect(peer.getsockname())
+            return [own, peer]
+        listener, client, server = _pair(socket, family)
+        return [client, server, listener]
+
+    def shut(how: int) -> Callable[[], list[Any]]:
+        def make() -> list[Any]:
+            sockets = connected()
+            sockets[0].shutdown(how)
+            return sockets
+
+        return make
+
+    def ended() -> list[Any]:
+        client, server, listener = connected()
+        server.close()
+        select.select([client], [], [], 5)
+        return [client, listener]
+
+    yield from (("unbound", unbound), ("bound", bound), ("closed", closed), ("connected", connected))
+    yield from ((f"shut {how}", shut(how)) for how in (0, 1, 2))
+    if kind == socket.SOCK_STREAM:
+        yield from (("listening", listening), ("ended", ended))
+
+
+def _calls(socket: Any, host: str) -> Iterator[tuple[Any, ...]]:
+    """Yield calls of every method: as it should be, and with a wrong argument of each kind."""
+    yield from (
+        (name,) for name in ("accept", "getsockname", "getpeername", "fileno", "gettimeout", "getblocking")
+    )
+    yield "bind", (host, 0)
+    for name in ("bind", "connect", "connect_ex"):  # but for port 0, which ours does not connect to
+        for address in ((host, -1), (host, 65536), (host, "1"), (host,), host, None, 7, (7, 7), ()):
+            yield name, address
+        yield (name,)
+    for value in (0, 5, -1, "x", None, 1.5, 1 << 40):
+        yield "listen", value
+        yield "shutdown", value
+    for name in ("recv", "recvfrom", "recvmsg"):
+        yield from ((name, size) for size in (0, 1, -1, "x", None, 1.5))
+        yield from ((name, 1, *more) for more in ((socket.MSG_PEEK,), ("x",), (None,)) if name != "recvmsg")
+        yield (name,)
+    for name in ("recv_into", "recvfrom_into"):
+        yield from ((name, buffer) for buffer in (bytearray(2), b"fixed", "text", None, bytearray(0)))
+        yield from ((name, bytearray(2), size) for size in (0, 1, 3, -1, "x"))
+    yield from (("recvmsg_into", buffers) for buffers in ([bytearray(2)], [b"fixed"], 5, []))
+    for name in ("send", "sendall"):
+        yield from ((name, data) for data in (b"", b"x", bytearray(b"x"), "text", None, 5))
+        yield from ((name, b"x", flags) for flags in (socket.MSG_DONTWAIT, "x", None))
+        yield (name,)
+    for address in ((host, -1), (host, 65536), (host, "1"), (host,), host, None, (7, 7)):
+        yield "sendto", b"x", address
+    yield from (("sendto", "text", (host, 9)), ("sendto", b"x", 0, 0, 0), ("sendto", b"x"), ("sendto",))
+    yield from (("sendmsg", buffers) for buffers in ([], [b"x"], [b"x", b"y"], ["text"], 5, b"x"))
+    yield "sendmsg", [b"x"], [(1, 2)]
+    sol = socket.SOL_SOCKET
+    for value in (1, 0, -1, b"", b"\1\0\0\0", "x", None, 1.5):
+        yield "setsockopt", sol, socket.SO_KEEPALIVE, value
+    yield from (("setsockopt", sol), ("setsockopt", sol, 9999, 1), ("setsockopt", "x", 1, 1))
+    for size in (0, 1, 4, -1, 2000, "x"):
+        yield "getsockopt", sol, socket.SO_KEEPALIVE, size
+    yield from (("getsockopt", sol), ("getsockopt", sol, 9999), ("getsockopt", sol, socket.SO_ERROR))
+    yield from ((name, value) for name in ("settimeout", "setblocking") for value in (0, 1, -1, "x", None))
+
+
+def every_call_in_every_state(socket: Any) -> Steps:
+    for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+        for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+            for state, make in _states(socket, family, kind):
+                for name, *arguments in _calls(socket, host):
+                    sockets = make()
+                    own = sockets[0]
+                    if own.fileno() != -1:
+                        own.setblocking(False)
+                    seen = outcome(getattr(own, name), *arguments)
+                    if name in ("fileno", "getsockname", "getpeername", "bind"):
+                        seen = seen if isinstance(seen, tuple) and isinstance(seen[0], str) else type(seen)
+                    if (
+                        seen
+                        and isinstance(seen, tuple)
+                        and seen[0] in ("TypeError", "OverflowError", "ValueError")
+                    ):
+                        seen = seen[0]  # the words are Python's, about calls of C or of Python
+                    yield family, kind, state, name, arguments, seen
+                    for one in sockets:
+                        one.close()
+
+
+def dual_stack(socket: Any) -> Steps:
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        for only in 0, 1:
+            with socket.socket(socket.AF_INET6, kind) as both, socket.socket(socket.AF_INET, kind) as four:
+                both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+                both.bind(("::", 0))
+                port = both.getsockname()[1]
+                yield outcome(four.bind, ("127.0.0.1", port))
+                if kind == socket.SOCK_STREAM:
+                    both.listen()
+                with socket.socket(socket.AF_INET, kind) as client:
+                    yield outcome(client.connect, ("127.0.0.1", port))
+                    if kind == socket.SOCK_DGRAM and not only:
+                        yield client.send(b"four"), both.recvfrom(9)[1][0]
+                    elif not only:
+                        peer, address = both.accept()
+                        yield address[0], peer.getsockname()[0], peer.family
+                        peer.close()
+                for address in "::ffff:127.0.0.1", "::1":
+                    with socket.socket(socket.AF_INET6, kind) as client:
+                        yield outcome(client.connect, (address, port))
+
+
+def multicast(socket: Any) -> Steps:
+    group, other = socket.inet_aton("239.1.2.3"), socket.inet_aton("127.0.0.1")
+    name, drop = socket.IP_ADD_MEMBERSHIP, socket.IP_DROP_MEMBERSHIP
+    for kind in socket.SOCK_DGRAM, socket.SOCK_STREAM:
+        with socket.socket(socket.AF_INET, kind) as own:
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, name, group + other)
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, name, group + other)
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, name, group)
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, name, other + other)
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, name, group + socket.inet_aton("192.0.2.77"))
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, drop, group + other)
+            yield outcome(own.setsockopt, socket.IPPROTO_IP, drop, group + other)
+            for value in (0, 1):
+                yield outcome(own.setsockopt, socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, value)
+                yield outcome(own.getsockopt, socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP)
+
+
 SCRIPTS = [
-    bind_ipv6, bind_misuse, closed_socket, connect_twice, datagrams, descriptors, in_use, listen_misuse,
-    listener_shut_down, never_connected, not_blocking, options, peer_gone, refused, shut_down, stream_data,
-    timeouts,
+    bind_ipv6, bind_misuse, closed_socket, connect_twice, datagrams, descriptors, dual_stack,
+    every_call_in_every_state, in_use, listen_misuse, listener_shut_down, multicast, never_connected,
+    not_blocking, options, peer_gone, refused, shut_down, stream_data, timeouts,
 ]  # fmt: skip

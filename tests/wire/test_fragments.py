@@ -82,6 +82,15 @@ def test_memory_is_bounded_and_what_is_given_up_is_counted():
     assert reassembler.held + reassembler.take_failed() == 1000
 
 
+def test_a_repeated_fragment_costs_nothing():
+    reassembler = Reassembler()
+    reassembler.add(fragment(0, 8), 0.0)
+    memory = reassembler.memory
+    for _ in range(100):
+        reassembler.add(fragment(0, 8), 0.0)
+    assert (reassembler.memory, reassembler.held) == (memory, 101)
+
+
 def test_a_datagram_that_never_completes_is_given_up_after_the_timeout():
     reassembler = Reassembler()
     reassembler.add(fragment(0, 8), 100.0)

@@ -18,16 +18,19 @@ from demuxlab.language import _
 MAX_BLOCK = 64 << 20  # bytes: a longer block is damage, not data
 _MAX_PACKET = 262144  # bytes: the longest packet of a pcap file that Wireshark and libpcap take
 
-_PCAPNG = b"\n\r\r\n"
-_LITTLE_ENDIAN, _BIG_ENDIAN = b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"
-_PCAP = {  # magic number: byte order, ticks a second
+PCAPNG = b"\n\r\r\n"
+LITTLE_ENDIAN, _BIG_ENDIAN = b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"
+PCAP = {  # magic number: byte order, ticks a second
     b"\xd4\xc3\xb2\xa1": ("<", 10**6),
     b"\xa1\xb2\xc3\xd4": (">", 10**6),
     b"\x4d\x3c\xb2\xa1": ("<", 10**9),
     b"\xa1\xb2\x3c\x4d": (">", 10**9),
 }
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
-_INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _NAMES, _PACKET = 1, 2, 3, 4, 6
+INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, _NAMES, PACKET = 1, 2, 3, 4, 6
+SECTION = int.from_bytes(PCAPNG, "little")  # a palindrome: the same in either byte order
+PACKETS = (PACKET, SIMPLE_PACKET, OBSOLETE_PACKET)
+PCAP_HEADER = 24  # bytes
 _MAX_NAMES = 10_000
 _DIRECTION = {0b01: True, 0b10: False}
 
@@ -71,7 +74,7 @@ class Capture:
         self.frames = 0
         self._offset = 0  # of the next byte to read,
         self._start = 0  # of the record it belongs to
-        self._file = _open(path)
+        self._file = open_file(path)
         try:
             self._iterator = self._guarded(self._recognise(path))
         except CaptureError:
@@ -92,56 +95,27 @@ class Capture:
         self._file.close()
 
     def _recognise(self, path: str | os.PathLike[str]) -> Iterator[Frame]:
-        name = _printable(path)
+        name = printable(path)
         try:
             head = self._next(12)
         except OSError as error:
-            raise CaptureError(
-                _("{file} cannot be read ({why}): give another copy of it", file=name, why=error.strerror)
-            ) from None
+            raise unreadable(name, error) from None
         except EOFError as short:
             head = short.args[0]
-        if not head:
-            raise CaptureError(_("{file} is empty: capture again, nothing was written to it", file=name))
-        if head[:4] == _PCAPNG and head[8:] in (_LITTLE_ENDIAN, _BIG_ENDIAN):
+        if is_pcapng(head):
             return self._pcapng(head)
-        if head[:4] in _PCAP:
-            return self._pcap(head, *_PCAP[head[:4]])
-        for magic, program in _COMPRESSED.items():
-            if head.startswith(magic):
-                command = f"{program} -dc {shlex.quote(name)} > capture.pcapng"
-                raise CaptureError(
-                    _(
-                        "{file} is compressed with {program}: decompress it first, {command}",
-                        file=name,
-                        program=program,
-                        command=command,
-                    )
-                )
-        raise CaptureError(
-            _(
-                "{file} is not a pcap or pcapng file (it starts with 0x{bytes}): "
-                "give a capture saved by Wireshark, tcpdump or demuxlab",
-                file=name,
-                bytes=head[:4].hex(),
-            )
-        )
+        if head[:4] in PCAP:
+            return self._pcap(head, *PCAP[head[:4]])
+        raise not_a_capture(name, head)
 
     def _guarded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         try:
             yield from frames
-            return
-        except EOFError:
-            if self._offset == self._start:
-                return
-            damage = _("cut at byte {place}: the last packet's block is not whole", place=self._offset)
-        except _DamageError as what:
-            damage = _("damaged at byte {place}: {what}", place=self._start, what=what)
-        except struct.error:
-            damage = _("damaged at byte {place}: a block too short for its fields", place=self._start)
-        except OSError as error:
-            damage = _("unreadable at byte {place}: {why}", place=self._offset, why=error.strerror)
-        self.damage = f"{damage}; {_before(self.frames)}"
+        except EOFError as end:
+            if self._offset > self._start:
+                self.damage = damage(end, self._start, self._offset, self.frames)
+        except (DamageError, struct.error, OSError) as error:
+            self.damage = damage(error, self._start, self._offset, self.frames)
 
     def _next(self, size: int) -> bytes:
         """Take the first bytes of a record; an EOFError that finds none of them is the file's clean end."""
@@ -156,49 +130,115 @@ class Capture:
         return data
 
     def _pcap(self, head: bytes, order: str, ticks_per_second: int) -> Iterator[Frame]:
-        header = head + self._take(24 - len(head))
-        snaplen, linktype = struct.unpack_from(order + "II", header, 16)
-        linktype &= 0xFFFF  # the bits above tell of a frame check sequence
-        longest = min(max(snaplen, _MAX_PACKET), MAX_BLOCK)
+        linktype, longest = pcap_header(head + self._take(PCAP_HEADER - len(head)), order)
         record = Struct(order + "IIII")
         while True:
             seconds, fraction, size, original = record.unpack(self._next(16))
             if size > longest:
-                raise _DamageError(_("a packet of {size} bytes", size=size))
+                raise DamageError(_("a packet of {size} bytes", size=size))
             data = self._take(size)
             self.frames += 1
             time = (seconds * ticks_per_second + fraction) / ticks_per_second
             yield Frame(self.frames, time, linktype, data, original)
 
     def _pcapng(self, head: bytes) -> Iterator[Frame]:
-        section = _Section("<")
+        section = Section("<")
         while True:  # 12 bytes, the shortest block: kind, length, and for a section its byte order
-            if head[:4] == _PCAPNG:
-                section = _Section("<" if head[8:] == _LITTLE_ENDIAN else ">")
+            if head[:4] == PCAPNG:
+                section = Section("<" if head[8:] == LITTLE_ENDIAN else ">")
             kind, size = section.block_head(head)
-            if size < 12 or size % 4 or size > MAX_BLOCK:
-                raise _DamageError(_("a block of {size} bytes", size=size))
+            check_block(size)
             block = head + self._take(size - 12)
-            if block[-4:] != head[4:8]:
-                raise _DamageError(_("a block whose two lengths differ"))
-            if head[:4] == _PCAPNG:
+            check_block_end(block)
+            if head[:4] == PCAPNG:
                 self.comment = self.comment or section.comment(block[8:-4])
-            elif kind == _INTERFACE:
+            elif kind == INTERFACE:
                 section.describe(block[8:-4])
             elif kind == _NAMES and len(self.names) < _MAX_NAMES:
                 self.names.update(section.names(block[8:-4]))
-            elif kind in (_PACKET, _SIMPLE_PACKET, _OBSOLETE_PACKET):
+            elif kind in PACKETS:
                 frame = section.frame(kind, block[8:-4], self.frames + 1)
                 self.frames += 1
                 yield frame
             head = self._next(12)
 
 
-class _DamageError(Exception):
+def is_pcapng(head: bytes) -> bool:
+    """Say whether a file that begins with these 12 bytes is pcapng."""
+    return head[:4] == PCAPNG and head[8:] in (LITTLE_ENDIAN, _BIG_ENDIAN)
+
+
+def not_a_capture(name: str, head: bytes) -> CaptureError:
+    """Return what is wrong with a file that begins with these bytes, or is empty."""
+    if not head:
+        return CaptureError(_("{file} is empty: capture again, nothing was written to it", file=name))
+    for magic, program in _COMPRESSED.items():
+        if head.startswith(magic):
+            command = f"{program} -dc {shlex.quote(name)} > capture.pcapng"
+            return CaptureError(
+                _(
+                    "{file} is compressed with {program}: decompress it first, {command}",
+                    file=name,
+                    program=program,
+                    command=command,
+                )
+            )
+    return CaptureError(
+        _(
+            "{file} is not a pcap or pcapng file (it starts with 0x{bytes}): "
+            "give a capture saved by Wireshark, tcpdump or demuxlab",
+            file=name,
+            bytes=head[:4].hex(),
+        )
+    )
+
+
+def unreadable(name: str, error: OSError) -> CaptureError:
+    """Return that not even a file's first bytes can be read."""
+    return CaptureError(
+        _("{file} cannot be read ({why}): give another copy of it", file=name, why=error.strerror)
+    )
+
+
+def pcap_header(header: bytes, order: str) -> tuple[int, int]:
+    """Return the linktype of a pcap file and the bytes of the longest packet that it may hold."""
+    snaplen, linktype = struct.unpack_from(order + "II", header, 16)
+    linktype &= 0xFFFF  # the bits above tell of a frame check sequence
+    return linktype, min(max(snaplen, _MAX_PACKET), MAX_BLOCK)
+
+
+def check_block(size: int) -> None:
+    """Raise DamageError unless a block of pcapng can have this size."""
+    if size < 12 or size % 4 or size > MAX_BLOCK:
+        raise DamageError(_("a block of {size} bytes", size=size))
+
+
+def check_block_end(block: bytes) -> None:
+    """Raise DamageError unless a block ends with its size as it begins."""
+    if block[-4:] != block[4:8]:
+        raise DamageError(_("a block whose two lengths differ"))
+
+
+class DamageError(Exception):
     """What is wrong with the record in hand."""
 
 
-class _Interface(NamedTuple):
+def damage(error: Exception, start: int, place: int, frames: int) -> str:
+    """Return the sentence that says why reading ended in the record from byte `start` on, at `place`."""
+    if isinstance(error, EOFError):
+        what = _("cut at byte {place}: the last packet's block is not whole", place=place)
+    elif isinstance(error, DamageError):
+        what = _("damaged at byte {place}: {what}", place=start, what=error)
+    elif isinstance(error, OSError):
+        what = _("unreadable at byte {place}: {why}", place=place, why=error.strerror)
+    else:
+        what = _("damaged at byte {place}: a block too short for its fields", place=start)
+    return f"{what}; {_before(frames)}"
+
+
+class Interface(NamedTuple):
+    """A capture point as its block describes it; a time is ticks / ticks_per_second + offset."""
+
     name: str
     linktype: int
     snaplen: int
@@ -206,24 +246,25 @@ class _Interface(NamedTuple):
     offset: int  # seconds
 
 
-class _Section:
-    """A section of a pcapng file: its byte order, and the interfaces described so far."""
+class Section:
+    """A section of a pcapng file: its byte order, and the `interfaces` described so far."""
 
     def __init__(self, order: Literal["<", ">"]) -> None:
         self.block_head = Struct(order + "II").unpack_from
-        self._order: Literal["little", "big"] = "little" if order == "<" else "big"
+        self.order = order
+        self._byteorder: Literal["little", "big"] = "little" if order == "<" else "big"
         self._interface_head = Struct(order + "HHI").unpack_from
         self._packet_head = Struct(order + "IIIII").unpack_from
         self._obsolete_head = Struct(order + "HHIIII").unpack_from
         self._simple_head = Struct(order + "I").unpack_from
         self._option_head = Struct(order + "HH").unpack_from
-        self._interfaces: list[_Interface] = []
+        self.interfaces: list[Interface] = []
 
     def comment(self, body: bytes) -> str:
         """Return the section's comment; one that cannot be read is none, for no packet depends on it."""
         try:
             return _text(self._options(body, 16).get(1, b""))
-        except _DamageError:
+        except DamageError:
             return ""
 
     def names(self, body: bytes) -> Iterator[tuple[bytes, str]]:
@@ -244,15 +285,15 @@ class _Section:
         options = self._options(body, 8)
         resolution = (options.get(9) or b"\x06")[0]
         ticks_per_second = 1 << (resolution & 0x7F) if resolution & 0x80 else 10**resolution
-        offset = int.from_bytes(options.get(14, b"")[:8], self._order, signed=True)
+        offset = int.from_bytes(options.get(14, b"")[:8], self._byteorder, signed=True)
         name = _text(options.get(2, b""))
-        self._interfaces.append(_Interface(name, linktype, snaplen, ticks_per_second, offset))
+        self.interfaces.append(Interface(name, linktype, snaplen, ticks_per_second, offset))
 
     def frame(self, kind: int, body: bytes, number: int) -> Frame:
-        """Read a packet block of any of the three kinds; _DamageError or struct.error if it is not one."""
-        if kind == _SIMPLE_PACKET:
+        """Read a packet block of any of the three kinds; DamageError or struct.error if it is not one."""
+        if kind == SIMPLE_PACKET:
             return self._simple_frame(body, number)
-        if kind == _PACKET:
+        if kind == PACKET:
             index, high, low, size, original = self._packet_head(body)
         else:
             index, _drops, high, low, size, original = self._obsolete_head(body)
@@ -284,10 +325,10 @@ class _Section:
             raise _too_long(size, body)
         return Frame(number, 0.0, interface.linktype, body[4 : 4 + size], original, 0, interface.name)
 
-    def _interface(self, index: int) -> _Interface:
-        if index >= len(self._interfaces):
-            raise _DamageError(_("a packet of interface {number}, which is not described", number=index))
-        return self._interfaces[index]
+    def _interface(self, index: int) -> Interface:
+        if index >= len(self.interfaces):
+            raise DamageError(_("a packet of interface {number}, which is not described", number=index))
+        return self.interfaces[index]
 
     def _options(self, body: bytes, at: int) -> dict[int, bytes]:
         options: dict[int, bytes] = {}
@@ -297,17 +338,18 @@ class _Section:
                 break
             at += 4
             if at + size > len(body):
-                raise _DamageError(_("an option longer than its block"))
+                raise DamageError(_("an option longer than its block"))
             options.setdefault(code, body[at : at + size])
             at += size + (-size & 3)
         return options
 
     def _number(self, value: bytes | None) -> int | None:
-        return None if value is None else int.from_bytes(value[:8], self._order)
+        return None if value is None else int.from_bytes(value[:8], self._byteorder)
 
 
-def _open(path: str | os.PathLike[str]) -> BufferedReader:
-    name = _printable(path)
+def open_file(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a file to read it; CaptureError if that is not possible."""
+    name = printable(path)
     try:
         return open(path, "rb")
     except FileNotFoundError:
@@ -327,11 +369,12 @@ def _open(path: str | os.PathLike[str]) -> BufferedReader:
     raise CaptureError(wrong)
 
 
-def _too_long(size: int, body: bytes) -> _DamageError:
-    return _DamageError(_("a packet of {size} bytes in a block of {whole}", size=size, whole=len(body) + 12))
+def _too_long(size: int, body: bytes) -> DamageError:
+    return DamageError(_("a packet of {size} bytes in a block of {whole}", size=size, whole=len(body) + 12))
 
 
-def _printable(path: str | os.PathLike[str]) -> str:
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as a message can show it."""
     name = os.fspath(path)
     return name if name.isprintable() else repr(name)
 

@@ -20,10 +20,12 @@ _WRONG_CALL = 2
     help=_(
         "Play packetdrill scripts: calls and packets in, and what must come out, to the microsecond.\n\n"
         "On the stack in virtual time, or on the Linux kernel, which needs root and takes as long as the "
-        "script says. The packets of a script that fails are saved as a capture."
+        "script says. The packets of a script that fails are saved as a capture.\n\n"
+        "With --compare N it makes N random scripts itself, plays each on both and compares what each sent "
+        "and what each call returned. Where the two disagree, the script is made short and saved."
     ),
 )
-@click.argument("scripts", metavar="SCRIPT…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("scripts", metavar="[SCRIPT…]", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--on",
     type=click.Choice([drill.STACK, drill.KERNEL]),
@@ -43,11 +45,38 @@ _WRONG_CALL = 2
     show_default=True,
     help=_("The folder for the captures of scripts that fail."),
 )
+@click.option(
+    "--compare",
+    "count",
+    type=click.IntRange(1, 10_000_000),
+    metavar="N",
+    help=_("Compare our stack and the kernel over N random scripts; needs the right to make a namespace."),
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help=_("The same seed makes the same scripts."),
+)
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a script on standard output."))
 def command(
-    scripts: tuple[Path, ...], on: str, tolerance_usecs: int | None, captures: Path, as_json: bool
+    scripts: tuple[Path, ...],
+    on: str,
+    tolerance_usecs: int | None,
+    captures: Path,
+    count: int | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Play packetdrill scripts."""
+    if bool(scripts) == bool(count):
+        raise click.UsageError(_("one of the two is wanted: give scripts to play, or --compare N"))
+    if count:
+        from demuxlab.cli.drill_compare import compare
+
+        compare(count, seed, captures, as_json=as_json)
+        return
     loaded = [_load(path) for path in scripts]
     try:
         played = list(drill.play_all(loaded, on, tolerance_usecs))

@@ -36,14 +36,26 @@ _FAREWELL = 10.0
 @click.option(
     "--address", default=DEFAULT_ADDRESS, show_default=True, help=_("The address of the program's host.")
 )
+@click.option(
+    "--offload",
+    is_flag=True,
+    help=_("Let the kernel leave large segments whole: many times the throughput."),
+)
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM.py [ARG…]")
-def command(address: str, program: tuple[str, ...]) -> None:
+def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
     """Run a Python program, unmodified, with its sockets on our transport layer."""
     stack = ExitStack()
     # At exit rather than at the end of this function: the program's threads and exit handlers come first.
     atexit.register(stack.close)
     try:
-        runtime = stack.enter_context(tun_host((address,)))
+        runtime = stack.enter_context(
+            tun_host(
+                (address,),
+                lambda what: click.echo(f"demuxlab: {what}", err=True),
+                offload=offload,
+                remark=lambda sentence: click.echo(sentence, err=True),
+            )
+        )
     except LinkUnavailable as error:
         raise click.UsageError(_("no TUN: {why}", why=error)) from error
     except ValueError as error:
@@ -98,6 +110,7 @@ def _of_program(trace: TracebackType | None) -> TracebackType | None:
 
 def _deliver(runtime: Runtime) -> None:
     """Close the program's sockets, and wait until their peers have acknowledged what was sent."""
+    runtime.give_back()
     descriptors.close_all()
     deadline = time.monotonic() + _FAREWELL
     while _unsent(runtime) and time.monotonic() < deadline:

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.records import Records
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
 from demuxlab.labkit import course, tables
+from demuxlab.labkit.whole_file import write_whole
 from demuxlab.language import _
 
 _FORMS = {
@@ -182,18 +183,36 @@ def _grade(
         click.echo(_("{count} were graded before", count=len(todo) - len(new)), err=True)
     results: dict[str, dict[str, Any]] = {}
     failed = []
-    for job, result, why in _outcomes(new, cluster, processes):
-        if result is None:
-            failed.append((job.name, why))
-            continue
-        results[job.key] = result
-        if records is not None:
-            records.keep(job, result)
+    with closing(_outcomes(new, cluster, processes)) as outcomes:
+        for job, result, why in outcomes:
+            if result is None:
+                failed.append((job.name, why))
+                continue
+            results[job.key] = result
+            if records is not None:
+                _keep(records, job, result)
     graded = [results.get(job.key) or (records.result(job) if records else None) for job in todo]
     return [result for result in graded if result is not None], sorted(failed)
 
 
-def _outcomes(new: Sequence[Job], cluster: str | None, processes: int | None) -> Iterator[Outcome]:
+def _keep(records: Records, job: Job, result: dict[str, Any]) -> None:
+    try:
+        records.keep(job, result)
+    except OSError as error:
+        # To go on would be to grade for nobody: what is kept stays, and a rerun goes on from there.
+        told = _(
+            "{path} cannot be written ({why}): {count} results are kept there: make room and run it again",
+            path=records.path,
+            why=error.strerror,
+            count=len(records),
+        )
+        click.echo(f"demuxlab: {told}", err=True)
+        raise SystemExit(1) from error
+
+
+def _outcomes(
+    new: Sequence[Job], cluster: str | None, processes: int | None
+) -> Generator[Outcome, None, None]:
     if cluster is not None:
         try:
             outcomes = on_cluster(new, cluster, _tell_dashboard)
@@ -223,7 +242,7 @@ def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
 def _write(wanted: dict[str, Path], results: Sequence[dict[str, Any]]) -> None:
     for form, path in wanted.items():
         try:
-            path.write_text(outputs.FORMS[form](results), encoding="utf-8", newline="")
+            write_whole(path, outputs.FORMS[form](results))
         except outputs.OneOnly as error:
             raise click.UsageError(str(error)) from error
         except OSError as error:

@@ -12,6 +12,7 @@ _COMMANDS = marked(
     {
         "run": "Run a lab: craft packets, see which socket each one reaches, save a capture.",
         "demux": "Say what a table of sockets does with every packet of a capture.",
+        "flows": "List the conversations of captures: who sent how much to whom.",
         "open": "Open a capture in Wireshark with our columns, colours and buttons.",
         "report": "Write a capture's story into one HTML file: ladder, sockets, queues, figures.",
         "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
@@ -21,6 +22,7 @@ _COMMANDS = marked(
         "new": "Copy the course into a new folder.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
+        "bench": "Measure ours against its peers: ratios, taken by turns in one run.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",
     }
 )

@@ -1,12 +1,12 @@
 """`demuxlab report`: a capture as a page to look at, or one of its figures."""
 
-import os
 from pathlib import Path
 
 import click
 
 from demuxlab import terminal
 from demuxlab.capture.reader import Capture, CaptureError
+from demuxlab.labkit.whole_file import write_whole
 from demuxlab.language import _
 from demuxlab.report import page, teller
 
@@ -48,7 +48,7 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
             _("{path} has nothing for the figure {figure}: choose another one", path=capture, figure=figure)
         )
     try:
-        _write(output, written)
+        write_whole(output, written)
     except OSError as error:
         why = error.strerror or error
         raise click.UsageError(
@@ -58,17 +58,3 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
     if told.damage:
         click.echo(f"demuxlab: {capture}: {told.damage}", err=True)
         raise SystemExit(1)
-
-
-def _write(output: Path, text: str) -> None:
-    """Write a file in one step, so that whoever looks at it never sees half of it."""
-    if output.exists() and not output.is_file():  # /dev/stdout, a pipe; a folder is told by the error
-        output.write_text(text, encoding="utf-8")
-        return
-    half = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8")
-        half.replace(output)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise

@@ -10,7 +10,8 @@ from types import FrameType
 import click
 
 from demuxlab.labkit.recorder import FORMATS, WIRE
-from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
+from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, cut_off, tun_host
+from demuxlab.labkit.workers import Workers
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.runtime import Runtime
@@ -59,6 +60,18 @@ _LOOK = 0.2
     help=_("Each packet once (wire), once more at its queue (full), or without comments (pcap)."),
 )
 @click.option(
+    "--offload",
+    is_flag=True,
+    help=_("Let the kernel leave large segments whole: many times the throughput."),
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help=_("Processes that share the flows, for more than one core."),
+)
+@click.option(
     "--live",
     is_flag=True,
     help=_("http shows this host, live, at /; the folder's files keep their names."),
@@ -76,6 +89,8 @@ def command(
     learners: Path | None,
     capture: Path | None,
     kind: str,
+    offload: bool,
+    workers: int,
     live: bool,
     watch: bool,
 ) -> None:
@@ -84,7 +99,13 @@ def command(
         raise click.UsageError(
             _("--live is a page, and {service} has none: call serve http --live, or --watch", service=service)
         )
+    if workers > 1 and (capture or live or watch):
+        raise click.UsageError(
+            _("each worker sees only its own flows: leave out --capture, --live and --watch, or --workers")
+        )
+    several = Workers(workers) if workers > 1 else None
     signals: list[int] = []
+    problems: list[str] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signals.append(number)
@@ -93,10 +114,20 @@ def command(
         # Not an Event: setting one from a handler may find its lock taken, and a signal that the system
         # gives to another thread does not wake who waits for it.
         time.sleep(seconds)
-        return bool(signals)
+        if several is not None and several.died():
+            problems.append(_("a worker has ended by itself: start it again"))
+        return bool(signals or problems) or cut_off(runtime)
 
     try:
-        with tun_host(addresses, capture, kind=kind) as runtime:
+        with tun_host(
+            addresses,
+            problems.append,
+            capture,
+            kind=kind,
+            offload=offload,
+            remark=lambda sentence: click.echo(sentence, err=True),
+            workers=several,
+        ) as runtime:
             from demuxlab.labkit import servers, tables
             from demuxlab.live.browser import LiveView
 
@@ -112,12 +143,15 @@ def command(
             signal.signal(signal.SIGUSR1, show)
             view = _terminal_view(runtime) if watch else None
             running = servers.start(service, runtime, port, directory, LiveView(runtime) if live else None)
-            for place in running.places:
-                click.echo(f"ready: {place}")
+            if several is None or (several.ready() and not several.number):
+                for place in running.places:
+                    click.echo(f"ready: {place}")
             if view is not None:
                 view(wait)
             while not wait(_LOOK):
                 pass
+            if several is not None:
+                several.stop()
             running.stop()
     except LinkUnavailable as error:
         raise click.UsageError(_("no TUN: {why}", why=error)) from error
@@ -131,6 +165,10 @@ def command(
         ) from error
     except OSError as error:
         raise click.UsageError(f"{error.filename or service}: {error.strerror or error}") from error
+    for problem in problems:
+        click.echo(f"demuxlab: {problem}", err=True)
+    if problems:
+        raise SystemExit(1)
 
 
 def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:

@@ -17,7 +17,7 @@ from demuxlab.demux.delivery import (
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
 from demuxlab.demux.socket import LISTEN, Refusal, Socket
 from demuxlab.demux.table import COPY, Candidate, SocketTable
-from demuxlab.wire import ip
+from demuxlab.wire import ip, plain
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
@@ -32,6 +32,8 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
 _MAX_LOOKUPS = 4096
+_FIRST_OF_HOST = frozenset(range(1, 224)) - {127}
+"""First bytes of IPv4 addresses that a host may have: neither this net, loopback, multicast nor reserved."""
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""
@@ -59,10 +61,17 @@ class Demultiplexer:
         self.reassembler = Reassembler()
         self.explain = explain
         self.checksums = Checksums.VERIFY
-        self.choose: Chooser = choose or self.table.candidates
+        self._own_choice = self.table.candidates
+        self.choose: Chooser = choose or self._own_choice
         self._lookups: dict[bytes, tuple[tuple[object, ...], Lookup]] = {}
         self._addresses = self.table.addresses
         self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
+        self._no_sources = self._broadcasts.union(self._addresses or ())
+        self._to_one = frozenset(
+            address
+            for address in self._addresses or ()
+            if not is_loopback(address) and not is_any(address) and not self._is_to_many(address)
+        )
 
     def deliver(self, packet: bytes | memoryview, now: float = 0.0, device: str = "") -> Delivery:
         """Decide about one IP packet that arrived at `now` (seconds) on `device`, and hand it over.
@@ -72,13 +81,50 @@ class Demultiplexer:
         arrival, packets = self.read(packet, now)
         return self.decide(arrival, now, device, packets)
 
-    def read(self, packet: bytes | memoryview, now: float) -> tuple[Arrival, int]:
+    def take(
+        self, packet: bytes, now: float = 0.0, device: str = "", *, vouched: bool = False
+    ) -> Delivery | None:
+        """Do what `deliver` does, but make a `Delivery` only where there is more to tell than "delivered".
+
+        None: a plain packet went to its socket's handler. `vouched` as in `wire.plain.protocol`.
+        """
+        socket = self.sole_receiver(packet, vouched=vouched)
+        if socket is None or socket.handler is None:
+            checksums = Checksums.UNFINISHED_TOO if vouched else self.checksums
+            arrival, packets = self.read(packet, now, checksums)
+            return self.decide(arrival, now, device, packets)
+        counters = self.counters
+        counters.received += 1
+        refusal = socket.handler.take_plain(packet, now)
+        if refusal is None:
+            counters.delivered += 1
+            return None
+        verdict = QUEUE_FULL if refusal.counter else DELIVERED
+        segment = plain.read(packet)
+        return self.count(Delivery(verdict, segment, socket, None, refusal.reply, refusal.counter))
+
+    def sole_receiver(self, packet: bytes, *, vouched: bool = False) -> Socket | None:
+        """Return the socket of a plain packet, or None where there is more to look at than its key."""
+        if (
+            not self.explain
+            and self.choose is self._own_choice
+            and (protocol := plain.protocol(packet, vouched))
+            and packet[plain.DESTINATION] in self._to_one
+            and packet[12] in _FIRST_OF_HOST
+            and packet[plain.SOURCE] not in self._no_sources
+        ):
+            return self.table.sole(protocol, packet)
+        return None
+
+    def read(
+        self, packet: bytes | memoryview, now: float, checksums: Checksums | None = None
+    ) -> tuple[Arrival, int]:
         """Read a packet, put fragments together; return the datagram and the number of packets it came in.
 
         A fragment whose datagram is not whole comes back itself; it counts when that is decided about.
         """
         self.counters.received += 1
-        arrival = wire_packet.read(packet, self.checksums)
+        arrival = wire_packet.read(packet, checksums or self.checksums)
         if not isinstance(arrival, Fragment) or not self._is_ours(arrival.destination):
             return arrival, 1
         whole = self.reassembler.add(arrival, now)
@@ -100,6 +146,13 @@ class Demultiplexer:
         else:
             self.counters.delivered += packets
         return delivery
+
+    def count_run(self, packets: int, delivered: int, counter: str) -> None:
+        """Account for packets that came as one, and were delivered or else dropped under `counter`."""
+        self.counters.received += packets
+        self.counters.delivered += delivered
+        if delivered < packets:
+            self.counters.dropped[counter] += packets - delivered
 
     def expire(self, now: float) -> None:
         """Give up what has waited too long for its fragments."""

@@ -1,57 +1,76 @@
 """The handler queue: where a segment waits for its process, bounded, with what it dropped counted."""
 
 from collections import deque
+from typing import Generic, TypeVar
 
 from demuxlab.demux.socket import Refusal
-from demuxlab.wire import ip
+from demuxlab.wire import ip, plain
 from demuxlab.wire.segment import Segment
 
+Item = TypeVar("Item")
 DEFAULT_LIMIT = 212_992
 """Bytes that wait at most (Linux: net.core.rmem_default)."""
-_OVERHEAD = 256
+OVERHEAD = 256
+"""Bytes that each item costs beside its payload."""
 
 
-class HandlerQueue:
-    """A bounded first-in, first-out queue of segments; each costs its payload and a fixed overhead."""
+class BoundedQueue(Generic[Item]):
+    """A first-in, first-out queue that holds `limit` bytes."""
 
-    __slots__ = ("_segments", "dropped", "limit", "size", "taken")
+    __slots__ = ("_items", "dropped", "limit", "size", "taken")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.size = 0
         self.taken = 0
         self.dropped = 0
-        self._segments: deque[Segment] = deque()
+        self._items: deque[Item] = deque()
+
+    def put(self, item: Item, payload_size: int) -> bool:
+        """Queue an item; False, and counted, where the queue is full."""
+        size = self.size + OVERHEAD + payload_size
+        # One item always fits, as with Linux's receive buffer.
+        if size > self.limit and self._items:
+            self.dropped += 1
+            return False
+        taken = self.taken + 1
+        self._items.append(item)  # first what there may be no memory for
+        self.size, self.taken = size, taken
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return len(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class HandlerQueue(BoundedQueue[Segment]):
+    """Queues whole segments, for whoever looks at the headers too."""
+
+    __slots__ = ()
 
     def take(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
         """Queue a segment, or drop it where the queue is full."""
-        cost = _OVERHEAD + len(segment.payload)
-        # One segment always fits, as with Linux's receive buffer.
-        if self.size + cost > self.limit and self._segments:
-            self.dropped += 1
-            return Refusal("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
-        self.size += cost
-        self.taken += 1
-        self._segments.append(segment)
-        return None
+        if self.put(segment, len(segment.payload)):
+            return None
+        return Refusal("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
+
+    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:
+        """Queue a plain packet's segment."""
+        return self.take(plain.read(packet), now)
 
     def get(self) -> Segment | None:
         """Return the oldest segment, or None when nothing waits."""
-        if not self._segments:
+        if not self._items:
             return None
-        segment = self._segments.popleft()
-        self.size -= _OVERHEAD + len(segment.payload)
+        segment = self._items.popleft()
+        self.size -= OVERHEAD + len(segment.payload)
         return segment
 
     @property
     def first(self) -> Segment | None:
         """The oldest segment, left where it is."""
-        return self._segments[0] if self._segments else None
-
-    @property
-    def waiting(self) -> int:
-        """Segments that wait."""
-        return len(self._segments)
-
-    def __len__(self) -> int:
-        return len(self._segments)
+        return self._items[0] if self._items else None

@@ -66,7 +66,7 @@ def _entries(text: str) -> list[tuple[Any, int]]:
     while text[at] != "}":
         key, at = decoder.raw_decode(text, at)
         at = _skip(text, _skip(text, at) + 1)
-        if key == "sockets":
+        if key == "sockets" and text[at] == "[":  # of a key given twice, the last one counts
             entries = []
             inner = _skip(text, at + 1)
             while text[inner] != "]":

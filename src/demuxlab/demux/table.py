@@ -5,13 +5,14 @@ the wildcard address and port. Nothing here grows with the number of sockets.
 """
 
 import errno
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
-from demuxlab.wire import ip
+from demuxlab.wire import ip, plain
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import Segment
 
@@ -22,6 +23,8 @@ CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE = (
     "wildcard two-tuple",
 )
 COPY = "copy to each"
+_ALL_HOSTS = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
+"""The groups that every host is in: 224.0.0.1 (RFC 1112, section 4) and ff02::1 (RFC 4291, section 2.8)."""
 _SPECIFIC_RULE = {ip.TCP: LISTENER, ip.UDP: TWO_TUPLE}
 _WILDCARD_RULE = {ip.TCP: WILDCARD_LISTENER, ip.UDP: WILDCARD_TWO_TUPLE}
 
@@ -65,6 +68,8 @@ class SocketTable:
         self.changes = 0
         """Grows whenever a lookup may come out otherwise than before."""
         self.mirror: Mirror | None = None
+        self.groups: Counter[bytes] | None = None
+        """How many sockets have joined each multicast group; None: every group is taken for joined."""
 
     # What the application asks for
 
@@ -218,6 +223,20 @@ class SocketTable:
         if (slot := slots.get(wildcard + port)) is not None:
             yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
 
+    def sole(self, protocol: int, packet: bytes) -> Socket | None:
+        """Return the first of `candidates` for a plain packet (see `wire.plain`), where no choice is needed.
+
+        None: nobody matches, or the device, a connected UDP socket or others of the slot have a say.
+        """
+        if protocol == ip.TCP:
+            socket = self._connections.get(packet[plain.KEY])
+            return None if socket is None or socket.device else socket
+        if self._connected and packet[plain.KEY] in self._connected:
+            return None
+        slots, port = self._slots[ip.UDP], packet[plain.DESTINATION_PORT]
+        slot = slots.get(packet[plain.DESTINATION] + port) or slots.get(ANY_IPV4 + port)
+        return None if slot is None else slot.lone
+
     def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
         best = slot.best(flow, device, self._secret)
         if best is not None:
@@ -229,6 +248,8 @@ class SocketTable:
     def copies(self, segment: Segment, device: str = "") -> list[Socket]:
         """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
         wildcard = bytes(len(segment.destination))
+        if is_multicast(segment.destination) and not self._joined(segment.destination):
+            return []
         # Linux gives a dual-stack socket IPv4's broadcasts but not its multicasts.
         families = (4,) if len(wildcard) == 4 and is_multicast(segment.destination) else (4, 6)
         return [
@@ -240,6 +261,10 @@ class SocketTable:
             or (socket.remote_address, socket.remote_port) == (segment.source, segment.source_port)
             if socket.device in ("", device)
         ]
+
+    def _joined(self, group: bytes) -> bool:
+        """Tell whether the host takes a group's datagrams: in Linux any socket's joining counts for all."""
+        return self.groups is None or group in _ALL_HOSTS or self.groups[group] > 0
 
     def connection(self, protocol: int, key: bytes, device: str = "") -> Socket | None:
         """Return the connected socket with exactly this 4-tuple."""

@@ -58,6 +58,8 @@ class Calls:
 
     def __init__(self, sockets: Sockets, options: Options) -> None:
         self.files: dict[int, Any] = {}
+        self.told: list[int | str] = []
+        """What the last getsockopt, ioctl or poll found: a value, or events."""
         self._sockets = sockets
         self._options = options
 
@@ -75,16 +77,20 @@ class Calls:
 
     def verify(self, call: Call, value: Any, error: OSError | None) -> None:
         """Raise WrongResult where the call returned something else than the script says."""
-        if error is None and not isinstance(value, int):
-            number = call.result if isinstance(call.result, int) and call.result >= 0 else _free(self.files)
-            self.files[number] = value
-            value = number
-        result = -1 if error is not None else value
+        result = -1 if error is not None else self.number(call, value)
         actual = _result_text(result, (error.errno or 0) if error else 0)
         if not isinstance(call.result, EllipsisType) and result != call.result:
             raise WrongResult(f"Expected result {_expected_text(call)} but got {actual}")
         if call.error and (error is None or error.errno != getattr(errno, call.error)):
             raise WrongResult(f"Expected errno {call.error} but got {actual}")
+
+    def number(self, call: Call, value: Any) -> int:
+        """Return what a call returned as a number: a new socket gets the one expected, or the lowest free."""
+        if isinstance(value, int):
+            return value
+        number = call.result if isinstance(call.result, int) and call.result >= 0 else _free(self.files)
+        self.files[number] = value
+        return number
 
     # The calls: on which socket, and all arguments as the script has them
 
@@ -146,9 +152,10 @@ class Calls:
     def _getsockopt(self, opened: Any, arguments: tuple[Value, ...]) -> int:
         level, name, value = _int(arguments[1]), _int(arguments[2]), arguments[3]
         if isinstance(value, str):
-            _same("option", value, opened.getsockopt(level, name, _OPTION_SIZE).rstrip(b"\0").decode())
+            self.told = [opened.getsockopt(level, name, _OPTION_SIZE).rstrip(b"\0").decode()]
         else:
-            _same("option", value, opened.getsockopt(level, name))
+            self.told = [opened.getsockopt(level, name)]
+        _same("option", value, self.told[0])
         return 0
 
     def _fcntl(self, opened: Any, arguments: tuple[Value, ...]) -> int:
@@ -165,15 +172,18 @@ class Calls:
         wanted = [(self.files.get(entry.get("fd", -1)), _int(entry.get("events", 0))) for entry in entries]
         found = iter(self._sockets.poll([pair for pair in wanted if pair[0] is not None], _int(arguments[2])))
         ready = 0
+        self.told = []
         for entry, (opened, _events) in zip(entries, wanted, strict=True):
             actual = select.POLLNVAL if opened is None else next(found)
             ready += bool(actual)
+            self.told.append(actual)
             if entry.get("revents", ...) is not ... and entry["revents"] != actual:
                 raise WrongResult(f"Expected revents {entry['revents']:#x} but got {actual:#x}")
         return ready
 
     def _ioctl(self, opened: Any, arguments: tuple[Value, ...]) -> int:
         found = self._sockets.waiting(opened, _int(arguments[1]))
+        self.told = [found]
         _same("ioctl", arguments[2] if len(arguments) > 2 else ..., found)
         return 0
 

@@ -15,6 +15,7 @@ _NUMBERS = {
     "connect_port": (1, 65_535),
     "tolerance_usecs": (0, 60_000_000),
     "tcp_ts_tick_usecs": (0, 10_000_000),
+    "lockstep": (0, 1),
 }
 _ADDRESSES = ("local_ip", "remote_ip")
 _IPV6: dict[str, Any] = {"local_ip": "fd3d:a0b:17d6::1", "remote_ip": "fd3d:fa7b:d17d::1"}

@@ -14,11 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from demuxlab.drill.machine import Ongoing, Seen, Sent
-from demuxlab.drill.script import MICROSECONDS, Options
+from demuxlab.drill.script import LOCKSTEP_BUFFER, LOCKSTEP_WINDOW, MICROSECONDS, Options
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
@@ -34,9 +35,26 @@ _BEFORE = {
     "net.ipv4.tcp_no_metrics_save": "1",
 }
 """Limits that would hide from a script what a segment does."""
+_LOCKSTEP = {
+    # What our TCP does not have, and no RFC demands: RACK and TLP, DSACK, F-RTO, ECN.
+    "net.ipv4.tcp_recovery": "0",
+    "net.ipv4.tcp_early_retrans": "0",
+    "net.ipv4.tcp_dsack": "0",
+    "net.ipv4.tcp_frto": "0",
+    "net.ipv4.tcp_ecn": "0",
+    # What depends on how busy the device is.
+    "net.ipv4.tcp_autocorking": "0",
+    # Buffers as large as those of `on_stack`.
+    "net.ipv4.tcp_rmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
+    "net.ipv4.tcp_wmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
+}
+"""The knobs of a script in lockstep: what is sent depends on the steps alone, not on the time between."""
 _UNBLOCKED = 2 * MICROSECONDS
 """The time in which a call returns that does not block, on however slow a machine."""
-_PREFIX = {4: 1, 6: 16}
+_SCOPE_LINK, _INFO_SIZE = 253, 512
+_KERNELS = 256
+"""The metric of the IPv6 routes that the kernel makes itself."""
+PREFIX = {4: 1, 6: 16}
 """So short that the route of the address leads to every remote one that a script may name."""
 
 
@@ -88,7 +106,7 @@ class Kernel:
             raise LinkUnavailable(_("a drill on the kernel needs root: run it with sudo"))
         self.tolerance = tolerance
         version = options.ip_version
-        address = f"{options.local_ip}/{_PREFIX[version]}"
+        address = f"{options.local_ip}/{PREFIX[version]}"
         try:
             # Here and not in a process of the opener's own: this thread is to be in the namespace anyway.
             self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
@@ -100,14 +118,15 @@ class Kernel:
         self.seen: list[Seen] = []
         self._sent: deque[Sent] = deque()
         try:
-            _set_mtu(self._device, options.mtu)
+            set_mtu(self._device, options.mtu)
         except OSError as error:
             self.close()
             raise LinkUnavailable(
                 _("the drill's namespace cannot be used ({why}): run it with sudo", why=error.strerror)
             ) from error
-        for name, value in _BEFORE.items():
-            self.sysctl(name, value)
+        set_knobs(lockstep=bool(options.lockstep))
+        if options.lockstep:
+            acknowledge_at_once(self._device, (address,))
         self._start = time.monotonic_ns()
 
     def now(self) -> int:
@@ -156,15 +175,11 @@ class Kernel:
 
     def info(self, opened: Any) -> dict[str, int]:
         """Return the fields of TCP_INFO."""
-        return tcp_info.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 512))
+        return info(opened)
 
     def sysctl(self, name: str, value: str) -> bool:
         """Set a sysctl, where there is such a knob."""
-        try:
-            Path("/proc/sys", *name.split(".")).write_text(value)
-        except OSError:
-            return False
-        return True
+        return _sysctl(name, value)
 
     def close(self) -> None:
         """End everything."""
@@ -199,6 +214,45 @@ class Kernel:
                 self._sent.append(Sent(segment, now))
 
 
-def _set_mtu(device: str, mtu: int) -> None:
+def info(opened: Any) -> dict[str, int]:
+    """Return the fields of TCP_INFO of a socket of the kernel's."""
+    return tcp_info.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE))
+
+
+def set_knobs(*, lockstep: bool) -> None:
+    """Set this namespace's sysctls so that limits hide nothing; a kernel may lack some of them."""
+    for name, value in {**_BEFORE, **(_LOCKSTEP if lockstep else {})}.items():
+        _sysctl(name, value)
+
+
+def acknowledge_at_once(device: str, addresses: tuple[str, ...]) -> None:
+    """Let the routes of a device's addresses ("10.0.0.1/8") delay no ACK, with one window (ip-route(8))."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as netlink:
+        [index] = netlink.link_lookup(ifname=device)
+        for address in addresses:
+            own = ip_interface(address)
+            netlink.route(
+                "replace",
+                dst=str(own.network),
+                oif=index,
+                prefsrc=str(own.ip),
+                scope=_SCOPE_LINK,
+                metrics={"quickack": 1, "window": LOCKSTEP_WINDOW},
+                **({"family": socket.AF_INET6, "priority": _KERNELS} if own.version == 6 else {}),
+            )
+
+
+def _sysctl(name: str, value: str) -> bool:
+    try:
+        Path("/proc/sys", *name.split(".")).write_text(value)
+    except OSError:
+        return False
+    return True
+
+
+def set_mtu(device: str, mtu: int) -> None:
+    """Set the largest packet of a device, in bytes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFMTU, struct.pack("16si12x", device.encode(), mtu))

@@ -16,7 +16,7 @@ from typing import Any
 
 from demuxlab import sockets
 from demuxlab.drill.machine import Ongoing, Seen, Sent
-from demuxlab.drill.script import MICROSECONDS, Options
+from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
 from demuxlab.transport.tcp.congestion import ALGORITHMS
@@ -38,6 +38,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "net.ipv4.tcp_rmem": ("receive_buffer", lambda value: int(value.split()[1])),
     "net.ipv4.tcp_wmem": ("send_buffer", lambda value: int(value.split()[1])),
     "net.ipv4.tcp_max_syn_backlog": ("half_open", int),
+    "net.ipv4.tcp_invalid_ratelimit": ("answer_period", lambda value: int(value) / 1000),
     "net.ipv4.tcp_keepalive_time": ("keepalive_idle", float),
     "net.ipv4.tcp_keepalive_intvl": ("keepalive_interval", float),
     "net.ipv4.tcp_keepalive_probes": ("keepalive_probes", int),
@@ -55,6 +56,8 @@ class _Runtime:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.lock = threading.RLock()
+        self.polled = 0
+        self.busy = False
         self.seconds = _START
         self.outgoing: list[bytes] = []
         self.idle = threading.Event()
@@ -161,9 +164,9 @@ class StackSockets:
         if not isinstance(endpoint, TCPEndpoint) or endpoint.listening:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if request == termios.FIONREAD:
-            return len(endpoint.read(1 << 30, self._runtime.seconds, peek=True) or b"")
+            return endpoint.waiting
         if request == termios.TIOCOUTQ:
-            return endpoint.unsent
+            return endpoint.unsent + endpoint.fin_unacknowledged
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
@@ -182,6 +185,9 @@ class Stack:
         self._host = Host("drill", [options.local_ip], mtu=options.mtu)
         self._runtime = _Runtime(self._host)
         self.sockets = StackSockets(self._runtime)
+        if options.lockstep:
+            self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
+            self.sockets.defaults.answer_period = 0.0
         self.seen: list[Seen] = []
         self._sent: deque[Sent] = deque()
         self._thread: threading.Thread | None = None

@@ -13,7 +13,7 @@ from demuxlab.drill.script import MICROSECONDS, ICMPPacket, Option, Options, TCP
 from demuxlab.wire import icmp, ip, tcp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
-from demuxlab.wire.segment import ACK, RST, SYN, TCPSegment, flag_letters
+from demuxlab.wire.segment import ACK, RST, SYN, URG, TCPSegment, flag_letters
 
 MODULUS = 1 << 32
 _HALF = 1 << 31
@@ -42,6 +42,8 @@ class Flow:
     base: int | None = None
     """What the script's numbers of our side lack to those on the wire."""
     stamp_base: int | None = None
+    lockstep: bool = False
+    """Where PSH is set and which window scale is offered, each stack may choose: it is not compared."""
     renews: bool = False
     """A new SYN went in since: the next SYN that comes out may begin a new numbering."""
 
@@ -134,6 +136,8 @@ def compare(packet: TCPPacket, actual: TCPSegment, flow: Flow, tolerance: int) -
         _field("tcp_seq", packet.sequence, flow.shown(actual.sequence))
     _field("tcp_ack_seq", packet.acknowledgment or 0, actual.acknowledgment)
     for bit, name in enumerate(_FLAG_FIELDS):
+        if flow.lockstep and name == "tcp_psh":
+            continue
         _field(name, packet.flags >> bit & 1, actual.flags >> bit & 1)
     _field("tcp_payload_length", packet.size, len(actual.payload))
     if packet.window is not None:
@@ -154,6 +158,41 @@ def _learn(packet: TCPPacket, actual: TCPSegment, flow: Flow) -> None:
     flow.renews = False
 
 
+def as_script(actual: TCPSegment, flow: Flow) -> TCPPacket:
+    """Return a segment of our side as the script would have it; a SYN gives the numbering."""
+    if flow.local_port is None:
+        flow.local_port = actual.source_port
+    ports = actual.source_port, actual.destination_port
+    ours = ports == (flow.local_port, flow.remote_port)
+    flags = actual.flags
+    first = TCPPacket(False, flags, 0, 0)
+    _learn(first, actual, flow)
+    options = tuple(
+        Option("TS", ((option.values[0] - _stamp_base(option, flow)) % MODULUS, option.values[1]))
+        if option.kind == "TS"
+        else option
+        for option in read_options(actual)
+    )
+    unnumbered = flags & RST and flags & ACK and actual.sequence == 0
+    return TCPPacket(
+        inbound=False,
+        flags=flags,
+        sequence=0 if unnumbered else flow.shown(actual.sequence),
+        size=len(actual.payload),
+        acknowledgment=actual.acknowledgment if flags & ACK else None,
+        window=actual.window,
+        urgent=actual.urgent if flags & URG else None,
+        options=options,
+        ports=None if ours else ports,
+    )
+
+
+def _stamp_base(stamps: Option, flow: Flow) -> int:
+    if flow.stamp_base is None:
+        flow.stamp_base = stamps.values[0]
+    return flow.stamp_base
+
+
 def _field(name: str, expected: int, actual: int) -> None:
     if expected != actual:
         values = f"expected: {expected} ({expected:#x}) vs actual: {actual} ({actual:#x})"
@@ -164,6 +203,8 @@ def _options(expected: tuple[Option, ...], actual: TCPSegment, flow: Flow, toler
     """Compare options by kind and value; their order and padding are free (RFC 9293, section 3.1)."""
     wanted = {option.kind: option.values for option in expected if option.kind not in _PADDING}
     found = {option.kind: option.values for option in read_options(actual)}
+    if flow.lockstep and "wscale" in wanted and "wscale" in found:
+        found["wscale"] = wanted["wscale"]
     if "TS" in wanted and "TS" in found:
         _stamps(wanted, found, flow, tolerance)
     for kind in (*wanted, *found):
@@ -277,7 +318,10 @@ class Flows:
         self._named: dict[tuple[int, int], Flow] = {}
 
     def _new(self, local_port: int | None, remote_port: int) -> Flow:
-        return Flow(self._local, self._remote, local_port, remote_port, self._options.tcp_ts_tick_usecs)
+        options = self._options
+        flow = Flow(self._local, self._remote, local_port, remote_port, options.tcp_ts_tick_usecs)
+        flow.lockstep = bool(options.lockstep)
+        return flow
 
     def begin(self, local_port: int | None, remote_port: int = FIRST_REMOTE_PORT) -> None:
         """Begin another connection, on an unknown port of ours where `local_port` is None."""
@@ -291,3 +335,7 @@ class Flows:
         if (local, remote) == (self.current.local_port, self.current.remote_port):
             return self.current
         return self._named.setdefault((local, remote), self._new(local, remote))
+
+    def that_sent(self, segment: TCPSegment) -> Flow:
+        """Return the connection that a segment of our side belongs to; the latest where it is of none."""
+        return self._named.get((segment.source_port, segment.destination_port), self.current)

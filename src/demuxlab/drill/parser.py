@@ -223,12 +223,14 @@ class _Parser:
             return self._fields(depth + 1)
         if self._word.kind == TEXT:
             return self._next().text[1:-1].encode().decode("unicode_escape", "replace")
-        number = self._term()
+        number = self._term(depth)
         while self._takes("|"):
-            number |= self._term()
+            if not isinstance(number, int) or not isinstance(other := self._term(depth), int):
+                self._expected(_("a whole number"))
+            number |= other
         return number
 
-    def _term(self) -> Value:
+    def _term(self, depth: int) -> Value:
         if self._takes("-"):
             return -self._number()
         word = self._word
@@ -239,7 +241,7 @@ class _Parser:
         self._next()
         if word.text in ("htons", "htonl", "inet_addr", "inet_pton", "sizeof") and self._takes("("):
             # Numbers and addresses are kept as the script writes them: who uses them knows their form.
-            arguments = self._values(")", 1)
+            arguments = self._values(")", depth + 1)
             return arguments[-1] if arguments else ...
         number = constants.value(word.text)
         if number is None:

@@ -1,5 +1,6 @@
 """Plays a script on a machine: the same interpreter for our stack and for the kernel."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,8 @@ class _Drill:
                 self._do(event)
             self._ended = self._machine.now()
         self._finish_call()
+        if self._script.options.lockstep and self._script.events:
+            self._nothing_more(self._script.events[-1].line)
 
     def _do(self, event: Event) -> None:
         action = event.action
@@ -85,6 +88,8 @@ class _Drill:
         self._machine.wait(base + event.time.start)
         self._began = self._machine.now()
         self._late = max(self._late, self._began - base - event.time.start)
+        if self._script.options.lockstep:
+            self._nothing_more(event.line)
         if isinstance(action, Call):
             self._call(event, action, base)
         elif isinstance(action, TCPPacket):
@@ -129,11 +134,22 @@ class _Drill:
             ) from mismatch
         return sent.time
 
+    def _nothing_more(self, line: int) -> None:
+        """See that nothing was sent that the script does not say."""
+        sent = self._machine.receive(self._machine.now())
+        if sent is not None:
+            live = packets.live_text(sent.segment, self._flows.current, sent.time)
+            raise Failed(
+                line, f"a packet before this line that the script does not have\nactual packet: {live}"
+            )
+
     # Calls
 
     def _call(self, event: Event, call: Call, base: int) -> None:
         ongoing = self._machine.call(self._calls.prepare(call), may_block=event.time.returns is not None)
-        self._watch(call)
+        error = ongoing.error
+        if not isinstance(error, OSError) or error.errno == errno.EINPROGRESS:
+            self._watch(call)
         if event.time.returns is not None:
             self._blocked = event, call, ongoing, base + event.time.returns
             self._late = 0

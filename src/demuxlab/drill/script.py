@@ -10,6 +10,13 @@ from typing import Any
 
 MICROSECONDS = 1_000_000
 
+LOCKSTEP_BUFFER = 6_291_456
+"""Bytes of both buffers in a script in lockstep."""
+LOCKSTEP_WINDOW = 65_535
+"""Bytes that both offer without window scale."""
+LOCKSTEP_MTU = 1325
+"""Linux offers whole segments: this makes them 1285 bytes on IPv4, of which 51 are the window."""
+
 ABSOLUTE, RELATIVE, ANY = "absolute", "relative", "any"
 """Since the script's start; since the line before; whenever it comes."""
 
@@ -123,6 +130,8 @@ class Options:
     """How far from its time a packet of the kernel's may be."""
     tcp_ts_tick_usecs: int = 0
     """How long a tick of the timestamp clock is; 0: TSval is not compared."""
+    lockstep: int = 0
+    """Every segment is acknowledged at once, and nothing is sent but what the script says."""
     only: str = ""
     """`stack` or `kernel`, where a script is about one of them alone."""
 

@@ -14,7 +14,7 @@ _MAX_DEPTH = 20
 _MAX_INTEGER = 1 << 256
 _MAX_MESSAGE = 2000
 _MAX_NAME = 100
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class BadAnswer(ValueError):
@@ -43,7 +43,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def neutral(text: str) -> str:
-    """Return a learner's text with what would steer a terminal or turn its direction made visible."""
+    """Return a learner's text where what steers a terminal, turns its direction or is no UTF-8 is seen."""
     return _CONTROLS.sub("�", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -80,7 +80,8 @@ def _take(path: Path) -> HandedIn:
     except NotTaken as error:
         return HandedIn(name, b"", neutral(str(error)))
     except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
-        return HandedIn(name, b"", neutral(_("{file} cannot be read: {why}", file=path.name, why=error)))
+        why = " ".join(str(error).split())  # tarfile tells of each compression on a line of its own
+        return HandedIn(name, b"", neutral(_("{file} cannot be read: {why}", file=path.name, why=why)))
 
 
 def _name(path: Path) -> str:

@@ -80,7 +80,10 @@ def grade(job: Job) -> dict[str, Any]:
             f"the level is {sandbox.best()} there, and {job.level} was asked for: {cure}"
         )
     for last in range(_TRIES):
-        collected = _run_checks(job)
+        try:
+            collected = _run_checks(job)
+        except OSError as error:
+            raise InfrastructureError(f"the submission cannot be laid out ({error.strerror})") from error
         broken = [row["message"] for row in collected if row["infrastructure"]]
         if not broken and collected:
             break

@@ -263,7 +263,7 @@ class Submission:
             value = getattr(offer, method)(*arguments, **keywords)
         except OSError as error:
             return {"number": error.errno or 0, "message": error.strerror or str(error)}
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             return {"wrong": f"{method}: {error}"}
         return {"value": self._encode(value)}
 

@@ -3,13 +3,20 @@
 Both map the same function over the jobs and yield results as they come. What is killed is done again.
 """
 
-import logging
 import multiprocessing
 import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+from demuxlab import cluster
 from demuxlab.grading.grade import Job, grade
 from demuxlab.grading.submission import InfrastructureError
 
@@ -34,9 +41,10 @@ def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
     """Grade in one pool, and in another one what is left where a process of the first was killed."""
     left = {job.key: job for job in jobs}
     for _ in range(_TRIES):
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(grade, job): job for job in left.values()}
+        with _pool(processes) as pool:
             try:
+                with _untouched_by_ctrl_c():
+                    futures = {pool.submit(grade, job): job for job in left.values()}
                 for future in as_completed(futures):
                     job = futures[future]
                     try:
@@ -48,42 +56,68 @@ def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
                 return
             except BrokenExecutor:
                 pass  # what is left goes to a new pool
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
     for job in left.values():
         yield job, None, "the processes that grade are killed again and again: is memory short?"
 
 
-def on_cluster(jobs: Sequence[Job], address: str, tell: Callable[[str], None]) -> Iterator[Outcome]:
-    """Grade on the workers of a Dask cluster, at tcp://host:8786 for instance, or `local`: one made here.
-
-    Connects at once, and tells where the cluster's dashboard is; ImportError without Dask, OSError where no
-    cluster answers.
-    """
-    from distributed import Client, LocalCluster
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    own = None
-    if address == "local":
-        own = LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=":0")
-    client = Client(own or address, timeout="10s")
-    tell(str(client.dashboard_link or ""))
-    return _map(jobs, client, own)
-
-
-def _map(jobs: Sequence[Job], client: Any, own: Any) -> Iterator[Outcome]:
-    from distributed import as_completed
-
-    by_key = {job.key: job for job in jobs}
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool whose processes end with the block, and leave no temporary file."""
+    folder = Path(tempfile.gettempdir(), f"demuxlab-{secrets.token_hex(8)}")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (folder,))
     try:
-        futures = client.map(grade, jobs, key=list(by_key), pure=False, retries=_TRIES)
-        for future in as_completed(futures):
-            error = future.exception()
-            if error is None:
-                yield by_key[future.key], future.result(), ""
-            else:
-                yield by_key[future.key], None, str(error) or type(error).__name__
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
-        client.close()
-        if own is not None:
-            own.close()
+        # In this order: who is killed here has processes yet that will take the folder away.
+        shutil.rmtree(folder, ignore_errors=True)
+        pool.shutdown(cancel_futures=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begin(folder: Path) -> None:
+    """Begin a grading process: its files go into the folder, and it ends with the process that started it."""
+    with suppress(FileExistsError):  # another process of the pool was first
+        folder.mkdir()
+        folder.chmod(0o711)  # a learner's process, another user's, has to reach its own folder in it
+    tempfile.tempdir = str(folder)
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+
+
+def _end_with_parent(folder: Path) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    gone = folder.with_name(f"{folder.name}-gone")
+    with suppress(OSError):  # another process of the pool was first
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    os._exit(1)
+
+
+@contextmanager
+def _untouched_by_ctrl_c() -> Iterator[None]:
+    """Let processes that are started in the block never see Ctrl-C: who started them sees to their end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def on_cluster(jobs: Sequence[Job], address: str, tell: Callable[[str], None]) -> Iterator[Outcome]:
+    """Grade on the workers of a Dask cluster; see `cluster.on_cluster`, also for the errors."""
+    by_key = {job.key: job for job in jobs}
+    return _outcomes(by_key, cluster.on_cluster(grade, by_key, address, tell))
+
+
+def _outcomes(jobs: dict[str, Job], outcomes: Iterator[cluster.Outcome[dict[str, Any]]]) -> Iterator[Outcome]:
+    for key, result, error in outcomes:
+        yield jobs[key], result, "" if error is None else str(error) or type(error).__name__

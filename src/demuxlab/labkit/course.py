@@ -78,7 +78,7 @@ def find(word: str) -> LabFolder:
     wanted = word.rstrip(os.sep)
     for lab in known:
         number, rest = lab.name.split("_", 1)
-        if wanted in (lab.name, rest) or (wanted.isdigit() and int(wanted) == int(number)):
+        if wanted in (lab.name, rest) or (wanted.isdecimal() and wanted.lstrip("0") == number.lstrip("0")):
             return lab
     names = [lab.name for lab in known]
     rests = {name.partition("_")[2]: name for name in names}

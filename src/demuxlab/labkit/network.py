@@ -163,6 +163,8 @@ class LabRuntime:
         self.now = network.now
         self.elapsed = network.now
         self.flush = network.carry
+        self.polled = 0
+        self.busy = False
         self._network = network
 
     def condition(self) -> "_Patience":

@@ -16,6 +16,7 @@ from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.lab import Lab
 from demuxlab.labkit.questions import Question
 from demuxlab.labkit.recorder import open_recorder
+from demuxlab.labkit.whole_file import write_whole
 from demuxlab.language import _
 from demuxlab.language import code as language_code
 from demuxlab.links.memory import MemoryLink
@@ -50,7 +51,7 @@ def make(lab: LabFolder, student: str, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     capture.unlink(missing_ok=True)
     asked = run(lab, student, capture)
-    sheet.write_text(_sheet(lab, student, capture, asked), encoding="utf-8")
+    write_whole(sheet, _sheet(lab, student, capture, asked))
     return capture, sheet
 
 

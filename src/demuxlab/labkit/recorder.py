@@ -178,9 +178,10 @@ class Tee(io.RawIOBase):
 
 
 def not_kept(path: Path, writer: WholeBlocks, lost: int) -> str:
-    """Say that packets were lost, and why; empty where none was."""
+    """Say that packets were lost, and why, or the whole file; empty where nothing was."""
     if not lost:
-        return ""
+        gone = _("{path} is not there any more: it was moved or deleted during the run", path=path)
+        return "" if path.exists() else gone
     return _(
         "{count} packets are not in {path}: {why}: make room and run again",
         count=lost,

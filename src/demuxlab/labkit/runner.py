@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,13 @@ class CannotRun(Exception):
     """The call cannot be carried out; the message says what is wrong and how to mend it."""
 
 
+class _NoOutput(Exception):
+    """The run's output takes no more: it is no error of the lab's script, through which it comes."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
 def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     """Run labs one after the other and return the exit status: 0 all held, 1 a check failed.
 
@@ -71,6 +78,8 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     except KeyboardInterrupt:
         _tell(_("interrupted: nothing stays behind"))
         return INTERRUPTED
+    except _NoOutput as refused:
+        raise refused.error from None
     finally:
         for link in links:
             link.close()
@@ -103,7 +112,7 @@ def _drop_rights(settings: Settings) -> Live | None:
 
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
     """Run one lab; return whether it failed."""
-    say = _tell if settings.json else print
+    say = _tell if settings.json else _say
     script = load(folder)
     recorder = _recorder(folder, link, settings, live)
     pause = _wait_for_enter if settings.step else None
@@ -117,18 +126,20 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
     except LabError as error:
         lab.failed += 1
         _tell(f"demuxlab: {error}")
+    except (_NoOutput, MemoryError):
+        raise
     except Exception as error:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")
     finally:
         lab.finish()
         recorder.close()
-        if settings.json:
-            for entry in lab.journal.entries:
-                print(json.dumps(entry.as_json()))
         if recorder.problem:
             lab.failed += 1
             _tell(f"demuxlab: {recorder.problem}")
+        if settings.json:
+            for entry in lab.journal.entries:
+                print(json.dumps(entry.as_json()))
         if live is not None and (ending := live.ending()):
             _tell(f"demuxlab: {ending}")
         say(_("capture: {path}", path=recorder.path))
@@ -152,11 +163,15 @@ def _watch(say: Callable[[str], None]) -> "Watch":
 def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> Recorder:
     captures = settings.captures or folder.captures
     kind = settings.format or (FULL if live else WIRE)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    comment = f"demuxlab {folder.name} over {link.kind}"
+    copy = live.pipe if live else None
     try:
-        path = new_capture_path(captures, folder.name, link.kind, time.strftime("%Y%m%d-%H%M%S"), kind)
-        comment = f"demuxlab {folder.name} over {link.kind}"
-        copy = live.pipe if live else None
-        return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
+        while True:
+            path = new_capture_path(captures, folder.name, link.kind, stamp, kind)
+            # Another run may take the name between the look and the opening.
+            with suppress(FileExistsError):
+                return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
     except OSError as error:
         raise CannotRun(
             _(
@@ -179,6 +194,8 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     try:
         spec.loader.exec_module(module)
         run: Any = module.run
+    except MemoryError:
+        raise
     except Exception as error:
         raise CannotRun(_("{error}: mend the script", error=_where(error, script))) from error
     return run  # type: ignore[no-any-return]
@@ -215,6 +232,13 @@ def _wait_for_enter() -> None:
     print(_("  [Enter: go on]"), end="", file=sys.stderr, flush=True)
     if not sys.stdin.readline():
         print(file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    try:
+        print(line)
+    except OSError as error:
+        raise _NoOutput(error) from error
 
 
 def _tell(line: str) -> None:

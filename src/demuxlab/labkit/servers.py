@@ -29,6 +29,8 @@ PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 """RFC 9110, RFC 862, RFC 863, RFC 864."""
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 _BUFFER = 65_536
+_AT_ONCE = 1e-9
+"""Seconds, as good as none."""
 _LINE = bytes(range(33, 127))
 
 
@@ -41,6 +43,7 @@ class Running:
 
     def add(self, server: Any, place: str) -> None:
         """Run a server in a thread of its own."""
+        server.fileno()  # where the system has no descriptor left, it says so here, and not to the thread
         threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True).start()
         self._servers.append(server)
         self.places.append(place)
@@ -92,7 +95,8 @@ class _StreamServer(socketserver.ThreadingTCPServer):
     request_queue_size = 1024
 
     def _handle_request_noblock(self) -> None:
-        self.socket.setblocking(False)
+        # Not setblocking(False): then each would have a descriptor of the kernel's, which no thread needs.
+        self.socket.settimeout(_AT_ONCE)
         with suppress(OSError):
             while True:
                 request, client_address = self.get_request()
@@ -101,7 +105,10 @@ class _StreamServer(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handle a connection in a thread of its own."""
-        _thread.start_new_thread(self.process_request_thread, (request, client_address))
+        try:
+            _thread.start_new_thread(self.process_request_thread, (request, client_address))
+        except RuntimeError:  # the system gives no more threads: this client goes, the server stays
+            self.shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle is no error of ours, and no traceback."""
@@ -140,10 +147,17 @@ class _Chargen(socketserver.BaseRequestHandler):
             self.request.sendall(pattern)
 
 
+def _answers_itself(handler: Any) -> bool:
+    """Tell whether a datagram claims to come from a service like ours: the two would never stop (inetd)."""
+    own = handler.server.server_address[1]
+    return handler.client_address[1] in (PORTS["echo"], PORTS["chargen"], own)
+
+
 class _EchoDatagram(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         data, answering = self.request
-        answering.sendto(data, self.client_address)
+        if not _answers_itself(self):
+            answering.sendto(data, self.client_address)
 
 
 class _DiscardDatagram(socketserver.BaseRequestHandler):
@@ -153,7 +167,8 @@ class _DiscardDatagram(socketserver.BaseRequestHandler):
 class _ChargenDatagram(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         _, answering = self.request
-        answering.sendto((_LINE * 2)[:72] + b"\r\n", self.client_address)
+        if not _answers_itself(self):
+            answering.sendto((_LINE * 2)[:72] + b"\r\n", self.client_address)
 
 
 _STREAMS = {"echo": _Echo, "discard": _Discard, "chargen": _Chargen}

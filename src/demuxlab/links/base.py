@@ -1,6 +1,8 @@
 """What a link is: two ends that carry IP packets, one for the host under study, one for everybody else."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from demuxlab.wire.offload import Arrived
 
 
 class LinkUnavailable(Exception):
@@ -20,6 +22,15 @@ class LinkEnd(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor that `select` may wait for; -1 where there is none."""
+        ...
+
+
+@runtime_checkable
+class OffloadingEnd(Protocol):
+    """An end of a link that offloads: `send` of the same end takes `Large` segments too."""
+
+    def take(self) -> bytes | Arrived | None:
+        """Return what waits next as the link gives it, or None."""
         ...
 
 

@@ -2,10 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from demuxlab.language import _, marked
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.memory import MemoryLink
+
+if TYPE_CHECKING:
+    from demuxlab.links.kernel import KernelLink
 
 KINDS = ("tun", "loopback", "memory")
 """From the best to the one that everybody has."""
@@ -32,6 +36,16 @@ def open_link(
             why = "; ".join(refusals) or _("the best there is")
             return link, _("link: {link} ({why})", link=_(_DESCRIPTIONS[candidate]), why=why)
     raise AssertionError("unreachable: the memory link needs nothing")
+
+
+def open_tun(kernel_addresses: Sequence[str], *, offload: bool = False, queues: int = 1) -> "KernelLink":
+    """Open a TUN in the caller's own network namespace; LinkUnavailable where it cannot be had."""
+    if sys.platform != "linux":
+        raise LinkUnavailable(_("{link} links need Linux: use --link memory here", link="tun"))
+    from demuxlab.links.kernel import KernelLink
+    from demuxlab.links.opener import Request
+
+    return KernelLink(Request("tun", False, tuple(kernel_addresses), offload, queues))
 
 
 _DESCRIPTIONS = marked(

@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from demuxlab.language import _
 from demuxlab.links.base import LinkEnd, LinkUnavailable
 from demuxlab.links.opener import Request
-from demuxlab.links.packet_ends import LoopbackEnd, TunEnd, TunOutside
+from demuxlab.links.packet_ends import LoopbackEnd, OffloadingTunEnd, TunEnd, TunOutside
 
 _OPEN_TIMEOUT = 30.0
 
@@ -20,21 +21,38 @@ class KernelLink:
 
     inside: LinkEnd
     outside: LinkEnd
+    queues: Sequence[TunEnd]
+    """The host's ends of a TUN, the first of which is `inside`; each has its share of the flows."""
 
     def __init__(self, request: Request) -> None:
         """Open the link; LinkUnavailable says why this machine or user cannot have it, and the cure."""
         self.kind = request.kind
-        self.name, descriptors = _ask_opener(request)
+        self.name, descriptors, self.offloads = _ask_opener(request)
         self._descriptors = descriptors
         self.namespace = descriptors[-1]
         """A descriptor of the network namespace that the link is in, for setns(2)."""
         if request.kind == "tun":
-            self.inside = TunEnd(descriptors[0])
-            self.outside = TunOutside(os.dup(descriptors[1]), self.name)
+            end = OffloadingTunEnd if request.offload else TunEnd
+            self.queues = [end(descriptor) for descriptor in descriptors[: request.queues]]
+            self.inside = self.queues[0]
+            self.outside = TunOutside(os.dup(descriptors[request.queues]), self.name)
+            if request.kernel_addresses:
+                # The kernel is the outside; and a packet socket can be bound to any other device.
+                self.outside.close()
+                os.close(descriptors.pop(request.queues))
         else:
             inside, outside = _hardware_address(1), _hardware_address(2)
             self.inside = LoopbackEnd(os.dup(descriptors[0]), inside, outside)
             self.outside = LoopbackEnd(os.dup(descriptors[1]), outside, inside)
+
+    def keep_queue(self, number: int) -> TunEnd:
+        """Return the host's end of one queue of a TUN, and give up the others: they are other processes'."""
+        for place, queue in enumerate(self.queues):
+            if place != number:
+                os.close(queue.fileno())
+                self._descriptors.remove(queue.fileno())
+        self.inside = self.queues[number]
+        return self.queues[number]
 
     def now(self) -> float:
         """Return the time of day in seconds."""
@@ -55,7 +73,7 @@ def _hardware_address(side: int) -> bytes:
     return bytes((0x02, side)) + os.getpid().to_bytes(4, "big")
 
 
-def _ask_opener(request: Request) -> tuple[str, list[int]]:
+def _ask_opener(request: Request) -> tuple[str, list[int], str]:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -84,4 +102,4 @@ def _ask_opener(request: Request) -> tuple[str, list[int]]:
         raise LinkUnavailable(_(said["refused"], **said["values"]))
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    return said["name"], list(descriptors)
+    return said["name"], list(descriptors), said["offloads"]

@@ -20,7 +20,10 @@ from pathlib import Path
 
 TUN_DEVICE = "/dev/net/tun"
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+_TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
+_IFF_TUN, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x0100, 0x1000, 0x4000
+_OFFLOADS = {"tcp and udp": 0x67, "tcp": 0x07}
+"""Flags for checksums and segmentation of IPv4 and IPv6; that of UDP is known to Linux from 6.2 on."""
 _ETH_P_ALL = 0x0003
 _QUEUE_LENGTH = 10_000
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -36,6 +39,10 @@ class Request:
     """In a network namespace of its own."""
     kernel_addresses: tuple[str, ...] = ()
     """Addresses with prefix length, "10.9.0.1/24", that the kernel's end of a TUN gets."""
+    offload: bool = False
+    """The TUN's packets have virtio-net headers, and may be larger than its MTU."""
+    queues: int = 1
+    """Descriptors that the TUN has, each with a share of the flows."""
 
     def to_json(self) -> str:
         """Return the request as the opener's argument."""
@@ -54,14 +61,15 @@ class Refused(Exception):
 def main() -> None:
     """Open what the request asks for and send the descriptors through standard input."""
     fields = json.loads(sys.argv[1])
-    request = Request(fields["kind"], fields["private"], tuple(fields["kernel_addresses"]))
+    request = Request(**fields | {"kernel_addresses": tuple(fields["kernel_addresses"])})
     channel = socket.socket(fileno=os.dup(0))
     try:
         name, descriptors = open_here(request)
     except Refused as refused:
         channel.sendall(refused.answer)
         return
-    answer = json.dumps({"name": name, "descriptors": len(descriptors)}).encode()
+    offloads = _offload(descriptors[0]) if request.offload else ""
+    answer = json.dumps({"name": name, "descriptors": len(descriptors), "offloads": offloads}).encode()
     socket.send_fds(channel, [answer], descriptors)
 
 
@@ -81,10 +89,12 @@ def open_here(request: Request) -> tuple[str, list[int]]:
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
     if request.kind == "loopback":
         return "lo", [_packet_socket("lo"), _packet_socket("lo"), namespace]
-    tun, name = _tun()
+    tuns, name = _tun(request)
     _quieten(name, with_ipv6=any(":" in address for address in request.kernel_addresses))
     _configure(name, request.kernel_addresses)
-    return name, [tun, _packet_socket(name), namespace]
+    if request.offload:
+        _offload(tuns[0])
+    return name, [*tuns, _packet_socket(name), namespace]
 
 
 def _enter_namespace() -> None:
@@ -109,25 +119,39 @@ def _enter_namespace() -> None:
     raise Refused("no user namespace for an ordinary user ({why}): run it with sudo", why=problem)
 
 
-def _tun() -> tuple[int, str]:
-    try:
-        descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise Refused(
-            "{device} cannot be opened ({why}): run it with sudo, or let everybody make TUNs "
-            "in namespaces of their own with sudo chmod 666 {device}",
-            device=TUN_DEVICE,
-            why=error.strerror,
-        ) from error
-    # Not by netlink: a device made by this call is gone with its descriptor, even after kill -9.
-    ask = struct.pack("16sH22x", b"demuxlab%d", _IFF_TUN | _IFF_NO_PI)
-    try:
-        answer = fcntl.ioctl(descriptor, _TUNSETIFF, ask)
-    except OSError as error:
-        raise Refused(
-            "no TUN device may be made here ({why}): run it with sudo", why=error.strerror
-        ) from error
-    return descriptor, answer[:16].rstrip(b"\0").decode()
+def _tun(request: Request) -> tuple[list[int], str]:
+    """Make a TUN; return a descriptor for each of its queues, and its name."""
+    flags = _IFF_TUN | _IFF_NO_PI
+    flags |= (_IFF_VNET_HDR if request.offload else 0) | (_IFF_MULTI_QUEUE if request.queues > 1 else 0)
+    descriptors, name = [], b"demuxlab%d"
+    for _queue in range(request.queues):
+        try:
+            descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise Refused(
+                "{device} cannot be opened ({why}): run it with sudo, or let everybody make TUNs "
+                "in namespaces of their own with sudo chmod 666 {device}",
+                device=TUN_DEVICE,
+                why=error.strerror,
+            ) from error
+        # Not by netlink: a device made by this call is gone with its descriptor, even after kill -9.
+        try:
+            name = fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name, flags))[:16]
+        except OSError as error:
+            raise Refused(
+                "no TUN device may be made here ({why}): run it with sudo", why=error.strerror
+            ) from error
+        descriptors.append(descriptor)
+    return descriptors, name.rstrip(b"\0").decode()
+
+
+def _offload(descriptor: int) -> str:
+    """Let the kernel hand over what it has not cut; return what that is, or nothing with an old kernel."""
+    for name, offloads in _OFFLOADS.items():
+        with suppress(OSError):
+            fcntl.ioctl(descriptor, _TUNSETOFFLOAD, offloads)
+            return name
+    return ""
 
 
 def _quieten(name: str, *, with_ipv6: bool) -> None:

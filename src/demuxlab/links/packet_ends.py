@@ -3,8 +3,10 @@
 import os
 import select
 import socket
+from collections.abc import Iterator
+from typing import Any
 
-from demuxlab.wire import frame
+from demuxlab.wire import frame, offload
 
 MAX_PACKET = 65_550
 _PACKET_OUTGOING = 4
@@ -24,13 +26,55 @@ class TunEnd:
 
     def receive(self, timeout: float) -> bytes | None:
         """Return the next packet that the kernel routes into the device."""
-        if select.select([self._descriptor], [], [], timeout)[0]:
+        if timeout:
+            select.select([self._descriptor], [], [], timeout)
+        try:
             return os.read(self._descriptor, MAX_PACKET)
-        return None
+        except BlockingIOError:
+            return None
 
     def fileno(self) -> int:
         """Return the TUN's descriptor."""
         return self._descriptor
+
+
+class OffloadingTunEnd(TunEnd):
+    """The program's side of a TUN whose packets have virtio-net headers: one read, up to 64 KB."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._header = bytearray(offload.HEADER_LENGTH)
+        self._packet = memoryview(bytearray(MAX_PACKET))
+        self._buffers: list[Any] = [self._header, self._packet]
+        self._pieces: Iterator[bytes] = iter(())
+
+    def send(self, packet: bytes | offload.Large) -> None:
+        """Hand a packet to the kernel, which cuts a large one."""
+        if isinstance(packet, offload.Large):
+            os.writev(self._descriptor, (packet.header, packet.headers, packet.data))
+        else:
+            os.writev(self._descriptor, (offload.PLAIN_HEADER, packet))
+
+    def take(self) -> bytes | offload.Arrived | None:
+        """Return what waits next as the kernel gives it, or None."""
+        try:
+            size = os.readv(self._descriptor, self._buffers) - offload.HEADER_LENGTH
+        except BlockingIOError:
+            return None
+        packet = bytes(self._packet[:size])
+        return offload.read(self._header, packet) if self._header[0] else packet
+
+    def receive(self, timeout: float) -> bytes | None:
+        """Return the next packet as a wire would have brought it."""
+        if (piece := next(self._pieces, None)) is not None:
+            return piece
+        if timeout:
+            select.select([self._descriptor], [], [], timeout)
+        arrived = self.take()
+        if not isinstance(arrived, offload.Arrived):
+            return arrived
+        self._pieces = offload.pieces(arrived)
+        return next(self._pieces)
 
 
 class TunOutside:

@@ -9,7 +9,7 @@ from heapq import nsmallest
 from typing import Any
 
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.queue import HandlerQueue
+from demuxlab.demux.queue import BoundedQueue
 from demuxlab.demux.socket import Handler, Socket
 from demuxlab.host import Host
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -97,7 +97,7 @@ def _queue(handler: Handler | None) -> tuple[int, str, float]:
     if isinstance(handler, TCPConnection):
         waiting = len(handler.receiver.data)
         return waiting, "byte", min(1.0, waiting / max(1, handler.receiver.limit))
-    if isinstance(handler, HandlerQueue):
+    if isinstance(handler, BoundedQueue):
         return len(handler), "datagram", min(1.0, handler.size / max(1, handler.limit))
     if isinstance(handler, TCPListener):
         # One more than the backlog is taken (listen(2)).
@@ -121,7 +121,7 @@ def _socket_row(socket: Socket, peak: float) -> Row:
         "filled": round(filled, 6),
         "peak": round(max(peak, filled), 6),
         "unsent": connection.sender.outstanding if connection is not None else 0,
-        "dropped": handler.dropped if isinstance(handler, HandlerQueue) else 0,
+        "dropped": handler.dropped if isinstance(handler, BoundedQueue) else 0,
     }
 
 

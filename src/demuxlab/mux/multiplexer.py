@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from demuxlab.mux.scheduler import DeficitRoundRobin
 from demuxlab.wire import packet
+from demuxlab.wire.offload import Bytes, Large, tcp
 
 
 class Multiplexer:
@@ -12,6 +13,10 @@ class Multiplexer:
     def __init__(self, *, quantum: int = 1500, limit: int = 1 << 20) -> None:
         self._queues = DeficitRoundRobin(quantum=quantum, limit=limit)
         self._identification = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether a packet waits."""
+        return bool(self._queues)
 
     @property
     def dropped(self) -> int:
@@ -24,7 +29,15 @@ class Multiplexer:
         whole = packet.build(source, destination, protocol, segment, identification=self._identification)
         return self._queues.put(process, whole)
 
-    def packets(self) -> Iterator[bytes]:
+    def submit_large(
+        self, process: str, source: bytes, destination: bytes, header: bytes, data: Bytes, size: int
+    ) -> bool:
+        """Do so with a TCP segment that the link cuts: `header` is unfinished, a piece has `size` bytes."""
+        first = self._identification + 1 & 0xFFFF
+        self._identification = self._identification + -(-len(data) // size) & 0xFFFF
+        return self._queues.put(process, tcp(source, destination, header, data, size, first))
+
+    def packets(self) -> Iterator[bytes | Large]:
         """Yield what the link carries next, fair between processes, until nothing waits."""
         while (turn := self._queues.get()) is not None:
             yield turn[1]

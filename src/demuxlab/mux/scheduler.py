@@ -6,6 +6,8 @@ So a process with a word to say waits for one quantum of each other process, how
 
 from collections import deque
 
+from demuxlab.wire.offload import Large
+
 QUANTUM = 1500
 """Bytes granted a turn; at least the largest packet, so that every turn sends something."""
 
@@ -14,7 +16,7 @@ class _Flow:
     __slots__ = ("deficit", "granted", "packets", "size")
 
     def __init__(self) -> None:
-        self.packets: deque[bytes] = deque()
+        self.packets: deque[bytes | Large] = deque()
         self.size = 0
         self.deficit = 0
         self.granted = False
@@ -30,7 +32,11 @@ class DeficitRoundRobin:
         self._flows: dict[str, _Flow] = {}
         self._turns: deque[str] = deque()
 
-    def put(self, process: str, packet: bytes) -> bool:
+    def __bool__(self) -> bool:
+        """Tell whether a packet waits."""
+        return bool(self._turns)
+
+    def put(self, process: str, packet: bytes | Large) -> bool:
         """Queue a packet of a process; False, and counted, where its queue is full."""
         flow = self._flows.get(process)
         if flow is None:
@@ -43,7 +49,7 @@ class DeficitRoundRobin:
         flow.size += len(packet)
         return True
 
-    def get(self) -> tuple[str, bytes] | None:
+    def get(self) -> tuple[str, bytes | Large] | None:
         """Return the next (process, packet) for the link, or None when nothing waits."""
         while self._turns:
             process = self._turns[0]

@@ -5,6 +5,7 @@ The exceptions are those of CPython's Modules/socketmodule.c (getsockaddrarg, se
 
 import _socket
 import operator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from demuxlab.wire.address import mapped
@@ -44,6 +45,7 @@ def parse(family: int, address: Any, call: str) -> Address:
     return Address(packed, port)
 
 
+@lru_cache(maxsize=4096)
 def shown(family: int, address: bytes, port: int) -> tuple[Any, ...]:
     """Return an address as programs see it: (host, port), or (host, port, flowinfo, scope id) for AF_INET6.
 

@@ -45,6 +45,7 @@ class DatagramSocket(InetSocket):
     def shutdown(self, how: int, /) -> None:
         """Let receiving return nothing, or sending fail; the peer is not told."""
         how = c_int(how)
+        self._open()
         if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
@@ -52,6 +53,22 @@ class DatagramSocket(InetSocket):
                 raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
             opened.wake()
+
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive at most `size` bytes, and who sent them."""
+        descriptor = self._descriptor
+        # Most datagrams wait already when they are asked for: neither time nor the link need be looked at.
+        if not flags and type(size) is int and size >= 0 and not descriptor.closed:
+            opened = descriptor.opened
+            runtime = opened.runtime
+            with runtime.lock:
+                datagram = self._endpoint.receive()
+            runtime.busy = True
+            if datagram is not None:
+                payload, host, port = datagram
+                sender = addresses.shown(opened.family, host, port)
+                return payload if len(payload) <= size else payload[:size], sender
+        return super().recvfrom(size, flags)
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
         timeout, opened = self._limit(flags), self._open()
@@ -61,7 +78,8 @@ class DatagramSocket(InetSocket):
         def receive() -> tuple[bytes, Any, int] | None:
             datagram = take()
             if datagram is None:
-                return (b"", None, 0) if _socket.SHUT_RD in opened.shut else None
+                # As in Linux: only who would wait without limit is told of the end.
+                return (b"", None, 0) if _socket.SHUT_RD in opened.shut and timeout is None else None
             sender = addresses.shown(opened.family, datagram.address, datagram.port)
             return bytes(datagram.payload[:size]), sender, len(datagram.payload)
 

@@ -7,7 +7,6 @@ can be polled (see `pollable`).
 
 import errno
 import os
-import resource
 import threading
 from itertools import count
 
@@ -93,8 +92,8 @@ class Descriptors:
 
     def check(self) -> None:
         """Raise OSError with EMFILE where there is no room for one more."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self.limit is None else self.limit
-        if len(self._open) >= limit != resource.RLIM_INFINITY:
+        limit = _limit_of_process() if self.limit is None else self.limit
+        if len(self._open) >= limit >= 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def open(self, opened: OpenSocket, number: int | None = None) -> Descriptor:
@@ -143,6 +142,14 @@ class Descriptors:
         """Close every descriptor, as the end of a process does."""
         for descriptor in list(self._open.values()):
             descriptor.close(wait=False)
+
+
+def _limit_of_process() -> int:
+    """Return the soft RLIMIT_NOFILE; -1 where there is none."""
+    import resource  # Windows has none, and nobody there asks: a lab's programs have limits of their own
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return -1 if limit == resource.RLIM_INFINITY else limit
 
 
 def _close_stale(descriptor: Descriptor | None) -> None:

@@ -86,9 +86,9 @@ class InetSocket(ABC):
                 raise
         self._set_timeout(reader.gettimeout())
 
-    def setblocking(self, flag: object, /) -> None:
+    def setblocking(self, flag: Any, /) -> None:
         """Block without limit, or never."""
-        self._set_timeout(None if flag else 0.0)
+        self._set_timeout(None if operator.index(flag) else 0.0)
 
     def _set_timeout(self, timeout: float | None) -> None:
         self._timeout = timeout
@@ -177,11 +177,16 @@ class InetSocket(ABC):
 
     def setsockopt(self, level: int, name: int, *value: Any) -> None:
         """Set an option: `value` is an int, a buffer, or None and a length."""
+        # What no socket would take comes before what this one does not.
+        operator.index(level), operator.index(name)
+        if len(value) == 1 and not isinstance(value[0], int):
+            _bytes(value[0])
         with self._open() as opened:
             options.set_option(opened, level, name, *value)
 
     def getsockopt(self, level: int, name: int, size: int = 0, /) -> int | bytes:
         """Return an option: an int, or with `size` at most so many bytes."""
+        options.check_size(c_int(size))
         with self._open() as opened:
             return options.get_option(opened, level, name, size)
 

@@ -129,6 +129,8 @@ class OpenSocket:
         self.endpoint = new
         if self.bound_to is not None:
             new.bind(*self.bound_to)
+        if self._pollable is not None:
+            self._pollable.begin_again()
 
     # Its descriptors
 
@@ -136,9 +138,17 @@ class OpenSocket:
         """Return a new descriptor of the kernel's that is ready when this socket is; the lock is held."""
         if self._pollable is None:
             self._pollable = Pollable()
+            self.runtime.polled += 1
             self._show()
             return self._pollable.number
         return self._pollable.duplicate()
+
+    def adopt(self, pollable: Pollable) -> int:
+        """Take a descriptor of the kernel's as its first; return its number. The lock is held."""
+        self._pollable = pollable
+        self.runtime.polled += 1
+        self._show()
+        return pollable.number
 
     def has_number(self, number: int) -> bool:
         """Tell whether the kernel's descriptor `number` is still one of this socket's."""
@@ -158,6 +168,7 @@ class OpenSocket:
         if self._pollable is not None:
             self._pollable.close()
             self._pollable = None
+            self.runtime.polled -= 1
 
     def _linger(self) -> None:
         """Wait for what is unsent as long as SO_LINGER says (socket(7))."""
@@ -171,12 +182,17 @@ class OpenSocket:
 
     def _on_change(self) -> None:
         self.changes += 1
-        self.wake()
-        self._show(news=True)
+        if self._changed is not None:
+            self._changed.notify_all()
+        if self._pollable is not None:
+            self._show(news=True)
 
     def _show(self, *, news: bool = False) -> None:
         if self._pollable is not None:
             endpoint = self.endpoint
+            if isinstance(endpoint, TCPEndpoint) and endpoint.hung_up:
+                self._pollable.hang_up(failed=endpoint.failed)
+                return
             self._pollable.show(readable=endpoint.readable, writable=endpoint.writable, news=news)
 
 

@@ -18,6 +18,7 @@ from demuxlab.sockets import tcp_info
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.wire.address import is_any, is_multicast
 
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
@@ -25,6 +26,7 @@ _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO
 _SO_RCVTIMEO, _SO_SNDTIMEO = 20, 21
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
+_MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
 
 Write = Callable[[OpenSocket, bytes], None]
 Read = Callable[[OpenSocket], bytes | None]
@@ -36,7 +38,13 @@ class Option(NamedTuple):
     write: Write | None = None
     read: Read | None = None
     named: bool = False
-    """The value is a name of ours, of which the kernel's socket knows nothing."""
+    """The value is a name or address of ours, of which the kernel's socket knows nothing."""
+
+
+def check_size(size: int) -> None:
+    """Raise OSError for a size that getsockopt takes of no socket at all (Modules/socketmodule.c)."""
+    if not 0 <= size <= _MAX_SIZE:
+        raise OSError("getsockopt buflen out of range")
 
 
 def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
@@ -45,7 +53,7 @@ def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
     if option is None:
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     if option.named:
-        stored = bytes(*value).rstrip(b"\0")
+        stored = bytes(*value)
     else:
         with _kernels(opened) as probe:
             probe.setsockopt(level, name, *value)
@@ -59,8 +67,6 @@ def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
 
 def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int | bytes:
     """Return an option (getsockopt(2)): an int, or with `size` at most so many bytes."""
-    if not 0 <= size <= _MAX_SIZE:
-        raise OSError("getsockopt buflen out of range")
     option = _OPTIONS.get((level, name))
     if option is None:
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
@@ -131,7 +137,7 @@ def _v6only(opened: OpenSocket, value: bytes) -> None:
 def _device(opened: OpenSocket, value: bytes) -> None:
     if opened.endpoint.socket.state != CLOSED:
         raise OSError(errno.EINVAL, "bind the socket to its device before its address")
-    opened.endpoint.socket.device = os.fsdecode(value)
+    opened.endpoint.socket.device = os.fsdecode(value.rstrip(b"\0"))
 
 
 def _linger(value: bytes) -> int | None:
@@ -148,6 +154,7 @@ def _timeout(field: str) -> Write:
 
 
 def _congestion(opened: OpenSocket, value: bytes) -> None:
+    value = value.rstrip(b"\0")
     if value not in _CONGESTION:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     _setting("congestion", _CONGESTION.__getitem__)(opened, value)
@@ -163,6 +170,33 @@ def _receive_buffer(opened: OpenSocket, value: bytes) -> None:
 def _nodelay(opened: OpenSocket, value: bytes) -> None:
     if isinstance(opened.endpoint, TCPEndpoint):
         opened.endpoint.nodelay = _on(value)
+
+
+# Multicast
+
+
+def _membership(change: str) -> Write:
+    """Join or leave the group of a struct ip_mreq, ip_mreqn or ipv6_mreq (ip(7), ipv6(7))."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        four = opened.family == _socket.AF_INET
+        endpoint = opened.endpoint
+        if isinstance(endpoint, TCPEndpoint):
+            raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+        size = _MREQ_SIZE if four else _MREQ_SIZE_IPV6
+        group, interface = value[: 4 if four else 16], value[4:8]
+        if len(value) < size or not is_multicast(group):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if four and not is_any(interface) and not opened.runtime.host.owns(interface):
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        getattr(endpoint, change)(group)
+
+    return write
+
+
+def _loop(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.loops = _on(value)
 
 
 # Where values are read
@@ -218,6 +252,14 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): _REMEMBERED,
     (_IP, _socket.IP_TTL): _REMEMBERED,
+    (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
+    (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
+    (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
+    (_IP, _socket.IP_MULTICAST_TTL): _REMEMBERED,
+    (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join"), named=True),
+    (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave"), named=True),
+    (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
+    (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
     (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
     (_IPV6, _socket.IPV6_TCLASS): _REMEMBERED,
     (_IPV6, _socket.IPV6_UNICAST_HOPS): _REMEMBERED,

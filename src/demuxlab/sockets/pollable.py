@@ -3,6 +3,7 @@
 It is one end of a pair of the kernel's own stream sockets (unix(7)):
 
 - *readable* while a byte lies in it, which the other end put there;
+- *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) where something lies unread in it;
 - *writable* by the size of its send buffer: some data was sent once that nobody will ever read, and the
   kernel calls a socket writable while a quarter of SO_SNDBUF is more than what lies unread. So setting
   SO_SNDBUF switches it, and setting it higher wakes who waits.
@@ -13,6 +14,7 @@ gets EPIPE, and the standard library falls back to `send`, instead of losing the
 
 import _socket
 import os
+from contextlib import suppress
 
 _BALLAST = bytes(4096)
 _SMALL, _LARGE = 0, 1 << 17
@@ -21,15 +23,15 @@ _SMALL, _LARGE = 0, 1 << 17
 class Pollable:
     """Made when a program first asks a socket for its descriptor: most sockets never need one."""
 
-    __slots__ = ("_inner", "_inode", "_outer", "_readable", "_writable")
+    __slots__ = ("_failed", "_hung_up", "_inner", "_inode", "_outer", "_readable", "_writable")
 
     def __init__(self) -> None:
-        self._outer, self._inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
-        self._outer.send(_BALLAST)
-        self._outer.shutdown(_socket.SHUT_WR)
+        self._outer, self._inner = _pair()
+        self._begin()
+
+    def _begin(self) -> None:
         self._inode = os.fstat(self.number).st_ino
-        self._readable = False
+        self._readable = self._hung_up = self._failed = False
         self._writable = True
 
     @property
@@ -70,6 +72,27 @@ class Pollable:
         else:
             self._outer.detach()
 
+    def hang_up(self, *, failed: bool) -> None:
+        """Show that there is no connection any more, and with `failed` that an error is pending (poll(2))."""
+        if not self.has(self.number):
+            return
+        if not self._hung_up:
+            self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
+            if not failed:
+                self._inner.recv(len(_BALLAST))
+            self._inner.close()
+        elif self._failed and not failed:
+            self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        self._hung_up, self._failed = True, failed
+
+    def begin_again(self) -> None:
+        """Be as new under the same number, after `hang_up`; who watches it by epoll registers it again."""
+        if self._hung_up and self.has(self.number):
+            outer, self._inner = _pair()
+            os.dup2(outer.fileno(), self.number, inheritable=False)
+            outer.close()
+            self._begin()
+
     def show(self, *, readable: bool, writable: bool, news: bool) -> None:
         """Make the descriptor's readiness the socket's; with `news`, wake also who was told already.
 
@@ -79,13 +102,23 @@ class Pollable:
         again = readable and self._readable and news
         if (readable, writable) == (self._readable, self._writable) and not again:
             return
-        if not self.has(self.number):
+        if self._hung_up or not self.has(self.number):
             return  # os.close closed it, and the number may be another file's by now
         if again or (readable and not self._readable):
             self._inner.send(b"x", _socket.MSG_DONTWAIT)
         if again or (self._readable and not readable):
-            self._outer.recv(1, _socket.MSG_DONTWAIT)
+            with suppress(BlockingIOError):  # the program read it, with os.read, instead of data
+                self._outer.recv(1, _socket.MSG_DONTWAIT)
         if writable != self._writable:
             size = _LARGE if writable else _SMALL
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)
         self._readable, self._writable = readable, writable
+
+
+def _pair() -> tuple[_socket.socket, _socket.socket]:
+    """Return the end to be polled, writable, and the other one."""
+    outer, inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
+    outer.send(_BALLAST)
+    outer.shutdown(_socket.SHUT_WR)
+    return outer, inner

@@ -10,7 +10,9 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.descriptors import descriptors
 from demuxlab.sockets.inet import InetSocket, c_int
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.states import State
 
 
 class StreamSocket(InetSocket):
@@ -33,11 +35,25 @@ class StreamSocket(InetSocket):
     def _accept(self) -> tuple[int, Any]:
         listener = self._open()
         descriptors.check()
-        child = self._until(self._accepted, self._timeout, listener.receive_timeout)
-        opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
-        opened.options = dict(listener.options)
-        peer = addresses.shown(self.family, child.socket.remote_address, child.socket.remote_port)
-        return descriptors.open(opened).number, peer
+        # A listener that never blocks is polled, and so will the new socket be: it gets a number that can be,
+        # and where the kernel has none left, the connection goes on waiting for another accept (accept(2)).
+        pollable = Pollable() if self._timeout == 0 and self._endpoint.readable else None
+        child = None
+        try:
+            child = self._until(self._accepted, self._timeout, listener.receive_timeout)
+            opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
+            opened.options = dict(listener.options)
+            peer = addresses.shown(self.family, child.socket.remote_address, child.socket.remote_port)
+            with opened:
+                number = opened.adopt(pollable) if pollable is not None else None
+                return descriptors.open(opened, number).number, peer
+        except BaseException:
+            if pollable is not None:
+                pollable.close()
+            if child is not None:  # another thread took the last descriptor: nobody will ever have it
+                with listener:
+                    child.close(listener.now)
+            raise
 
     def _accepted(self) -> TCPEndpoint | None:
         child = self._endpoint.accept()
@@ -74,13 +90,23 @@ class StreamSocket(InetSocket):
     def shutdown(self, how: int, /) -> None:
         """Shut down one direction or both: SHUT_WR tells the peer that nothing more will come."""
         how = c_int(how)
+        self._open()
         if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
+            endpoint = self._endpoint
+            # Neither has two directions yet: in Linux each is given up as a whole.
+            connecting = endpoint.state is State.SYN_SENT
+            whole = endpoint.listening or connecting
             if how != _socket.SHUT_WR:
-                self._endpoint.shutdown_read(opened.now)
-            if how != _socket.SHUT_RD:
-                self._endpoint.shutdown_write(opened.now)
+                endpoint.shutdown_read(opened.now)
+            if how != _socket.SHUT_RD and not (whole and how == _socket.SHUT_RDWR):
+                endpoint.shutdown_write(opened.now)
+            if connecting and endpoint.state is State.CLOSED:
+                opened.connecting = False
+                error = endpoint.take_error()
+                opened.renew()
+                self._endpoint.fail(error)
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
         timeout, opened = self._limit(flags), self._open()
@@ -98,6 +124,16 @@ class StreamSocket(InetSocket):
                     break
                 data += more
         return data, None, len(data)
+
+    def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
+        if flags:
+            return super()._receive_into(view, size, flags)
+        opened, target = self._open(), view[:size]
+
+        def read() -> int | None:
+            return None if self._endpoint.connecting else self._endpoint.read_into(target, opened.now)
+
+        return self._until(read, self._timeout, opened.receive_timeout), None
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
         timeout, opened = self._limit_of_send(flags), self._open()

@@ -40,6 +40,17 @@ class socket:
         sys.audit("socket.__new__", self, family, type, proto)
         self._own = _new(family, type, proto) if fileno is None else _existing(family, type, proto, fileno)
 
+    # What programs call most; all other methods are made below.
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:  # noqa: D102  # the original's text is put in below
+        return self._own.recv(size, flags)
+
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:  # noqa: D102
+        return self._own.recvfrom(size, flags)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:  # noqa: D102
+        return self._own.send(data, flags)
+
     def __del__(self) -> None:
         own = getattr(self, "_own", None)
         if not isinstance(own, InetSocket) or own.closed or sys.is_finalizing():
@@ -106,9 +117,11 @@ def _attribute(name: str) -> property:
 
 
 for _name in dir(_socket.socket):
-    if not _name.startswith("__"):
+    if not _name.startswith("__") and _name not in vars(socket):
         _is_method = callable(getattr(_socket.socket, _name))
         setattr(socket, _name, _method(_name) if _is_method else _attribute(_name))
+for _name in ("recv", "recvfrom", "send"):
+    getattr(socket, _name).__doc__ = getattr(_socket.socket, _name).__doc__
 
 
 def close(number: Any, /) -> None:

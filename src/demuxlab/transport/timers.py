@@ -1,6 +1,7 @@
 """When something has to happen next: a heap of deadlines that are corrected lazily.
 
-A timer that moves later costs nothing: its old entry comes up, is seen to be early and goes back in.
+A timer that moves later costs nothing: its old entry comes up, is seen to be early and goes back in. What
+has ended leaves the heap when an eighth of it has, so that no old deadline keeps it in memory.
 """
 
 import heapq
@@ -29,12 +30,29 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._order = count()
+        self._ended = 0
 
     def update(self, timed: Timed) -> None:
         """Take note of a deadline that may have changed."""
         if timed.deadline < timed.entered:
             timed.entered = timed.deadline
             heapq.heappush(self._heap, (timed.deadline, next(self._order), timed))
+
+    def forget(self, timed: Timed) -> None:
+        """Take note that nothing will be due any more."""
+        timed.deadline = NEVER
+        if timed.entered == NEVER:
+            return
+        timed.entered = NEVER
+        self._ended += 1
+        if self._ended * 8 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[0] == entry[2].entered]
+            heapq.heapify(self._heap)
+            self._ended = 0
+
+    def __len__(self) -> int:
+        """Return how many deadlines are kept."""
+        return len(self._heap)
 
     @property
     def next(self) -> float:

@@ -4,16 +4,22 @@ import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
-from demuxlab.demux.queue import DEFAULT_LIMIT, HandlerQueue
+from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
 from demuxlab.demux.socket import CLOSED, Refusal, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.wire import icmp, ip, udp
-from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, mapped, unmapped
-from demuxlab.wire.segment import Segment
+from demuxlab.wire import icmp, ip, plain, udp
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_multicast, mapped, unmapped
+from demuxlab.wire.segment import Segment, UDPDatagram
 
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
+
+FULL = Refusal("UdpRcvbufErrors")
+_Waiting = bytes | tuple[bytes, bytes, int]
+"""A plain packet as it came, or payload, address and port."""
+_COST = OVERHEAD - plain.UDP_HEADERS
 
 
 class Received(NamedTuple):
@@ -24,19 +30,22 @@ class Received(NamedTuple):
     port: int
 
 
-class UDPSocket(HandlerQueue):
+class UDPSocket(BoundedQueue[_Waiting]):
     """A UDP socket: the queue that the demultiplexer fills, and what an application does with it.
 
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_closed", "_error", "_services", "on_change", "socket")
+    __slots__ = ("_closed", "_error", "_groups", "_services", "loops", "on_change", "socket")
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
         self._services = services
         self._error = 0
         self._closed = False
+        self._groups: set[bytes] = set()
+        self.loops = True
+        """What is sent to a multicast group comes back to the host's own members (IP_MULTICAST_LOOP)."""
         self.on_change: Callable[[], None] | None = None
         self.socket = socket
         socket.handler = self
@@ -58,7 +67,7 @@ class UDPSocket(HandlerQueue):
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
 
-    def send_to(self, payload: bytes, address: bytes, port: int, _now: float = 0.0) -> int:
+    def send_to(self, payload: bytes, address: bytes, port: int, now: float = 0.0) -> int:
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
@@ -77,23 +86,90 @@ class UDPSocket(HandlerQueue):
         datagram = udp.build(source, remote, self.socket.local_port, port, payload)
         if not self._services.multiplexer.submit(self.socket.process, source, remote, ip.UDP, datagram):
             raise OSError(errno.ENOBUFS, f"{self.socket.process}'s queue to the link is full: send slower")
+        if self.loops and is_multicast(remote):
+            self._loop_back(wire_packet.build(source, remote, ip.UDP, datagram), now)
         return len(payload)
+
+    def _loop_back(self, packet: bytes, now: float) -> None:
+        """Hand a copy to the host's own members of the group (RFC 1112, section 6.1)."""
+        copy = wire_packet.read(packet)
+        if isinstance(copy, UDPDatagram):
+            for member in self._services.table.copies(copy):
+                if member.handler is not None:
+                    member.handler.take(copy, now)
+
+    # Multicast: what is delivered here. No IGMP or MLD report goes out.
+
+    def join(self, group: bytes) -> None:
+        """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); OSError with EADDRINUSE: it has.
+
+        A host takes what comes for the groups of all its sockets, and hands it to every socket of the port.
+        """
+        groups = self._services.table.groups
+        if group in self._groups:
+            raise OSError(errno.EADDRINUSE, "this socket has joined the group already")
+        self._groups.add(group)
+        if groups is not None:
+            groups[group] += 1
+
+    def leave(self, group: bytes) -> None:
+        """Leave a multicast group; OSError with EADDRNOTAVAIL: this socket is not in it."""
+        groups = self._services.table.groups
+        if group not in self._groups:
+            raise OSError(errno.EADDRNOTAVAIL, "this socket is not in the group")
+        self._groups.remove(group)
+        if groups is not None:
+            groups[group] -= 1
 
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
         self._raise_error()
-        return self._received(self.get())
+        if not self._items:
+            return None
+        payload, source, port = _read(self._items.popleft())
+        self.size -= OVERHEAD + len(payload)
+        return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:
+    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
-        refusal = super().take(segment, now)
+        kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()
-        return refusal
+        return None if kept else FULL
+
+    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+        """Queue the datagram in a plain packet, which is read by who receives it."""
+        size = self.size + len(packet) + _COST
+        if size > self.limit and self._items:
+            self.dropped += 1
+            return FULL
+        taken = self.taken + 1
+        self._items.append(packet)  # first what there may be no memory for
+        self.size, self.taken = size, taken
+        if self.on_change is not None:
+            self.on_change()
+        return None
+
+    def take_run(self, packet: bytes, size: int) -> int:
+        """Queue a run of datagrams of `size` bytes that came as one plain packet; return how many fitted."""
+        if self.size + OVERHEAD > self.limit:  # not even an empty one
+            self.dropped += -(-(len(packet) - plain.UDP_HEADERS) // size)
+            return 0
+        run, source, port = plain.datagram(packet)
+        datagrams = [(run[at : at + size], source, port) for at in range(0, len(run), size)]
+        count, cost = len(datagrams), self.size + len(run) + OVERHEAD * len(datagrams)
+        if cost <= self.limit:
+            self.size = cost
+            self.taken += count
+            self._items.extend(datagrams)
+        else:
+            count = sum(self.put(datagram, len(datagram[0])) for datagram in datagrams)
+        self._changed()
+        return count
 
     @property
     def readable(self) -> bool:
         """Tell whether receiving would not wait (select(2))."""
-        return len(self) > 0 or self._error != 0 or self._closed
+        return bool(self._items) or self._error != 0 or self._closed
 
     @property
     def writable(self) -> bool:
@@ -108,7 +184,10 @@ class UDPSocket(HandlerQueue):
     def peek(self) -> Received | None:
         """Return the oldest datagram and leave it where it is (MSG_PEEK)."""
         self._raise_error()
-        return self._received(self.first)
+        if not self._items:
+            return None
+        payload, source, port = _read(self._items[0])
+        return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
     def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
         """Note an ICMP error about a datagram of this connected socket (RFC 1122, section 4.1.3.3).
@@ -127,14 +206,10 @@ class UDPSocket(HandlerQueue):
     def close(self, _now: float = 0.0) -> None:
         """Give back the address and port; what waits in the queue is gone."""
         self._closed = True
+        for group in tuple(self._groups):
+            self.leave(group)
         self._services.table.close(self.socket)
         self._changed()
-
-    def _received(self, datagram: Segment | None) -> Received | None:
-        if datagram is None:
-            return None
-        source = mapped(datagram.source) if self.socket.family == 6 else datagram.source
-        return Received(datagram.payload, source, datagram.source_port)
 
     def _changed(self) -> None:
         if self.on_change is not None:
@@ -148,3 +223,7 @@ class UDPSocket(HandlerQueue):
         error = self.take_error()
         if error:
             raise OSError(error, f"the peer's host answered with ICMP: {errno.errorcode[error]}")
+
+
+def _read(waiting: _Waiting) -> tuple[bytes, bytes, int]:
+    return plain.datagram(waiting) if isinstance(waiting, bytes) else waiting

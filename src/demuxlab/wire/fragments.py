@@ -5,6 +5,7 @@ Rules: RFC 791, section 3.2; RFC 8200, section 4.5; overlapping fragments discar
 """
 
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from itertools import count
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ TIMEOUT = 30.0
 """Seconds that the first fragment waits for the rest (Linux: ipfrag_time)."""
 MAX_MEMORY = 4 * 1024 * 1024
 """Bytes held for incomplete datagrams; beyond it the oldest is given up (Linux: ipfrag_high_thresh)."""
-_COST_OF_A_FRAGMENT = 256
+_COST_OF_A_DATAGRAM, _COST_OF_A_FRAGMENT = 800, 96
+"""What bookkeeping takes beside the bytes themselves, as measured."""
 _MAX_PACKET = 65535
 
 _Key = tuple[bytes, bytes, int, int]
@@ -42,7 +44,7 @@ class _Datagram:
         self.end: int | None = None
         self.first: Fragment | None = None
         self.fragments = 0
-        self.memory = 0
+        self.memory = _COST_OF_A_DATAGRAM
 
     def overlaps(self, start: int, end: int) -> bool:
         """Tell whether the bytes from `start` to `end` touch a piece that is already there."""
@@ -61,7 +63,8 @@ class Reassembler:
         self.memory = 0
         self.held = 0
         """Fragments waiting for the rest of their datagram."""
-        self._datagrams: dict[_Key, _Datagram] = {}
+        # Not a dict: to find the first of one from which the first ones are always taken is a search.
+        self._datagrams: OrderedDict[_Key, _Datagram] = OrderedDict()
         self._failed = 0
 
     def add(self, fragment: Fragment, now: float) -> Whole | Malformed | None:
@@ -73,14 +76,17 @@ class Reassembler:
         datagram = self._datagrams.get(key)
         if datagram is None:
             datagram = self._datagrams[key] = _Datagram(now + self.timeout)
+            self.memory += datagram.memory
+        stored = datagram.size
         if fault := _place(datagram, fragment):
             self._give_up(key)
             return fault
-        cost = _COST_OF_A_FRAGMENT + len(fragment.payload) + len(fragment.header)
         datagram.fragments += 1
-        datagram.memory += cost
         self.held += 1
-        self.memory += cost
+        if datagram.size > stored:  # not a repetition
+            cost = _COST_OF_A_FRAGMENT + len(fragment.payload) + len(fragment.header)
+            datagram.memory += cost
+            self.memory += cost
         if datagram.first is not None and datagram.end == datagram.size:
             self._forget(key)
             return Whole(_join(datagram, datagram.first), datagram.fragments)

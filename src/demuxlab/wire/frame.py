@@ -31,9 +31,9 @@ LINKTYPE_NAMES = {
 
 MAX_VLAN_TAGS = 8
 
-_ETHERTYPE_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}  # its offset, the payload's
+ETHERTYPE_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}  # its offset, the payload's
 _VERSION_OF_ETHERTYPE = {0x0800: 4, 0x86DD: 6}
-_VERSION_OF_FAMILY = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}  # AF_INET6: Linux, NetBSD, FreeBSD, macOS
+VERSION_OF_FAMILY = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}  # AF_INET6: Linux, NetBSD, FreeBSD, macOS
 _VLAN_TAGS = frozenset((0x8100, 0x88A8, 0x9100))
 _OTHER_VERSION = {4: 6, 6: 4}
 
@@ -57,7 +57,7 @@ def network_packet(linktype: int, frame: bytes) -> bytes | NotIP:
     something else ("ARP", "ethertype 0x88cc", "linktype 147") is not. The packet's own header is
     not looked at, but for its version: a host's IPv4 input takes no IPv6 header, nor the reverse.
     """
-    if linktype in _ETHERTYPE_AT:
+    if linktype in ETHERTYPE_AT:
         return _after_ethertype(linktype, frame)
     if linktype in (NULL, LOOP):
         return _after_family(linktype, frame)
@@ -83,7 +83,7 @@ def ethernet_frame(packet: bytes, destination: bytes = bytes(6), source: bytes =
 
 
 def _after_ethertype(linktype: int, frame: bytes) -> bytes | NotIP:
-    at, payload = _ETHERTYPE_AT[linktype]
+    at, payload = ETHERTYPE_AT[linktype]
     if len(frame) < payload:
         return _truncated(linktype)
     ethertype = frame[at] << 8 | frame[at + 1]
@@ -109,7 +109,7 @@ def _after_family(linktype: int, frame: bytes) -> bytes | NotIP:
     family = int.from_bytes(frame[:4], "big")
     if linktype == NULL and family > 0xFFFF:  # in the byte order of the host that captured
         family = int.from_bytes(frame[:4], "little")
-    version = _VERSION_OF_FAMILY.get(family)
+    version = VERSION_OF_FAMILY.get(family)
     if version is None:
         return NotIP(f"address family {family}", malformed=False)
     return _of_version(version, frame[4:])

@@ -91,10 +91,32 @@ def build(
     fragment: int = DONT_FRAGMENT,
 ) -> bytes:
     """Return an option-less IPv4 packet; `fragment` is the field of bytes 6-7 (flags and offset / 8)."""
-    total = HEADER_LENGTH + len(payload)
-    fields = (0x45, 0, total, identification, fragment, hop_limit, protocol)
-    header = _HEADER.pack(*fields, 0, source, destination)
-    return _HEADER.pack(*fields, checksum(header), source, destination) + payload
+    first = header(
+        source,
+        destination,
+        protocol,
+        len(payload),
+        identification=identification,
+        hop_limit=hop_limit,
+        fragment=fragment,
+    )
+    return first + payload
+
+
+def header(
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    length: int,
+    *,
+    identification: int = 0,
+    hop_limit: int = 64,
+    fragment: int = DONT_FRAGMENT,
+) -> bytes:
+    """Return the header of `build` for a payload of `length` bytes."""
+    fields = (0x45, 0, HEADER_LENGTH + length, identification, fragment, hop_limit, protocol)
+    unfinished = _HEADER.pack(*fields, 0, source, destination)
+    return _HEADER.pack(*fields, checksum(unfinished), source, destination)
 
 
 def reassembled(header: bytes, payload: bytes) -> bytes:

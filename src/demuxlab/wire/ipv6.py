@@ -101,7 +101,12 @@ def _options_are_sound(header: bytes) -> bool:
 
 def build(source: bytes, destination: bytes, protocol: int, payload: bytes, *, hop_limit: int = 64) -> bytes:
     """Return an IPv6 packet; `payload` begins with an extension header or the transport header."""
-    return _HEADER.pack(6 << 28, len(payload), protocol, hop_limit, source, destination) + payload
+    return header(source, destination, protocol, len(payload), hop_limit=hop_limit) + payload
+
+
+def header(source: bytes, destination: bytes, protocol: int, length: int, *, hop_limit: int = 64) -> bytes:
+    """Return the header of `build` for a payload of `length` bytes."""
+    return _HEADER.pack(6 << 28, length, protocol, hop_limit, source, destination)
 
 
 def fragment_header(protocol: int, offset: int, more: bool, identification: int) -> bytes:

@@ -14,6 +14,7 @@ from demuxlab.wire.segment import TCPSegment
 
 HEADER_LENGTH = 20
 _HEADER = struct.Struct("!HHIIBBHHH")
+_TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
 _END, _NOP, _MSS, _WINDOW_SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 _MAX_WINDOW_SCALE = 14
 
@@ -59,7 +60,7 @@ def build(
     destination: bytes,
     source_port: int,
     destination_port: int,
-    payload: bytes = b"",
+    payload: bytes | bytearray | memoryview = b"",
     *,
     sequence: int = 0,
     acknowledgment: int = 0,
@@ -75,6 +76,29 @@ def build(
     segment = _HEADER.pack(*fields, 0, urgent) + options + payload
     pseudo = pseudo_header_sum(source, destination, ip.TCP, len(segment))
     return _HEADER.pack(*fields, checksum(segment, pseudo), urgent) + segment[HEADER_LENGTH:]
+
+
+def unfinished_header(
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    length: int,
+    *,
+    sequence: int = 0,
+    acknowledgment: int = 0,
+    flags: int = 0,
+    window: int = 0,
+    options: bytes = b"",
+) -> bytes:
+    """Return the header of a segment with `length` bytes of data, whose checksum the link will finish.
+
+    The field holds the pseudo-header's sum; `options` are a multiple of four bytes.
+    """
+    size = HEADER_LENGTH + len(options)
+    pseudo = pseudo_header_sum(source, destination, ip.TCP, size + length) % 0xFFFF
+    fields = (source_port, destination_port, sequence, acknowledgment, size << 2, flags, window)
+    return _HEADER.pack(*fields, pseudo, 0) + options
 
 
 class Options(NamedTuple):
@@ -121,6 +145,11 @@ def read_options(data: bytes) -> Options:
     return Options(mss, window_scale, sack_permitted, timestamps, sack)
 
 
+def build_timestamps(value: int, echo: int) -> bytes:
+    """Return what `build_options` does for timestamps alone, which is what most segments carry."""
+    return _TIMESTAMPS_OPTION.pack(_NOP, _NOP, _TIMESTAMPS, 10, value, echo)
+
+
 def build_options(options: Options) -> bytes:
     """Return the bytes of the options, aligned with NOPs as most senders do (RFC 7323, appendix A)."""
     out = b""
@@ -129,7 +158,7 @@ def build_options(options: Options) -> bytes:
     if options.sack_permitted:
         out += bytes((_NOP, _NOP, _SACK_PERMITTED, 2))
     if options.timestamps is not None:
-        out += struct.pack("!BBBBII", _NOP, _NOP, _TIMESTAMPS, 10, *options.timestamps)
+        out += build_timestamps(*options.timestamps)
     if options.window_scale is not None:
         out += bytes((_NOP, _WINDOW_SCALE, 3, options.window_scale))
     if options.sack:

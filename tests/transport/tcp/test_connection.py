@@ -17,8 +17,16 @@ PEER_FIRST = 5000
 """The crafted peer's initial sequence number."""
 
 
+@pytest.fixture(params=["receive", "take"], autouse=True)
+def way(request, monkeypatch):
+    """By the readable way and by the quick one, with header prediction, everything is the same."""
+    monkeypatch.setattr(Peer, "way", request.param)
+
+
 class Peer:
     """A crafted peer at A:9157; `server` is our side at B:80. `send` returns what our side answered."""
+
+    way = "receive"
 
     def __init__(self, options=PLAIN, window=65535, tune=None):
         self.host = Host("B", ["10.9.0.20"])
@@ -50,7 +58,7 @@ class Peer:
             window=self.window if window is None else window,
             options=tcp.build_options(options) if options else b"",
         )
-        self.host.receive(packet.build(A, B, ip.TCP, segment), self.now)
+        getattr(self.host, self.way)(packet.build(A, B, ip.TCP, segment), self.now)
         return self.sent()
 
     def sent(self):
@@ -505,7 +513,8 @@ def test_a_closed_window_is_probed_and_opens():
 
 def test_a_window_too_small_for_a_segment_is_used_after_a_while():
     peer = Peer()
-    peer.send("A", window=100)
+    peer.send("PA", b"x")
+    peer.send("A", window=100, seq=1)
     assert peer.write(bytes(1000)) == []
     [(after, segment), *_] = peer.wait(1.5)
     assert (round(after, 1), len(segment.payload)) == (0.2, 100)
@@ -648,3 +657,38 @@ def test_when_the_backlog_is_full_cookies_let_true_clients_in():
     assert server.read(100, 1.5) == b"GET /"
     fields = server.info()
     assert (fields["tcpi_snd_wscale"], fields["tcpi_snd_wnd"], fields["tcpi_options"]) == (5, 500 << 5, 7)
+
+
+def test_a_closed_window_is_probed_but_not_for_ever_where_nobody_answers():
+    # Found by fuzzing: the connection of a peer that had gone stayed, and went on probing.
+    peer = Peer(window=0)
+    assert peer.write(b"data") == []
+    probes = peer.wait(3600)
+    assert len(probes) == 15
+    assert peer.server.take_error() == errno.ETIMEDOUT
+    assert peer.host.next_tick == float("inf")
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_peer_that_answers_probes_holds_only_what_somebody_owns(closed):
+    peer = Peer(window=0)
+    peer.write(b"data")
+    if closed:
+        peer.server.close(peer.now)
+    for _ in range(60):
+        peer.wait(60)
+        peer.send("A")
+    assert (peer.server.state is State.CLOSED) is closed
+    assert len(peer.host.demultiplexer.table) == (1 if closed else 2)
+
+
+def test_data_behind_the_peer_s_own_fin_is_no_part_of_the_stream():
+    # Found by fuzzing: early data was joined on, and the FIN was never acknowledged by its number.
+    peer = Peer()
+    for early in (10, 30):
+        peer.send("A", b"beyond the end", seq=early)
+    [ack] = peer.send("FA", b"0123456789ab")
+    assert ack.acknowledgment == PEER_FIRST + 1 + 12 + 1
+    assert peer.server.state is State.CLOSE_WAIT
+    assert peer.server.read(100, peer.now) == b"0123456789ab"
+    assert peer.server.read(100, peer.now) == b""

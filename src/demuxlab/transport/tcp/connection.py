@@ -6,23 +6,38 @@ begins stands in `handshake`. Time is an argument. Sequence numbers are unwrappe
 
 import errno
 from collections.abc import Callable
+from typing import Protocol
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import handshake, sequence
+from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, TABLE, Event, State
-from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME, TimeWait
+from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, TABLE, Event, State
+from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import icmp, ip, tcp
+from demuxlab.wire import icmp, ip, plain, tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 
 _PAWS_EXPIRY = 24 * 24 * 3600.0
-_SYN_TRIES, _DATA_TRIES = 6, 15
+_REORDERED = 1
+"""Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
+_SYN_TRIES, _DATA_TRIES, _ORPHAN_TRIES = 6, 15, 8
+
+
+class Parent(Protocol):
+    """What made a connection, and wants to know what becomes of it."""
+
+    def established(self, connection: "TCPConnection") -> None:
+        """The handshake is done."""
+        ...
+
+    def ended(self, connection: "TCPConnection") -> None:
+        """The connection is over."""
+        ...
 
 
 class TCPConnection(ControlBlock):
@@ -33,8 +48,8 @@ class TCPConnection(ControlBlock):
 
     __slots__ = (
         *("deadline", "end_at", "entered", "error", "heard_at", "keepalive_at", "on_change"),
-        *("on_ended", "on_established", "orphan", "output", "persist_at", "probes", "retransmit_at"),
-        *("stalled_since",),
+        *("orphan", "parent", "output", "persist_at", "probes", "retransmit_at"),
+        *("deaf", "passive", "stalled_since"),
     )
 
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
@@ -42,8 +57,9 @@ class TCPConnection(ControlBlock):
         self.output = Output(self)
         self.error = 0  # the errno of what ended the connection, until the application takes it
         self.on_change: Callable[[], None] | None = None
-        self.on_established: Callable[[TCPConnection], None] | None = None
-        self.on_ended: Callable[[TCPConnection], None] | None = None
+        self.parent: Parent | None = None
+        self.deaf = False  # the application has shut down reading
+        self.passive = False  # a listening socket made it
         self.orphan = False  # the application has closed it: nobody will read any more
         self.deadline = self.entered = NEVER
         self.retransmit_at = self.persist_at = self.keepalive_at = self.end_at = NEVER
@@ -70,7 +86,7 @@ class TCPConnection(ControlBlock):
     def answer(self, syn: TCPSegment, now: float) -> None:
         """Answer a listening socket's SYN with SYN and ACK (RFC 9293, section 3.10.7.2)."""
         handshake.begin(self, self.output.path_mss(), now)
-        self.heard_at = now
+        self.heard_at, self.passive = now, True
         self.state = TABLE[State.LISTEN, Event.SYN]
         handshake.meet(self, self.output, syn, now)
         self.output.transmit(self.sender.open(SYN, now), now)
@@ -94,17 +110,26 @@ class TCPConnection(ControlBlock):
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes:
         """Take at most `size` bytes out of the receive buffer; empty when none wait."""
         waiting = self.receiver.data
-        data = bytes(waiting[:size])
-        if not peek and data:
-            del waiting[: len(data)]
-            if self.state in CAN_RECEIVE and self.receiver.would_offer(self.sender.mss):
-                self.output.acknowledge(now)
+        if peek:
+            return bytes(waiting.at(0, min(size, len(waiting))))
+        data = waiting.read(size)
+        self._has_read(len(data), now)
         return data
+
+    def read_into(self, target: memoryview, now: float) -> int:
+        """Do the same into a buffer; return how many bytes."""
+        size = self.receiver.data.read_into(target)
+        self._has_read(size, now)
+        return size
+
+    def _has_read(self, size: int, now: float) -> None:
+        if size and self.state in CAN_RECEIVE and self.receiver.would_offer(self.sender.mss):
+            self.output.acknowledge(now)
 
     def shutdown(self, now: float) -> None:
         """Send FIN after what waits to be sent; data may still come (RFC 9293, section 3.6)."""
         if self.state is State.SYN_SENT:
-            self._end(0)
+            self._end(errno.ECONNRESET)
         elif (self.state, Event.CLOSE) in TABLE:
             self.sender.finish()
             if self.state is not State.SYN_RECEIVED:
@@ -114,17 +139,22 @@ class TCPConnection(ControlBlock):
     def close(self, now: float) -> None:
         """Let go of the connection: FIN, or RST where received data was never read (RFC 2525, 2.17)."""
         self.orphan = True
-        if self.receiver.data and self.state in CAN_RECEIVE | CAN_SEND:
-            self.abort(now)
+        if self.receiver.data and self.state not in (State.CLOSED, State.TIME_WAIT):
+            self.output.reset(now)
+            self._end(0)
             return
         self.shutdown(now)
         if self.state is State.FIN_WAIT_2:
             self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
         self._settle(now)
 
+    def forget(self) -> None:
+        """End the connection and tell nobody."""
+        self._end(0)
+
     def abort(self, now: float) -> None:
         """Send RST and forget the connection (RFC 9293, section 3.10.5)."""
-        if self.state not in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
+        if self.state in RESET_BY_ABORT:
             self.output.reset(now)
         self._end(0)
 
@@ -140,6 +170,17 @@ class TCPConnection(ControlBlock):
             self._settle(now)
         self._tell()
         return refusal
+
+    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
+        """Take the segment in a plain packet."""
+        if self.state is State.ESTABLISHED and prediction.take(self, packet, now):
+            self._tell()
+            return None
+        return self.take(plain.read(packet), now)
+
+    def settle(self, now: float) -> None:
+        """Send what a batch of segments has asked for."""
+        self._settle(now)
 
     def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
         """RFC 9293, section 3.10.7.3."""
@@ -170,15 +211,26 @@ class TCPConnection(ControlBlock):
 
     def _arrives(self, segment: TCPSegment, now: float) -> Refusal | None:
         """RFC 9293, section 3.10.7.4: sequence number, RST, SYN, ACK, data, FIN, in this order."""
+        half_open = self.state is State.SYN_RECEIVED
+        if not (half_open and self.passive) and not segment.flags & (ACK | RST | SYN):
+            return None  # no peer sends that, so not even its number is looked at, as in Linux
         start = sequence.unwrap(segment.sequence, self.receiver.next)
         options = tcp.read_options(segment.options) if segment.options else None
-        if self.state is State.SYN_RECEIVED and self._is_answer_to_crossed_syn(segment, start):
-            # Of a SYN that we have already only its ACK is news (RFC 9293, section 3.5, figure 7).
+        good = segment.acknowledgment == self.sender.next % sequence.MODULUS
+        again = half_open and start + 1 == self.receiver.next
+        if again and good and segment.flags & (SYN | ACK | RST) == SYN | ACK:
+            # Of a SYN that we have already only the rest is news (RFC 9293, section 3.5, figure 7).
             start += 1
             segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
             self.output.must_acknowledge()
+        if half_open and self.passive and not good and segment.flags & (ACK | RST) == ACK:
+            return Refusal(reply="rst")  # no answer to our SYN,ACK, wherever its own number is, as in Linux
         if not self._acceptable(segment, start, options, now):
             return None
+        if half_open and self.passive and segment.flags & (SYN | RST) == SYN:
+            # Another SYN than ours came from: whoever sends it knows nothing of this one, as in Linux.
+            self._end(0)
+            return Refusal(reply="rst")
         if segment.flags & RST:
             self._reset(start, now)
             return None
@@ -188,92 +240,92 @@ class TCPConnection(ControlBlock):
             return None
         if not segment.flags & ACK:
             return None
+        number = sequence.unwrap(segment.acknowledgment, self.sender.unacked)
+        if half_open and not self.sender.unacked < number <= self.sender.next:
+            return Refusal(reply="rst")
+        if number > self.sender.next or number < self.sender.oldest_acknowledgment:
+            # RFC 5961, section 5: until here it may be forged, and has changed nothing.
+            self.output.challenge(now)
+            return None
         self.heard_at = now
         self.probes = 0
-        if (
-            options is not None
-            and options.timestamps
-            and self.timestamps
-            and start <= self.output.acknowledged
-        ):
-            self.recent, self.recent_at = options.timestamps[0], now
-        number = sequence.unwrap(segment.acknowledgment, self.sender.unacked)
-        if self.state is State.SYN_RECEIVED:
-            if not self.sender.unacked < number <= self.sender.next:
-                return Refusal(reply="rst")
+        if self.timestamps and options is not None and options.timestamps is not None:
+            newer = (options.timestamps[0] - self.recent) % sequence.MODULUS < 1 << 31
+            if newer and start <= self.output.acknowledged and number >= self.sender.unacked:
+                self.recent, self.recent_at = options.timestamps[0], now
+        if half_open:
             self._handshake_done(segment, start, number, options, now)
-        if not self._acknowledgment(segment, start, number, options, now):
-            return None
+        self._acknowledgment(segment, start, number, options, now)
         return self._data(segment, start, now)
-
-    def _is_answer_to_crossed_syn(self, segment: TCPSegment, start: int) -> bool:
-        """Tell whether the peer, whose SYN crossed ours, answers ours with SYN,ACK."""
-        exact = start + 1 == self.receiver.next and segment.length == 1
-        good = segment.acknowledgment == self.sender.next % sequence.MODULUS
-        return exact and good and segment.flags & (SYN | ACK | RST) == SYN | ACK
 
     def _acceptable(self, segment: TCPSegment, start: int, options: tcp.Options | None, now: float) -> bool:
         """Test the sequence number (RFC 9293, section 3.4) and the timestamp (PAWS, RFC 7323, section 5)."""
         receiver = self.receiver
-        if self.state is State.SYN_RECEIVED and segment.flags & (SYN | ACK) == SYN:
-            if start + 1 == receiver.next and (first := self.sender.first) is not None:
-                self.output.transmit(first, now)  # our SYN,ACK was lost
-            return False
+        again = self.state is State.SYN_RECEIVED and segment.flags & (SYN | ACK | RST) == SYN
         stale = False
         if self.timestamps and options is not None and options.timestamps and not segment.flags & RST:
             age = (self.recent - options.timestamps[0]) % sequence.MODULUS
-            stale = 0 < age < 1 << 31 and now - self.recent_at < _PAWS_EXPIRY
+            allowed = 0 if self.state is State.SYN_RECEIVED else _REORDERED
+            stale = allowed < age < 1 << 31 and now - self.recent_at < _PAWS_EXPIRY
+        first = self.sender.first
+        if again and self.passive and start + 1 == receiver.next and first is not None and not stale:
+            self.output.transmit(first, now)  # our SYN,ACK was lost
+            return False
         end = start + segment.length
         in_window = start <= max(receiver.edge, receiver.next) and end >= receiver.next
-        if in_window and start < receiver.next and segment.flags & RST:
-            in_window = False
+        if self.state is State.SYN_RECEIVED and self.passive:
+            # To the number: before the handshake is over there is nothing that could overlap, as in Linux.
+            in_window = start == receiver.next or (end > receiver.next and start < receiver.edge)
+            in_window = in_window or start == end == receiver.edge
         if in_window and not stale:
             return True
         if segment.flags & RST:
-            return False
+            return self._follows_fin(start)
         if segment.flags & SYN:
             self.output.challenge(now)
-        elif segment.length or start < receiver.next:
+        elif segment.length:
             self.output.must_acknowledge()
         else:
+            # Limited, or two ends that have lost each other's numbers would answer each other for ever.
             self.output.challenge(now)
         return False
 
     def _reset(self, start: int, now: float) -> None:
         """RFC 5961, section 3.2: only the exact number resets, another in the window is challenged."""
-        if start != self.receiver.next:
+        if start != self.receiver.next and not self._follows_fin(start):
             self.output.challenge(now)
             return
-        refused = self.state is State.SYN_RECEIVED
-        gone = self.state in (State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
-        self._end(errno.ECONNREFUSED if refused else errno.EPIPE if gone else errno.ECONNRESET)
+        self._end(errno.EPIPE if self.state is State.CLOSE_WAIT else errno.ECONNRESET)
+
+    def _follows_fin(self, start: int) -> bool:
+        """Tell whether a reset has the FIN's number: some systems send one right after it (as in Linux)."""
+        return self.receiver.finished and start + 1 == self.receiver.next
 
     def _handshake_done(
         self, segment: TCPSegment, start: int, number: int, options: tcp.Options | None, now: float
     ) -> None:
         self._move(Event.ACK_OF_SYN)
+        self.sender.believed += self.passive
+        self.sender.max_window = 0  # a SYN's window is no measure of those to come: it is never scaled
         self.sender.acknowledge(number, now, self.output.round_trip(options, now))
         self.sender.offered(start, number, segment.window << self.scale_out)
         self._established(now)
-        if self.sender.fin is not None:
-            self._move(Event.CLOSE)
+        if self.sender.fin is not None and self.state is State.ESTABLISHED:
+            self._move(Event.CLOSE)  # closed before; who is told only now may close at once, too
 
     def _established(self, now: float) -> None:
         self.socket.state = table_state.ESTABLISHED
         self.receiver.edge = max(self.receiver.edge, self.receiver.next)
         if self.settings.keepalive:
             self.keepalive_at = now + self.settings.keepalive_idle
-        if self.on_established is not None:
-            self.on_established(self)
+        if self.parent is not None:
+            self.parent.established(self)
 
     def _acknowledgment(
         self, segment: TCPSegment, start: int, number: int, options: tcp.Options | None, now: float
-    ) -> bool:
-        """Process the ACK field; return whether the segment's data may be looked at (RFC 5961, section 5)."""
+    ) -> None:
+        """Process the ACK field: `number` is not beyond what was sent, nor too old."""
         sender = self.sender
-        if number > sender.next or number < sender.unacked - sender.max_window:
-            self.output.challenge(now)
-            return False
         news = bool(options and options.sack and sender.sacks) and sender.sacked(
             (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
             for left, right in (options.sack if options else ())
@@ -293,7 +345,6 @@ class TCPConnection(ControlBlock):
             sender.duplicates += 1
         if sender.detect_loss(now):
             self._send_lost(now)
-        return True
 
     def _fin_acknowledged(self, now: float) -> None:
         if (self.state, Event.ACK_OF_FIN) not in TABLE:
@@ -313,10 +364,14 @@ class TCPConnection(ControlBlock):
         fin = bool(segment.flags & FIN)
         receiver = self.receiver
         if self.state in CAN_RECEIVE and not receiver.finished:
-            if self.orphan and start + len(segment.payload) > receiver.next:
-                # Nobody is left to read it: answered as where no connection is (RFC 2525, section 2.17).
+            unread = self.orphan or (self.deaf and self.state in (State.FIN_WAIT_1, State.FIN_WAIT_2))
+            if unread and start + len(segment.payload) > receiver.next:
+                # Nobody is left to read it: answered as where no connection is (RFC 1122, section 4.2.2.13).
                 self._end(errno.ECONNRESET)
                 return Refusal(reply="rst")
+            if start > receiver.next and receiver.crowded:
+                self.output.must_acknowledge()
+                return Refusal("TcpExtTCPOFODrop")
             in_order = start <= receiver.next and not receiver.early
             moved = receiver.take(start, segment.payload, fin)
             if in_order and moved and not fin:
@@ -325,8 +380,8 @@ class TCPConnection(ControlBlock):
                 self.output.must_acknowledge()
             if receiver.finished:
                 self._peer_finished(now)
-        elif self.state is not State.CLOSED:
-            self.output.must_acknowledge()
+        elif self.state is not State.CLOSED and start < receiver.next:
+            self.output.must_acknowledge()  # what follows a FIN is ignored (RFC 9293, section 3.10.7.4)
         return None
 
     def _peer_finished(self, now: float) -> None:
@@ -344,8 +399,7 @@ class TCPConnection(ControlBlock):
         elif self.retransmit_at <= now:
             self._retransmission_timeout(now)
         elif self.persist_at <= now:
-            self.persist_at = NEVER
-            self.output.probe_window(now)
+            self._window_stays_closed(now)
         elif self.keepalive_at <= now:
             self._keepalive(now)
         if self.acknowledge_at <= now:
@@ -367,6 +421,16 @@ class TCPConnection(ControlBlock):
             self.stalled_since = now - self.sender.round_trip.current
         self.sender.timed_out(now)
         self._send_lost(now)
+
+    def _window_stays_closed(self, now: float) -> None:
+        """Probe as long as the peer answers (RFC 9293, 3.8.6.1); nobody's data not for long (Linux)."""
+        self.persist_at = NEVER
+        forgotten = self.orphan and self.sender.round_trip.backoff >= _ORPHAN_TRIES
+        if self.probes >= _DATA_TRIES or forgotten:
+            self._end(errno.ETIMEDOUT)
+            return
+        self.probes += 1
+        self.output.probe_window(now)
 
     def _send_lost(self, now: float) -> None:
         """Send the first of what was lost again, and give it a whole timeout."""
@@ -405,6 +469,7 @@ class TCPConnection(ControlBlock):
         """
         at = sequence.unwrap(quoted.sequence, self.sender.unacked)
         if not self.sender.unacked <= at < self.sender.next:
+            self.services.noted["TcpExtOutOfWindowIcmps"] += 1
             return
         kind = (message.type, message.code)
         if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:
@@ -418,19 +483,21 @@ class TCPConnection(ControlBlock):
 
     def _time_wait(self, now: float) -> None:
         self.output.flush_acknowledgment(now)
-        TimeWait(self, self.output, now)
-        self.deadline = NEVER
-        self._tell()
+        if time_wait.enter(self, now):
+            self.services.timers.forget(self)
+            self._tell()
+        else:
+            self._end(0)
 
     def _end(self, error: int) -> None:
         self.state = State.CLOSED
         self.error = error or self.error
         self.retransmit_at = self.persist_at = self.acknowledge_at = self.keepalive_at = self.end_at = NEVER
-        self.deadline = NEVER
+        self.services.timers.forget(self)
         if self.socket.handler is self:
             self.services.table.close(self.socket)
-        if self.on_ended is not None:
-            self.on_ended(self)
+        if self.parent is not None:
+            self.parent.ended(self)
         self._tell()
 
     # Small helpers
@@ -447,7 +514,7 @@ class TCPConnection(ControlBlock):
         sender = self.sender
         if sender.idle:
             self.retransmit_at = NEVER
-            blocked = sender.unsent > 0 and self.state not in (State.SYN_SENT, State.SYN_RECEIVED)
+            blocked = sender.waits and self.state not in (State.SYN_SENT, State.SYN_RECEIVED)
             if not blocked:
                 self.persist_at = NEVER
             elif self.persist_at == NEVER:

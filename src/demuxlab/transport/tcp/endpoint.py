@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from demuxlab.demux.socket import BOUND, CLOSED, LISTEN, SYN_SENT, Socket
 from demuxlab.transport.services import Services
@@ -10,7 +11,7 @@ from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, SYNCHRONIZED, State
+from demuxlab.transport.tcp.states import CAN_SEND, SYNCHRONIZED, State
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_any, unmapped
 from demuxlab.wire.segment import TCPSegment
 
@@ -26,8 +27,8 @@ class TCPEndpoint:
     """
 
     __slots__ = (
-        *("_closed", "_connection", "_listener", "_on_change", "_read_shut", "_services"),
-        *("_write_shut", "name_child", "settings", "socket"),
+        *("_closed", "_connection", "_failed", "_listener", "_on_change", "_read_shut", "_services"),
+        *("_settings", "_shares_settings", "_write_shut", "name_child", "socket"),
     )
 
     def __init__(
@@ -40,15 +41,30 @@ class TCPEndpoint:
     ) -> None:
         self._services = services
         self.socket = socket
-        self.settings = settings or Settings()
+        self._settings = settings or Settings()
+        self._shares_settings = connection is not None
         self._listener: TCPListener | None = None
         self._connection = connection
         self._read_shut = False
         self._write_shut = False
         self._closed = False
+        self._failed = 0
         self._on_change: Callable[[], None] | None = None
         self.name_child: Callable[[TCPSegment], str] | None = None
         """Names the data socket that a SYN makes, where this endpoint listens."""
+
+    @property
+    def settings(self) -> Settings:
+        """The socket's options; a data socket's are its own from the first look at them on."""
+        if self._shares_settings:
+            self.settings = replace(self._settings)
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings, self._shares_settings = settings, False
+        if self._connection is not None:
+            self._connection.settings = settings
 
     # Asking for addresses
 
@@ -62,6 +78,7 @@ class TCPEndpoint:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._bind_if_unbound()
         self._services.table.listen(self.socket)
+        self._read_shut = self._write_shut = False
         if self._listener is None:
             self._listener = TCPListener(self._services, self.socket, self.settings, backlog, self.name_child)
             self._listener.on_change = self._on_change
@@ -118,27 +135,61 @@ class TCPEndpoint:
         """Return what waits, at most `size` bytes; b"" at the end of the stream, None while nothing waits."""
         connection = self._connection
         if connection is None:
+            if self._listener is None:
+                self._raise_error()
+            if self._read_shut:
+                return b""
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         data = connection.read(size, now, peek=peek)
-        if data:
-            return data
+        return data or (b"" if self._is_at_end(connection, size) else None)
+
+    def read_into(self, target: memoryview, now: float) -> int | None:
+        """Do the same into a buffer, with no other copy; return how many bytes, None while nothing waits."""
+        connection = self._connection
+        if connection is None:
+            self._raise_error()
+            if self._read_shut:
+                return 0
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        size = connection.read_into(target, now)
+        return size or (0 if self._is_at_end(connection, len(target)) else None)
+
+    def _is_at_end(self, connection: TCPConnection, size: int) -> bool:
+        """Tell whether reading `size` bytes, where none wait, need not wait; raises the pending error."""
+        if connection.receiver.finished:
+            return True  # whatever came after the end
         self._raise_error()
-        if self._read_shut or connection.receiver.finished or connection.state is State.CLOSED:
-            return b""
-        return b"" if size == 0 and connection.state not in _CONNECTING else None
+        if self._read_shut or connection.state is State.CLOSED:
+            return True
+        return size == 0 and connection.waiting > 0
 
     def shutdown_write(self, now: float) -> None:
         """Send FIN after what waits to be sent (shutdown(2))."""
-        connection = self._still_connected()
-        self._write_shut = True
-        connection.shutdown(now)
+        if self._listener is not None:
+            return  # as in Linux: there is nothing to write
+        self._write_shut = True  # even where that fails, as in Linux
+        self._still_connected().shutdown(now)
         self._changed()
 
-    def shutdown_read(self, now: float) -> None:  # noqa: ARG002
+    def shutdown_read(self, now: float) -> None:
         """Read nothing more; what waits can still be read, then the stream is at its end."""
-        if self._listener is None:
-            self._still_connected()
+        if self._listener is not None:
+            self._stop_listening(now)
+            return
         self._read_shut = True
+        connection = self._still_connected()
+        connection.deaf = True
+        if connection.state is State.SYN_SENT:
+            connection.shutdown(now)
+        self._changed()
+
+    def _stop_listening(self, now: float) -> None:
+        """Be a bound socket again (Linux)."""
+        assert self._listener is not None
+        address, port = self.socket.local_address, self.socket.local_port
+        self._listener.close(now)
+        self._listener = None
+        self._services.table.bind(self.socket, address, port)
         self._changed()
 
     def close(self, now: float) -> None:
@@ -150,7 +201,7 @@ class TCPEndpoint:
             self._listener.close(now)
         elif self._connection is None:
             self._services.table.close(self.socket)
-        elif self.settings.linger == 0:
+        elif self._settings.linger == 0 and not self._connection.waiting:
             self._connection.abort(now)
         else:
             self._connection.close(now)
@@ -219,9 +270,34 @@ class TCPEndpoint:
         return connection.state in CAN_SEND and connection.sender.room * 3 >= connection.sender.limit
 
     @property
+    def hung_up(self) -> bool:
+        """Tell whether there was a connection and neither direction is open any more (POLLHUP of poll(2))."""
+        connection = self._connection
+        if connection is None:
+            return False
+        deaf = self._read_shut or connection.receiver.finished
+        return connection.state in (State.CLOSED, State.TIME_WAIT) or (deaf and self._write_shut)
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether an error is pending (POLLERR of poll(2))."""
+        return self._connection is not None and self._connection.error != 0
+
+    @property
     def unsent(self) -> int:
         """Bytes that the peer has not acknowledged yet."""
         return self._connection.sender.outstanding if self._connection is not None else 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that can be read."""
+        return self._connection.waiting if self._connection is not None else 0
+
+    @property
+    def fin_unacknowledged(self) -> bool:
+        """Tell whether the stream was ended and the peer has not acknowledged that yet."""
+        sender = self._connection.sender if self._connection is not None else None
+        return sender is not None and sender.fin is not None and sender.unacked <= sender.fin
 
     @property
     def on_change(self) -> Callable[[], None] | None:
@@ -239,9 +315,14 @@ class TCPEndpoint:
     def take_error(self) -> int:
         """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
         if self._connection is None:
-            return 0
+            error, self._failed = self._failed, 0
+            return error
         error, self._connection.error = self._connection.error, 0
         return error
+
+    def fail(self, error: int) -> None:
+        """Have a pending error without a connection: of one that was given up."""
+        self._failed = error
 
     def info(self) -> dict[str, int]:
         """Return the fields of Linux's struct tcp_info (tcp(7))."""
@@ -252,7 +333,7 @@ class TCPEndpoint:
     @property
     def nodelay(self) -> bool:
         """TCP_NODELAY: small segments do not wait for acknowledgments."""
-        return self.settings.nodelay
+        return self._settings.nodelay
 
     @nodelay.setter
     def nodelay(self, on: bool) -> None:
@@ -264,8 +345,8 @@ class TCPEndpoint:
         """Let buffers and keepalive follow changed settings."""
         connection = self._connection
         if connection is not None:
-            connection.sender.limit = self.settings.send_buffer
-            connection.receiver.limit = self.settings.receive_buffer
+            connection.sender.limit = self._settings.send_buffer
+            connection.receiver.limit = self._settings.receive_buffer
             connection.set_keepalive(now)
 
     @property
@@ -279,9 +360,7 @@ class TCPEndpoint:
 
     def _still_connected(self) -> TCPConnection:
         connection = self._connection
-        if connection is None or connection.state not in CAN_SEND | CAN_RECEIVE | SYNCHRONIZED | {
-            State.SYN_SENT
-        }:
+        if connection is None or connection.state in (State.CLOSED, State.TIME_WAIT):
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return connection
 

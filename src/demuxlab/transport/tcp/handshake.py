@@ -29,8 +29,8 @@ def meet(block: ControlBlock, output: Output, syn: TCPSegment, now: float) -> tc
     sender.sacks = options.sack_permitted and settings.sack
     output.peer_mss = options.mss
     sender.nodelay = settings.nodelay
-    sender.mss = output.send_mss()
-    sender.congestion = settings.congestion(sender.mss)
+    sender.mss, sender.largest = output.send_mss(), block.services.largest
+    sender.algorithm = settings.congestion
     sender.offered(syn.sequence, 0, syn.window)
     return options
 

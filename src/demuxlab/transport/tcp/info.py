@@ -10,7 +10,7 @@ STATES = {
     State.SYN_RECEIVED: 3,
     State.FIN_WAIT_1: 4,
     State.FIN_WAIT_2: 5,
-    State.TIME_WAIT: 6,
+    State.TIME_WAIT: 7,  # the socket is closed: only the host still waits
     State.CLOSED: 7,
     State.CLOSE_WAIT: 8,
     State.LAST_ACK: 9,

@@ -10,7 +10,7 @@ from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.wire import ip, tcp
+from demuxlab.wire import ip, plain, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
@@ -32,6 +32,8 @@ class TCPListener:
         self._services = services
         self.socket = socket
         self.settings = settings
+        self._handed_down = replace(settings)
+        """What data sockets begin with: all have one copy until they change it."""
         self.backlog = backlog
         self.dropped = 0
         """SYNs that found the queue of connections full."""
@@ -57,14 +59,13 @@ class TCPListener:
         assert isinstance(segment, TCPSegment)
         if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
             mss = cookies.check(segment, self._services.secret, now)
-            if mss is not None and len(self._ready) <= self.backlog:
-                self._take_back(segment, mss, now)
-                return None
+            self._services.noted["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
+            if mss is not None:
+                return self._take_back(segment, mss, now)
         if refusal := listener_refusal(segment):
             return refusal
         if len(self._ready) > self.backlog:
-            self.dropped += 1
-            return Refusal("TcpExtListenOverflows")
+            return self._overflow()
         if len(self._half_open) >= max(self.backlog, self.settings.half_open):
             self._send_cookie(segment, now)
             return None
@@ -73,10 +74,16 @@ class TCPListener:
         connection.answer(segment, now)
         return None
 
+    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
+        """Take the segment in a plain packet."""
+        return self.take(plain.read(packet), now)
+
     def close(self, now: float) -> None:
-        """Stop listening: accepted connections live on, those that nobody accepted are reset."""
+        """Stop listening: accepted connections live on, those nobody accepted are reset."""
         self._services.table.close(self.socket)
-        for connection in (*self._half_open, *self._ready):
+        for connection in tuple(self._half_open):
+            connection.forget()
+        for connection in self._ready:
             connection.orphan = True
             connection.abort(now)
 
@@ -85,15 +92,22 @@ class TCPListener:
         name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
         child = self._services.table.spawn(self.socket, name, segment, state)
         child.process = child.name if self.name_child else self.socket.process
-        connection = TCPConnection(self._services, child, replace(self.settings))
-        connection.on_established = self._established
-        connection.on_ended = self._ended
+        if self._handed_down != self.settings:
+            self._handed_down = replace(self.settings)
+        connection = TCPConnection(self._services, child, self._handed_down)
+        connection.parent = self
         return connection
 
-    def _ended(self, connection: TCPConnection) -> None:
+    def _overflow(self) -> Refusal:
+        self.dropped += 1
+        return Refusal("TcpExtListenOverflows")
+
+    def ended(self, connection: TCPConnection) -> None:
+        """Forget a connection whose handshake came to nothing."""
         self._half_open.pop(connection, None)
 
-    def _established(self, connection: TCPConnection) -> None:
+    def established(self, connection: TCPConnection) -> None:
+        """Queue a connection for `accept`."""
         self._half_open.pop(connection, None)
         self._ready.append(connection)
         if self.on_change is not None:
@@ -101,12 +115,16 @@ class TCPListener:
 
     # Cookies
 
-    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> None:
-        """Make the connection that a cookie remembered."""
+    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> Refusal | None:
+        """Make the connection that a cookie remembered; the peer tries again where the queue is full."""
+        if len(self._ready) > self.backlog:
+            return self._overflow()
         self._spawn(ack, ESTABLISHED).resume(ack, cookies.remembered(ack, mss), now)
+        return None
 
     def _send_cookie(self, syn: TCPSegment, now: float) -> None:
         self._cookies_until = now + cookies.LIFETIME
+        self._services.noted["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
         answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))

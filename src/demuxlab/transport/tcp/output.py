@@ -1,6 +1,9 @@
 """Builds and sends a connection's segments, and decides when to acknowledge."""
 
+from typing import TypedDict
+
 from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.sender import Sent
 from demuxlab.transport.tcp.states import State
@@ -16,9 +19,21 @@ _CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
 _MAX_FIELD = 0xFFFF
 _DEFAULT_MSS = {4: 536, 16: 1220}
 _HEADERS = {4: 40, 16: 60}
+_MIN_MSS = 48
+"""What a peer may ask for at the least, or its bytes would cost it little and us much (tcp_min_snd_mss)."""
 _TIMESTAMPS_SIZE = 12
 _SACK_HEAD, _SACK_BLOCK = 4, 8
+_WORTH_OFFLOADING = 256
+"""Bytes of data whose checksum costs more than to leave it to the link."""
 _MIN_MTU = {4: 576, 16: 1280}
+
+
+class _Fields(TypedDict):
+    sequence: int
+    acknowledgment: int
+    flags: int
+    window: int
+    options: bytes
 
 
 class Output:
@@ -56,8 +71,8 @@ class Output:
     def send_mss(self) -> int:
         """Return how much data a segment carries: what peer and path take, less the timestamps."""
         peer = self.peer_mss or _DEFAULT_MSS[len(self._block.socket.remote_address)]
-        room = min(peer, self.path_mss()) - (_TIMESTAMPS_SIZE if self._block.timestamps else 0)
-        return max(room, 8)
+        size = max(min(peer, self.path_mss()), _MIN_MSS)
+        return size - (_TIMESTAMPS_SIZE if self._block.timestamps else 0)
 
     def limit_path(self, mtu: int) -> bool:
         """Take a smaller path MTU; return whether it is news. What is absurdly small is bounded."""
@@ -83,9 +98,15 @@ class Output:
 
     def round_trip(self, options: tcp.Options | None, now: float) -> float | None:
         """Return the round trip by the timestamp that a segment echoed, in seconds (RFC 7323, 4.3)."""
-        if options is None or options.timestamps is None or not self._block.timestamps:
+        if options is None or not options.timestamps or not self._block.timestamps:
             return None
-        elapsed = (self.clock(now) - options.timestamps[1]) % sequence.MODULUS
+        return self.elapsed_since(options.timestamps[1], now)
+
+    def elapsed_since(self, echoed: int, now: float) -> float | None:
+        """Return how long ago, in seconds, our timestamp clock showed `echoed`; None where that is absurd."""
+        if not echoed:
+            return None  # it echoes nothing
+        elapsed = (self.clock(now) - echoed) % sequence.MODULUS
         return elapsed / 1000 if elapsed < 1 << 31 else None
 
     # Segments
@@ -116,11 +137,11 @@ class Output:
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK now."""
-        self._segment(self._block.sender.next, ACK, b"", now)
+        self._segment(self._block.sender.acceptable, ACK, b"", now)
 
     def reset(self, now: float) -> None:
         """Send RST."""
-        self._segment(self._block.sender.next, RST | ACK, b"", now)
+        self._segment(self._block.sender.acceptable, RST | ACK, b"", now)
 
     def probe(self, now: float) -> None:
         """Send a segment just before the window, which the peer must answer with an ACK."""
@@ -142,13 +163,21 @@ class Output:
         """Acknowledge with whatever is sent next, at the latest when the present segment is done with."""
         self._ack_wanted = True
 
+    @property
+    def wants_to_acknowledge(self) -> bool:
+        """Tell whether an acknowledgment is to go with the next segment, or by itself."""
+        return self._ack_wanted
+
     def challenge(self, now: float) -> None:
         """Acknowledge what cannot be believed, but seldom in a second (RFC 5961, section 7)."""
         if now - self._challenged_at >= _CHALLENGE_PERIOD:
             self._challenged_at, self._challenges = now, 0
-        if self._challenges < _CHALLENGES:
+        if self._challenges < _CHALLENGES or not self._block.settings.answer_period:
             self._challenges += 1
             self._ack_wanted = True
+            self._block.services.noted["TcpExtTCPChallengeACK"] += 1
+        else:
+            self._block.services.noted["TcpExtTCPACKSkippedChallenge"] += 1
 
     def data_arrived(self, size: int, now: float) -> None:
         """Acknowledge data in order: every second full segment, or a little later (RFC 5681, section 4.2)."""
@@ -167,7 +196,7 @@ class Output:
         if self._ack_wanted:
             self.acknowledge(now)
 
-    def _segment(self, start: int, flags: int, data: bytes, now: float) -> None:
+    def _segment(self, start: int, flags: int, data: Bytes, now: float) -> None:
         block = self._block
         socket, receiver = block.socket, block.receiver
         acknowledgment = window = 0
@@ -183,29 +212,28 @@ class Output:
                 receiver.edge = max(receiver.edge, receiver.next + window)
         elif not flags & RST:
             window = min(receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
-        segment = tcp.build(
-            socket.local_address,
-            socket.remote_address,
-            socket.local_port,
-            socket.remote_port,
-            data,
-            sequence=start % sequence.MODULUS,
-            acknowledgment=acknowledgment,
-            flags=flags,
-            window=window,
-            options=self._options(flags, len(data), now),
-        )
-        block.services.multiplexer.submit(
-            socket.process, socket.local_address, socket.remote_address, ip.TCP, segment
-        )
+        places = socket.local_address, socket.remote_address, socket.local_port, socket.remote_port
+        fields: _Fields = {
+            "sequence": start % sequence.MODULUS,
+            "acknowledgment": acknowledgment,
+            "flags": flags,
+            "window": window,
+            "options": self._options(flags, len(data), now),
+        }
+        multiplexer, route = block.services.multiplexer, (socket.process, *places[:2])
+        if len(data) > _WORTH_OFFLOADING and block.services.largest:
+            header = tcp.unfinished_header(*places, len(data), **fields)
+            multiplexer.submit_large(*route, header, data, block.sender.mss)
+        else:
+            multiplexer.submit(*route, ip.TCP, tcp.build(*places, data, **fields))
 
     def _options(self, flags: int, size: int, now: float) -> bytes:
         """Return the options of a segment with `size` bytes of data; SACK blocks take only room left over."""
         block = self._block
         if flags & SYN:
             return tcp.build_options(self._syn_options(now))
-        if not block.timestamps and not block.receiver.early:
-            return b""
+        if not block.receiver.early:
+            return tcp.build_timestamps(self.clock(now), block.recent) if block.timestamps else b""
         stamps = (self.clock(now), block.recent) if block.timestamps else None
         blocks: tuple[tuple[int, int], ...] = ()
         if block.sender.sacks and block.receiver.early and not flags & RST:

@@ -7,6 +7,7 @@ number, the bytes under way ("pipe"). Numbers are unwrapped sequence numbers.
 from collections import deque
 from collections.abc import Iterable
 
+from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.rtt import RoundTrip
 from demuxlab.wire.segment import FIN, SYN
@@ -15,6 +16,13 @@ DUPLICATES = 3
 """DupThresh of RFC 6675: so many signs make a loss."""
 DEFAULT_LIMIT = 262_144
 """Bytes of the send buffer."""
+_STREAM = 8
+"""Segments in one large one that show a stream."""
+_NOTHING: "deque[Sent]" = deque(maxlen=0)
+"""What is under way where nothing is: an empty deque is larger than all else of an idle connection."""
+
+
+_SMALL_WINDOW, _LEAST_CHUNK = 536, 48
 
 
 class Sent:
@@ -42,7 +50,8 @@ class Sender:
             "_data",
             "_data_start",
             "_under_way",
-            "congestion",
+            "_congestion",
+            "algorithm",
             "duplicates",
             "fast",
             "fin",
@@ -50,22 +59,27 @@ class Sender:
             "limited",
         ),
         *("mss", "next", "nodelay", "pipe", "recover", "retransmissions", "round_trip", "sacks", "unacked"),
-        *("window", "max_window", "_window_ack", "_window_seq", "last_sent", "cork"),
-        "_small_until",
+        *("window", "max_window", "_window_seq", "last_sent", "cork"),
+        *("_small_until", "believed", "largest"),
     )
 
     def __init__(self, first: int, mss: int, limit: int) -> None:
         self.unacked = first
         """SND.UNA."""
+        self.believed = first
+        """The first number of all that the peer may acknowledge."""
         self.next = first
         """SND.NXT."""
         self.mss = mss
+        self.largest = 0
+        """Bytes of data that one segment may have which the link cuts into several; 0: it cuts none."""
         self.limit = limit
         self.window = 0
         """SND.WND in bytes; `max_window` is the largest that the peer ever offered."""
         self.max_window = 0
         self.round_trip = RoundTrip()
-        self.congestion: NewReno = Cubic(mss)
+        self.algorithm: type[NewReno] = Cubic
+        self._congestion: NewReno | None = None
         self.nodelay = False
         self.cork = False
         self.sacks = False
@@ -81,18 +95,25 @@ class Sender:
         self.limited = False
         """The congestion window, and nothing else, kept us from sending."""
         self.last_sent = 0.0
-        self._data = bytearray()
+        self._data = ByteQueue()
         self._data_start = first + 1
-        self._under_way: deque[Sent] = deque()
-        self._window_seq = self._window_ack = 0
+        self._under_way: deque[Sent] = _NOTHING
+        self._window_seq = -1
         self._small_until = first
+
+    @property
+    def congestion(self) -> NewReno:
+        """Congestion control, from the first data on."""
+        if self._congestion is None:
+            self._congestion = self.algorithm(self.mss)
+        return self._congestion
 
     # What the application does
 
-    def queue(self, data: bytes | bytearray | memoryview) -> int:
+    def queue(self, data: Bytes) -> int:
         """Take as much of `data` as the send buffer has room for; return its size."""
         size = min(len(data), max(0, self.limit - len(self._data)))
-        self._data += data[:size]
+        self._data.append(_kept(data, size))
         return size
 
     @property
@@ -103,7 +124,30 @@ class Sender:
     @property
     def unsent(self) -> int:
         """Bytes of data that were never sent."""
-        return max(0, self._data_start + len(self._data) - max(self.next, self._data_start))
+        first = self.next if self.next > self._data_start else self._data_start
+        unsent = self._data_start + len(self._data) - first
+        return unsent if unsent > 0 else 0
+
+    @property
+    def oldest_acknowledgment(self) -> int:
+        """The oldest ACK that is believed: a window back at most, and of what was sent (RFC 5961, 5)."""
+        return max(self.unacked - self.max_window, self.believed)
+
+    @property
+    def acceptable(self) -> int:
+        """The number of a segment without data: the peer takes it even where it took its window back."""
+        return min(self.next, max(self.unacked + self.window, self._data_start))
+
+    @property
+    def chunk(self) -> int:
+        """How much data a segment carries now: two fit into the largest window of the peer, as in Linux."""
+        largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
+        return min(self.mss, max(largest, _LEAST_CHUNK)) if largest else self.mss
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether data or FIN was never sent."""
+        return self.unsent > 0 or (self.fin is not None and self.next <= self.fin)
 
     @property
     def outstanding(self) -> int:
@@ -130,11 +174,11 @@ class Sender:
         if self.fin is None:
             self.fin = self._data_start + len(self._data)
 
-    def payload(self, sent: Sent) -> bytes:
+    def payload(self, sent: Sent) -> Bytes:
         """Return the data of a segment under way."""
         start = max(sent.start + (sent.flags & SYN != 0), self.unacked)
         at = start - self._data_start
-        return bytes(self._data[at : at + sent.end - start - (sent.flags & FIN)])
+        return self._data.at(at, sent.end - start - (sent.flags & FIN))
 
     # What may be sent
 
@@ -172,10 +216,13 @@ class Sender:
         return next((sent for sent in self._under_way if sent.lost), None)
 
     def _new(self, now: float) -> Sent | None:
-        if self.idle and now - self.last_sent > self.round_trip.timeout:
-            self.congestion.idled()
-        size = min(self.unsent, self.mss)
-        usable = self.unacked + self.window - self.next
+        if self._congestion is not None and self.idle and now - self.last_sent > self.round_trip.timeout:
+            self._congestion.idled()
+        unsent = self.unsent
+        if not unsent and self.fin is None:
+            return None
+        mss, usable = self.chunk, self.unacked + self.window - self.next
+        size = min(unsent, mss)
         if size:
             size = min(size, usable)
             if size <= 0 or not self._worth_sending(size):
@@ -185,8 +232,11 @@ class Sender:
             if self.pipe and self.pipe + size > allowance:
                 self.limited = True
                 return None
-        ends = self.fin is not None and self.unsent == size and self.next + size == self.fin
-        if not size and not (ends and (usable > 0 or self.idle)):
+            if size == mss and self.largest > mss and self.sacks:
+                room = min(unsent, self.largest, usable, allowance - self.pipe)
+                size = max(room // mss * mss, mss)
+        ends = self.fin is not None and unsent == size and self.next + size == self.fin
+        if not size and not (ends and usable > 0):
             return None
         flags = FIN if ends else 0
         sent = Sent(self.next, self.next + size + (1 if ends else 0), flags, now)
@@ -197,6 +247,8 @@ class Sender:
         return sent
 
     def _enter(self, sent: Sent, now: float) -> None:
+        if self._under_way is _NOTHING:
+            self._under_way = deque()
         self._under_way.append(sent)
         self.pipe += sent.end - sent.start
         self.last_sent = now
@@ -206,32 +258,49 @@ class Sender:
 
         With Minshall's change, as in Linux: only another small segment under way holds a small one back.
         """
-        if size >= self.mss:
+        if size >= self.chunk:
             return True
         if size < self.unsent:
-            return size * 2 >= self.max_window
+            return False
         if self.fin is not None:
             return True
-        return not self.cork and (self.nodelay or self._small_until <= self.unacked)
+        if self.nodelay:
+            return not self.cork
+        return not self.cork and self._small_until <= self.unacked and not self._streams
+
+    @property
+    def _streams(self) -> bool:
+        """Tell whether a large segment is under way: what the program writes next will fill a small one up.
+
+        Linux does the same by looking at the device's queue (tcp_autocorking).
+        """
+        last = self._under_way[-1] if self.largest and self._under_way else None
+        return last is not None and last.end - last.start > _STREAM * self.mss
 
     # What comes back
 
     def offered(self, sequence: int, acknowledgment: int, window: int) -> bool:
         """Take the peer's window from a segment that is not older than the last (RFC 9293, 3.10.7.4)."""
-        newer = self._window_seq < sequence or (
-            self._window_seq == sequence and self._window_ack <= acknowledgment
+        if acknowledgment < self.unacked and self.max_window:
+            return False
+        newer = (
+            acknowledgment > self.unacked  # as in Linux: what acknowledges more is newer
+            or self._window_seq < sequence
+            or (self._window_seq == sequence and (window > self.window or not window))
         )
-        if not newer and self.max_window:
+        if not newer:
             return False
         changed = window != self.window
-        self.window, self._window_seq, self._window_ack = window, sequence, acknowledgment
+        self.window, self._window_seq = window, sequence
         self.max_window = max(self.max_window, window)
         return changed
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> int:
         """Take a new acknowledgment; `echoed` is the round trip by timestamp, in seconds. Returns bytes."""
         newly = number - self.unacked
-        used_in_full = self.limited or self.pipe + self.mss > self.congestion.window
+        used_in_full = number > self._data_start and (
+            self.limited or self.pipe + self.mss > self.congestion.window
+        )
         sample = echoed
         while self._under_way and self._under_way[0].end <= number:
             sent = self._under_way.popleft()
@@ -240,18 +309,22 @@ class Sender:
             if echoed is None:
                 # Karn: what was sent twice measures nothing (RFC 6298, section 3).
                 sample = now - sent.time if sent.times == 1 else None
-        if self._under_way and self._under_way[0].start < number:
+        within = False  # one that was sent again already: what is left of it is under way
+        if not self._under_way:
+            self._under_way = _NOTHING
+        elif self._under_way[0].start < number:
+            within = self._under_way[0].times > 1
             self._trim(self._under_way[0], number)
         self.unacked = number
         if number > self._data_start:
-            del self._data[: number - self._data_start]
+            self._data.drop(min(number - self._data_start, len(self._data)))
             self._data_start = number if self.fin is None else min(number, self.fin)
         if sample is not None:
             self.round_trip.sample(sample)
         self.duplicates = 0
         if self.recover is not None and number >= self.recover:
             self.recover = None
-        elif self.recover is not None and not self.sacks:
+        elif self.recover is not None and not self.sacks and not within:
             self._partial()
         if used_in_full and (self.recover is None or not self.fast):
             self.congestion.acknowledged(newly, now, self.round_trip.smoothed)
@@ -285,11 +358,25 @@ class Sender:
         for left, right in blocks:
             if not self.unacked < right <= self.next or left >= right:
                 continue
+            if self.largest:
+                self._split(left, right)
             for sent in self._under_way:
                 if sent.start >= left and sent.end <= right and not sent.sacked:
                     self._arrived(sent)
                     news = True
         return news
+
+    def _split(self, *edges: int) -> None:
+        """Cut the large segments of which a SACK block tells a part."""
+        for edge in edges:
+            for place, sent in enumerate(self._under_way):
+                if sent.start < edge < sent.end:
+                    rest = Sent(edge, sent.end, sent.flags, sent.time)
+                    rest.times, rest.sacked, rest.lost = sent.times, sent.sacked, sent.lost
+                    rest.counted = sent.counted
+                    sent.end, sent.flags = edge, sent.flags & SYN
+                    self._under_way.insert(place + 1, rest)
+                    break
 
     def _arrived(self, sent: Sent) -> None:
         if sent.counted:
@@ -311,7 +398,7 @@ class Sender:
         above = 0
         for sent in reversed(self._under_way):
             if sent.sacked:
-                above += 1
+                above += -(-(sent.end - sent.start) // self.mss)
             elif above >= DUPLICATES and sent.times == 1 and not sent.lost:
                 self._lose(sent)
                 found = True
@@ -342,7 +429,8 @@ class Sender:
     def fits(self, mss: int) -> None:
         """Send smaller segments from now on; what is under way and too large is cut and sent again."""
         self.mss = mss
-        self.congestion.mss = mss
+        if self._congestion is not None:
+            self._congestion.mss = mss
         cut: deque[Sent] = deque()
         for sent in self._under_way:
             start, large = sent.start, sent.end - sent.start > mss
@@ -371,3 +459,9 @@ class Sender:
         self.next = sent.end
         self._enter(sent, now)
         return sent
+
+
+def _kept(data: Bytes, size: int) -> Bytes:
+    """Return the first `size` bytes as what nobody changes: bytes stay as they are, all else is copied."""
+    view = memoryview(data)[:size]
+    return view if isinstance(view.obj, bytes) else bytes(view)

@@ -28,6 +28,9 @@ class Settings:
     maximum_segment: int = 0
     """TCP_MAXSEG; 0: what the path takes."""
     half_open: int = SYN_BACKLOG
+    answer_period: float = 0.5
+    """Seconds between two answers to misplaced segments without data, or two ends that have lost each other's
+    numbers would answer each other for ever (Linux: net.ipv4.tcp_invalid_ratelimit); 0: no limit."""
     congestion: type[NewReno] = Cubic
     timestamps: bool = True
     window_scale: bool = True

@@ -9,6 +9,8 @@ from enum import Enum
 class State(Enum):
     """The states of RFC 9293, section 3.3.2."""
 
+    __hash__ = object.__hash__  # the enum's own hashes the name, for each segment several times
+
     CLOSED = "CLOSED"
     LISTEN = "LISTEN"
     SYN_SENT = "SYN-SENT"
@@ -25,6 +27,8 @@ class State(Enum):
 class Event(Enum):
     """What moves a connection on."""
 
+    __hash__ = object.__hash__
+
     PASSIVE_OPEN = "listen()"
     ACTIVE_OPEN = "connect(): send SYN"
     SYN = "receive SYN: send SYN,ACK"
@@ -36,6 +40,11 @@ class Event(Enum):
     RESET = "RST, or given up"
     TIMEOUT = "2 MSL have passed"
 
+
+RESET_BY_ABORT = frozenset(
+    (State.SYN_RECEIVED, State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT)
+)
+"""In these ABORT sends RST (RFC 9293, section 3.10.5)."""
 
 _S, _E = State, Event
 

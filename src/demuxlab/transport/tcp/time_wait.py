@@ -1,32 +1,53 @@
-"""TIME-WAIT: what is left of a connection that closed first (RFC 9293, section 3.6.1)."""
+"""TIME-WAIT: what is left of a connection that closed first (RFC 9293, section 3.6.1).
+
+It keeps the numbers of its last ACK and nothing else of the connection, and there are only so many of them.
+"""
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal
 from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
-from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import tcp
+from demuxlab.wire import ip, plain, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 MAXIMUM_SEGMENT_LIFETIME = 30.0
 """Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
+LIMIT = 65_536
+"""Connections that may wait; one more is closed at once (Linux: net.ipv4.tcp_max_tw_buckets)."""
+_MAX_FIELD = 0xFFFF
+
+
+def enter(block: ControlBlock, now: float) -> bool:
+    """Let a connection wait, in its socket's place in the table; False, and counted, where too many do."""
+    if len(block.services.time_waits) < LIMIT:
+        TimeWait(block, now)
+        return True
+    block.services.noted["TcpExtTCPTimeWaitOverflow"] += 1
+    return False
 
 
 class TimeWait:
     """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
 
-    __slots__ = (*("_next", "_output", "_recent", "_services", "deadline", "entered", "socket"),)
+    __slots__ = (
+        *("_answer_period", "_answered_at", "_next", "_own_next", "_recent", "_services", "_window"),
+        *("deadline", "entered", "socket"),
+    )
 
-    def __init__(self, block: ControlBlock, output: Output, now: float) -> None:
+    def __init__(self, block: ControlBlock, now: float) -> None:
         self._services = block.services
-        self._output = output
         self._next = block.receiver.next
+        self._own_next = block.sender.next
+        self._window = min(block.receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
         self._recent = block.recent if block.timestamps else None
         self.socket = block.socket
         self.socket.handler = self
         self.socket.state = table_state.TIME_WAIT
         self.entered = NEVER
+        self._answered_at = -NEVER
+        self._answer_period = block.settings.answer_period
+        self._services.time_waits.add(self.socket)
         self._wait(now)
 
     def take(self, segment: Segment, now: float) -> Refusal | None:
@@ -39,16 +60,49 @@ class TimeWait:
                 self._end()
             return None
         if segment.flags & (SYN | ACK) == SYN and self._is_newer(segment, start):
-            self._end()
-            winner = next(self._services.table.candidates(segment), None)
-            if winner is None or winner.socket.handler is None:
-                return Refusal(reply="rst")
-            return winner.socket.handler.take(segment, now)
-        if segment.length or start != self._next:
-            self._output.acknowledge(now)
+            others = (found.socket for found in self._services.table.candidates(segment))
+            heir = next((socket.handler for socket in others if socket is not self.socket), None)
+            if heir is not None:
+                self._end()
+                return heir.take(segment, now)
+        stamps = tcp.read_options(segment.options).timestamps if self._recent is not None else None
+        stale = stamps is not None and 0 < (self._recent or 0) - stamps[0] < 1 << 31
+        if segment.length or start != self._next or stale:
+            self._answer(segment, now)
+        elif stamps is not None:
+            self._recent = stamps[0]
         if segment.length:
             self._wait(now)
         return None
+
+    def _answer(self, segment: TCPSegment, now: float) -> None:
+        """Send the last ACK again; to what has no data only now and then."""
+        if not segment.length:
+            if now - self._answered_at < self._answer_period:
+                self._services.noted["TcpExtTCPACKSkippedTimeWait"] += 1
+                return
+            self._answered_at = now
+        socket = self.socket
+        stamps = None
+        if self._recent is not None:
+            stamps = sequence.clock(socket.key, self._services.secret, now), self._recent
+        ack = tcp.build(
+            socket.local_address,
+            socket.remote_address,
+            socket.local_port,
+            socket.remote_port,
+            sequence=self._own_next % sequence.MODULUS,
+            acknowledgment=self._next % sequence.MODULUS,
+            flags=ACK,
+            window=self._window,
+            options=tcp.build_options(tcp.Options(timestamps=stamps)),
+        )
+        addresses = socket.local_address, socket.remote_address
+        self._services.multiplexer.submit(socket.process, *addresses, ip.TCP, ack)
+
+    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
+        """Take the segment in a plain packet."""
+        return self.take(plain.read(packet), now)
 
     def _is_newer(self, segment: TCPSegment, start: int) -> bool:
         """RFC 6191, section 2: by timestamp where there is one, else by sequence number."""
@@ -66,5 +120,6 @@ class TimeWait:
         self._end()
 
     def _end(self) -> None:
-        self.deadline = NEVER
+        self._services.timers.forget(self)
+        self._services.time_waits.discard(self.socket)
         self._services.table.close(self.socket)

@@ -1,0 +1,15 @@
+"""`connect`: how many connections a second does a program accept, talk to and close, one after the other?"""
+
+from pathlib import Path
+
+from demuxlab.bench.measure import Benchmark, Effort, Goal
+from demuxlab.bench.network import contender
+from demuxlab.bench.programs import KERNEL, OURS, PYTCP
+
+
+def prepare(_effort: Effort, _folder: Path) -> list[Benchmark]:
+    """Return the benchmark."""
+    contenders = {side: contender("connect", side) for side in (OURS, KERNEL, PYTCP)}
+    goals = (Goal(OURS, PYTCP, at_least=15), Goal(OURS, KERNEL, at_least=0.3))
+    note = "one client of the kernel's, one connection after the other; the same program on lo"
+    return [Benchmark("connect", "connections/s", contenders, KERNEL, goals, note)]

@@ -1,0 +1,233 @@
+"""`decide`: which of 1,000 sockets does this packet belong to?
+
+Packets of 64 bytes of data, UDP to 500 ports and TCP on 500 connections, are read and their socket is found.
+All verify both checksums, each with its own library's means, and all refuse the damaged ones, but for the
+floor: a bare loop of two slices and a dictionary probe, that checks nothing.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from socket import inet_aton
+from typing import NamedTuple
+
+from demuxlab.bench import traffic
+from demuxlab.bench.machine import peer
+from demuxlab.bench.measure import Benchmark, Effort, Entry, Goal, rate
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.socket import Socket
+from demuxlab.wire import ip
+from demuxlab.wire.segment import Segment
+
+SOCKETS, BATCH = 1000, 100
+
+OURS, EXPLAINED = "demuxlab", "demuxlab, Delivery"
+FLOOR, STRUCT = "bare loop", "struct and dict"
+Packets = Sequence[bytes]
+Decide = Callable[[Packets], list[str | None]]
+"""Returns the names of the packets' sockets; None for a packet that nobody gets."""
+
+
+def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
+    """Return the benchmark."""
+    flows = traffic.mixed(SOCKETS)
+    packets = [flow.packet() for flow in traffic.shuffled(flows, 200 if effort.quick else 5000)]
+    tables = _tables(flows)
+    wrong = [damaged for packet in packets[:20] for damaged in traffic.damaged(packet)]
+    batches = [packets[at : at + BATCH] for at in range(0, len(packets), BATCH)]
+    asked = packets[:200]
+
+    def verifying(make: Callable[[], Decide]) -> Callable[[], Entry]:
+        def ready() -> Entry:
+            decide = make()
+            return Entry(lambda: decide([*asked, *wrong]), rate(decide, batches))
+
+        return ready
+
+    def floor() -> Entry:
+        decide = _floor(tables)
+        # It cannot know damaged packets, so it is not asked about them.
+        return Entry(lambda: [*decide(asked), *[None] * len(wrong)], rate(decide, batches))
+
+    contenders = {
+        OURS: verifying(lambda: _ours(flows)),
+        EXPLAINED: verifying(lambda: _explained(flows)),
+        FLOOR: floor,
+        STRUCT: verifying(lambda: _struct(tables)),
+        "dpkt": verifying(lambda: _dpkt(tables)),
+        "pypacker": verifying(lambda: _pypacker(tables)),
+        "scapy": verifying(lambda: _scapy(tables)),
+    }
+    goals = (
+        Goal(OURS, FLOOR, at_least=1 / 3),
+        Goal(OURS, "dpkt", at_least=5),
+        Goal(OURS, "pypacker", at_least=6),
+        Goal(OURS, "scapy", at_least=200),
+    )
+    note = f"{SOCKETS:,} sockets, half of them UDP; 64 bytes of data; the bare loop verifies nothing"
+    return [Benchmark("decide", "packets/s", contenders, FLOOR, goals, note)]
+
+
+class _Handler:
+    """Writes the name of its socket down."""
+
+    __slots__ = ("name", "write")
+
+    def __init__(self, name: str, written: list[str | None]) -> None:
+        self.name, self.write = name, written.append
+
+    def take_plain(self, _packet: bytes, _now: float) -> None:
+        self.write(self.name)
+
+    def take(self, _segment: Segment, _now: float) -> None:
+        self.write(self.name)
+
+
+def _ours(flows: Sequence[traffic.Flow]) -> Decide:
+    """Return a host's way: to the socket's handler, and accounted for."""
+    written: list[str | None] = []
+    take = _demultiplexer(flows, written).take
+
+    def decide(packets: Packets) -> list[str | None]:
+        written.clear()
+        for packet in packets:
+            if take(packet) is not None:
+                written.append(None)
+        return written.copy()
+
+    return decide
+
+
+def _explained(flows: Sequence[traffic.Flow]) -> Decide:
+    """Return the way of labs and of `demuxlab demux`: a decision that can be told."""
+    deliver = _demultiplexer(flows, []).deliver
+
+    def decide(packets: Packets) -> list[str | None]:
+        return [socket.name if (socket := deliver(packet).socket) else None for packet in packets]
+
+    return decide
+
+
+def _demultiplexer(flows: Sequence[traffic.Flow], written: list[str | None]) -> Demultiplexer:
+    demultiplexer = Demultiplexer([traffic.SERVER])
+    for flow in flows:
+        socket = Socket(flow.protocol, name=flow.name, handler=_Handler(flow.name, written))
+        if flow.protocol == ip.UDP:
+            demultiplexer.table.bind(socket, traffic.SERVER, flow.port)
+        else:
+            local, remote = (traffic.SERVER, flow.port), (flow.source, flow.source_port)
+            demultiplexer.table.establish(socket, local, remote)
+    return demultiplexer
+
+
+class Tables(NamedTuple):
+    """The sockets' names, by both addresses and both ports (TCP), or the receiver's alone (UDP)."""
+
+    connections: dict[bytes, str]
+    ports: dict[bytes, str]
+
+    def find(self, protocol: int, source: bytes, destination: bytes, sport: int, dport: int) -> str | None:
+        """Return whose segment this is."""
+        if protocol == ip.UDP:
+            return self.ports.get(destination + dport.to_bytes(2, "big"))
+        return self.connections.get(
+            source + destination + sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
+        )
+
+
+def _tables(flows: Sequence[traffic.Flow]) -> Tables:
+    packets = [(flow, flow.packet()) for flow in flows]
+    return Tables(
+        {packet[12:24]: flow.name for flow, packet in packets if flow.protocol == ip.TCP},
+        {packet[16:20] + packet[22:24]: flow.name for flow, packet in packets if flow.protocol == ip.UDP},
+    )
+
+
+def _floor(tables: Tables) -> Decide:
+    connections, ports = tables
+
+    def decide(packets: Packets) -> list[str | None]:
+        return [
+            connections.get(packet[12:24])
+            if packet[9] == ip.TCP
+            else ports.get(packet[16:20] + packet[22:24])
+            for packet in packets
+        ]
+
+    return decide
+
+
+def _struct(tables: Tables) -> Decide:
+    unpack = struct.Struct("!xxH5xBxx4s4sxxH").unpack_from
+    connections, ports = tables
+
+    def decide(packets: Packets) -> list[str | None]:
+        found: list[str | None] = []
+        for packet in packets:
+            length, protocol, source, destination, dport = unpack(packet)
+            header, segment = int.from_bytes(packet[:20], "big"), int.from_bytes(packet[20:length], "big")
+            if length & 1:
+                segment <<= 8
+            pseudo = int.from_bytes(source + destination, "big") + protocol + length - 20
+            if header % 0xFFFF or (segment + pseudo) % 0xFFFF:
+                found.append(None)
+            elif protocol == ip.TCP:
+                found.append(connections.get(packet[12:24]))
+            else:
+                found.append(ports.get(destination + dport.to_bytes(2, "big")))
+        return found
+
+    return decide
+
+
+def _pseudo(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
+    return source + destination + struct.pack("!HH", protocol, length)
+
+
+def _dpkt(tables: Tables) -> Decide:
+    read, checksum, find = peer("dpkt.ip").IP, peer("dpkt.dpkt").in_cksum, tables.find
+
+    def decide(packets: Packets) -> list[str | None]:
+        found: list[str | None] = []
+        for data in packets:
+            packet = read(data)
+            header, segment = data[: packet.hl * 4], data[packet.hl * 4 : packet.len]
+            above, ends = packet.data, (packet.src, packet.dst)
+            intact = not checksum(header) and not checksum(_pseudo(*ends, packet.p, len(segment)) + segment)
+            found.append(find(packet.p, *ends, above.sport, above.dport) if intact else None)
+        return found
+
+    return decide
+
+
+def _pypacker(tables: Tables) -> Decide:
+    read, checksum, find = peer("pypacker.layer3.ip").IP, peer("pypacker.checksum").in_cksum, tables.find
+
+    def decide(packets: Packets) -> list[str | None]:
+        found: list[str | None] = []
+        for data in packets:
+            packet = read(data)
+            header, segment = data[: packet.hl * 4], data[packet.hl * 4 : packet.len]
+            above, ends = packet.upper_layer, (packet.src, packet.dst)
+            intact = not checksum(header) and not checksum(_pseudo(*ends, packet.p, len(segment)) + segment)
+            found.append(find(packet.p, *ends, above.sport, above.dport) if intact else None)
+        return found
+
+    return decide
+
+
+def _scapy(tables: Tables) -> Decide:
+    read, checksum, find = peer("scapy.layers.inet").IP, peer("scapy.utils").checksum, tables.find
+
+    def decide(packets: Packets) -> list[str | None]:
+        found: list[str | None] = []
+        for data in packets:
+            packet = read(data)
+            header, segment = data[: packet.ihl * 4], data[packet.ihl * 4 : packet.len]
+            above, ends = packet.payload, (inet_aton(packet.src), inet_aton(packet.dst))
+            pseudo = _pseudo(*ends, packet.proto, len(segment))
+            intact = not checksum(header) and not checksum(pseudo + segment)
+            found.append(find(packet.proto, *ends, above.sport, above.dport) if intact else None)
+        return found
+
+    return decide

@@ -1,0 +1,70 @@
+"""Which machine the figures come from, and which versions of everybody."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from demuxlab.bench.measure import Unavailable
+from demuxlab.language import _
+
+PEERS = ("dpkt", "pypacker", "scapy", "pmd-pytcp", "nfstream", "python-pcapng", "numpy", "numba")
+INSTALL = "pip install 'demuxlab[bench]'"
+
+
+def installed(module: str) -> None:
+    """Raise Unavailable, with the command that installs it, where a peer's module is not there."""
+    package = module.partition(".")[0]
+    if find_spec(package) is None:
+        raise Unavailable(_("{peer} is not installed: {command}", peer=package, command=INSTALL))
+
+
+def peer(module: str) -> Any:
+    """Import a peer's module, or raise Unavailable where it is not there."""
+    installed(module)
+    return import_module(module)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on: CPU, cores that may be used, kernel, Python, versions."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _cpu(),
+        "cores": cores,
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "versions": {"demuxlab": metadata.version("demuxlab"), **_versions()},
+    }
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """Return the machine in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{found['cpu']}, {found['cores']} cores, {found['kernel']}, {found['python']}; {versions}"
+
+
+def _cpu() -> str:
+    try:
+        said = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        said = None
+    return said[1] if said else platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PEERS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    if tshark := shutil.which("tshark"):
+        said = subprocess.run([tshark, "--version"], capture_output=True, text=True, check=False).stdout
+        if version := re.search(r"\d+(\.\d+)+", said):
+            found["tshark"] = version[0]
+    return found

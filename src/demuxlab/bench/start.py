@@ -1,0 +1,51 @@
+"""`start`: how long until a command has said its piece, beside a Python that does nothing?"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from demuxlab.bench.measure import Benchmark, Effort, Entry, Goal, Unavailable
+from demuxlab.language import _
+
+NOTHING, HELP, RUN = "python -c pass", "demuxlab --help", "demuxlab run"
+_MAIN = "from demuxlab.cli.main import main; main()"
+"""What the command `demuxlab` is: installed or not, the same."""
+
+
+def prepare(_effort: Effort, folder: Path) -> list[Benchmark]:
+    """Return the benchmark."""
+    contenders = {
+        NOTHING: _starting("pass"),
+        HELP: _starting(_MAIN, "--help"),
+        RUN: _starting(_MAIN, "run", "--link", "memory", "--captures", str(folder)),
+    }
+    goals = (Goal(HELP, NOTHING, at_most_over=120),)
+    note = "a process from its start to its end; `run` on the memory link"
+    return [Benchmark("start", "ms", contenders, NOTHING, goals, note)]
+
+
+def _starting(program: str, *arguments: str) -> Callable[[], Entry]:
+    command = [sys.executable, "-c", program, *arguments]
+
+    def start() -> float:
+        begin = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        taken = time.perf_counter() - begin
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["?"]
+            raise Unavailable(_("it ends with status {status}: {why}", status=done.returncode, why=lines[-1]))
+        return taken * 1000
+
+    def turn(seconds: float) -> float:
+        begin, times = time.perf_counter(), [start()]
+        while time.perf_counter() - begin < seconds:
+            times.append(start())
+        return sorted(times)[len(times) // 2]
+
+    def answers() -> list[object]:
+        start()
+        return ["status 0"]
+
+    return lambda: Entry(answers, turn)

@@ -1,0 +1,152 @@
+"""`demuxlab bench`: contract 8."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module, util
+from pathlib import Path
+
+import click
+
+from demuxlab.bench import NAMES
+from demuxlab.bench.measure import FULL, QUICK, Benchmark, Disagreement, Effort, Report, measure
+from demuxlab.language import _
+from demuxlab.links import rights
+
+_PICTURES = (".png", ".svg")
+_DISAGREED = 1
+
+
+@click.command(
+    name="bench",
+    help=_(
+        "Measure ours against its peers: ratios, taken by turns in one run.\n\n"
+        "All contenders answer the same questions before they are timed. Peers that are not installed are "
+        "left out: pip install 'demuxlab[bench]'. Without NAME: all benchmarks, which takes some minutes."
+    ),
+)
+@click.argument("names", metavar="[NAME…]", nargs=-1, type=click.Choice(NAMES))
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object a figure on standard output."))
+@click.option("--markdown", is_flag=True, help=_("One table of all benchmarks, for a README."))
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE-or-DIR",
+    help=_("Draw them into a .png or .svg file, or each into a file of its own in a folder."),
+)
+@click.option("--quick", is_flag=True, help=_("So small that the figures say little: does it run?"))
+def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | None, quick: bool) -> None:
+    """Measure ours against its peers."""
+    from demuxlab.bench import show
+    from demuxlab.bench.machine import in_words, machine
+
+    if plot is not None:
+        _check(plot)
+    found = machine()
+    words = in_words(found)
+    if as_json:
+        click.echo(json.dumps({"machine": found}, ensure_ascii=False))
+    else:
+        click.echo(_("machine: {machine}", machine=words), err=markdown)
+    reports: list[Report] = []
+    disagreed = False
+    try:
+        for report in _measured(names or NAMES, QUICK if quick else FULL):
+            if isinstance(report, Disagreement):
+                click.echo(f"demuxlab: {report}", err=True)
+                disagreed = True
+                continue
+            reports.append(report)
+            if as_json:
+                _print_json(report)
+            if not markdown:
+                click.echo(show.in_text(report), err=as_json)
+            if report.interrupted:
+                raise KeyboardInterrupt
+    finally:
+        if markdown:
+            click.echo(show.in_markdown(reports, words), err=as_json)
+    if plot is not None:
+        # Only the namespaces needed rights; the pictures are the user's who called sudo.
+        rights.drop()
+        _plot([report for report in reports if report.rows], plot, words)
+    raise SystemExit(_DISAGREED if disagreed else 0)
+
+
+def _measured(names: tuple[str, ...], effort: Effort) -> Iterator[Report | Disagreement]:
+    """Yield what comes out of each benchmark, as soon as it does."""
+    with tempfile.TemporaryDirectory(prefix="demuxlab-bench-") as folder:
+        try:
+            for name in dict.fromkeys(names):
+                benchmarks: list[Benchmark] = import_module(f"demuxlab.bench.{name}").prepare(
+                    effort, Path(folder)
+                )
+                for benchmark in benchmarks:
+                    click.echo(
+                        _(
+                            "measuring {benchmark}: {contenders}",
+                            benchmark=benchmark.name,
+                            contenders=", ".join(benchmark.contenders),
+                        ),
+                        err=True,
+                    )
+                    try:
+                        yield measure(benchmark, effort)
+                    except Disagreement as disagreement:
+                        yield disagreement
+        except OSError as error:
+            raise click.UsageError(
+                _(
+                    "the benchmark's files cannot be kept in {folder} ({why}): "
+                    "set TMPDIR to a folder with room",
+                    folder=folder,
+                    why=error.strerror or error,
+                )
+            ) from error
+
+
+def _print_json(report: Report) -> None:
+    for row in report.rows:
+        click.echo(json.dumps(row.to_json(), ensure_ascii=False))
+    for name, why in report.left_out.items():
+        left_out = {"benchmark": report.benchmark.name, "contender": name, "left_out": why}
+        click.echo(json.dumps(left_out, ensure_ascii=False))
+
+
+def _check(plot: Path) -> None:
+    """Say before the minutes of measuring what would be in the way of drawing."""
+    if util.find_spec("matplotlib") is None:
+        raise click.UsageError(_("--plot needs matplotlib: pip install 'demuxlab[bench]'"))
+    if plot.suffix and plot.suffix not in _PICTURES and not plot.is_dir():
+        raise click.UsageError(
+            _("{path} is no picture that can be drawn: name a .png, a .svg or a folder", path=plot)
+        )
+    try:
+        (plot.parent if plot.suffix in _PICTURES else plot).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(plot, error) from error
+
+
+def _plot(reports: list[Report], plot: Path, machine: str) -> None:
+    from demuxlab.bench.plot import draw
+
+    if plot.suffix in _PICTURES:
+        pictures = [(plot, reports)] if reports else []
+    else:
+        pictures = [(plot / f"{_file_name(report)}.svg", [report]) for report in reports]
+    for path, drawn in pictures:
+        try:
+            draw(drawn, path, machine)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        click.echo(_("plot: {path}", path=path), err=True)
+
+
+def _file_name(report: Report) -> str:
+    return report.benchmark.name.replace(", ", "-")
+
+
+def _unwritable(path: Path, error: OSError) -> click.UsageError:
+    return click.UsageError(
+        _("{path} cannot be written ({why}): give another --plot", path=path, why=error.strerror or error)
+    )

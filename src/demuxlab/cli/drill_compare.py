@@ -1,0 +1,90 @@
+"""`demuxlab drill --compare`: random scripts on our stack and on the kernel."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from demuxlab.drill import compare as comparison
+from demuxlab.drill.compare import Disagreement, Tally
+from demuxlab.drill.partings import PARTINGS
+from demuxlab.drill.permitted import PERMITTED
+from demuxlab.language import _
+from demuxlab.links.base import LinkUnavailable
+
+_WRONG_CALL = 2
+_MOST_SAVED = 20
+"""Disagreements that are made short and saved: most have a few causes."""
+
+
+def compare(count: int, seed: int, folder: Path, *, as_json: bool) -> None:
+    """Compare `count` random scripts; end with status 1 where the two disagree."""
+    tally, began = Tally(), time.monotonic()
+    found = 0
+    try:
+        for disagreement in comparison.compare(count, seed, tally):
+            found += 1
+            _tell(disagreement, folder, as_json=as_json)
+            if found == _MOST_SAVED:
+                break
+    except LinkUnavailable as unavailable:
+        click.echo(f"demuxlab: {unavailable}", err=True)
+        raise SystemExit(_WRONG_CALL) from unavailable
+    took = time.monotonic() - began
+    figures = {
+        **{"scripts": tally.scripts, "steps": tally.steps, "packets": tally.packets, "disagreements": found},
+        **{"permitted": tally.permitted, "scripts_per_second": round(tally.scripts / took, 1)},
+    }
+    if as_json:
+        click.echo(json.dumps({"seed": seed, **figures}))
+    rules = [(rule.name, rule.source) for rule in PERMITTED] + [(rule.name, rule.source) for rule in PARTINGS]
+    for name, source in rules:
+        if times := tally.permitted[name]:
+            said = _("permitted: {name} ({source}), {times} times", name=_(name), source=source, times=times)
+            click.echo(said, err=True)
+    click.echo(
+        _(
+            "drill, seed {seed}: {scripts} scripts, {steps} steps and {packets} packets compared; "
+            "{disagreements} disagreements, {rate} scripts a second",
+            seed=seed,
+            rate=figures["scripts_per_second"],
+            scripts=tally.scripts,
+            steps=tally.steps,
+            packets=tally.packets,
+            disagreements=found,
+        ),
+        err=True,
+    )
+    raise SystemExit(1 if found else 0)
+
+
+def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
+    path, line = None, found.script()[1]
+    try:
+        path = comparison.save(found, folder)
+    except OSError as error:
+        click.echo(
+            _(
+                "demuxlab: the script was not saved ({why}): give another --captures",
+                why=error.strerror or error,
+            ),
+            err=True,
+        )
+    where = found.story.name if path is None else path
+    if as_json:
+        row = {"script": None if path is None else str(path), "story": found.story.name, "line": line}
+        click.echo(json.dumps({**row, "field": found.field, "kernel": found.kernels, "ours": found.ours}))
+        return
+    click.echo(
+        _(
+            "{where}:{line}: {field}: kernel {kernel}, ours {ours}",
+            where=where,
+            line=line,
+            field=found.field,
+            kernel=found.kernels,
+            ours=found.ours,
+        )
+    )
+    if path is not None:
+        click.echo(_("play it again: demuxlab drill {path} --on stack", path=path))

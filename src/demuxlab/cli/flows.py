@@ -1,0 +1,145 @@
+"""`demuxlab flows`: contract 3."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from demuxlab.capture.reader import CaptureError, printable
+from demuxlab.capture.source import STANDARD_INPUT
+from demuxlab.labkit import tables
+from demuxlab.language import _, marked
+from demuxlab.wire import ip
+from demuxlab.wire.address import endpoint_text
+
+if TYPE_CHECKING:
+    from demuxlab.flows.count import Counted
+    from demuxlab.flows.many import Flows
+    from demuxlab.flows.rows import Conversation
+
+_HEADERS = marked(("protocol", "a", "b", "packets a → b", "bytes a → b", "packets b → a", "bytes b → a"))
+marked(("headers cut or damaged", "fragment", "too deep in tunnels"))  # what `wire.endpoints` says
+_SHOWN = 40
+_REASONS = 8
+
+
+@click.command(
+    name="flows",
+    help=_(
+        "List the TCP and UDP conversations of CAPTURES: who sent how much to whom.\n\n"
+        "Captures are pcap or pcapng, also compressed with gzip or zstd; - is standard input. Several are "
+        "merged, in the order of their packets' times."
+    ),
+)
+@click.argument("captures", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help=_("Count on a Dask cluster, a file a task: tcp://host:8786, or local."),
+)
+@click.option("--json", "as_json", is_flag=True, help=_("One JSON object a conversation on standard output."))
+def command(captures: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
+    """List conversations."""
+    from demuxlab.flows.many import merged
+
+    try:
+        counted = _on_this_machine(captures) if cluster is None else _on_cluster(captures, cluster)
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from error
+    found = merged(captures, counted)
+    if as_json:
+        for conversation in found.table.conversations():
+            click.echo(json.dumps(conversation.as_json()))
+    else:
+        _print_table(found)
+    _tell_counts(found)
+    for path, damage in found.damages:
+        click.echo(f"demuxlab: {printable(path)}: {damage}", err=True)
+    raise SystemExit(1 if found.damages else 0)
+
+
+def _on_this_machine(captures: Sequence[str]) -> "list[Counted]":
+    from demuxlab.flows.many import on_this_machine
+
+    if not sys.stderr.isatty():
+        return on_this_machine(captures)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    total = sum(_size(path) for path in captures)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(_("reading"), total=total or None)
+        places = dict.fromkeys(captures, 0)
+
+        def tell(path: str, place: int) -> None:
+            places[path] = place
+            progress.update(bar, completed=sum(places.values()))
+
+        return on_this_machine(captures, tell=tell)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size if path != STANDARD_INPUT else 0
+    except (OSError, ValueError):
+        return 0  # the reader tells what is wrong with it
+
+
+def _on_cluster(captures: Sequence[str], address: str) -> "list[Counted]":
+    from demuxlab.flows.many import on_cluster
+
+    if STANDARD_INPUT in captures:
+        raise click.UsageError(
+            _("standard input is not on the cluster: name files that its workers can read")
+        )
+    try:
+        return on_cluster([os.path.abspath(path) for path in captures], address, _tell_dashboard)
+    except ImportError as error:
+        raise click.UsageError(_("no Dask here: pip install 'demuxlab[cluster]'")) from error
+    except OSError as error:
+        raise click.UsageError(
+            _("no cluster answers at {address}: start one, see the README", address=address)
+        ) from error
+
+
+def _tell_dashboard(link: str) -> None:
+    if link:
+        click.echo(_("dashboard: {link}", link=link), err=True)
+
+
+def _print_table(found: "Flows") -> None:
+    """Print the conversations of most bytes, and say what was left away."""
+    table = found.table
+    count = len(table.first)
+    shown = table.conversations(table.biggest(_SHOWN))
+    click.echo(tables.table(_HEADERS, [_row(conversation) for conversation in shown]))
+    if count > _SHOWN:
+        told = _(
+            "{shown} of {count} conversations, those of most bytes: --json lists all",
+            shown=_SHOWN,
+            count=count,
+        )
+        click.echo(told)
+
+
+def _row(conversation: "Conversation") -> tuple[Any, ...]:
+    protocol, a, b, *counts = conversation
+    return ip.PROTOCOL_NAMES[protocol], endpoint_text(*a), endpoint_text(*b), *counts
+
+
+def _tell_counts(found: "Flows") -> None:
+    count, left_out = len(found.table.first), found.left_out
+    told = _("packets: {packets}, conversations: {count}", packets=found.packets, count=count)
+    click.echo(told, err=True)
+    if left_out:
+        reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
+        if len(left_out) > _REASONS:
+            rest = left_out.total() - sum(number for _reason, number in left_out.most_common(_REASONS))
+            reasons.append(_("{count} for other reasons", count=rest))
+        told = _(
+            "of no conversation: {count} ({reasons})", count=left_out.total(), reasons=", ".join(reasons)
+        )
+        click.echo(told, err=True)

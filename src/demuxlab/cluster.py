@@ -1,0 +1,49 @@
+"""The workers of a Dask cluster: one function over many jobs, results as they come."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+_TRIES = 4
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+Outcome = tuple[str, _Result | None, BaseException | None]
+"""A job's key with its result, or with the error that it ended in."""
+
+
+def on_cluster(
+    function: Callable[[_Job], _Result], jobs: Mapping[str, _Job], address: str, tell: Callable[[str], None]
+) -> Iterator[Outcome[_Result]]:
+    """Run the jobs on the workers of a cluster, at tcp://host:8786 for instance, or `local`: one made here.
+
+    Connects at once, and tells where the cluster's dashboard is; ImportError without Dask, OSError where no
+    cluster answers. A job whose worker dies is done again by another one.
+    """
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    own = None
+    if address == "local":
+        own = LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=":0")
+    client = Client(own or address, timeout="10s")
+    tell(str(client.dashboard_link or ""))
+    return _outcomes(function, jobs, client, own)
+
+
+def _outcomes(
+    function: Callable[[_Job], _Result], jobs: Mapping[str, _Job], client: Any, own: Any
+) -> Iterator[Outcome[_Result]]:
+    from distributed import as_completed
+
+    try:
+        futures = client.map(function, list(jobs.values()), key=list(jobs), pure=False, retries=_TRIES)
+        for future in as_completed(futures):
+            error = future.exception()
+            yield future.key, None if error else future.result(), error
+    finally:
+        client.close()
+        if own is not None:
+            own.close()

@@ -1,0 +1,308 @@
+"""The numba engine: one packet after the other, compiled. See `shapes.Engine` for what it does.
+
+What was compiled is kept beside this file, so only the first run waits for it. Places are unsigned here: of a
+signed one, numba would ask each time whether it counts from the end.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, uint64
+
+from demuxlab.capture.reader import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
+from demuxlab.flows.rows import MULTIPLIERS, WORDS, Places, Rows
+from demuxlab.flows.shapes import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.wire import ip
+
+_FAMILIES = np.array(IPV6_FAMILIES, np.uint64)
+_ROW = 8
+"""Words of a row, as many as a cache line has: the key, packets, bytes, the first one's place."""
+_FIRST_ROWS = 1 << 12
+_FAMILY = {"": 0, "network": 1, "host": 2}
+
+
+class Compiled:
+    """See `shapes.Engine`."""
+
+    batch = 1 << 20
+
+    def __init__(self) -> None:
+        self._places = np.empty(0, np.intp)
+
+    def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Places, int]:
+        """Find records."""
+        places = self._room(len(data) // 16)
+        count, at = _pcap(data, uint64(at), uint64(end), order == ">", uint64(longest), places)
+        return places[:count].copy(), int(at)
+
+    def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Places, int]:
+        """Find packet blocks."""
+        places = self._room(len(data) // 32)
+        count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), places)
+        return places[:count].copy(), int(at)
+
+    def counter(self, linktype: int, clock: Clock) -> "CompiledCounter":
+        """Return a counter."""
+        return CompiledCounter(LINKS[linktype], clock)
+
+    def _room(self, count: int) -> Places:
+        if len(self._places) < count:
+            self._places = np.empty(count, np.intp)
+        return self._places
+
+
+class CompiledCounter:
+    """See `shapes.Counter`: a hash table of rows, open addressing, never more than half full."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link = (uint64(link.payload), link.ethertype_at, _FAMILY[link.family], link.version)
+        self._clock = clock
+        self._used = 0
+        self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
+        self._times = np.zeros(_FIRST_ROWS, np.uint64)
+        self._slots = np.zeros(2 * _FIRST_ROWS, np.uint32)
+        self._rest = np.empty(0, np.intp)
+
+    def count(self, data: Bytes, frames: Places, base: int, order: str) -> Places:
+        """Count packets."""
+        if len(self._rest) < len(frames):
+            self._rest = np.empty(len(frames), np.intp)
+        done, rest = 0, 0
+        while True:
+            done, self._used, rest = _count(
+                data, frames, done, uint64(base), order == ">", self._link, self._slots, self._rows,
+                self._times, self._used, self._rest, rest, MULTIPLIERS,
+            )  # fmt: skip
+            if done == len(frames):
+                return self._rest[:rest].copy()
+            self._grow()
+
+    def _grow(self) -> None:
+        self._rows = np.concatenate((self._rows, np.zeros_like(self._rows)))
+        self._times = np.concatenate((self._times, np.zeros_like(self._times)))
+        self._slots = np.zeros(2 * len(self._slots), np.uint32)
+        _place(self._rows, self._used, self._slots, MULTIPLIERS)
+
+    def rows(self) -> Rows:
+        """Return what was counted."""
+        columns = self._rows[: self._used].T.copy()
+        times = self._times[: self._used]
+        high, low = times >> np.uint64(32), times & np.uint64(0xFFFFFFFF)
+        packets, sizes, first = columns[WORDS:]
+        return Rows(columns[:WORDS], packets, sizes, first, self._clock.nanoseconds(high, low))
+
+
+def _compiled(function: Any) -> Any:
+    return njit(cache=True, nogil=True)(function)
+
+
+def _inlined(function: Any) -> Any:
+    return njit(inline="always")(function)
+
+
+@_inlined
+def _byte(data: Any, at: Any) -> Any:
+    return uint64(data[at])
+
+
+@_inlined
+def _u16(data: Any, at: Any) -> Any:
+    """Read in network order."""
+    return uint64(data[at]) << uint64(8) | uint64(data[at + uint64(1)])
+
+
+@_inlined
+def _little(data: Any, at: Any) -> Any:
+    return (
+        uint64(data[at])
+        | uint64(data[at + uint64(1)]) << uint64(8)
+        | uint64(data[at + uint64(2)]) << uint64(16)
+        | uint64(data[at + uint64(3)]) << uint64(24)
+    )
+
+
+@_inlined
+def _u32(data: Any, at: Any, big: Any) -> Any:
+    if big:
+        return _u16(data, at) << uint64(16) | _u16(data, at + uint64(2))
+    return _little(data, at)
+
+
+@_inlined
+def _u64(data: Any, at: Any) -> Any:
+    return _little(data, at) | _little(data, at + uint64(4)) << uint64(32)
+
+
+@_compiled
+def _pcap(data: Any, at: Any, end: Any, big: bool, longest: Any, places: Any) -> Any:
+    count = 0
+    while at + uint64(16) <= end:
+        size = _u32(data, at + uint64(8), big)
+        after = at + uint64(16) + size
+        if size > longest or after > end:
+            break
+        places[count] = at + uint64(16)
+        count += 1
+        at = after
+    return count, at
+
+
+@_compiled
+def _pcapng(data: Any, at: Any, end: Any, big: bool, interfaces: Any, places: Any) -> Any:
+    count = 0
+    while at + uint64(12) <= end:
+        kind, size = _u32(data, at, big), _u32(data, at + uint64(4), big)
+        if size < 12 or size & uint64(3) or size > MAX_BLOCK or at + size > end:
+            break
+        last = at + size - uint64(4)
+        if _u32(data, last, big) != size:
+            break
+        if kind == PACKET:
+            if size < 32 or _u32(data, at + uint64(8), big) >= interfaces:
+                break
+            captured = _u32(data, at + uint64(20), big)
+            if captured > size - uint64(32) or not _options_end(data, at + uint64(28) + captured, last, big):
+                break
+            places[count] = at + uint64(28)
+            count += 1
+        elif kind in (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET):
+            break
+        at += size
+    return count, at
+
+
+@_compiled
+def _options_end(data: Any, at: Any, end: Any, big: bool) -> bool:
+    """Say whether the options behind a packet end where their block does, or before."""
+    at = at + uint64(3) & ~uint64(3)
+    while at + uint64(4) <= end:
+        code, length = _u16(data, at), _u16(data, at + uint64(2))
+        if code == 0:
+            return True
+        if not big:
+            length = length >> uint64(8) | (length & uint64(0xFF)) << uint64(8)
+        at += uint64(4) + length
+        if at > end:
+            return False
+        at = at + uint64(3) & ~uint64(3)
+    return True
+
+
+@_inlined
+def _hash(key: Any, multipliers: Any) -> Any:
+    words = key[0] * multipliers[0] + key[4] * multipliers[4]
+    if key[4] >> uint64(40) == 6:
+        words += key[1] * multipliers[1] + key[2] * multipliers[2] + key[3] * multipliers[3]
+    return words ^ words >> uint64(32)
+
+
+@_compiled
+def _place(rows: Any, used: int, slots: Any, multipliers: Any) -> None:
+    """Enter all rows into empty slots: a slot holds a row's number from 1, or 0."""
+    mask = uint64(len(slots) - 1)
+    for row in range(used):
+        slot = _hash(rows[row], multipliers) & mask
+        while slots[slot]:
+            slot = slot + uint64(1) & mask
+        slots[slot] = row + 1
+
+
+@_inlined
+def _ip_version(data: Any, frame: Any, link: Any) -> Any:
+    """Return where the IP packet begins, and 4 or 6, or 0 for neither."""
+    payload, ethertype_at, family, version = link
+    at = frame + payload
+    first = _byte(data, at) >> uint64(4)
+    if ethertype_at >= 0:
+        kind = _u16(data, frame + uint64(ethertype_at))
+        for _ in range(MAX_TAGS):
+            if kind not in (0x8100, 0x88A8, 0x9100):
+                break
+            kind = _u16(data, at + uint64(2))
+            at += uint64(4)
+        first = _byte(data, at) >> uint64(4)
+        version = 4 if kind == 0x0800 else 6 if kind == 0x86DD else -1
+    elif family:
+        number = _u32(data, frame, True)
+        if family == 2 and number > 0xFFFF:
+            number = _u32(data, frame, False)
+        version = 4 if number == 2 else -1
+        for other in _FAMILIES:
+            if number == other:
+                version = 6
+    if first in (4, 6) and (not version or first == version):
+        return at, first
+    return at, uint64(0)
+
+
+@_compiled
+def _count(
+    data: Any, frames: Any, done: int, base: Any, big: bool, link: Any, slots: Any, rows: Any, times: Any,
+    used: int, rest: Any, left: int, multipliers: Any,
+) -> Any:  # fmt: skip
+    """Count frames from number `done` on; return how far it came before the rows were full."""
+    mask = uint64(len(slots) - 1)
+    none = uint64(0)
+    nowhere = none - uint64(1)
+    for number in range(done, len(frames)):
+        frame = uint64(frames[number])
+        end = frame + _u32(data, frame - uint64(8), big)
+        at, version = _ip_version(data, frame, link)
+        good = version != 0
+        if version == 4:
+            header = (_byte(data, at) & uint64(15)) << uint64(2)
+            segment, room = at + header, _u16(data, at + uint64(2))
+            good = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
+            room -= header
+            protocol = _byte(data, at + uint64(9))
+        else:
+            segment, room = at + uint64(40), _u16(data, at + uint64(4))
+            protocol = _byte(data, at + uint64(6))
+        if protocol == ip.TCP:
+            need = _byte(data, segment + uint64(12)) >> uint64(4) << uint64(2)
+            good = good and need >= 20
+        else:
+            need = uint64(8)
+            good = good and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
+        if not good or need > room or segment + need > end:
+            rest[left] = number
+            left += 1
+            continue
+        last = _little(data, segment) | protocol << uint64(32) | version << uint64(40)
+        if version == 4:
+            key = (_u64(data, at + uint64(12)), none, none, none, last)
+        else:
+            at += uint64(8)
+            key = (
+                _u64(data, at), _u64(data, at + uint64(8)),
+                _u64(data, at + uint64(16)), _u64(data, at + uint64(24)), last,
+            )  # fmt: skip
+        slot = _hash(key, multipliers) & mask
+        while True:
+            row = uint64(slots[slot]) - uint64(1)
+            if row == nowhere:
+                if used == len(rows):
+                    return number, used, left
+                row = uint64(used)
+                slots[slot] = used + 1
+                for word in range(WORDS):
+                    rows[row, word] = key[word]
+                rows[row, 7] = base + frame
+                times[row] = _u32(data, frame - uint64(16), big) << uint64(32) | _u32(
+                    data, frame - uint64(12), big
+                )
+                used += 1
+                break
+            if (
+                rows[row, 0] == key[0]
+                and rows[row, 4] == key[4]
+                and (
+                    version == 4
+                    or (rows[row, 1] == key[1] and rows[row, 2] == key[2] and rows[row, 3] == key[3])
+                )
+            ):
+                break
+            slot = slot + uint64(1) & mask
+        rows[row, 5] += uint64(1)
+        rows[row, 6] += _u32(data, frame - uint64(4), big)
+    return len(frames), used, left

@@ -1,0 +1,66 @@
+"""The readable way: one frame after the other, through the same readers as a host's.
+
+It is what the engines are held to, and what reads the packets that they leave out.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from demuxlab.flows import rows
+from demuxlab.flows.rows import Rows
+from demuxlab.wire import endpoints
+from demuxlab.wire.fragments import Reassembler, Whole
+from demuxlab.wire.frame import NotIP, network_packet
+from demuxlab.wire.ip import Fragment
+from demuxlab.wire.malformed import Malformed
+
+
+class Record(NamedTuple):
+    """A captured frame. `place` orders the records of a file, `time` is in nanoseconds since the epoch."""
+
+    place: int
+    time: int
+    linktype: int
+    data: bytes
+    original_length: int
+
+
+class OneByOne:
+    """Counts records in the order of their file; `left_out` counts those of no conversation, by reason.
+
+    A datagram in fragments counts as the one record that completes it.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()
+        self._reassembler = Reassembler()
+        self._counts: dict[tuple[int, ...], list[int]] = {}
+
+    def count(self, record: Record) -> None:
+        """Count one record."""
+        packet = network_packet(record.linktype, record.data)
+        found = packet.reason if isinstance(packet, NotIP) else endpoints.read(packet)
+        if isinstance(found, Fragment):
+            found = self._whole(found, record.time)
+        if isinstance(found, str):
+            self.left_out[found] += 1
+            return
+        key = rows.key(found.protocol, found.source, found.destination, found.ports)
+        counts = self._counts.setdefault(key, [0, 0, record.place, record.time])
+        counts[0] += 1
+        counts[1] += record.original_length
+
+    def _whole(self, fragment: Fragment, time: int) -> endpoints.Endpoints | str:
+        whole = self._reassembler.add(fragment, time / 1e9)
+        if not isinstance(whole, Whole):
+            return whole.reason if isinstance(whole, Malformed) else endpoints.FRAGMENT
+        found = endpoints.read(whole.packet)
+        return endpoints.FRAGMENT if isinstance(found, Fragment) else found
+
+    def rows(self) -> Rows:
+        """Return what was counted."""
+        keys = np.array(list(self._counts), np.uint64).reshape(-1, rows.WORDS).T
+        counts = np.array(list(self._counts.values()), np.uint64).reshape(-1, 4).T
+        return Rows(keys, *counts)

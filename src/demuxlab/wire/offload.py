@@ -1,0 +1,139 @@
+"""Offloaded packets: larger than the link's MTU, or with a checksum left for others to finish.
+
+A link that offloads puts the header of virtio-net before each packet (Virtual I/O Device 1.2, section 5.1.6):
+bytes 0: flags. 1: kind of segmentation. 2-3: length of the headers. 4-5: data bytes of each piece. 6-7: where
+the checksummed part begins. 8-9: where in it the checksum stands. A field that is left unfinished holds the
+sum of the pseudo-header.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from demuxlab.wire import ip, ipv4, ipv6
+from demuxlab.wire.checksum import checksum, pseudo_header_sum
+from demuxlab.wire.segment import FIN, PSH
+
+Bytes = bytes | bytearray | memoryview
+HEADER_LENGTH = 10
+MAX_DATA = 65_535 - 20 - 60
+"""The most data of an IPv4 packet with the longest TCP header, in bytes."""
+PLAIN_HEADER = bytes(HEADER_LENGTH)
+"""Before a packet that has nothing left to do."""
+_HEADER = struct.Struct("=BBHHHH")
+_NEEDS_CHECKSUM = 1
+_NONE, _TCP_IPV4, _TCP_IPV6, _UDP = 0, 1, 4, 5
+_CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
+
+
+class Arrived(NamedTuple):
+    """A packet as a link gave it that vouches for its checksum, which is unfinished."""
+
+    packet: bytes
+    transport_at: int
+    """Where the transport header begins."""
+    size: int
+    """Data bytes of each piece; 0 where there is only one."""
+    datagrams: bool
+    """Its pieces are datagrams, each with an end of its own; else a stretch of one TCP stream."""
+
+
+class Large:
+    """A TCP segment to be sent, whose data the link cuts into segments of `size` bytes."""
+
+    __slots__ = ("data", "destination", "headers", "size")
+
+    def __init__(
+        self,
+        headers: bytes,
+        data: Bytes,
+        size: int,
+        destination: bytes,
+    ) -> None:
+        self.headers = headers
+        self.data = data
+        self.size = size
+        self.destination = destination
+
+    def __len__(self) -> int:
+        return len(self.headers) + len(self.data)
+
+    @property
+    def header(self) -> bytes:
+        """The header that a link which offloads wants before it."""
+        at = 20 if len(self.destination) == 4 else 40
+        kind = _NONE if len(self.data) <= self.size else _TCP_IPV4 if at == 20 else _TCP_IPV6
+        size = self.size if kind else 0
+        return _HEADER.pack(_NEEDS_CHECKSUM, kind, len(self.headers), size, at, _CHECKSUM_AT[ip.TCP])
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the packets that it becomes on a link which does not offload."""
+        at = 20 if len(self.destination) == 4 else 40
+        return _pieces(self.headers, memoryview(self.data), at, ip.TCP, self.size)
+
+
+def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
+    """Return a packet as its virtio-net header says it is."""
+    flags, kind, _length, size, transport_at, _place = _HEADER.unpack_from(header)
+    if not flags & _NEEDS_CHECKSUM:
+        return packet
+    return Arrived(packet, transport_at, size if kind else 0, kind == _UDP)
+
+
+def pieces(arrived: Arrived) -> Iterator[bytes]:
+    """Yield the packets, each whole and with its checksum, that a wire would have brought."""
+    packet, at = arrived.packet, arrived.transport_at
+    protocol = ip.UDP if arrived.datagrams else packet[9 if packet[0] >> 4 == 4 else 6]
+    if protocol not in _CHECKSUM_AT:
+        # Extension headers stand between: the kernel leaves only TCP and UDP unfinished.
+        protocol = ip.TCP if len(packet) - at >= 20 and not arrived.datagrams else ip.UDP
+    data_at = at + (8 if protocol == ip.UDP else packet[at + 12] >> 2 & 0x3C)
+    data = memoryview(packet)[data_at:]
+    return _pieces(packet[:data_at], data, at, protocol, arrived.size or len(data))
+
+
+def tcp(
+    source: bytes,
+    destination: bytes,
+    header: bytes,
+    data: Bytes,
+    size: int,
+    identification: int = 0,
+) -> Large:
+    """Return a TCP segment whose `header` is unfinished, with data for several packets of `size` bytes."""
+    length = len(header) + len(data)
+    if len(source) == 4:
+        outer = ipv4.header(source, destination, ip.TCP, length, identification=identification)
+    else:
+        outer = ipv6.header(source, destination, ip.TCP, length)
+    return Large(outer + header, data, size, destination)
+
+
+def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int) -> Iterator[bytes]:
+    is_ipv4 = headers[0] >> 4 == 4
+    source, destination = (headers[12:16], headers[16:20]) if is_ipv4 else (headers[8:24], headers[24:40])
+    place = at + _CHECKSUM_AT[protocol]
+    last = max(0, len(data) - 1) // size * size if size else 0
+    for number, start in enumerate(range(0, last + 1, size or 1)):
+        piece = bytearray(headers)
+        part = data[start : start + size] if size else data
+        length = len(headers) - at + len(part)
+        if protocol == ip.TCP:
+            sequence = int.from_bytes(headers[at + 4 : at + 8], "big") + start
+            struct.pack_into("!I", piece, at + 4, sequence & 0xFFFFFFFF)
+            if start != last:
+                piece[at + 13] &= ~(FIN | PSH)
+        else:
+            struct.pack_into("!H", piece, at + 4, length)
+        if is_ipv4:
+            identification = int.from_bytes(headers[4:6], "big") + number
+            struct.pack_into("!HH", piece, 2, at + length, identification & 0xFFFF)
+            struct.pack_into("!H", piece, 10, 0)
+            struct.pack_into("!H", piece, 10, checksum(bytes(piece[:at])))
+        else:
+            struct.pack_into("!H", piece, 4, at - 40 + length)
+        struct.pack_into("!H", piece, place, 0)
+        piece += part
+        field = checksum(bytes(piece[at:]), pseudo_header_sum(source, destination, protocol, length))
+        struct.pack_into("!H", piece, place, field or (0xFFFF if protocol == ip.UDP else 0))
+        yield bytes(piece)

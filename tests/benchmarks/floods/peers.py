@@ -1,0 +1,187 @@
+"""Peers that shake hands and then misbehave, and connections that are many: bytes each, and their bounds."""
+
+import gc
+from functools import partial
+
+from tests.benchmarks.floods.forge import WEB, segment
+from tests.benchmarks.floods.stage import Result, resident
+
+from demuxlab.host import Host
+from demuxlab.transport.tcp import time_wait
+from demuxlab.wire import packet
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, TCPSegment
+
+DATA = bytes(100_000)
+ROUNDS = 4
+"""Answers to answers that a peer gives before time goes on."""
+
+
+class Crowd:
+    """B with a listener whose program writes `data` to each connection, reads nothing, and may close it."""
+
+    def __init__(self, data=b"", closes=False, half_open=None):
+        self.now = 1000.0
+        self.sent = 0
+        self.late: list[TCPSegment] = []
+        """What B answered to answers."""
+        self.b = Host("B", ["10.9.0.20"])
+        self.endpoints = []
+        self.listener = self.b.listen(WEB)
+        if half_open is not None:
+            self.listener.settings.half_open = half_open
+
+        def accept():
+            while (endpoint := self.listener.accept()) is not None:
+                endpoint.write(data, self.now)
+                if closes:
+                    endpoint.close(self.now)
+                self.endpoints.append(endpoint)
+
+        self.listener.on_change = accept
+
+    def send(self, number, flags, sequence=0, acknowledgment=0, data=b"", window=65535):
+        """Peer `number` sends a segment; return what B answers."""
+        self.now += 0.00001
+        self.sent += 1
+        source = bytes((198, 18)) + (number // 50_000).to_bytes(2, "big")
+        port = 1024 + number % 50_000
+        forged = segment(source, port, flags, 1000 + sequence, acknowledgment, data, window)
+        self.b.receive(forged, self.now)
+        return self.answers()
+
+    def answers(self):
+        arrivals = [packet.read(answer) for answer in self.b.packets(self.now)]
+        return [arrival for arrival in arrivals if isinstance(arrival, TCPSegment)]
+
+    def connect(self, number, window=65535):
+        """Shake hands; return B's next number and what B sent after the handshake."""
+        [answer] = self.send(number, SYN, window=window)
+        first = answer.sequence + 1
+        return first, self.send(number, ACK, 1, first, window=window)
+
+    def wait(self, seconds, answer=lambda segments: None):
+        """Let time pass, timer by timer; `answer` gets what B sends."""
+        end = self.now + seconds
+        while self.b.next_tick <= end:
+            self.now = max(self.now, self.b.next_tick)
+            self.b.tick(self.now)
+            answer(self.answers())
+            for _ in range(ROUNDS):
+                late, self.late = self.late, []
+                answer(late)
+        self.now = end
+
+    def result(self, name, before, bound, kept=None):
+        """Return what was measured; the memory is divided by the connections `kept`."""
+        gc.collect()
+        after = resident()
+        counters = self.b.demultiplexer.counters
+        assert counters.balance(), "a packet is not accounted for"
+        noted = {"delivered": counters.delivered, **counters.dropped, **self.b.noted}
+        each = (after - before) / kept if kept else None
+        return Result(name, self.sent, before, after, each=each, counters=noted, bound=bound)
+
+
+def begin():
+    gc.collect()
+    return resident()
+
+
+def half_open(scale):
+    crowd, count, before = Crowd(half_open=1 << 30), int(100_000 * scale), begin()
+    for number in range(count):
+        crowd.send(number, SYN)
+    return crowd.result("half-open", before, "256 a listener unless asked for more", count)
+
+
+def idle(scale):
+    crowd, count, before = Crowd(), int(100_000 * scale), begin()
+    for number in range(count):
+        crowd.connect(number)
+    assert len(crowd.endpoints) == count
+    return crowd.result("idle", before, "what the program accepts", count)
+
+
+def waiting(scale):
+    """B closes first, each time: TIME-WAIT."""
+    crowd, count, before = Crowd(closes=True), int(100_000 * scale), begin()
+    for number in range(count):
+        first, _ = crowd.connect(number)
+        crowd.send(number, FIN | ACK, 1, first + 1)
+        crowd.endpoints.clear()
+    kept = len(crowd.b.demultiplexer.table) - 1
+    return crowd.result("TIME-WAIT", before, f"{time_wait.LIMIT:,} of them, for 60 s", kept)
+
+
+def reset_at_once(scale):
+    """Connections with keepalive that are reset at once: nothing may stay until their timers run out."""
+    crowd, count, before = Crowd(), int(100_000 * scale), begin()
+    crowd.listener.settings.keepalive = True
+    for number in range(count):
+        crowd.connect(number)
+        crowd.send(number, RST, 1)
+        crowd.endpoints.clear()
+    assert len(crowd.b.demultiplexer.table) == 1
+    return crowd.result("connect and reset", before, "nothing is left, no timer either")
+
+
+def closed_window(scale, window=0, name="zero window"):
+    """Peers that take slowly or not at all what they asked for, and answer every probe; B has closed."""
+    crowd, count, before = Crowd(DATA, closes=True), int(1_000 * scale), begin()
+    numbers = {}
+    for number in range(count):
+        first, sent = crowd.connect(number, window)
+        numbers[1024 + number % 50_000] = (number, first)
+        answer(crowd, numbers, sent, window)
+    crowd.endpoints.clear()
+    most = resident()
+    crowd.wait(1200, lambda segments: answer(crowd, numbers, segments, window))
+    left = len(crowd.b.demultiplexer.table) - 1
+    bound = f"send buffer of 256 KiB each; 20 minutes after the close {left:,} of {count:,} are left"
+    result = crowd.result(name, before, bound)
+    result.after = max(most, result.after)
+    return result
+
+
+def answer(crowd, numbers, segments, window):
+    """Acknowledge what came of the stream, always with the same small window."""
+    for got in segments:
+        number, first = numbers[got.destination_port]
+        size = (got.sequence + got.length - first) & 0xFFFFFFFF
+        if got.flags & RST == 0 and size < 1 << 31:
+            crowd.late += crowd.send(number, ACK, 1, first + size, window=window)
+
+
+def optimistic(scale):
+    """A peer that acknowledges at once whatever was sent, though nothing has arrived."""
+    crowd, before = Crowd(bytes(262_144)), begin()
+    first, sent = crowd.connect(1)
+    largest, total = 0, 0
+    for _ in range(int(2_000 * scale)):
+        crowd.endpoints[0].write(DATA, crowd.now)
+        last = max([s.sequence + len(s.payload) for s in sent] or [first])
+        largest = max(largest, sum(len(s.payload) for s in sent))
+        total += sum(len(s.payload) for s in sent)
+        sent = crowd.send(1, ACK, 1, last) + crowd.answers()
+    bound = f"{largest:,} bytes went out for one ACK: never more than the window and the send buffer"
+    return crowd.result("optimistic ACKs", before, bound)
+
+
+def gaps(scale):
+    """A peer that sends every second byte of the window."""
+    crowd, before = Crowd(), begin()
+    first, _ = crowd.connect(1)
+    for number in range(int(100_000 * scale)):
+        crowd.send(1, ACK | PSH, 2 + 2 * (number % 30_000), first, b"x")
+    return crowd.result("one byte, one gap", before, "1,024 gaps a connection")
+
+
+def floods(scale):
+    yield "half-open", partial(half_open, scale)
+    yield "idle", partial(idle, scale)
+    yield "TIME-WAIT", partial(waiting, scale)
+    yield "connect and reset", partial(reset_at_once, scale)
+    yield "zero window", partial(closed_window, scale)
+    yield "one-byte window", partial(closed_window, scale / 10, 1, "one-byte window")
+    yield "optimistic ACKs", partial(optimistic, scale)
+    yield "one byte, one gap", partial(gaps, scale)

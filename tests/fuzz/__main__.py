@@ -1,0 +1,148 @@
+"""The fuzzer: `python -m tests.fuzz TARGET [--runs N | --seconds N]`, or all targets with `--table`.
+
+    --grow       keep in the corpus what reached something new, and of the whole corpus only what is needed
+    --table      all targets, and the figures of the README as a table
+    --seed N     another row of inputs
+
+A finding is told with its traceback, and its input is saved in the folder for temporary files; when it is
+mended it becomes a test beside those of its module.
+"""
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.fuzz import TARGETS
+
+CORPUS = Path(__file__).parent / "corpus"
+ROOT = Path(__file__).resolve().parents[2]
+MAX_LENGTH = 4096
+"""Bytes of an input at most: what is longer finds nothing more and costs time."""
+RUNS = 2000
+FINDING = Path(tempfile.gettempdir()) / "finding"
+_DONE = re.compile(r"stat::number_of_executed_units: +(\d+)")
+_PROGRESS = re.compile("#[0-9]|INFO|stat::|WARNING")
+_INSIDE = "--inside"
+"""The word by which the process that atheris rules is told from the one that starts it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made up and tried, and what it said."""
+
+    target: str
+    inputs: int
+    exceptions: int
+    said: str
+
+
+def load(target: str) -> Callable[[bytes], None]:
+    """Return a target's function."""
+    one: Callable[[bytes], None] = importlib.import_module(f"tests.fuzz.{target}").one
+    return one
+
+
+def corpus(target: str) -> list[Path]:
+    """Return the inputs that are kept for a target."""
+    return sorted(path for path in (CORPUS / target).glob("*") if path.is_file())
+
+
+def fuzz(target: str, *flags: str, folders: Iterable[Path] = ()) -> Result:
+    """Let atheris change inputs of a target in a process of its own."""
+    command = [sys.executable, "-m", "tests.fuzz", target, _INSIDE]
+    command += [
+        *flags,
+        "-print_final_stats=1",
+        f"-max_len={MAX_LENGTH}",
+        f"-artifact_prefix={FINDING}-{target}-",
+    ]
+    ran = subprocess.run(
+        [*command, *map(str, folders)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    done = _DONE.search(ran.stderr)
+    said = "".join(line for line in (ran.stdout + ran.stderr).splitlines(True) if not _PROGRESS.match(line))
+    return Result(target, int(done[1]) if done else 0, int(ran.returncode != 0), said)
+
+
+def run(target: str, runs: int = RUNS, *, seconds: int = 0, seed: int = 1, grow: bool = False) -> Result:
+    """Fuzz a target from its corpus on; `grow` keeps what is new."""
+    with tempfile.TemporaryDirectory() as made:
+        new, seeds, kept = (Path(made) / name for name in ("new", "seeds", "kept"))
+        for folder in (new, seeds, kept):
+            folder.mkdir()
+        if grow or not corpus(target):
+            for number, given in enumerate(importlib.import_module(f"tests.fuzz.{target}").seeds()):
+                (seeds / str(number)).write_bytes(given[:MAX_LENGTH])
+        # What it begins with, and the empty input, are tried too, but nobody has made them up.
+        known = len(corpus(target)) + len(list(seeds.iterdir())) + 1
+        limit = f"-max_total_time={seconds}" if seconds else f"-runs={runs + known}"
+        (CORPUS / target).mkdir(parents=True, exist_ok=True)
+        result = fuzz(target, limit, f"-seed={seed}", folders=(new, CORPUS / target, seeds))
+        result = replace(result, inputs=max(0, result.inputs - known))
+        if grow:
+            merged = fuzz(target, "-merge=1", "-use_counters=0", folders=(kept, CORPUS / target, seeds, new))
+            if merged.exceptions or not any(kept.iterdir()):
+                return Result(target, result.inputs, 1, result.said + merged.said)
+            for path in corpus(target):
+                path.unlink()
+            for path in kept.iterdir():
+                path.rename(CORPUS / target / path.name[:12])
+    return result
+
+
+def inside(target: str, flags: list[str]) -> None:
+    """Be the process that atheris rules."""
+    import atheris
+
+    with atheris.instrument_imports(include=["demuxlab"]):
+        one = load(target)
+    # libFuzzer starts itself again to merge: the first word is the command by which it can.
+    again = f"{sys.executable} -m tests.fuzz {target} {_INSIDE}"
+    atheris.Setup([again, *flags], one)
+    atheris.Fuzz()
+
+
+def main() -> None:
+    if sys.argv[2:3] == [_INSIDE]:
+        return inside(sys.argv[1], sys.argv[3:])
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("target", nargs="?", choices=TARGETS)
+    parser.add_argument("--table", action="store_true", help="all targets, and a table of the figures")
+    parser.add_argument("--runs", type=int, default=RUNS, help="inputs for each target")
+    parser.add_argument("--seconds", type=int, default=0, help="seconds for each target, instead of --runs")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--grow", action="store_true", help="keep in the corpus what reached something new")
+    asked = parser.parse_args()
+    if not asked.target and not asked.table:
+        parser.error("name a target, or --table for all")
+    targets = TARGETS if asked.table else (asked.target,)
+    results = [
+        run(target, asked.runs, seconds=asked.seconds, seed=asked.seed, grow=asked.grow) for target in targets
+    ]
+    for result in results:
+        if result.exceptions:
+            print(result.said, file=sys.stderr)
+    print("| target | mutated inputs | exceptions |\n|---|---|---|")
+    for result in results:
+        print(f"| {result.target} | {result.inputs:,} | {result.exceptions} |")
+    if asked.table:
+        inputs, exceptions = (
+            sum(figures) for figures in zip(*((r.inputs, r.exceptions) for r in results), strict=True)
+        )
+        print(f"| all | {inputs:,} | {exceptions} |")
+    sys.exit(any(result.exceptions for result in results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Who carries packets: a thread that waits alone does it itself, else the runtime's own thread does."""
+
+import socket as kernel
+import threading
+
+import pytest
+
+from demuxlab.host import Host
+from demuxlab.runtime import Runtime
+from demuxlab.wire import ip, packet, udp
+from demuxlab.wire.address import from_text
+
+A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
+
+
+class End:
+    """One end of a link that is a pair of the kernel's sockets."""
+
+    def __init__(self, descriptor):
+        self.socket = descriptor
+        self.socket.setblocking(False)
+
+    def send(self, data):
+        self.socket.send(data)
+
+    def receive(self, timeout):
+        assert not timeout
+        try:
+            return self.socket.recv(65_536)
+        except BlockingIOError:
+            return None
+
+    def fileno(self):
+        return self.socket.fileno()
+
+
+@pytest.fixture
+def running():
+    """Host B's runtime, and what puts a datagram from A onto its link."""
+    ours, theirs = kernel.socketpair(kernel.AF_UNIX, kernel.SOCK_DGRAM)
+    with ours, theirs, Runtime(Host("B", ["10.9.0.20"]), End(ours)) as runtime:
+        yield runtime, lambda port: theirs.send(datagram(port))
+
+
+def datagram(port):
+    return packet.build(A, B, ip.UDP, udp.build(A, B, 9157, port, b"hello"))
+
+
+def bound(runtime, port):
+    """Open a UDP socket; return it, what to wait on, and the threads that told of its changes."""
+    told = []
+    with runtime.lock:
+        socket, changed = runtime.host.udp("10.9.0.20", port), runtime.condition()
+
+        def tell():
+            told.append(threading.current_thread())
+            changed.notify_all()
+
+        socket.on_change = tell
+    return socket, changed, told
+
+
+def test_who_waits_alone_takes_its_packets_itself(running):
+    runtime, send = running
+    socket, changed, told = bound(runtime, 53)
+    with runtime.lock:
+        send(53)
+        while socket.receive() is None:
+            assert changed.wait(10)
+    assert told == [threading.current_thread()]
+
+
+def test_of_several_that_wait_each_is_told(running):
+    runtime, send = running
+    got = []
+
+    def wait(port):
+        socket, changed, _ = bound(runtime, port)
+        with runtime.lock:
+            ready.release()
+            while socket.receive() is None:
+                assert changed.wait(10)
+        got.append(port)
+
+    ready = threading.Semaphore(0)
+    threads = [threading.Thread(target=wait, args=(port,)) for port in (53, 54, 55)]
+    for thread in threads:
+        thread.start()
+        ready.acquire()
+    for port in (54, 53, 55):  # the first to wait leads, and leaves while another one still waits
+        send(port)
+    for thread in threads:
+        thread.join(10)
+    assert sorted(got) == [53, 54, 55]
+
+
+def test_waiting_ends_with_its_time(running):
+    runtime, _ = running
+    _, changed, _ = bound(runtime, 53)
+    with runtime.lock:
+        assert not changed.wait(0.01)
+
+
+def test_another_thread_can_end_the_leaders_wait(running):
+    runtime, _ = running
+    socket, changed, _ = bound(runtime, 53)
+
+    def close():
+        with runtime.lock:
+            socket.close()
+
+    closing = threading.Thread(target=close)
+    with runtime.lock:
+        closing.start()  # it waits for the lock, which waiting gives up
+        assert changed.wait(10)
+        assert socket.readable
+    closing.join()
+
+
+def test_packets_are_taken_though_nobody_waits(running):
+    runtime, send = running
+    _, _, told = bound(runtime, 53)
+    arrived = threading.Event()
+    with runtime.lock:
+        [socket] = runtime.host.demultiplexer.table
+        socket.handler.on_change = arrived.set
+    send(53)
+    assert arrived.wait(10)
+    assert not told
+
+
+def test_a_program_that_never_waits_takes_packets_as_it_goes(running):
+    runtime, send = running
+    socket, _, told = bound(runtime, 53)
+    send(53)
+    with runtime.lock:  # so that nobody else may
+        runtime._served_at = 0.0
+        runtime.flush()
+        assert socket.receive() is not None
+    assert told == [threading.current_thread()]

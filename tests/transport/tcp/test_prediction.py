@@ -1,0 +1,80 @@
+"""Header prediction changes nothing: two hosts get the same segments, one of them by the readable way."""
+
+import random
+
+from demuxlab.host import Host
+from demuxlab.wire import ip, packet, tcp
+from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import ACK, PSH, SYN
+
+A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
+
+
+class Side:
+    """A host with one connection; `way` is how it takes packets."""
+
+    def __init__(self, way, options):
+        self.host, self.way = Host("B", ["10.9.0.20"]), way
+        listener = self.host.listen(80, "10.9.0.20")
+        [syn_ack] = self.take(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
+        self.first = packet.read(syn_ack).sequence + 1
+        stamps = tcp.Options(timestamps=(1, 0)) if options.timestamps else tcp.Options()
+        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
+        assert self.take(ack, 0.0) == []
+        self.endpoint = listener.accept()
+
+    def take(self, data, now):
+        getattr(self.host, self.way)(data, now)
+        return list(self.host.packets(now))
+
+
+def segment(options, data=b"", **fields):
+    build = tcp.build(A, B, 9157, 80, data, options=tcp.build_options(options), **fields)
+    return packet.build(A, B, ip.TCP, build)
+
+
+def test_both_ways_send_the_same():
+    predicted = 0
+    for seed in range(120):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        options = tcp.Options(1000, 7, True, (1, 0) if stamped else None)
+        sides = [Side("receive", options), Side("take", options)]
+        now, expected, written = 1.0, 1001, 0
+        for _ in range(60):
+            now += chance.choice((0.0, 0.001, 0.03))
+            kind = chance.randrange(10)
+            if kind < 6:
+                sender = sides[0].endpoint._connection.sender
+                under_way = sender.next - sender.unacked
+                acknowledged = sender.unacked + chance.choice(
+                    (0, 0, under_way, under_way // 2, under_way + 1, -1)
+                )
+                size = chance.choice((0, 0, 1, 100, 1000, 5000))
+                start = expected + chance.choice((0,) * 8 + (-1, 1000))
+                stamps = tcp.Options(timestamps=(int(now * 1000) - chance.choice((0, 0, 0, 900)), 1))
+                arriving = segment(
+                    stamps if stamped and chance.random() < 0.95 else tcp.Options(),
+                    bytes(size),
+                    flags=ACK | chance.choice((0, PSH)),
+                    sequence=start & 0xFFFFFFFF,
+                    acknowledgment=acknowledged & 0xFFFFFFFF,
+                    window=chance.choice((500, 500, 500, 0, 7)),
+                )
+                sent = [side.take(arriving, now) for side in sides]
+            elif kind < 8:
+                data, written = bytes(chance.choice((1, 1000, 9000))), written + 1
+                sent = [(side.endpoint.write(data, now), list(side.host.packets(now))) for side in sides]
+            else:
+                size = chance.choice((1, 3000, 100_000))
+                sent = [(side.endpoint.read(size, now), list(side.host.packets(now))) for side in sides]
+            for side in sides:
+                side.host.tick(now)
+            sent += [list(side.host.packets(now)) for side in sides]
+            assert (sent[0], sent[2]) == (sent[1], sent[3]), (seed, now)
+            states = [(s.endpoint.info(), s.endpoint._connection.receiver.next) for s in sides]
+            assert states[0] == states[1], (seed, now)
+            predicted += states[0][1] > expected
+            expected = states[0][1]
+        assert sides[0].host.demultiplexer.counters.dropped == sides[1].host.demultiplexer.counters.dropped
+    assert predicted > 300

@@ -1,0 +1,77 @@
+"""What a link that offloads carries becomes the packets that a wire would have brought, to the byte."""
+
+import struct
+
+import pytest
+
+from demuxlab.wire import ip, ipv4, ipv6, offload, packet, plain, tcp, udp
+from demuxlab.wire.address import from_text
+from demuxlab.wire.checksum import pseudo_header_sum
+from demuxlab.wire.segment import ACK, FIN, PSH, TCPSegment, UDPDatagram
+
+PAIRS = [
+    (from_text("10.9.0.1"), from_text("10.9.0.2")),
+    (from_text("fd09::1"), from_text("fd09::2")),
+]
+OPTIONS = tcp.build_options(tcp.Options(timestamps=(5, 6)))
+
+
+def large(source, destination, data, size=1448, flags=ACK | PSH | FIN):
+    fields = {"sequence": 0xFFFFFF00, "acknowledgment": 7, "flags": flags, "window": 99, "options": OPTIONS}
+    header = tcp.unfinished_header(source, destination, 80, 9157, len(data), **fields)
+    return offload.tcp(source, destination, header, data, size, 0xFFFF)
+
+
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
+@pytest.mark.parametrize("length", [1, 1448, 1449, 5000, 64_000])
+def test_a_large_segment_is_cut(source, destination, length):
+    data = bytes(range(256)) * 250
+    segments = [packet.read(piece) for piece in large(source, destination, data[:length]).pieces()]
+    assert all(isinstance(segment, TCPSegment) for segment in segments)
+    assert b"".join(segment.payload for segment in segments) == data[:length]
+    assert [segment.sequence for segment in segments] == [
+        0xFFFFFF00 + at & 0xFFFFFFFF for at in range(0, length, 1448)
+    ]
+    assert {segment.flags for segment in segments[:-1]} <= {ACK}
+    assert segments[-1].flags == ACK | PSH | FIN
+    assert {(segment.options, segment.window) for segment in segments} == {(OPTIONS, 99)}
+
+
+def test_the_pieces_have_identifications_of_their_own():
+    pieces = large(*PAIRS[0], bytes(3000)).pieces()
+    assert [piece[4:6].hex() for piece in pieces] == ["ffff", "0000", "0001"]
+
+
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
+def test_what_arrives_is_cut_as_what_is_sent(source, destination):
+    sent = large(source, destination, bytes(range(250)) * 20)
+    at = 20 if len(source) == 4 else 40
+    arrived = offload.read(sent.header, sent.headers + bytes(sent.data))
+    assert arrived == offload.Arrived(sent.headers + bytes(sent.data), at, 1448, False)
+    assert list(offload.pieces(arrived)) == list(sent.pieces())
+
+
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
+def test_a_run_of_datagrams_is_cut(source, destination):
+    data = bytes(range(200))
+    whole = bytearray(udp.build(source, destination, 9157, 53, data))
+    struct.pack_into("!H", whole, 6, pseudo_header_sum(source, destination, ip.UDP, len(whole)) % 0xFFFF)
+    build = ipv4.build if len(source) == 4 else ipv6.build
+    at = 20 if len(source) == 4 else 40
+    run = offload.Arrived(build(source, destination, ip.UDP, bytes(whole)), at, 64, True)
+    datagrams = [packet.read(piece) for piece in offload.pieces(run)]
+    assert all(isinstance(datagram, UDPDatagram) for datagram in datagrams)
+    assert [datagram.payload for datagram in datagrams] == [data[at : at + 64] for at in range(0, 200, 64)]
+
+
+def test_an_unfinished_checksum_is_taken_only_from_a_link_that_vouches():
+    sent = large(*PAIRS[0], bytes(100), flags=ACK)
+    whole = sent.headers + bytes(sent.data)
+    assert plain.protocol(whole) == 0
+    assert plain.protocol(whole, vouched=True) == ip.TCP
+    [finished] = sent.pieces()
+    assert plain.protocol(finished) == ip.TCP
+
+
+def test_a_packet_with_nothing_left_to_do_is_itself():
+    assert offload.read(offload.PLAIN_HEADER, b"packet") == b"packet"
