@@ -370,7 +370,7 @@ class Game:
 
     def check_sender(self, connection: TCPConnection) -> None:
         sender = connection.sender
-        under_way = list(sender._under_way)
+        under_way = list(sender.flight)
         assert sender.unacked <= sender.next
         if connection.state is State.FIN_WAIT_2:
             assert sender.fin is not None
@@ -381,7 +381,7 @@ class Game:
             assert not (sent.counted and (sent.lost or sent.sacked))
             place = sent.end
         assert place == sender.next
-        assert sender.pipe == sum(sent.end - sent.start for sent in under_way if sent.counted)
+        assert sender.flight.pipe == sum(sent.end - sent.start for sent in under_way if sent.counted)
         assert sender.congestion.window >= 1
         assert sender.unsent + sender.room >= 0
         if sender.recover is None:

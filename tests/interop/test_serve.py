@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from demuxlab.host import Host
+
+OFFLOAD = ["--offload"] if Host.__init__.__kwdefaults__["offload"] else []
+"""What `pytest --offload` asks for."""
 NUMBER = 50 + os.getpid() % 100
 ADDRESS, ADDRESS6 = f"10.9.{NUMBER}.2", f"fd09:{NUMBER}::2"
 OTHER, OTHER6 = f"10.10.{NUMBER}.2", f"fd10:{NUMBER}::2"
@@ -35,7 +39,7 @@ def serve(service, *options, addresses=(OTHER, OTHER6), quiet=True):
     for address in addresses:
         command += ["--address", address]
     process = subprocess.Popen(
-        [*command, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *OFFLOAD, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     expected = 2 if service == "http" else 4
     lines = [process.stdout.readline() for _ in range(expected)]

@@ -199,7 +199,7 @@ class TCPConnection(ControlBlock):
         if not good:
             # Both opened at once: our SYN goes again, with an ACK (RFC 9293, section 3.5, figure 7).
             self._move(Event.SYN)
-            first = self.sender.first
+            first = self.sender.flight.first
             if first is not None:
                 self.output.transmit(first, now)
             return None
@@ -267,7 +267,7 @@ class TCPConnection(ControlBlock):
             age = (self.recent - options.timestamps[0]) % sequence.MODULUS
             allowed = 0 if self.state is State.SYN_RECEIVED else _REORDERED
             stale = allowed < age < 1 << 31 and now - self.recent_at < _PAWS_EXPIRY
-        first = self.sender.first
+        first = self.sender.flight.first
         if again and self.passive and start + 1 == receiver.next and first is not None and not stale:
             self.output.transmit(first, now)  # our SYN,ACK was lost
             return False

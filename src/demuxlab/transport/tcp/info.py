@@ -40,7 +40,7 @@ def info(state: State, connection: TCPConnection | None, listener: TCPListener |
         "tcpi_rcv_wscale": connection.scale_in,
         "tcpi_rto": int(sender.round_trip.current * 1_000_000),
         "tcpi_snd_mss": sender.mss,
-        "tcpi_unacked": sender.segments_under_way,
+        "tcpi_unacked": len(sender.flight),
         "tcpi_total_retrans": sender.retransmissions,
         "tcpi_rtt": int(sender.round_trip.smoothed * 1_000_000),
         "tcpi_rttvar": int(sender.round_trip.variation * 1_000_000),

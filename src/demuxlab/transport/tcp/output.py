@@ -5,7 +5,7 @@ from typing import TypedDict
 from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
-from demuxlab.transport.tcp.sender import Sent
+from demuxlab.transport.tcp.flight import Sent
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, tcp

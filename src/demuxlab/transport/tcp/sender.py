@@ -4,11 +4,11 @@ Loss recovery is RFC 6675 where the peer sends SACK, RFC 6582 (NewReno) where it
 number, the bytes under way ("pipe"). Numbers are unwrapped sequence numbers.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.flight import NOTHING, Flight, Sent
 from demuxlab.transport.tcp.rtt import RoundTrip
 from demuxlab.wire.segment import FIN, SYN
 
@@ -18,28 +18,7 @@ DEFAULT_LIMIT = 262_144
 """Bytes of the send buffer."""
 _STREAM = 8
 """Segments in one large one that show a stream."""
-_NOTHING: "deque[Sent]" = deque(maxlen=0)
-"""What is under way where nothing is: an empty deque is larger than all else of an idle connection."""
-
-
 _SMALL_WINDOW, _LEAST_CHUNK = 536, 48
-
-
-class Sent:
-    """A segment under way."""
-
-    __slots__ = ("counted", "end", "flags", "lost", "sacked", "start", "time", "times")
-
-    def __init__(self, start: int, end: int, flags: int, now: float) -> None:
-        self.start = start
-        self.end = end
-        self.flags = flags
-        self.time = now
-        self.times = 1
-        self.sacked = False
-        self.lost = False
-        self.counted = True
-        """Taken as being in the network, so part of the pipe."""
 
 
 class Sender:
@@ -47,20 +26,28 @@ class Sender:
 
     __slots__ = (
         *(
+            "_congestion",
             "_data",
             "_data_start",
-            "_under_way",
-            "_congestion",
+            "_small_until",
+            "_window_seq",
             "algorithm",
+            "believed",
+            "cork",
+        ),
+        *(
             "duplicates",
             "fast",
             "fin",
+            "flight",
+            "largest",
+            "last_sent",
             "limit",
             "limited",
+            "max_window",
+            "mss",
         ),
-        *("mss", "next", "nodelay", "pipe", "recover", "retransmissions", "round_trip", "sacks", "unacked"),
-        *("window", "max_window", "_window_seq", "last_sent", "cork"),
-        *("_small_until", "believed", "largest"),
+        *("next", "nodelay", "recover", "retransmissions", "round_trip", "sacks", "unacked", "window"),
     )
 
     def __init__(self, first: int, mss: int, limit: int) -> None:
@@ -86,7 +73,7 @@ class Sender:
         """Both sides agreed on SACK."""
         self.fin: int | None = None
         """The number of our FIN, once the application has closed."""
-        self.pipe = 0
+        self.flight = NOTHING
         self.duplicates = 0
         self.recover: int | None = None
         """Where the present loss recovery ends; None outside one. `fast`: it began without a timeout."""
@@ -97,7 +84,6 @@ class Sender:
         self.last_sent = 0.0
         self._data = ByteQueue()
         self._data_start = first + 1
-        self._under_way: deque[Sent] = _NOTHING
         self._window_seq = -1
         self._small_until = first
 
@@ -157,17 +143,7 @@ class Sender:
     @property
     def idle(self) -> bool:
         """Tell whether nothing is under way."""
-        return not self._under_way
-
-    @property
-    def segments_under_way(self) -> int:
-        """Segments that are not acknowledged."""
-        return len(self._under_way)
-
-    @property
-    def first(self) -> Sent | None:
-        """The oldest segment under way."""
-        return self._under_way[0] if self._under_way else None
+        return not self.flight
 
     def finish(self) -> None:
         """Send FIN after all data that waits."""
@@ -197,13 +173,10 @@ class Sender:
         self.limited = False
         lost = self._next_lost()
         if lost is not None:
-            if not force and self.pipe and self.pipe + lost.end - lost.start > self.congestion.window:
+            if not force and self.flight.pipe and self.flight.pipe + len(lost) > self.congestion.window:
                 self.limited = True
                 return None
-            lost.lost, lost.counted = False, True
-            lost.times += 1
-            lost.time = now
-            self.pipe += lost.end - lost.start
+            self.flight.again(lost, now)
             self.retransmissions += 1
             self.last_sent = now
             return lost
@@ -213,7 +186,7 @@ class Sender:
         # Losses exist only in a recovery; outside of one nothing is searched.
         if self.recover is None:
             return None
-        return next((sent for sent in self._under_way if sent.lost), None)
+        return next((sent for sent in self.flight if sent.lost), None)
 
     def _new(self, now: float) -> Sent | None:
         if self._congestion is not None and self.idle and now - self.last_sent > self.round_trip.timeout:
@@ -229,11 +202,12 @@ class Sender:
                 return None
             # Limited transmit: the first two duplicates each let a new segment out (RFC 3042).
             allowance = self.congestion.window + min(self.duplicates, 2) * self.mss * (self.recover is None)
-            if self.pipe and self.pipe + size > allowance:
+            pipe = self.flight.pipe
+            if pipe and pipe + size > allowance:
                 self.limited = True
                 return None
             if size == mss and self.largest > mss and self.sacks:
-                room = min(unsent, self.largest, usable, allowance - self.pipe)
+                room = min(unsent, self.largest, usable, allowance - pipe)
                 size = max(room // mss * mss, mss)
         ends = self.fin is not None and unsent == size and self.next + size == self.fin
         if not size and not (ends and usable > 0):
@@ -247,10 +221,9 @@ class Sender:
         return sent
 
     def _enter(self, sent: Sent, now: float) -> None:
-        if self._under_way is _NOTHING:
-            self._under_way = deque()
-        self._under_way.append(sent)
-        self.pipe += sent.end - sent.start
+        if self.flight is NOTHING:
+            self.flight = Flight()
+        self.flight.enter(sent)
         self.last_sent = now
 
     def _worth_sending(self, size: int) -> bool:
@@ -274,8 +247,8 @@ class Sender:
 
         Linux does the same by looking at the device's queue (tcp_autocorking).
         """
-        last = self._under_way[-1] if self.largest and self._under_way else None
-        return last is not None and last.end - last.start > _STREAM * self.mss
+        last = self.flight.last if self.largest else None
+        return last is not None and len(last) > _STREAM * self.mss
 
     # What comes back
 
@@ -299,22 +272,14 @@ class Sender:
         """Take a new acknowledgment; `echoed` is the round trip by timestamp, in seconds. Returns bytes."""
         newly = number - self.unacked
         used_in_full = number > self._data_start and (
-            self.limited or self.pipe + self.mss > self.congestion.window
+            self.limited or self.flight.pipe + self.mss > self.congestion.window
         )
+        newest, within = self.flight.acknowledged(number)
         sample = echoed
-        while self._under_way and self._under_way[0].end <= number:
-            sent = self._under_way.popleft()
-            if sent.counted:
-                self.pipe -= sent.end - sent.start
-            if echoed is None:
-                # Karn: what was sent twice measures nothing (RFC 6298, section 3).
-                sample = now - sent.time if sent.times == 1 else None
-        within = False  # one that was sent again already: what is left of it is under way
-        if not self._under_way:
-            self._under_way = _NOTHING
-        elif self._under_way[0].start < number:
-            within = self._under_way[0].times > 1
-            self._trim(self._under_way[0], number)
+        if echoed is None and newest is not None and newest.times == 1:
+            sample = now - newest.time  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
+        if not self.flight:
+            self.flight = NOTHING
         self.unacked = number
         if number > self._data_start:
             self._data.drop(min(number - self._data_start, len(self._data)))
@@ -330,26 +295,17 @@ class Sender:
             self.congestion.acknowledged(newly, now, self.round_trip.smoothed)
         return newly
 
-    def _trim(self, sent: Sent, number: int) -> None:
-        if sent.counted:
-            self.pipe -= number - sent.start
-        sent.start = number
-        sent.flags &= ~SYN
-
     def _partial(self) -> None:
         """NewReno: what follows a partial acknowledgment is lost too (RFC 6582, section 3.2)."""
-        for sent in self._under_way:
-            if sent.sacked:
-                sent.sacked = False
-                sent.counted = True
-                self.pipe += sent.end - sent.start
-        if self._under_way and not self._under_way[0].lost:
-            self._lose(self._under_way[0])
+        self.flight.forget_arrivals()
+        first = self.flight.first
+        if first is not None and not first.lost:
+            self.flight.lose(first)
 
     @property
     def filling(self) -> bool:
         """Tell whether a partial acknowledgment has shown the next hole of a recovery without SACK."""
-        first = self.first
+        first = self.flight.first
         return self.recover is not None and self.fast and not self.sacks and first is not None and first.lost
 
     def sacked(self, blocks: Iterable[tuple[int, int]]) -> bool:
@@ -359,65 +315,39 @@ class Sender:
             if not self.unacked < right <= self.next or left >= right:
                 continue
             if self.largest:
-                self._split(left, right)
-            for sent in self._under_way:
+                self.flight.split(left, right)
+            for sent in self.flight:
                 if sent.start >= left and sent.end <= right and not sent.sacked:
-                    self._arrived(sent)
+                    self.flight.arrived(sent)
                     news = True
         return news
-
-    def _split(self, *edges: int) -> None:
-        """Cut the large segments of which a SACK block tells a part."""
-        for edge in edges:
-            for place, sent in enumerate(self._under_way):
-                if sent.start < edge < sent.end:
-                    rest = Sent(edge, sent.end, sent.flags, sent.time)
-                    rest.times, rest.sacked, rest.lost = sent.times, sent.sacked, sent.lost
-                    rest.counted = sent.counted
-                    sent.end, sent.flags = edge, sent.flags & SYN
-                    self._under_way.insert(place + 1, rest)
-                    break
-
-    def _arrived(self, sent: Sent) -> None:
-        if sent.counted:
-            self.pipe -= sent.end - sent.start
-        sent.sacked, sent.counted, sent.lost = True, False, False
 
     def duplicate(self) -> None:
         """Count a duplicate acknowledgment; without SACK it tells that some later segment arrived."""
         self.duplicates += 1
         if not self.sacks:
-            for sent in self._under_way:
-                if sent is not self._under_way[0] and not sent.sacked and sent.counted:
-                    self._arrived(sent)
-                    return
+            self.flight.one_more_arrived()
 
     def detect_loss(self, now: float) -> bool:
         """Mark what three later arrivals show to be lost; return whether a recovery begins with it."""
         found = False
         above = 0
-        for sent in reversed(self._under_way):
+        for sent in reversed(self.flight):
             if sent.sacked:
-                above += -(-(sent.end - sent.start) // self.mss)
+                above += -(-len(sent) // self.mss)
             elif above >= DUPLICATES and sent.times == 1 and not sent.lost:
-                self._lose(sent)
+                self.flight.lose(sent)
                 found = True
-        first = self.first
+        first = self.flight.first
         if self.duplicates >= DUPLICATES and first is not None and self.recover is None and not first.sacked:
             if not first.lost:
-                self._lose(first)
+                self.flight.lose(first)
             found = True
         if not found or self.recover is not None:
             return False
         self.recover, self.fast = self.next, True
         self.congestion.lost(self.next - self.unacked, now)
         return True
-
-    def _lose(self, sent: Sent) -> None:
-        sent.lost = True
-        if sent.counted:
-            sent.counted = False
-            self.pipe -= sent.end - sent.start
 
     def timed_out(self, now: float) -> None:
         """The retransmission timer ran out: all is taken for lost (RFC 5681, 3.1; RFC 6298, section 5)."""
@@ -431,23 +361,14 @@ class Sender:
         self.mss = mss
         if self._congestion is not None:
             self._congestion.mss = mss
-        cut: deque[Sent] = deque()
-        for sent in self._under_way:
-            start, large = sent.start, sent.end - sent.start > mss
-            while sent.end - start > mss:
-                cut.append(Sent(start, start + mss, 0, sent.time))
-                start += mss
-            rest = Sent(start, sent.end, sent.flags, sent.time) if large else sent
-            cut.append(rest)
-        self._under_way = cut
+        self.flight.cut(mss)
         # Congestion is not to blame (RFC 1191, section 6.4), so its window stays.
         self._send_all_again()
 
     def _send_all_again(self) -> None:
-        for sent in self._under_way:
-            sent.lost, sent.sacked, sent.counted = True, False, False
-        self.pipe = self.duplicates = 0
-        if self._under_way:
+        self.flight.lose_all()
+        self.duplicates = 0
+        if self.flight:
             self.recover, self.fast = self.next, False
 
     def partial(self, now: float) -> Sent | None:
