@@ -22,11 +22,14 @@ def on_cluster(
     Connects at once, and tells where the cluster's dashboard is; ImportError without Dask, OSError where no
     cluster answers. A job whose worker dies is done again by another one.
     """
+    import dask
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     own = None
     if address == "local":
+        # Dask's profiler walks through the workers' stacks, which are pytest's: it costs half of their time.
+        dask.config.set({"distributed.worker.profile.enabled": False})
         own = LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=":0")
     client = Client(own or address, timeout="10s")
     tell(str(client.dashboard_link or ""))
@@ -43,6 +46,7 @@ def _outcomes(
         for future in as_completed(futures):
             error = future.exception()
             yield future.key, None if error else future.result(), error
+            future.release()  # the worker need not keep it
     finally:
         client.close()
         if own is not None:
