@@ -1,7 +1,8 @@
 """One connection from its first segment to its last: what a segment does to it (RFC 9293, section 3.10.7).
 
-The two halves are `Sender` and `Receiver`; this is the state machine between them, with its timers. How it
-begins stands in `handshake`. Time is an argument. Sequence numbers are unwrapped inside (see `sequence`).
+The two halves are `Sender` and `Receiver`; this is the state machine between them. How it begins stands in
+`handshake`, what its timers do in `timeouts`. Time is an argument. Sequence numbers are unwrapped inside
+(see `sequence`).
 """
 
 import errno
@@ -12,7 +13,7 @@ from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait
+from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait, timeouts
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.tcp.settings import Settings
@@ -25,7 +26,6 @@ from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 _PAWS_EXPIRY = 24 * 24 * 3600.0
 _REORDERED = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
-_SYN_TRIES, _DATA_TRIES, _ORPHAN_TRIES = 6, 15, 8
 
 
 class Parent(Protocol):
@@ -336,7 +336,9 @@ class TCPConnection(ControlBlock):
             self.retransmit_at = NEVER
             self.stalled_since = NEVER
             if sender.filling:
-                self._send_lost(now)  # whatever the congestion window says (RFC 6582, section 3.2, step 3)
+                timeouts.send_lost(
+                    self, now
+                )  # whatever the congestion window says (RFC 6582, section 3.2, step 3)
             if sender.fin is not None and number > sender.fin:
                 self._fin_acknowledged(now)
         elif number == sender.unacked and not sender.idle and not segment.length and not window_changed:
@@ -344,7 +346,7 @@ class TCPConnection(ControlBlock):
         elif news:
             sender.duplicates += 1
         if sender.detect_loss(now):
-            self._send_lost(now)
+            timeouts.send_lost(self, now)
 
     def _fin_acknowledged(self, now: float) -> None:
         if (self.state, Event.ACK_OF_FIN) not in TABLE:
@@ -394,64 +396,13 @@ class TCPConnection(ControlBlock):
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if self.end_at <= now:
-            self._end(0)
-        elif self.retransmit_at <= now:
-            self._retransmission_timeout(now)
-        elif self.persist_at <= now:
-            self._window_stays_closed(now)
-        elif self.keepalive_at <= now:
-            self._keepalive(now)
+        if (error := timeouts.due(self, now)) is not None:
+            self._end(error)
         if self.acknowledge_at <= now:
             self.output.must_acknowledge()
         if self.state is not State.CLOSED:
             self._settle(now)
         self._tell()
-
-    def _retransmission_timeout(self, now: float) -> None:
-        self.retransmit_at = NEVER
-        handshake = self.state in (State.SYN_SENT, State.SYN_RECEIVED)
-        tries = _SYN_TRIES if handshake else _DATA_TRIES
-        limit = self.settings.user_timeout
-        since = self.stalled_since if self.stalled_since != NEVER else now
-        if self.sender.round_trip.backoff >= tries or (limit and now - since >= limit):
-            self._end(errno.ETIMEDOUT)
-            return
-        if self.stalled_since == NEVER:
-            self.stalled_since = now - self.sender.round_trip.current
-        self.sender.timed_out(now)
-        self._send_lost(now)
-
-    def _window_stays_closed(self, now: float) -> None:
-        """Probe as long as the peer answers (RFC 9293, 3.8.6.1); nobody's data not for long (Linux)."""
-        self.persist_at = NEVER
-        forgotten = self.orphan and self.sender.round_trip.backoff >= _ORPHAN_TRIES
-        if self.probes >= _DATA_TRIES or forgotten:
-            self._end(errno.ETIMEDOUT)
-            return
-        self.probes += 1
-        self.output.probe_window(now)
-
-    def _send_lost(self, now: float) -> None:
-        """Send the first of what was lost again, and give it a whole timeout."""
-        self.output.send_lost(now)
-        self.retransmit_at = now + self.sender.round_trip.current
-
-    def _keepalive(self, now: float) -> None:
-        """Probe a silent peer (RFC 9293, section 3.8.4)."""
-        settings = self.settings
-        silent = now - self.heard_at
-        if silent < settings.keepalive_idle or not self.sender.idle:
-            due = self.heard_at + settings.keepalive_idle
-            self.keepalive_at = due if due > now else now + settings.keepalive_idle
-            return
-        if self.probes >= settings.keepalive_probes:
-            self.output.reset(now)
-            self._end(errno.ETIMEDOUT)
-            return
-        self.probes += 1
-        self.output.probe(now)
-        self.keepalive_at = now + settings.keepalive_interval
 
     def set_keepalive(self, now: float) -> None:
         """Follow a change of the keepalive settings."""
@@ -476,7 +427,7 @@ class TCPConnection(ControlBlock):
             mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
             if self.output.limit_path(mtu):
                 self.sender.fits(self.output.send_mss())
-                self._send_lost(now)
+                timeouts.send_lost(self, now)
                 self._settle(now)
         elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and icmp_errors.unreachable(message):
             self._end(icmp_errors.unreachable(message))
