@@ -1,5 +1,6 @@
 """Who carries packets: a thread that waits alone does it itself, else the runtime's own thread does."""
 
+import resource
 import socket as kernel
 import threading
 
@@ -94,6 +95,20 @@ def test_of_several_that_wait_each_is_told(running):
     assert sorted(got) == [53, 54, 55]
 
 
+def test_packets_are_taken_though_the_process_may_have_fewer_descriptors(running):
+    runtime, send = running
+    socket, changed, _ = bound(runtime, 53)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))  # poll(2) then takes one descriptor at most
+    try:
+        with runtime.lock:
+            send(53)
+            while socket.receive() is None:
+                assert changed.wait(10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_waiting_ends_with_its_time(running):
     runtime, _ = running
     _, changed, _ = bound(runtime, 53)
@@ -132,8 +147,8 @@ def test_packets_are_taken_though_nobody_waits(running):
 def test_a_program_that_never_waits_takes_packets_as_it_goes(running):
     runtime, send = running
     socket, _, told = bound(runtime, 53)
-    send(53)
     with runtime.lock:  # so that nobody else may
+        send(53)
         runtime._served_at = 0.0
         runtime.flush()
         assert socket.receive() is not None

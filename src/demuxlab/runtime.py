@@ -212,7 +212,7 @@ class Runtime:
                 self._resume.wait(_PATIENCE)
                 self._resume.clear()
                 continue
-            ready = poll.poll(wait * 1000 + 1 if wait else 0)
+            ready = self._ready(poll, wait)
             with self.lock:
                 if self._leader is None:
                     self._handle(poll, ready)
@@ -243,7 +243,7 @@ class Runtime:
                     wait = min(wait, remaining)
                 depth = self.lock._release_save()  # type: ignore[attr-defined]
                 try:
-                    ready = poll.poll(wait * 1000 + 1 if wait else 0)
+                    ready = self._ready(poll, wait)
                 finally:
                     self.lock._acquire_restore(depth)  # type: ignore[attr-defined]
                 self._handle(poll, ready)
@@ -270,6 +270,17 @@ class Runtime:
         if self._end is not None:
             poll.register(self._end.fileno(), select.POLLIN)
         return poll
+
+    def _ready(self, poll: select.poll, wait: float) -> list[tuple[int, int]]:
+        """Wait at most so many seconds; return the descriptors that may have something."""
+        try:
+            return poll.poll(wait * 1000 + 1 if wait else 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # poll(2): the process may have fewer descriptors by now than these, though they are open.
+            self._resume.wait(min(wait, _PATIENCE))
+            return [(self._wake_reader, select.POLLIN), (self.fileno(), select.POLLIN)]
 
     def _work(self) -> float:
         """Do what is due and send; return how long there is nothing to do, in seconds. The lock is held."""
