@@ -21,6 +21,19 @@ def host():
     return Host("B", ["10.9.0.20", "fd09::20"])
 
 
+class Watch:
+    """An observer that notes what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def received(self, data, delivery, now):
+        self.notes.append(("received", delivery.verdict, packet.read(data).payload))
+
+    def sent(self, data, now):
+        self.notes.append(("sent", packet.read(data).payload))
+
+
 def sent(host):
     """Return what the host has to send, read."""
     return [packet.read(data) for data in host.packets(0.0)]
@@ -304,3 +317,19 @@ def test_a_rule_to_another_host_passes_both_ways_through_the_router():
     assert (returned.source, returned.source_port) == (place, 53)
     assert (returned.destination, returned.destination_port) == (client, 9157)
     assert router.demultiplexer.counters.balance()
+
+
+def test_a_multicast_comes_back_to_the_host_s_own_members_and_is_watched(host):
+    group, watch = from_text("239.1.2.3"), Watch()
+    host.observers.append(watch)
+    member, other, sender = host.udp(port=53), host.udp(port=54), host.udp(port=55)
+    sender.send_to(b"nobody has joined", group, 53)
+    member.join(group)
+    sender.send_to(b"hello", group, 53)
+    sender.loops = False
+    sender.send_to(b"out only", group, 53)
+    assert [datagram.payload for datagram in sent(host)] == [b"nobody has joined", b"hello", b"out only"]
+    assert member.receive().payload == b"hello"
+    assert member.receive() is other.receive() is None
+    assert watch.notes[-1] == ("received", "delivered", b"hello")
+    assert (host.demultiplexer.counters.received, host.demultiplexer.counters.delivered) == (1, 1)

@@ -1,6 +1,7 @@
 """One computer: its addresses, its demultiplexer, its multiplexer and its transports.
 
-The way in: `receive` → `Demultiplexer.deliver` → handler. The way out: transport → `Multiplexer` →
+The way in: `receive` → `Demultiplexer.deliver` → handler, or for a packet that nobody wants to be told about
+`take` → `Demultiplexer.take` → handler, which decides the same. The way out: transport → `Multiplexer` →
 `packets`. What a host sends to itself takes both ways without leaving it. Nothing here does I/O: who holds
 the host gives it packets and the time, and carries its packets.
 """
@@ -73,13 +74,16 @@ class Host:
         self._own = tuple(from_text(address) for address in self.addresses)
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
         self.demultiplexer.table.groups = Counter()
-        self.multiplexer = Multiplexer(quantum=mtu)
-        if offload:
-            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
+        self.multiplexer = (
+            Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
+            if offload
+            else Multiplexer(quantum=mtu)
+        )
         self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
         self._passing: deque[bytes] = deque()
+        self._looping: deque[bytes] = deque()
         self._identification = 0
         self._errors = ErrorLimit()
         self.observers: list[Observer] = []
@@ -89,6 +93,7 @@ class Host:
             EphemeralPorts(secret),
             self._source_for,
             lambda remote: LOOPBACK_MTU if self.owns(remote) else mtu,
+            self._looping.append,
             secret,
             offloading.MAX_DATA if offload else 0,
         )
@@ -170,7 +175,7 @@ class Host:
                 self.receive(packet, now)
         elif isinstance(arrived, bytes):
             self._react(self.demultiplexer.take(arrived, now), now)
-        elif not arrived.datagrams:
+        elif not arrived.is_run:
             # The pieces of one stretch of a stream are one segment, however large.
             self._react(self.demultiplexer.take(arrived.packet, now, vouched=True), now)
         else:
@@ -203,7 +208,7 @@ class Host:
     @property
     def has_outgoing(self) -> bool:
         """Tell whether `packets` would yield anything."""
-        return bool(self._services.unsettled or self.multiplexer or self._passing)
+        return bool(self._services.unsettled or self.multiplexer or self._passing or self._looping)
 
     def outgoing(self, now: float) -> Iterator[bytes | offloading.Large]:
         """Yield what `packets` does, large segments uncut: for a link that offloads."""
@@ -212,14 +217,17 @@ class Host:
                 connection.settle(now)
             unsettled.clear()
         watched = bool(self.observers) or self.forwarder is not None
-        for submitted in self.multiplexer.packets():
-            if isinstance(submitted, bytes):
-                yield from self._sent(submitted, now)
-            elif watched or self.owns(submitted.destination):
-                for piece in submitted.pieces():
-                    yield from self._sent(piece, now)
-            else:
-                yield submitted
+        while self.multiplexer or self._looping:
+            for submitted in self.multiplexer.packets():
+                if isinstance(submitted, bytes):
+                    yield from self._sent(submitted, now)
+                elif watched or self.owns(submitted.destination):
+                    for piece in submitted.pieces():
+                        yield from self._sent(piece, now)
+                else:
+                    yield submitted
+            while self._looping:
+                self.receive(self._looping.popleft(), now, LOOPBACK)
         while self._passing:
             yield from self._cut(self._passing.popleft(), now)
 

@@ -3,7 +3,7 @@
 Who touches the host's sockets holds `lock`, and calls `flush` afterwards. Who waits for a socket sets its
 `on_change`, which is called with the lock held:
 
-    changed = threading.Condition(runtime.lock)
+    changed = runtime.condition()
     with runtime.lock:
         socket.on_change = changed.notify_all
         while (datagram := socket.receive()) is None:
@@ -280,7 +280,8 @@ class Runtime:
                 raise
             # poll(2): the process may have fewer descriptors by now than these, though they are open.
             self._resume.wait(min(wait, _PATIENCE))
-            return [(self._wake_reader, select.POLLIN), (self.fileno(), select.POLLIN)]
+            sources = [self._wake_reader] if self.problem else [self._wake_reader, self.fileno()]
+            return [(source, select.POLLIN) for source in sources]
 
     def _work(self) -> float:
         """Do what is due and send; return how long there is nothing to do, in seconds. The lock is held."""

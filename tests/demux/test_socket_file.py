@@ -10,7 +10,7 @@ DNS = '{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}'
 
 @pytest.mark.parametrize("first", ["[]", '"[}"', "5", "{}", '{"sockets": [1]}', f"[{DNS}]"])
 def test_of_a_key_given_twice_the_last_counts(first):
-    # Found by fuzzing: a first value that was no list was read as one.
+    # JSON allows a name twice: the last value counts, whatever the first one was.
     table = SocketTable()
     load(f'{{"sockets": {first}, "sockets": [{DNS}]}}', table)
     assert [socket.name for socket in table] == ["dns"]

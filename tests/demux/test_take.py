@@ -30,8 +30,9 @@ def test_both_ways_decide_alike():
                 delivered += 1
                 assert (told.verdict, told.reply, told.counter) == ("delivered", None, ""), packet.hex()
             else:
-                for field in ("verdict", "arrival", "reply", "counter"):
+                for field in ("verdict", "arrival", "rule", "reply", "counter"):
                     assert getattr(said, field) == getattr(told, field), packet.hex()
+                assert (said.socket and said.socket.number) == (told.socket and told.socket.number)
             assert numbers(quick) == numbers(readable), packet.hex()
         assert all(same_queue(one, other) for one, other in zip(quick.table, readable.table, strict=True))
     assert delivered > 1_000

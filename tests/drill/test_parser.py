@@ -182,7 +182,6 @@ def test_sysctls_in_every_form():
         ("0 fcntl(3, F_GETFL, 1 | sizeof(...)) = 0", "expected a whole number"),
     ],
 )
-def test_what_fuzzing_found_is_told(text, message):
-    # A RecursionError and two TypeErrors came out of the parser.
+def test_what_cannot_be_meant_is_told(text, message):
     with pytest.raises(ScriptError, match=message):
         read(text)

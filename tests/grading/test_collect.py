@@ -85,7 +85,7 @@ def test_what_is_not_there_is_the_callers_mistake(tmp_path):
 
 
 def test_what_an_archive_is_not_is_told_in_one_line(tmp_path):
-    # Found by fuzzing: tarfile tells of every compression that it tried, each on a line of its own.
+    # tarfile tells of every compression that it tried, each on a line of its own.
     (tmp_path / "kim.tar.gz").write_bytes(b"\x1f\x8b no archive")
     [[taken], _skipped] = collect([tmp_path / "kim.tar.gz"])
     assert "kim.tar.gz cannot be read" in taken.problem

@@ -130,7 +130,7 @@ def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pyte
 
 
 def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):
-    # Found by fuzzing: half a surrogate pair in an exception's words ended the grading of a whole course.
+    # Half a surrogate pair has no UTF-8, and what an exception says is written in it.
     submission = ask("def f(): raise ValueError(chr(0xD83D))")
     with pytest.raises(SubmissionError) as error:
         submission.function("f")
@@ -139,7 +139,7 @@ def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):
 
 
 def test_a_value_that_an_offer_does_not_take_is_the_learner_s_mistake(ask: Ask):
-    # Found by fuzzing: an offer's ValueError came out of the checker.
+    # What an offer raises is the submission's mistake, not the checker's.
     submission = ask("def f(clock): return clock.read(1, 'x')\ndef g(clock): return clock.wait(-1)")
     with pytest.raises(SubmissionError, match="AttributeError"):
         submission.function("f", Clock())

@@ -43,7 +43,7 @@ def machine(need_root, need_tool, tmp_path):
     [
         (("delete", "demuxlab0"), "taken away"),
         (("set", "demuxlab0", "down"), "set down"),
-        (("set", "demuxlab0", "netns", "1"), "set down"),
+        (("set", "demuxlab0", "netns", "1", "name", "gone0"), "set down"),
     ],
 )
 def test_a_device_that_goes_ends_serve_with_one_line(machine, tmp_path, fault, what):

@@ -12,6 +12,6 @@ def test_a_lab_is_meant_by_its_number_or_its_name(word):
 
 @pytest.mark.parametrize("word", ["²", "٤", "0", "", "9" * 5000])
 def test_a_digit_that_is_no_number_of_a_lab_is_told(word):
-    # Found by fuzzing: "²" is a digit that int() does not take, and of 5,000 digits it takes none.
+    # "²" is a digit that int() does not take, and of 5,000 digits it takes none.
     with pytest.raises(course.NoSuchLab):
         course.find(word)

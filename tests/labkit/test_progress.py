@@ -16,6 +16,6 @@ def test_a_spoilt_file_is_begun_anew(tmp_path, spoilt):
 
 
 def test_a_file_of_brackets_alone_is_begun_anew(tmp_path):
-    # Found by fuzzing: json raises RecursionError, which is no ValueError.
+    # json raises RecursionError for this, which is no ValueError.
     (tmp_path / NAME).write_bytes(b"[" * 5000)
     assert Progress(LabFolder(tmp_path / "04_lab")).quiz() == ""

@@ -47,7 +47,7 @@ def test_what_arrives_is_cut_as_what_is_sent(source, destination):
     sent = large(source, destination, bytes(range(250)) * 20)
     at = 20 if len(source) == 4 else 40
     arrived = offload.read(sent.header, sent.headers + bytes(sent.data))
-    assert arrived == offload.Arrived(sent.headers + bytes(sent.data), at, 1448, False)
+    assert arrived == offload.Arrived(sent.headers + bytes(sent.data), at, ip.TCP, 1448)
     assert list(offload.pieces(arrived)) == list(sent.pieces())
 
 
@@ -58,10 +58,28 @@ def test_a_run_of_datagrams_is_cut(source, destination):
     struct.pack_into("!H", whole, 6, pseudo_header_sum(source, destination, ip.UDP, len(whole)) % 0xFFFF)
     build = ipv4.build if len(source) == 4 else ipv6.build
     at = 20 if len(source) == 4 else 40
-    run = offload.Arrived(build(source, destination, ip.UDP, bytes(whole)), at, 64, True)
+    run = offload.Arrived(build(source, destination, ip.UDP, bytes(whole)), at, ip.UDP, 64)
     datagrams = [packet.read(piece) for piece in offload.pieces(run)]
     assert all(isinstance(datagram, UDPDatagram) for datagram in datagrams)
     assert [datagram.payload for datagram in datagrams] == [data[at : at + 64] for at in range(0, 200, 64)]
+
+
+def test_behind_an_extension_header_the_checksum_s_place_tells_the_protocol():
+    source, destination = PAIRS[1]
+    data = bytes(range(100))
+    whole = bytearray(udp.build(source, destination, 9157, 53, data))
+    struct.pack_into("!H", whole, 6, pseudo_header_sum(source, destination, ip.UDP, len(whole)) % 0xFFFF)
+    hop_by_hop = bytes((ip.UDP, 0, 1, 4, 0, 0, 0, 0))
+    arrived = offload.read(
+        struct.pack("=BBHHHH", 1, 0, 0, 0, 48, 6), ipv6.build(source, destination, 0, hop_by_hop + whole)
+    )
+    [datagram] = [packet.read(piece) for piece in offload.pieces(arrived)]
+    assert isinstance(datagram, UDPDatagram)
+    assert datagram.payload == data
+
+
+def test_what_is_neither_tcp_nor_udp_is_left_as_it_is():
+    assert offload.read(struct.pack("=BBHHHH", 1, 0, 0, 0, 20, 8), b"SCTP") == b"SCTP"
 
 
 def test_an_unfinished_checksum_is_taken_only_from_a_link_that_vouches():

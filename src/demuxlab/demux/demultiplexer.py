@@ -16,7 +16,14 @@ from demuxlab.demux.delivery import (
 )
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
 from demuxlab.demux.socket import LISTEN, Refusal, Socket
-from demuxlab.demux.table import COPY, Candidate, SocketTable
+from demuxlab.demux.table import (
+    CONNECTION,
+    COPY,
+    TWO_TUPLE,
+    WILDCARD_TWO_TUPLE,
+    Candidate,
+    SocketTable,
+)
 from demuxlab.wire import ip, plain
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
@@ -100,8 +107,8 @@ class Demultiplexer:
             counters.delivered += 1
             return None
         verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        segment = plain.read(packet)
-        return self.count(Delivery(verdict, segment, socket, None, refusal.reply, refusal.counter))
+        segment, rule = plain.read(packet), _rule_of_sole(socket)
+        return self.count(Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter))
 
     def sole_receiver(self, packet: bytes, *, vouched: bool = False) -> Socket | None:
         """Return the socket of a plain packet, or None where there is more to look at than its key."""
@@ -246,6 +253,12 @@ def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
         reply = None if is_any(segment.source) else PORT_UNREACHABLE
     counter = _NO_SOCKET_COUNTERS[segment.protocol]
     return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
+
+
+def _rule_of_sole(socket: Socket) -> str:
+    if socket.protocol == ip.TCP:
+        return CONNECTION
+    return WILDCARD_TWO_TUPLE if is_any(socket.local_address) else TWO_TUPLE
 
 
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:

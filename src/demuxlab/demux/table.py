@@ -248,7 +248,7 @@ class SocketTable:
     def copies(self, segment: Segment, device: str = "") -> list[Socket]:
         """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
         wildcard = bytes(len(segment.destination))
-        if is_multicast(segment.destination) and not self._joined(segment.destination):
+        if is_multicast(segment.destination) and not self.joined(segment.destination):
             return []
         # Linux gives a dual-stack socket IPv4's broadcasts but not its multicasts.
         families = (4,) if len(wildcard) == 4 and is_multicast(segment.destination) else (4, 6)
@@ -262,7 +262,7 @@ class SocketTable:
             if socket.device in ("", device)
         ]
 
-    def _joined(self, group: bytes) -> bool:
+    def joined(self, group: bytes) -> bool:
         """Tell whether the host takes a group's datagrams: in Linux any socket's joining counts for all."""
         return self.groups is None or group in _ALL_HOSTS or self.groups[group] > 0
 

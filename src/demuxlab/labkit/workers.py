@@ -42,6 +42,8 @@ class Workers:
         """Say that this one is ready; the first waits for all others, and is told whether all are."""
         if self.number:
             os.write(self._writer, b"r")
+            os.close(self._writer)  # the first one reads to the end, should another never be ready
+            os.close(self._reader)
             return True
         os.close(self._writer)
         others = b""

@@ -40,12 +40,7 @@ def open_link(
 
 def open_tun(kernel_addresses: Sequence[str], *, offload: bool = False, queues: int = 1) -> "KernelLink":
     """Open a TUN in the caller's own network namespace; LinkUnavailable where it cannot be had."""
-    if sys.platform != "linux":
-        raise LinkUnavailable(_("{link} links need Linux: use --link memory here", link="tun"))
-    from demuxlab.links.kernel import KernelLink
-    from demuxlab.links.opener import Request
-
-    return KernelLink(Request("tun", False, tuple(kernel_addresses), offload, queues))
+    return _open_in_kernel("tun", False, tuple(kernel_addresses), offload, queues)
 
 
 _DESCRIPTIONS = marked(
@@ -58,11 +53,15 @@ _DESCRIPTIONS = marked(
 
 
 def _open(kind: str, private: bool, kernel_addresses: Sequence[str]) -> Link:
-    if kind == "memory":
-        return MemoryLink()
+    return MemoryLink() if kind == "memory" else _open_in_kernel(kind, private, tuple(kernel_addresses))
+
+
+def _open_in_kernel(
+    kind: str, private: bool, kernel_addresses: tuple[str, ...], offload: bool = False, queues: int = 1
+) -> "KernelLink":
     if sys.platform != "linux":
         raise LinkUnavailable(_("{link} links need Linux: use --link memory here", link=kind))
     from demuxlab.links.kernel import KernelLink
     from demuxlab.links.opener import Request
 
-    return KernelLink(Request(kind, private, tuple(kernel_addresses)))
+    return KernelLink(Request(kind, private, kernel_addresses, offload, queues))

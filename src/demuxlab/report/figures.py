@@ -11,7 +11,7 @@ from demuxlab.language import _
 from demuxlab.report import comments
 from demuxlab.report.figures_sockets import example, program, socket
 from demuxlab.report.ladder import Ladder, label
-from demuxlab.report.story import Queue, Segment
+from demuxlab.report.story import Segment
 from demuxlab.report.svg import COLOURS, arrow, box, chip, drawing, fit, tag, text, text_width, wrapped
 
 WIDTH = 380.0
@@ -176,11 +176,6 @@ def printable_data(segment: Segment) -> str:
     """Return the first of a segment's data as text, with a dot for what is none."""
     shown = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in segment.data)
     return shown + "…" if segment.size > len(segment.data) else shown
-
-
-def queue_name(queue: Queue) -> str:
-    """Return what a queue goes by."""
-    return queue.name or queue.local
 
 
 FIGURES: dict[str, Callable[[Ladder], Markup | None]] = {

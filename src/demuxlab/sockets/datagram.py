@@ -58,11 +58,14 @@ class DatagramSocket(InetSocket):
         """Receive at most `size` bytes, and who sent them."""
         descriptor = self._descriptor
         # Most datagrams wait already when they are asked for: neither time nor the link need be looked at.
+        # Not so where somebody polls, who must be shown what is left, or where there is an error to be told.
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened
             runtime = opened.runtime
+            endpoint = self._endpoint
             with runtime.lock:
-                datagram = self._endpoint.receive()
+                quick = opened.pollable is None and endpoint.holds
+                datagram = endpoint.receive() if quick else None
             runtime.busy = True
             if datagram is not None:
                 payload, host, port = datagram

@@ -35,7 +35,6 @@ class OpenSocket:
 
     __slots__ = (
         "_changed",
-        "_pollable",
         "bound_to",
         "changes",
         "connecting",
@@ -43,6 +42,7 @@ class OpenSocket:
         "family",
         "kind",
         "options",
+        "pollable",
         "protocol",
         "receive_timeout",
         "runtime",
@@ -73,7 +73,8 @@ class OpenSocket:
         self._changed: Waiting | None = None
         self.changes = 0
         """How often the endpoint told of a change: whoever saw the number knows whether it missed one."""
-        self._pollable: Pollable | None = None
+        self.pollable: Pollable | None = None
+        """The descriptor of the kernel's that shows its readiness, once a program has asked for one."""
         self.endpoint.on_change = self._on_change
 
     def __enter__(self) -> Self:
@@ -129,45 +130,45 @@ class OpenSocket:
         self.endpoint = new
         if self.bound_to is not None:
             new.bind(*self.bound_to)
-        if self._pollable is not None:
-            self._pollable.begin_again()
+        if self.pollable is not None:
+            self.pollable.begin_again()
 
     # Its descriptors
 
     def new_number(self) -> int:
         """Return a new descriptor of the kernel's that is ready when this socket is; the lock is held."""
-        if self._pollable is None:
-            self._pollable = Pollable()
+        if self.pollable is None:
+            self.pollable = Pollable()
             self.runtime.polled += 1
             self._show()
-            return self._pollable.number
-        return self._pollable.duplicate()
+            return self.pollable.number
+        return self.pollable.duplicate()
 
     def adopt(self, pollable: Pollable) -> int:
         """Take a descriptor of the kernel's as its first; return its number. The lock is held."""
-        self._pollable = pollable
+        self.pollable = pollable
         self.runtime.polled += 1
         self._show()
         return pollable.number
 
     def has_number(self, number: int) -> bool:
         """Tell whether the kernel's descriptor `number` is still one of this socket's."""
-        return self._pollable is not None and self._pollable.has(number)
+        return self.pollable is not None and self.pollable.has(number)
 
     def let_go(self, number: int | None, *, wait: bool) -> None:
         """Lose a descriptor, with its kernel number where it has one; the last one closes the socket."""
         self.users -= 1
         self.wake()
         if self.users:
-            if self._pollable is not None and number is not None:
-                self._pollable.free(number)
+            if self.pollable is not None and number is not None:
+                self.pollable.free(number)
             return
         self.endpoint.close(self.now)
         if wait:
             self._linger()
-        if self._pollable is not None:
-            self._pollable.close()
-            self._pollable = None
+        if self.pollable is not None:
+            self.pollable.close()
+            self.pollable = None
             self.runtime.polled -= 1
 
     def _linger(self) -> None:
@@ -184,16 +185,16 @@ class OpenSocket:
         self.changes += 1
         if self._changed is not None:
             self._changed.notify_all()
-        if self._pollable is not None:
+        if self.pollable is not None:
             self._show(news=True)
 
     def _show(self, *, news: bool = False) -> None:
-        if self._pollable is not None:
+        if self.pollable is not None:
             endpoint = self.endpoint
             if isinstance(endpoint, TCPEndpoint) and endpoint.hung_up:
-                self._pollable.hang_up(failed=endpoint.failed)
+                self.pollable.hang_up(failed=endpoint.failed)
                 return
-            self._pollable.show(readable=endpoint.readable, writable=endpoint.writable, news=news)
+            self.pollable.show(readable=endpoint.readable, writable=endpoint.writable, news=news)
 
 
 def _in_the_kernels_words(error: OSError) -> None:

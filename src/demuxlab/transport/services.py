@@ -32,6 +32,8 @@ class Services:
     """The host's address for a remote one (OSError ENETUNREACH where it has none of that family)."""
     mtu_for: Callable[[bytes], int]
     """The largest packet on the way to a remote address, in bytes."""
+    loop_back: Callable[[bytes], None]
+    """Takes a packet that the host is to receive as well as to send."""
     secret: bytes
     largest: int = 0
     """Bytes of data of the largest segment that the link cuts by itself; 0 where it cuts none."""

@@ -22,8 +22,10 @@ PLAIN_HEADER = bytes(HEADER_LENGTH)
 """Before a packet that has nothing left to do."""
 _HEADER = struct.Struct("=BBHHHH")
 _NEEDS_CHECKSUM = 1
-_NONE, _TCP_IPV4, _TCP_IPV6, _UDP = 0, 1, 4, 5
+_NONE, _TCP_IPV4, _TCP_IPV6 = 0, 1, 4
 _CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
+_PROTOCOLS = {16: ip.TCP, 6: ip.UDP}
+"""By where the checksum stands: behind extension headers the IP header does not tell."""
 
 
 class Arrived(NamedTuple):
@@ -32,10 +34,15 @@ class Arrived(NamedTuple):
     packet: bytes
     transport_at: int
     """Where the transport header begins."""
+    protocol: int
+    """TCP or UDP."""
     size: int
     """Data bytes of each piece; 0 where there is only one."""
-    datagrams: bool
-    """Its pieces are datagrams, each with an end of its own; else a stretch of one TCP stream."""
+
+    @property
+    def is_run(self) -> bool:
+        """Tell whether its pieces are datagrams, each with an end of its own, not a stretch of one stream."""
+        return self.size > 0 and self.protocol == ip.UDP
 
 
 class Large:
@@ -74,22 +81,18 @@ class Large:
 
 def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
     """Return a packet as its virtio-net header says it is."""
-    flags, kind, _length, size, transport_at, _place = _HEADER.unpack_from(header)
-    if not flags & _NEEDS_CHECKSUM:
+    flags, kind, _length, size, transport_at, checksum_at = _HEADER.unpack_from(header)
+    if not flags & _NEEDS_CHECKSUM or checksum_at not in _PROTOCOLS:
         return packet
-    return Arrived(packet, transport_at, size if kind else 0, kind == _UDP)
+    return Arrived(packet, transport_at, _PROTOCOLS[checksum_at], size if kind else 0)
 
 
 def pieces(arrived: Arrived) -> Iterator[bytes]:
     """Yield the packets, each whole and with its checksum, that a wire would have brought."""
-    packet, at = arrived.packet, arrived.transport_at
-    protocol = ip.UDP if arrived.datagrams else packet[9 if packet[0] >> 4 == 4 else 6]
-    if protocol not in _CHECKSUM_AT:
-        # Extension headers stand between: the kernel leaves only TCP and UDP unfinished.
-        protocol = ip.TCP if len(packet) - at >= 20 and not arrived.datagrams else ip.UDP
+    packet, at, protocol, size = arrived
     data_at = at + (8 if protocol == ip.UDP else packet[at + 12] >> 2 & 0x3C)
     data = memoryview(packet)[data_at:]
-    return _pieces(packet[:data_at], data, at, protocol, arrived.size or len(data))
+    return _pieces(packet[:data_at], data, at, protocol, size or len(data))
 
 
 def tcp(

@@ -12,7 +12,7 @@ from demuxlab.wire.segment import ACK, PSH, TCPSegment, UDPDatagram
 KEY = slice(12, 24)
 """The 4-tuple: source and destination address, source and destination port."""
 SOURCE, DESTINATION = slice(12, 16), slice(16, 20)
-SOURCE_PORT, DESTINATION_PORT = slice(20, 22), slice(22, 24)
+DESTINATION_PORT = slice(22, 24)
 UDP_HEADERS, TCP_HEADERS = 28, 40
 """Bytes of the IP and the transport header."""
 

@@ -660,7 +660,7 @@ def test_when_the_backlog_is_full_cookies_let_true_clients_in():
 
 
 def test_a_closed_window_is_probed_but_not_for_ever_where_nobody_answers():
-    # Found by fuzzing: the connection of a peer that had gone stayed, and went on probing.
+    # A peer that is gone looks like one whose window stays shut, until nobody answers the probes.
     peer = Peer(window=0)
     assert peer.write(b"data") == []
     probes = peer.wait(3600)
@@ -683,7 +683,7 @@ def test_a_peer_that_answers_probes_holds_only_what_somebody_owns(closed):
 
 
 def test_data_behind_the_peer_s_own_fin_is_no_part_of_the_stream():
-    # Found by fuzzing: early data was joined on, and the FIN was never acknowledged by its number.
+    # Nothing follows a FIN: early data beyond it must not be joined on.
     peer = Peer()
     for early in (10, 30):
         peer.send("A", b"beyond the end", seq=early)

@@ -81,7 +81,7 @@ class TCPConnection(ControlBlock):
         self.heard_at = now
         self._move(Event.ACTIVE_OPEN)
         self.output.transmit(self.sender.open(SYN, now), now)
-        self._settle(now)
+        self.settle(now)
 
     def answer(self, syn: TCPSegment, now: float) -> None:
         """Answer a listening socket's SYN with SYN and ACK (RFC 9293, section 3.10.7.2)."""
@@ -90,7 +90,7 @@ class TCPConnection(ControlBlock):
         self.state = TABLE[State.LISTEN, Event.SYN]
         handshake.meet(self, self.output, syn, now)
         self.output.transmit(self.sender.open(SYN, now), now)
-        self._settle(now)
+        self.settle(now)
 
     def resume(self, ack: TCPSegment, options: tcp.Options, now: float) -> None:
         """Become established from the ACK of a SYN cookie: `options` are those of the SYN, as remembered."""
@@ -104,7 +104,7 @@ class TCPConnection(ControlBlock):
         """Take data to be sent; return how much the send buffer had room for (RFC 9293, section 3.10.2)."""
         size = self.sender.queue(data)
         if size and self.state in CAN_SEND:
-            self._settle(now)
+            self.settle(now)
         return size
 
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes:
@@ -134,7 +134,7 @@ class TCPConnection(ControlBlock):
             self.sender.finish()
             if self.state is not State.SYN_RECEIVED:
                 self._move(Event.CLOSE)
-                self._settle(now)
+                self.settle(now)
 
     def close(self, now: float) -> None:
         """Let go of the connection: FIN, or RST where received data was never read (RFC 2525, 2.17)."""
@@ -146,7 +146,7 @@ class TCPConnection(ControlBlock):
         self.shutdown(now)
         if self.state is State.FIN_WAIT_2:
             self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
-        self._settle(now)
+        self.settle(now)
 
     def forget(self) -> None:
         """End the connection and tell nobody."""
@@ -167,7 +167,7 @@ class TCPConnection(ControlBlock):
             self._syn_sent(segment, now) if self.state is State.SYN_SENT else self._arrives(segment, now)
         )
         if self.state is not State.CLOSED:
-            self._settle(now)
+            self.settle(now)
         self._tell()
         return refusal
 
@@ -177,10 +177,6 @@ class TCPConnection(ControlBlock):
             self._tell()
             return None
         return self.take(plain.read(packet), now)
-
-    def settle(self, now: float) -> None:
-        """Send what a batch of segments has asked for."""
-        self._settle(now)
 
     def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
         """RFC 9293, section 3.10.7.3."""
@@ -392,6 +388,32 @@ class TCPConnection(ControlBlock):
         if self.state is State.TIME_WAIT:
             self._time_wait(now)
 
+    # What follows from it
+
+    def settle(self, now: float) -> None:
+        """Send what may be sent, and set the timers by what is under way then."""
+        if self.state in (State.CLOSED, State.TIME_WAIT):
+            return
+        if self.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+            self.output.send(now)
+        sender = self.sender
+        if sender.idle:
+            self.retransmit_at = NEVER
+            blocked = sender.waits and self.state not in (State.SYN_SENT, State.SYN_RECEIVED)
+            if not blocked:
+                self.persist_at = NEVER
+            elif self.persist_at == NEVER:
+                self.persist_at = now + sender.round_trip.current
+        else:
+            self.persist_at = NEVER
+            if self.retransmit_at == NEVER:
+                self.retransmit_at = now + sender.round_trip.current
+        self.output.flush_acknowledgment(now)
+        self.deadline = min(
+            self.retransmit_at, self.persist_at, self.acknowledge_at, self.keepalive_at, self.end_at
+        )
+        self.services.timers.update(self)
+
     # Timers
 
     def tick(self, now: float) -> None:
@@ -401,14 +423,14 @@ class TCPConnection(ControlBlock):
         if self.acknowledge_at <= now:
             self.output.must_acknowledge()
         if self.state is not State.CLOSED:
-            self._settle(now)
+            self.settle(now)
         self._tell()
 
     def set_keepalive(self, now: float) -> None:
         """Follow a change of the keepalive settings."""
         on = self.settings.keepalive and self.state in CAN_RECEIVE | CAN_SEND
         self.keepalive_at = max(now, self.heard_at) + self.settings.keepalive_idle if on else NEVER
-        self._settle(now)
+        self.settle(now)
 
     # How it ends
 
@@ -428,7 +450,7 @@ class TCPConnection(ControlBlock):
             if self.output.limit_path(mtu):
                 self.sender.fits(self.output.send_mss())
                 timeouts.send_lost(self, now)
-                self._settle(now)
+                self.settle(now)
         elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and icmp_errors.unreachable(message):
             self._end(icmp_errors.unreachable(message))
 
@@ -455,30 +477,6 @@ class TCPConnection(ControlBlock):
 
     def _move(self, event: Event) -> None:
         self.state = TABLE[self.state, event]
-
-    def _settle(self, now: float) -> None:
-        """Send what may be sent, and set the timers by what is under way then."""
-        if self.state in (State.CLOSED, State.TIME_WAIT):
-            return
-        if self.state not in (State.SYN_SENT, State.SYN_RECEIVED):
-            self.output.send(now)
-        sender = self.sender
-        if sender.idle:
-            self.retransmit_at = NEVER
-            blocked = sender.waits and self.state not in (State.SYN_SENT, State.SYN_RECEIVED)
-            if not blocked:
-                self.persist_at = NEVER
-            elif self.persist_at == NEVER:
-                self.persist_at = now + sender.round_trip.current
-        else:
-            self.persist_at = NEVER
-            if self.retransmit_at == NEVER:
-                self.retransmit_at = now + sender.round_trip.current
-        self.output.flush_acknowledgment(now)
-        self.deadline = min(
-            self.retransmit_at, self.persist_at, self.acknowledge_at, self.keepalive_at, self.end_at
-        )
-        self.services.timers.update(self)
 
     def _tell(self) -> None:
         if self.on_change is not None:

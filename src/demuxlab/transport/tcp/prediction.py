@@ -52,8 +52,9 @@ def take(connection: "TCPConnection", packet: bytes, now: float) -> bool:
         sender.acknowledge(unacked + advance, now, output.elapsed_since(echo, now) if stamp >= 0 else None)
         connection.retransmit_at = connection.stalled_since = NEVER
     if size:
+        end = following + size  # before anything changes: memory may run out at every step
         receiver.data.append(data if size >= _LARGE else bytes(data))
-        receiver.next = following + size
+        receiver.next = end
         output.data_arrived(size, now)
     if output.wants_to_acknowledge or sender.waits or not sender.idle:
         # After the batch of packets that this one came in: one acknowledgment, one burst of data for all.
