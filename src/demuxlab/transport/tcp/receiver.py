@@ -64,9 +64,13 @@ class Receiver:
         return self.edge - self.next
 
     def would_offer(self, mss: int) -> bool:
-        """Tell whether a window update is worth a segment: the edge could move by two segments or more."""
-        possible = self.next + min(max(0, self.limit - len(self.data)), self.widest)
-        return possible - self.edge >= min(self.limit // 2, 2 * mss)
+        """Tell whether a window update is worth a segment: the window would be twice as large, as in Linux.
+
+        A sender that has more than that waits for nothing; acknowledgments tell it of the rest.
+        """
+        left = self.edge - self.next
+        possible = min(max(0, self.limit - len(self.data)), self.widest)
+        return possible >= 2 * left and possible - left >= min(self.limit // 2, mss)
 
     def take(self, start: int, payload: Bytes, fin: bool) -> bool:
         """Take a segment's data; return whether it moved `next` on."""
