@@ -23,6 +23,7 @@ from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.udp import FULL as UDP_FULL
 from demuxlab.transport.udp import UDPSocket
 from demuxlab.wire import fragments, icmp, ip, plain
@@ -35,6 +36,8 @@ LOOPBACK_MTU = 65_535
 _LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
 _LARGE_QUEUE = 1 << 24
 """Bytes that a process may have waiting for a link that offloads."""
+_LARGE_BUFFER = 1 << 20
+"""Bytes that a TCP socket's buffers hold there: sixteen of the largest segments."""
 _KERNEL = "kernel"
 """The process in whose name a host answers by itself."""
 
@@ -80,6 +83,9 @@ class Host:
             else Multiplexer(quantum=mtu)
         )
         self.mtu = mtu
+        self._tcp_settings = Settings()
+        if offload:
+            self._tcp_settings = Settings(receive_buffer=_LARGE_BUFFER, send_buffer=_LARGE_BUFFER)
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
         self._passing: deque[bytes] = deque()
@@ -116,7 +122,8 @@ class Host:
 
     def tcp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> TCPEndpoint:
         """Open a TCP socket of a family, 4 or 6, neither bound nor connected yet."""
-        return TCPEndpoint(self._services, Socket(ip.TCP, name=name, process=process, family=family))
+        socket = Socket(ip.TCP, name=name, process=process, family=family)
+        return TCPEndpoint(self._services, socket, settings=replace(self._tcp_settings))
 
     def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPSocket:
         """Open a UDP socket, bound to a port of one address or, without one, of all IPv4 addresses."""

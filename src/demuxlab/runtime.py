@@ -197,7 +197,7 @@ class Runtime:
                 raise  # a mistake of ours: let it be seen
 
     def _carry(self) -> None:
-        poll = self._poll()
+        poll, nap = self._poll(), _PATIENCE
         while not self._stopping:
             with self.lock:
                 # To threads that wait or work, and take packets meanwhile, the link is left.
@@ -209,9 +209,11 @@ class Runtime:
                 else:
                     wait = self._work()
             if wait is None:
-                self._resume.wait(_PATIENCE)
+                self._resume.wait(nap)
                 self._resume.clear()
+                nap = min(2 * nap, _LONGEST_NAP)  # who has carried packets for a while will go on
                 continue
+            nap = _PATIENCE
             ready = self._ready(poll, wait)
             with self.lock:
                 if self._leader is None:

@@ -5,6 +5,7 @@ Each is told whether the server is `over`, and returns as the server's programs 
 
 import socket
 import statistics
+import struct
 import time
 import zlib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from demuxlab.bench.programs import BLOCK, DATAGRAM, DATAGRAMS, PORT, STREAM, Sa
 _QUESTIONS = 20
 _UDP_SEGMENT = 103  # linux/udp.h: the kernel cuts what is sent into datagrams of so many bytes
 _PATIENCE = 20.0
+_LOOK = 0.5
 
 
 def datagrams(address: str, _seconds: float, over: Callable[[], bool]) -> Said:
@@ -43,17 +45,20 @@ def receive(address: str, seconds: float, over: Callable[[], bool]) -> Said:
             connection.sendall(STREAM)
             connection.shutdown(socket.SHUT_WR)
             return {}
-        with suppress(OSError):
-            data = memoryview(bytes(BLOCK))
+        _block(connection, socket.SO_SNDTIMEO, _LOOK)
+        data = memoryview(bytes(BLOCK))
+        with suppress(ConnectionError):
             while not over():
-                for _ in range(16):
-                    connection.sendall(data)
+                with suppress(BlockingIOError):  # the server is gone with its device, and has said nothing
+                    for _ in range(16):
+                        connection.sendall(data)
     return {}
 
 
 def send(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
     """Take a stream."""
     with _connected(address) as connection:
+        _block(connection, socket.SO_RCVTIMEO, _PATIENCE)
         buffer = bytearray(BLOCK)
         if seconds:
             return {"figure": throughput(lambda: connection.recv_into(buffer), seconds)}
@@ -102,3 +107,10 @@ def latency(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
 
 def _connected(address: str) -> socket.socket:
     return socket.create_connection((address, PORT), _PATIENCE)
+
+
+def _block(connection: socket.socket, option: int, seconds: float) -> None:
+    """Let the kernel wait, so many seconds at most: a timeout of Python's would poll before each call."""
+    connection.settimeout(None)
+    timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, option, timeval)

@@ -1,11 +1,12 @@
 """A host of ours behind a TUN in the caller's network namespace, for programs of the kernel's to talk to."""
 
+import ctypes
 import errno
 import os
 import select
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from demuxlab.links.choose import open_tun
 from demuxlab.runtime import Runtime
 
 DEFAULT_ADDRESS = "10.9.0.2"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 1 << 25
 _PREFIX = {4: 24, 6: 64}
 _LESS = marked(
     {
@@ -40,12 +43,12 @@ def tun_host(
 ) -> Iterator[Runtime]:
     """Bring up a TUN with a host of these addresses behind it, give up rights, and run the host.
 
-    `kind` is the capture's format. `offload`: the kernel leaves large segments whole, and
-    `remark` is told where it cannot. `workers`: so many
-    processes run the host, each with its share of the flows. The kernel's end gets a neighbouring address of
-    each /24 or /64. When the block ends, however it ends, no device, address or route stays behind, and
-    `tell` gets a sentence for all that could not be kept. Raises LinkUnavailable, ValueError (an address that
-    is none) and OSError (the capture cannot be written), each with its cure.
+    `kind` is the capture's format. `offload`: the kernel leaves large segments whole, and `remark` is told
+    where it cannot. `workers`: so many processes run the host, each with its share of the flows. The kernel's
+    end gets a neighbouring address of each /24 or /64. When the block ends, however it ends, no device,
+    address or route stays behind, and `tell` gets a sentence for all that could not be kept. Raises
+    LinkUnavailable, ValueError (an address that is none) and OSError (the capture cannot be written), each
+    with its cure.
     """
     parsed = [ip_address(address) for address in addresses]
     neighbours = sorted({_neighbour(address) for address in parsed})
@@ -53,8 +56,10 @@ def tun_host(
     try:
         rights.drop()
         secret = os.urandom(32)
-        if offload and link.offloads in _LESS:
-            remark(_(_LESS[link.offloads]))
+        if offload:
+            _keep_freed_memory()
+            if link.offloads in _LESS:
+                remark(_(_LESS[link.offloads]))
         end = link.keep_queue(workers.split()) if workers else link.queues[0]
         host = Host("B", [str(address) for address in parsed], secret=secret, offload=bool(link.offloads))
         recorder = None
@@ -80,6 +85,17 @@ def tun_host(
                 tell(sentence)
     finally:
         link.close()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed: 64 KB come and go with every packet.
+
+    Given back to the system each time, they would come again as pages to be cleared (mallopt(3)).
+    """
+    with suppress(AttributeError):  # not every C library has it
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT)
 
 
 def _time_of_day() -> Callable[[], float]:

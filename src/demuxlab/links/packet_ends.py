@@ -51,7 +51,7 @@ class OffloadingTunEnd(TunEnd):
     def send(self, packet: bytes | offload.Large) -> None:
         """Hand a packet to the kernel, which cuts a large one."""
         if isinstance(packet, offload.Large):
-            os.writev(self._descriptor, (packet.header, packet.headers, packet.data))
+            os.writev(self._descriptor, (packet.header, packet.headers, *packet.data))
         else:
             os.writev(self._descriptor, (offload.PLAIN_HEADER, packet))
 

@@ -1,6 +1,6 @@
 """The multiplexer: several processes' segments, an IP header put on each, onto one link."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from demuxlab.mux.scheduler import DeficitRoundRobin
 from demuxlab.wire import packet
@@ -30,12 +30,12 @@ class Multiplexer:
         return self._queues.put(process, whole)
 
     def submit_large(
-        self, process: str, source: bytes, destination: bytes, header: bytes, data: Bytes, size: int
+        self, process: str, source: bytes, destination: bytes, header: bytes, data: Sequence[Bytes], size: int
     ) -> bool:
         """Do so with a TCP segment that the link cuts: `header` is unfinished, a piece has `size` bytes."""
-        first = self._identification + 1 & 0xFFFF
-        self._identification = self._identification + -(-len(data) // size) & 0xFFFF
-        return self._queues.put(process, tcp(source, destination, header, data, size, first))
+        large = tcp(source, destination, header, data, size, self._identification + 1 & 0xFFFF)
+        self._identification = self._identification + large.count & 0xFFFF
+        return self._queues.put(process, large)
 
     def packets(self) -> Iterator[bytes | Large]:
         """Yield what the link carries next, fair between processes, until nothing waits."""

@@ -38,15 +38,15 @@ class DeficitRoundRobin:
 
     def put(self, process: str, packet: bytes | Large) -> bool:
         """Queue a packet of a process; False, and counted, where its queue is full."""
-        flow = self._flows.get(process)
+        flow, size = self._flows.get(process), len(packet)
         if flow is None:
             flow = self._flows[process] = _Flow()
             self._turns.append(process)
-        elif flow.size + len(packet) > self.limit:
+        elif flow.size + size > self.limit:
             self.dropped += 1
             return False
         flow.packets.append(packet)
-        flow.size += len(packet)
+        flow.size += size
         return True
 
     def get(self) -> tuple[str, bytes | Large] | None:
@@ -57,13 +57,14 @@ class DeficitRoundRobin:
             if not flow.granted:
                 flow.deficit += self.quantum
                 flow.granted = True
-            if len(flow.packets[0]) > flow.deficit:
+            size = len(flow.packets[0])
+            if size > flow.deficit:
                 flow.granted = False
                 self._turns.rotate(-1)
                 continue
             packet = flow.packets.popleft()
-            flow.size -= len(packet)
-            flow.deficit -= len(packet)
+            flow.size -= size
+            flow.deficit -= size
             if not flow.packets:
                 # An idle process saves nothing up: what is left of its grant is forfeited.
                 self._turns.popleft()

@@ -7,7 +7,7 @@ sum of the pseudo-header.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from demuxlab.wire import ip, ipv4, ipv6
@@ -48,35 +48,36 @@ class Arrived(NamedTuple):
 class Large:
     """A TCP segment to be sent, whose data the link cuts into segments of `size` bytes."""
 
-    __slots__ = ("data", "destination", "headers", "size")
+    __slots__ = ("_length", "data", "destination", "headers", "size")
 
-    def __init__(
-        self,
-        headers: bytes,
-        data: Bytes,
-        size: int,
-        destination: bytes,
-    ) -> None:
+    def __init__(self, headers: bytes, data: Sequence[Bytes], size: int, destination: bytes) -> None:
         self.headers = headers
         self.data = data
+        """In parts."""
         self.size = size
         self.destination = destination
+        self._length = sum(map(len, data))
 
     def __len__(self) -> int:
-        return len(self.headers) + len(self.data)
+        return len(self.headers) + self._length
+
+    @property
+    def count(self) -> int:
+        """How many segments it becomes."""
+        return -(-self._length // self.size)
 
     @property
     def header(self) -> bytes:
         """The header that a link which offloads wants before it."""
         at = 20 if len(self.destination) == 4 else 40
-        kind = _NONE if len(self.data) <= self.size else _TCP_IPV4 if at == 20 else _TCP_IPV6
+        kind = _NONE if self._length <= self.size else _TCP_IPV4 if at == 20 else _TCP_IPV6
         size = self.size if kind else 0
         return _HEADER.pack(_NEEDS_CHECKSUM, kind, len(self.headers), size, at, _CHECKSUM_AT[ip.TCP])
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the packets that it becomes on a link which does not offload."""
         at = 20 if len(self.destination) == 4 else 40
-        return _pieces(self.headers, memoryview(self.data), at, ip.TCP, self.size)
+        return _pieces(self.headers, memoryview(b"".join(self.data)), at, ip.TCP, self.size)
 
 
 def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
@@ -99,12 +100,12 @@ def tcp(
     source: bytes,
     destination: bytes,
     header: bytes,
-    data: Bytes,
+    data: Sequence[Bytes],
     size: int,
     identification: int = 0,
 ) -> Large:
     """Return a TCP segment whose `header` is unfinished, with data for several packets of `size` bytes."""
-    length = len(header) + len(data)
+    length = len(header) + sum(map(len, data))
     if len(source) == 4:
         outer = ipv4.header(source, destination, ip.TCP, length, identification=identification)
     else:

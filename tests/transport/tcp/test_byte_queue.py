@@ -34,13 +34,13 @@ def test_it_behaves_as_one_bytearray():
             assert len(queue) == len(model)
             start = chance.randrange(len(model) + 1)
             size = chance.randrange(len(model) - start + 1)
-            assert bytes(queue.at(start, size)) == model[start : start + size]
+            assert b"".join(queue.at(start, size)) == model[start : start + size]
 
 
 def test_a_large_piece_is_read_without_a_copy():
     queue, data = ByteQueue(), bytes(5000)
     queue.append(data)
-    view = queue.at(1000, 3000)
+    [view] = queue.at(1000, 3000)
     assert isinstance(view, memoryview)
     assert view.obj is data
     assert queue.read(9000) is data

@@ -76,11 +76,11 @@ class ByteQueue:
             self._pieces = None
         return parts
 
-    def at(self, start: int, size: int) -> Bytes:
-        """Return `size` bytes from byte number `start` on; a view where one large piece holds them all."""
+    def at(self, start: int, size: int) -> tuple[Bytes, ...]:
+        """Return `size` bytes from byte number `start` on, in parts: views where pieces are large."""
         pieces = self._pieces
         if not size or pieces is None:
-            return b""
+            return ()
         place, begins = self._place, self._place_start
         if start < begins:
             place = begins = 0
@@ -88,17 +88,22 @@ class ByteQueue:
             begins += len(pieces[place])
             place += 1
         self._place, self._place_start = place, begins
-        first, at = pieces[place], start - begins
-        if at + size <= len(first):
-            if isinstance(first, bytearray):
-                return bytes(first[at : at + size])
-            return memoryview(first)[at : at + size]
-        gathered = bytearray(memoryview(first)[at:])
-        while len(gathered) < size:
+        part = _part(pieces[place], start - begins, size)
+        if len(part) == size:
+            return (part,)
+        parts, left = [part], size - len(part)
+        while left:
             place += 1
-            gathered += memoryview(pieces[place])[: size - len(gathered)]
-        return gathered
+            parts.append(part := _part(pieces[place], 0, left))
+            left -= len(part)
+        return tuple(parts)
 
     def drop(self, size: int) -> None:
         """Forget `size` bytes at the front, which are there."""
         self._take(size)
+
+
+def _part(piece: Bytes, start: int, size: int) -> Bytes:
+    if isinstance(piece, bytearray):
+        return bytes(piece[start : start + size])  # it may still grow
+    return memoryview(piece)[start : start + size]

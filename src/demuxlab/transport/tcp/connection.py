@@ -111,7 +111,7 @@ class TCPConnection(ControlBlock):
         """Take at most `size` bytes out of the receive buffer; empty when none wait."""
         waiting = self.receiver.data
         if peek:
-            return bytes(waiting.at(0, min(size, len(waiting))))
+            return b"".join(waiting.at(0, min(size, len(waiting))))
         data = waiting.read(size)
         self._has_read(len(data), now)
         return data

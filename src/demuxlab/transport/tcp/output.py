@@ -128,7 +128,7 @@ class Output:
         block = self._block
         if sent.flags & SYN:
             answers = block.state is not State.SYN_SENT
-            self._segment(sent.start, SYN | (ACK if answers else 0), b"", now)
+            self._segment(sent.start, SYN | (ACK if answers else 0), (), now)
             return
         data = block.sender.payload(sent)
         if data and sent.end == block.sender.next and block.sender.unsent == 0:
@@ -137,15 +137,15 @@ class Output:
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK now."""
-        self._segment(self._block.sender.acceptable, ACK, b"", now)
+        self._segment(self._block.sender.acceptable, ACK, (), now)
 
     def reset(self, now: float) -> None:
         """Send RST."""
-        self._segment(self._block.sender.acceptable, RST | ACK, b"", now)
+        self._segment(self._block.sender.acceptable, RST | ACK, (), now)
 
     def probe(self, now: float) -> None:
         """Send a segment just before the window, which the peer must answer with an ACK."""
-        self._segment(self._block.sender.unacked - 1, ACK, b"", now)
+        self._segment(self._block.sender.unacked - 1, ACK, (), now)
 
     def probe_window(self, now: float) -> None:
         """Ask whether a closed window has opened, or use the little that is open (RFC 9293, 3.8.6.1)."""
@@ -196,7 +196,7 @@ class Output:
         if self._ack_wanted:
             self.acknowledge(now)
 
-    def _segment(self, start: int, flags: int, data: Bytes, now: float) -> None:
+    def _segment(self, start: int, flags: int, data: tuple[Bytes, ...], now: float) -> None:
         block = self._block
         socket, receiver = block.socket, block.receiver
         acknowledgment = window = 0
@@ -212,20 +212,21 @@ class Output:
                 receiver.edge = max(receiver.edge, receiver.next + window)
         elif not flags & RST:
             window = min(receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
+        size = sum(map(len, data))
         places = socket.local_address, socket.remote_address, socket.local_port, socket.remote_port
         fields: _Fields = {
             "sequence": start % sequence.MODULUS,
             "acknowledgment": acknowledgment,
             "flags": flags,
             "window": window,
-            "options": self._options(flags, len(data), now),
+            "options": self._options(flags, size, now),
         }
         multiplexer, route = block.services.multiplexer, (socket.process, *places[:2])
-        if len(data) > _WORTH_OFFLOADING and block.services.largest:
-            header = tcp.unfinished_header(*places, len(data), **fields)
+        if size > _WORTH_OFFLOADING and block.services.largest:
+            header = tcp.unfinished_header(*places, size, **fields)
             multiplexer.submit_large(*route, header, data, block.sender.mss)
         else:
-            multiplexer.submit(*route, ip.TCP, tcp.build(*places, data, **fields))
+            multiplexer.submit(*route, ip.TCP, tcp.build(*places, b"".join(data), **fields))
 
     def _options(self, flags: int, size: int, now: float) -> bytes:
         """Return the options of a segment with `size` bytes of data; SACK blocks take only room left over."""

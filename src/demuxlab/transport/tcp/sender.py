@@ -150,8 +150,8 @@ class Sender:
         if self.fin is None:
             self.fin = self._data_start + len(self._data)
 
-    def payload(self, sent: Sent) -> Bytes:
-        """Return the data of a segment under way."""
+    def payload(self, sent: Sent) -> tuple[Bytes, ...]:
+        """Return the data of a segment under way, in parts."""
         start = max(sent.start + (sent.flags & SYN != 0), self.unacked)
         at = start - self._data_start
         return self._data.at(at, sent.end - start - (sent.flags & FIN))
