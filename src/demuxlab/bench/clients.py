@@ -47,9 +47,9 @@ def receive(address: str, seconds: float, over: Callable[[], bool]) -> Said:
             return {}
         _block(connection, socket.SO_SNDTIMEO, _LOOK)
         data = memoryview(bytes(BLOCK))
-        with suppress(ConnectionError):
+        with suppress(OSError):  # with the device the route is gone, too
             while not over():
-                with suppress(BlockingIOError):  # the server is gone with its device, and has said nothing
+                with suppress(BlockingIOError):  # the server is gone, and has said nothing
                     for _ in range(16):
                         connection.sendall(data)
     return {}
