@@ -30,7 +30,7 @@ from demuxlab.wire.offload import Arrived, Large
 _BATCH = 64
 """Packets taken before what they caused is sent."""
 _ENOUGH = 15
-"""Packets after which a leader with news for itself attends to it."""
+"""Large packets after which a leader with news for itself attends to it."""
 _LONGEST_WAIT = 3600.0
 _LONGEST_NAP = 0.03
 """Seconds between two looks at the timers while there are any: shorter than a delayed acknowledgment waits,
@@ -307,6 +307,10 @@ class Runtime:
         if self._leader is turn:
             self._wake()
 
+    @property
+    def _leader_has_news(self) -> bool:
+        return self._leader is not None and self._leader.told
+
     def _drain_wakes(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
@@ -321,7 +325,7 @@ class Runtime:
                 if arrived is None:
                     break
                 take(arrived, now)
-                if number >= _ENOUGH and self._leader is not None and self._leader.told:
+                if number >= _ENOUGH and not isinstance(arrived, bytes) and self._leader_has_news:
                     break  # the kernel's queue holds more than a socket's
         except OSError as error:
             self.problem = error

@@ -17,6 +17,8 @@ from demuxlab.wire.address import to_text
 from demuxlab.wire.segment import ACK, SYN, TCPSegment
 
 OURS = "demuxlab"
+_RATE = 1000
+"""New connections a second of virtual time: timers of the handshake run off, as they do with any client."""
 _WARM = 1000
 """Connections before the first look: what a host has only once is not counted."""
 
@@ -43,7 +45,8 @@ def idle(count: int) -> dict[str, float]:
     kept = []
 
     def establish(number: int) -> None:
-        flow = traffic.connection(number)
+        flow, now = traffic.connection(number), number / _RATE
+        host.tick(now)
 
         def arrive(sequence: int, acknowledgment: int, flags: int) -> None:
             segment = tcp.build(
@@ -56,10 +59,10 @@ def idle(count: int) -> dict[str, float]:
                 flags=flags,
                 window=65535,
             )
-            host.receive(wire_packet.build(flow.source, traffic.SERVER, ip.TCP, segment), 0.0)
+            host.receive(wire_packet.build(flow.source, traffic.SERVER, ip.TCP, segment), now)
 
         arrive(1000, 0, SYN)
-        [answer] = host.packets(0.0)
+        [answer] = host.packets(now)
         syn_ack = wire_packet.read(answer)
         assert isinstance(syn_ack, TCPSegment)
         arrive(1001, syn_ack.sequence + 1, ACK)

@@ -89,13 +89,13 @@ class Demultiplexer:
         return self.decide(arrival, now, device, packets)
 
     def take(
-        self, packet: bytes, now: float = 0.0, device: str = "", *, vouched: bool = False
+        self, packet: bytes, now: float = 0.0, device: str = "", vouched: bool = False
     ) -> Delivery | None:
         """Do what `deliver` does, but make a `Delivery` only where there is more to tell than "delivered".
 
         None: a plain packet went to its socket's handler. `vouched` as in `wire.plain.protocol`.
         """
-        socket = self.sole_receiver(packet, vouched=vouched)
+        socket = self.sole_receiver(packet, vouched)
         if socket is None or socket.handler is None:
             checksums = Checksums.UNFINISHED_TOO if vouched else self.checksums
             arrival, packets = self.read(packet, now, checksums)
@@ -110,7 +110,7 @@ class Demultiplexer:
         segment, rule = plain.read(packet), _rule_of_sole(socket)
         return self.count(Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter))
 
-    def sole_receiver(self, packet: bytes, *, vouched: bool = False) -> Socket | None:
+    def sole_receiver(self, packet: bytes, vouched: bool = False) -> Socket | None:
         """Return the socket of a plain packet, or None where there is more to look at than its key."""
         if (
             not self.explain

@@ -58,13 +58,13 @@ class DatagramSocket(InetSocket):
         """Receive at most `size` bytes, and who sent them."""
         descriptor = self._descriptor
         # Most datagrams wait already when they are asked for: neither time nor the link need be looked at.
-        # Not so where somebody polls, who must be shown what is left, or where there is an error to be told.
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened
-            runtime = opened.runtime
-            endpoint = self._endpoint
+            runtime, endpoint = opened.runtime, opened.endpoint
+            assert isinstance(endpoint, UDPSocket)
             with runtime.lock:
-                quick = opened.pollable is None and endpoint.holds
+                # Who polls must be shown what is left, and an error has the kernel's words.
+                quick = opened.pollable is None and not endpoint.error
                 datagram = endpoint.receive() if quick else None
             runtime.busy = True
             if datagram is not None:

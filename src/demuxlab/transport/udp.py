@@ -36,12 +36,13 @@ class UDPSocket(BoundedQueue[_Waiting]):
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_closed", "_error", "_groups", "_services", "loops", "on_change", "socket")
+    __slots__ = ("_closed", "_groups", "_services", "error", "loops", "on_change", "socket")
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
         self._services = services
-        self._error = 0
+        self.error = 0
+        """What an ICMP message brought and nobody was told yet, as an errno; 0: nothing."""
         self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
@@ -116,10 +117,12 @@ class UDPSocket(BoundedQueue[_Waiting]):
 
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
-        self._raise_error()
+        if self.error:
+            self._raise_error()
         if not self._items:
             return None
-        payload, source, port = _read(self._items.popleft())
+        waiting = self._items.popleft()
+        payload, source, port = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
         self.size -= OVERHEAD + len(payload)
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
@@ -161,14 +164,9 @@ class UDPSocket(BoundedQueue[_Waiting]):
         return count
 
     @property
-    def holds(self) -> bool:
-        """Tell whether `receive` would return a datagram."""
-        return bool(self._items) and not self._error
-
-    @property
     def readable(self) -> bool:
         """Tell whether receiving would not wait (select(2))."""
-        return bool(self._items) or self._error != 0 or self._closed
+        return bool(self._items) or self.error != 0 or self._closed
 
     @property
     def writable(self) -> bool:
@@ -177,7 +175,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
 
     def take_error(self) -> int:
         """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
-        error, self._error = self._error, 0
+        error, self.error = self.error, 0
         return error
 
     def peek(self) -> Received | None:
@@ -185,7 +183,8 @@ class UDPSocket(BoundedQueue[_Waiting]):
         self._raise_error()
         if not self._items:
             return None
-        payload, source, port = _read(self._items[0])
+        waiting = self._items[0]
+        payload, source, port = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
     def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
@@ -195,7 +194,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
         """
         error = icmp_errors.unreachable(message)
         if icmp_errors.is_hard(error):
-            self._error = error
+            self.error = error
         self._changed()
 
     def disconnect(self) -> None:
@@ -222,7 +221,3 @@ class UDPSocket(BoundedQueue[_Waiting]):
         error = self.take_error()
         if error:
             raise OSError(error, f"the peer's host answered with ICMP: {errno.errorcode[error]}")
-
-
-def _read(waiting: _Waiting) -> tuple[bytes, bytes, int]:
-    return plain.datagram(waiting) if isinstance(waiting, bytes) else waiting

@@ -33,6 +33,7 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
     `vouched`: whoever sent the packet on this machine left its transport checksum unfinished, and the link
     says so (virtio, VIRTIO_NET_HDR_F_NEEDS_CSUM): it has never been on a wire that could damage it.
     """
+    kind: int
     size = len(packet)
     if size < UDP_HEADERS:
         return 0
@@ -45,12 +46,12 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
     elif kind != ip.TCP or size < TCP_HEADERS or not 20 <= packet[32] >> 2 & 0x3C <= size - 20:
         return 0
     if vouched:
-        return int(kind)
+        return kind
     # Addresses, header and data in one pass: the rest of the pseudo-header is protocol and length.
     sum_of_words = _from_bytes(packet[_FROM_ADDRESSES], "big")
     if size & 1:
         sum_of_words <<= 8
-    return 0 if (sum_of_words + kind + size - 20) % 0xFFFF else int(kind)
+    return 0 if (sum_of_words + kind + size - 20) % 0xFFFF else kind
 
 
 def datagram(packet: bytes) -> tuple[bytes, bytes, int]:

@@ -16,6 +16,9 @@ _MAX_SACK_BLOCKS = 4
 _MAX_BLOCKS = 1024
 """Gaps that are remembered at most: an honest peer has few, and each costs memory and time."""
 _start = itemgetter(0)
+_Blocks = list[tuple[int, bytearray]]
+_NOTHING: _Blocks = []
+"""What waits behind a gap where there is none, for all connections: most never have one."""
 
 
 class Receiver:
@@ -35,7 +38,7 @@ class Receiver:
         """The right edge of the window that the peer was told of; it never moves back."""
         self.fin: int | None = None
         """The number of the peer's FIN, once that is known."""
-        self._early: list[tuple[int, bytearray]] = []  # ascending, none touches the next
+        self._early = _NOTHING  # ascending, none touches the next
         self._latest = 0
 
     @property
@@ -94,11 +97,13 @@ class Receiver:
             self._latest = start
         if self.next == self.fin:
             self.next += 1
-            self._early.clear()  # nothing comes after the end
+            self._early = _NOTHING  # nothing comes after the end
         return self.next > before
 
     def _keep(self, start: int, data: Bytes) -> None:
         """Keep early data; what overlaps data already there is the same."""
+        if self._early is _NOTHING:
+            self._early = []
         early = self._early
         at = bisect_right(early, start, key=_start) - 1
         if at >= 0 and early[at][0] + len(early[at][1]) >= start:
