@@ -63,7 +63,7 @@ def test_json_is_one_object_a_figure_and_nothing_else(call, contenders):
     status, out, err = call("decide", "--quick", "--json")
     machine, *figures, left_out = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert machine["machine"].keys() == {"cpu", "cores", "kernel", "python", "versions"}
+    assert machine["machine"].keys() == {"cpu", "cores", "kernel", "congestion", "python", "versions"}
     assert figures[:2] == [
         {
             "benchmark": "decide",

@@ -31,12 +31,13 @@ def peer(module: str) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: CPU, cores that may be used, kernel, Python, versions."""
+    """Return what the figures depend on: CPU, usable cores, kernel, its congestion control, versions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu(),
         "cores": cores,
         "kernel": f"{platform.system()} {platform.release()}",
+        "congestion": _congestion(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "versions": {"demuxlab": metadata.version("demuxlab"), **_versions()},
     }
@@ -45,7 +46,8 @@ def machine() -> dict[str, Any]:
 def in_words(found: dict[str, Any]) -> str:
     """Return the machine in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return f"{found['cpu']}, {found['cores']} cores, {found['kernel']}, {found['python']}; {versions}"
+    kernel = found["kernel"] + (f" ({found['congestion']})" if found["congestion"] else "")
+    return f"{found['cpu']}, {found['cores']} cores, {kernel}, {found['python']}; {versions}"
 
 
 def _cpu() -> str:
@@ -54,6 +56,14 @@ def _cpu() -> str:
     except OSError:
         said = None
     return said[1] if said else platform.processor() or platform.machine()
+
+
+def _congestion() -> str:
+    """Return the congestion control of the kernel's own TCP, which paces what it sends to us and to itself."""
+    try:
+        return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _versions() -> dict[str, str]:
