@@ -59,7 +59,7 @@ def _cpu() -> str:
 
 
 def _congestion() -> str:
-    """Return the congestion control of the kernel's own TCP, which paces what it sends to us and to itself."""
+    """Return the kernel's own congestion control, which may pace what it sends, to us and to itself."""
     try:
         return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     except OSError:

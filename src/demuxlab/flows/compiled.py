@@ -24,7 +24,7 @@ _FAMILY = {"": 0, "network": 1, "host": 2}
 class Compiled:
     """See `shapes.Engine`."""
 
-    batch = 1 << 20
+    batch = 1 << 22
 
     def __init__(self) -> None:
         self._places = np.empty(0, np.intp)
@@ -33,7 +33,7 @@ class Compiled:
         """Find records."""
         places = self._room(len(data) // 16)
         count, at = _pcap(data, uint64(at), uint64(end), order == ">", uint64(longest), places)
-        return places[:count].copy(), int(at)
+        return places[:count], int(at)
 
     def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Places, int]:
         """Find packet blocks."""

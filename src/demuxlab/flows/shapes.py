@@ -100,7 +100,8 @@ class Engine(Protocol):
     def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Places, int]:
         """Find records from `at` on: where their frames begin, and where the first stands that is left out.
 
-        That is one that does not end before `end`, or is longer than `longest`.
+        That is one that does not end before `end`, or is longer than `longest`. The places are good until the
+        next call.
         """
 
     def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Places, int]:
