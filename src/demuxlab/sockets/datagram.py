@@ -60,12 +60,12 @@ class DatagramSocket(InetSocket):
         # Most datagrams wait already when they are asked for: neither time nor the link need be looked at.
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened
-            runtime, endpoint = opened.runtime, opened.endpoint
-            assert isinstance(endpoint, UDPSocket)
+            runtime = opened.runtime
+            endpoint: UDPSocket = opened.endpoint  # type: ignore[assignment]  # as _endpoint asserts
             with runtime.lock:
                 # Who polls must be shown what is left, and an error has the kernel's words.
                 quick = opened.pollable is None and not endpoint.error
-                datagram = endpoint.receive() if quick else None
+                datagram = endpoint.take_out() if quick else None
             runtime.busy = True
             if datagram is not None:
                 payload, host, port = datagram

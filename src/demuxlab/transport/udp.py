@@ -17,8 +17,10 @@ MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - 
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
 FULL = Refusal("UdpRcvbufErrors")
-_Waiting = bytes | tuple[bytes, bytes, int]
-"""A plain packet as it came, or payload, address and port."""
+_Datagram = tuple[bytes, bytes, int]
+"""Payload, and the address and port that it came from."""
+_Waiting = bytes | _Datagram
+"""A plain packet is kept as it came."""
 _COST = OVERHEAD - plain.UDP_HEADERS
 
 
@@ -117,14 +119,18 @@ class UDPSocket(BoundedQueue[_Waiting]):
 
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
-        if self.error:
-            self._raise_error()
+        self._raise_error()
+        datagram = self.take_out()
+        return None if datagram is None else self._received(*datagram)
+
+    def take_out(self) -> _Datagram | None:
+        """Return the oldest datagram as it is kept, or None, whatever error there is."""
         if not self._items:
             return None
         waiting = self._items.popleft()
-        payload, source, port = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
-        self.size -= OVERHEAD + len(payload)
-        return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
+        datagram = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
+        self.size -= OVERHEAD + len(datagram[0])
+        return datagram
 
     def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
@@ -184,7 +190,9 @@ class UDPSocket(BoundedQueue[_Waiting]):
         if not self._items:
             return None
         waiting = self._items[0]
-        payload, source, port = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
+        return self._received(*(plain.datagram(waiting) if isinstance(waiting, bytes) else waiting))
+
+    def _received(self, payload: bytes, source: bytes, port: int) -> Received:
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
     def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
