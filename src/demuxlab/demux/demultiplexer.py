@@ -39,8 +39,8 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
 _MAX_LOOKUPS = 4096
-_FIRST_OF_HOST = frozenset(range(1, 224)) - {127}
-"""First bytes of IPv4 addresses that a host may have: neither this net, loopback, multicast nor reserved."""
+_MAY_BE_HOST = tuple(0 < first < 224 and first != 127 for first in range(256))
+"""By an IPv4 address's first byte whether a host may have it: no this net, loopback, multicast, reserved."""
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""
@@ -96,13 +96,13 @@ class Demultiplexer:
         None: a plain packet went to its socket's handler. `vouched` as in `wire.plain.protocol`.
         """
         socket = self.sole_receiver(packet, vouched)
-        if socket is None or socket.handler is None:
+        if socket is None or (handler := socket.handler) is None:
             checksums = Checksums.UNFINISHED_TOO if vouched else self.checksums
             arrival, packets = self.read(packet, now, checksums)
             return self.decide(arrival, now, device, packets)
         counters = self.counters
         counters.received += 1
-        refusal = socket.handler.take_plain(packet, now)
+        refusal = handler.take_plain(packet, now)
         if refusal is None:
             counters.delivered += 1
             return None
@@ -117,7 +117,7 @@ class Demultiplexer:
             and self.choose is self._own_choice
             and (protocol := plain.protocol(packet, vouched))
             and packet[plain.DESTINATION] in self._to_one
-            and packet[12] in _FIRST_OF_HOST
+            and _MAY_BE_HOST[packet[12]]
             and packet[plain.SOURCE] not in self._no_sources
         ):
             return self.table.sole(protocol, packet)

@@ -61,7 +61,8 @@ class SocketTable:
         self._in_use = PortsInUse()
         self._connections: dict[bytes, Socket] = {}
         self._connected: dict[bytes, dict[Socket, None]] = {}
-        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: {}}
+        self._udp_slots: dict[bytes, Slot] = {}
+        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: self._udp_slots}
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
         self._queues = 0
@@ -233,7 +234,7 @@ class SocketTable:
             return None if socket is None or socket.device else socket
         if self._connected and packet[plain.KEY] in self._connected:
             return None
-        slots, port = self._slots[ip.UDP], packet[plain.DESTINATION_PORT]
+        slots, port = self._udp_slots, packet[plain.DESTINATION_PORT]
         slot = slots.get(packet[plain.DESTINATION] + port) or slots.get(ANY_IPV4 + port)
         return None if slot is None else slot.lone
 

@@ -24,7 +24,7 @@ _stream_fields = struct.Struct("!IIBBH").unpack_from
 _timestamps = struct.Struct("!III").unpack_from
 _NO_OPTIONS, _WITH_TIMESTAMPS = 5 << 4, 8 << 4
 _TIMESTAMPS_HEAD = 0x0101080A
-_from_bytes = int.from_bytes
+_from_bytes = int.from_bytes  # in network order, which is its default
 
 
 def protocol(packet: bytes, vouched: bool = False) -> int:
@@ -38,7 +38,7 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
     if size < UDP_HEADERS:
         return 0
     first, total, fragment, kind, udp_length = _fields(packet)
-    if first != 0x45 or total != size or fragment & 0xBFFF or _from_bytes(packet[_HEADER], "big") % 0xFFFF:
+    if first != 0x45 or total != size or fragment & 0xBFFF or _from_bytes(packet[_HEADER]) % 0xFFFF:
         return 0
     if kind == ip.UDP:
         if udp_length != size - 20:
@@ -48,7 +48,7 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
     if vouched:
         return kind
     # Addresses, header and data in one pass: the rest of the pseudo-header is protocol and length.
-    sum_of_words = _from_bytes(packet[_FROM_ADDRESSES], "big")
+    sum_of_words = _from_bytes(packet[_FROM_ADDRESSES])
     if size & 1:
         sum_of_words <<= 8
     return 0 if (sum_of_words + kind + size - 20) % 0xFFFF else kind
