@@ -1,4 +1,4 @@
-"""How much memory a decision asks for: blocks of the allocator, counted by letting one after the other fail."""
+"""How much memory a decision asks for: blocks of the allocator, counted by letting one by one fail."""
 
 from itertools import count
 
