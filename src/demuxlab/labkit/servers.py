@@ -67,13 +67,17 @@ def start(
         family = sockets.AF_INET6 if ip_address(address).version == 6 else sockets.AF_INET
         if service == "http":
             handler = _page_handler(directory.resolve(), live)
-            running.add(_server(_PageServer, family, address, port, handler), f"http://{shown}:{port}/")
+            running.add(
+                _server(_PageServer, runtime, family, address, port, handler), f"http://{shown}:{port}/"
+            )
         else:
             running.add(
-                _server(_StreamServer, family, address, port, _STREAMS[service]), f"tcp://{shown}:{port}"
+                _server(_StreamServer, runtime, family, address, port, _STREAMS[service]),
+                f"tcp://{shown}:{port}",
             )
             running.add(
-                _server(_DatagramServer, family, address, port, _DATAGRAMS[service]), f"udp://{shown}:{port}"
+                _server(_DatagramServer, runtime, family, address, port, _DATAGRAMS[service]),
+                f"udp://{shown}:{port}",
             )
     with runtime.lock:
         for socket in runtime.host.demultiplexer.table:
@@ -81,15 +85,19 @@ def start(
     return running
 
 
-def _server(kind: type, family: int, address: str, port: int, handler: type) -> Any:
-    return type(kind.__name__, (kind,), {"address_family": family})((address, port), handler)
+def _server(kind: type, runtime: Runtime, family: int, address: str, port: int, handler: type) -> Any:
+    own = {"address_family": family, "host_lock": runtime.lock}
+    return type(kind.__name__, (kind,), own)((address, port), handler)
 
 
 class _StreamServer(socketserver.ThreadingTCPServer):
     """A thread a connection. Among hundreds of busy threads the accepting one seldom has its turn.
 
-    So it takes all who wait, and does not wait for each new thread's first turn, as Thread.start would.
+    So it takes all who wait, has the host to itself meanwhile, and does not wait for each new thread's first
+    turn, as Thread.start would.
     """
+
+    host_lock: Any
 
     allow_reuse_address = True
     request_queue_size = 1024
@@ -97,7 +105,7 @@ class _StreamServer(socketserver.ThreadingTCPServer):
     def _handle_request_noblock(self) -> None:
         # Not setblocking(False): then each would have a descriptor of the kernel's, which no thread needs.
         self.socket.settimeout(_AT_ONCE)
-        with suppress(OSError):
+        with suppress(OSError), self.host_lock:
             while True:
                 request, client_address = self.get_request()
                 request.setblocking(True)
