@@ -375,17 +375,17 @@ def test_the_window_opens_by_whole_segments_only():
     assert [segment.window for segment in peer.sent()] == [5000]
 
 
-def test_reading_tells_of_the_window_only_when_it_is_twice_as_large():
-    peer = Peer(tune=lambda settings: setattr(settings, "receive_buffer", 40_000))
-    for _ in range(3):
+def test_reading_tells_of_the_window_only_when_it_grows_by_half():
+    peer = Peer(tune=lambda settings: setattr(settings, "receive_buffer", 50_000))
+    for _ in range(4):
         answers = peer.send("PA", bytes(10_000))
         peer.sequence += 10_000
     assert [segment.window for segment in answers] == [10_000]
     updates = []
-    for _ in range(3):
+    for _ in range(4):
         peer.server.read(10_000, peer.now)
         updates.append([segment.window for segment in peer.sent()])
-    assert updates == [[20_000], [], [40_000]]
+    assert updates == [[20_000], [30_000], [], [50_000]]
 
 
 def test_paws_refuses_old_timestamps():

@@ -67,13 +67,13 @@ class Receiver:
         return self.edge - self.next
 
     def would_offer(self, mss: int) -> bool:
-        """Tell whether a window update is worth a segment: the window would be twice as large, as in Linux.
+        """Tell whether a window update is worth a segment: the window grows by two segments, and by half.
 
         A sender that has more than that waits for nothing; acknowledgments tell it of the rest.
         """
         left = self.edge - self.next
-        possible = min(max(0, self.limit - len(self.data)), self.widest)
-        return possible >= 2 * left and possible - left >= min(self.limit // 2, mss)
+        growth = min(max(0, self.limit - len(self.data)), self.widest) - left
+        return growth >= min(self.limit // 2, 2 * mss) and 2 * growth >= left
 
     def take(self, start: int, payload: Bytes, fin: bool) -> bool:
         """Take a segment's data; return whether it moved `next` on."""
