@@ -77,15 +77,13 @@ class Host:
         self._own = tuple(from_text(address) for address in self.addresses)
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
         self.demultiplexer.table.groups = Counter()
-        self.multiplexer = (
-            Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
-            if offload
-            else Multiplexer(quantum=mtu)
-        )
-        self.mtu = mtu
-        self._tcp_settings = Settings()
         if offload:
+            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
             self._tcp_settings = Settings(receive_buffer=_LARGE_BUFFER, send_buffer=_LARGE_BUFFER)
+        else:
+            self.multiplexer = Multiplexer(quantum=mtu)
+            self._tcp_settings = Settings()
+        self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
         self._passing: deque[bytes] = deque()

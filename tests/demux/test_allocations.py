@@ -50,7 +50,7 @@ def blocks(protocol, decide):
         finally:
             capi.remove_mem_hooks()
         return number - 1
-    raise AssertionError
+    raise AssertionError("unreachable: some number is enough")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of generators thrown away

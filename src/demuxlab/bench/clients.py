@@ -17,6 +17,7 @@ _QUESTIONS = 20
 _UDP_SEGMENT = 103  # linux/udp.h: the kernel cuts what is sent into datagrams of so many bytes
 _PATIENCE = 20.0
 _LOOK = 0.5
+"""Seconds after which a client that is not served looks whether the server is still there."""
 
 
 def datagrams(address: str, _seconds: float, over: Callable[[], bool]) -> Said:

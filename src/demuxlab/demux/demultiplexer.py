@@ -40,7 +40,7 @@ LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
 _MAX_LOOKUPS = 4096
 _MAY_BE_HOST = tuple(0 < first < 224 and first != 127 for first in range(256))
-"""By an IPv4 address's first byte whether a host may have it: no this net, loopback, multicast, reserved."""
+"""Whether a host may have an IPv4 address, by its first byte: no loopback, multicast, reserved, this net."""
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""

@@ -106,7 +106,7 @@ class _StreamServer(socketserver.ThreadingTCPServer):
         # Not setblocking(False): then each would have a descriptor of the kernel's, which no thread needs.
         self.socket.settimeout(_AT_ONCE)
         with suppress(OSError), self.host_lock:
-            while True:
+            for _ in range(self.request_queue_size):  # and no more, or those who have come would starve
                 request, client_address = self.get_request()
                 request.setblocking(True)
                 self.process_request(request, client_address)

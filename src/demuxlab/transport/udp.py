@@ -70,7 +70,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
 
-    def send_to(self, payload: bytes, address: bytes, port: int, _now: float = 0.0) -> int:
+    def send_to(self, payload: bytes, address: bytes, port: int, now: float = 0.0) -> int:  # noqa: ARG002
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),

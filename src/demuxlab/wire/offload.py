@@ -50,13 +50,15 @@ class Large:
 
     __slots__ = ("_length", "data", "destination", "headers", "size")
 
-    def __init__(self, headers: bytes, data: Sequence[Bytes], size: int, destination: bytes) -> None:
+    def __init__(
+        self, headers: bytes, data: Sequence[Bytes], length: int, size: int, destination: bytes
+    ) -> None:
         self.headers = headers
         self.data = data
-        """In parts."""
+        """In parts, of `length` bytes together."""
         self.size = size
         self.destination = destination
-        self._length = sum(map(len, data))
+        self._length = length
 
     def __len__(self) -> int:
         return len(self.headers) + self._length
@@ -105,12 +107,12 @@ def tcp(
     identification: int = 0,
 ) -> Large:
     """Return a TCP segment whose `header` is unfinished, with data for several packets of `size` bytes."""
-    length = len(header) + sum(map(len, data))
+    length = sum(map(len, data))
     if len(source) == 4:
-        outer = ipv4.header(source, destination, ip.TCP, length, identification=identification)
+        outer = ipv4.header(source, destination, ip.TCP, len(header) + length, identification=identification)
     else:
-        outer = ipv6.header(source, destination, ip.TCP, length)
-    return Large(outer + header, data, size, destination)
+        outer = ipv6.header(source, destination, ip.TCP, len(header) + length)
+    return Large(outer + header, data, length, size, destination)
 
 
 def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int) -> Iterator[bytes]:

@@ -332,9 +332,8 @@ class TCPConnection(ControlBlock):
             self.retransmit_at = NEVER
             self.stalled_since = NEVER
             if sender.filling:
-                timeouts.send_lost(
-                    self, now
-                )  # whatever the congestion window says (RFC 6582, section 3.2, step 3)
+                # Whatever the congestion window says (RFC 6582, section 3.2, step 3).
+                timeouts.send_lost(self, now)
             if sender.fin is not None and number > sender.fin:
                 self._fin_acknowledged(now)
         elif number == sender.unacked and not sender.idle and not segment.length and not window_changed:
