@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture
 from demuxlab.host import Host
-from demuxlab.labkit.recorder import FORMATS, Recorder, open_recorder
+from demuxlab.recording.recorder import FORMATS, Recorder, open_recorder
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text

@@ -11,12 +11,12 @@ from unittest.mock import patch
 
 from tests.fuzz.choices import one_line
 
+from demuxlab.course import fields, quiz
+from demuxlab.course.progress import NAME, Progress
+from demuxlab.course.questions import Question
 from demuxlab.grading.grade import Job
 from demuxlab.grading.records import Records
-from demuxlab.labkit import fields, quiz
-from demuxlab.labkit.course import LabFolder, NoSuchLab
-from demuxlab.labkit.progress import NAME, Progress
-from demuxlab.labkit.questions import Question
+from demuxlab.labkit.folder import LabFolder, NoSuchLab
 
 LAB = "04_tcp_four_tuple"
 QUESTION = Question("04-1", {"en": "?"}, (), "tcp", (), "count", "")

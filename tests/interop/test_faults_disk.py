@@ -13,9 +13,10 @@ import pytest
 from tests.interop.faults import ADDRESS, Machine, frames, told
 
 from demuxlab.grading.records import Records
-from demuxlab.labkit import recorder, runner
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit import runner
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.links.memory import MemoryLink
+from demuxlab.recording import recorder
 
 RUN = ("run", "05", "--link", "memory", "--captures")
 NO_SPACE = "No space left on device"

@@ -266,13 +266,13 @@ def test_no_timer_runs_by_the_time_of_day():
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in {("time", "time"), ("time", "time_ns"), ("datetime", "now")}
     }
-    assert asked == {("labkit/tun_host.py", "time"), ("links/kernel.py", "time")}
+    assert asked == {("serving/tun_host.py", "time"), ("links/kernel.py", "time")}
 
 
 SET_CLOCK = """
 import socket, sys, time
 from pathlib import Path
-from demuxlab.labkit.tun_host import tun_host
+from demuxlab.serving.tun_host import tun_host
 
 real, jump = time.time, [0.0]
 time.time = lambda: real() + jump[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demuxlab.host import Host
-from demuxlab.labkit.learner import LearnersDemultiplexer
+from demuxlab.serving.learner import LearnersDemultiplexer
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK, SYN

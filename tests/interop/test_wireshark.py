@@ -11,16 +11,16 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.host import Host
-from demuxlab.labkit import wireshark
-from demuxlab.labkit.recorder import open_recorder
+from demuxlab.recording.recorder import open_recorder
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
 from demuxlab.wire.frame import network_packet
 from demuxlab.wire.segment import ACK, SYN
+from demuxlab.wireshark import program as wireshark
 
 FAR = from_text("10.9.0.10")
-PROFILE = Path(wireshark.__file__).parents[1] / "capture" / "wireshark" / "profile"
+PROFILE = Path(wireshark.__file__).parent / "profile"
 LABS = ("04", "10", "12", "14")
 FIELDS = (
     *("frame.packet_id", "frame.interface_name", "frame.interface_queue", "frame.packet_flags_direction"),

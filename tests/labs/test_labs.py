@@ -19,11 +19,11 @@ from tests.labs.runs import LABS, ROOT, run
 from tests.labs.tshark import Filter, claims_hold
 
 from demuxlab.capture.reader import Capture
+from demuxlab.course.questions import Question
+from demuxlab.course.questions import load as load_questions
 from demuxlab.grading.submission import Submission
-from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.figures import Figures
-from demuxlab.labkit.questions import Question
-from demuxlab.labkit.questions import load as load_questions
+from demuxlab.labkit.folder import LabFolder
 
 SOLUTIONS = ROOT / "tests" / "solutions"
 WRONG = sorted(SOLUTIONS.glob("*/wrong_*.py"))

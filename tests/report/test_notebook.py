@@ -5,9 +5,9 @@ import sys
 
 from tests.report.captures import A, B, udp_packet
 
+from demuxlab import course
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import load
-from demuxlab.labkit import course
 from demuxlab.labkit.lab import Lab
 from demuxlab.labkit.runner import load as load_lab
 from demuxlab.links.memory import MemoryLink

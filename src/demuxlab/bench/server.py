@@ -12,10 +12,10 @@ from typing import Any
 
 from demuxlab.bench import programs
 from demuxlab.bench.programs import BARE, GATEWAY, KERNEL, LO, OFFLOAD, STACK
-from demuxlab.labkit.tun_host import tun_host
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
+from demuxlab.serving.tun_host import tun_host
 
 
 def main(side: str, program: str, seconds: float) -> None:

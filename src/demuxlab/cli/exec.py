@@ -12,10 +12,10 @@ from types import TracebackType
 
 import click
 
-from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.runtime import Runtime
+from demuxlab.serving.tun_host import DEFAULT_ADDRESS, tun_host
 from demuxlab.sockets import descriptors, use
 from demuxlab.sockets.install import install
 from demuxlab.transport.tcp.connection import TCPConnection

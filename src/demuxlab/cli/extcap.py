@@ -10,7 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-from demuxlab.labkit import course
+from demuxlab import course
+from demuxlab.labkit.folder import LabFolder
 
 _LINKS = ("memory", "loopback", "tun")
 
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _interface(folder: course.LabFolder) -> str:
+def _interface(folder: LabFolder) -> str:
     return f"demuxlab-{folder.name}"
 
 
@@ -59,11 +60,11 @@ def _plain(title: str) -> str:
 
 def _capture(interface: str, kind: str, fifo: Path) -> int:
     """Run a lab, in the full format, into Wireshark's pipe."""
-    from demuxlab.labkit.full_recorder import FullRecorder
     from demuxlab.labkit.lab import Lab
     from demuxlab.labkit.runner import CannotRun, load
     from demuxlab.links.base import LinkUnavailable
     from demuxlab.links.choose import open_link
+    from demuxlab.recording.full_recorder import FullRecorder
 
     try:
         folder = course.find(interface.removeprefix("demuxlab-"))

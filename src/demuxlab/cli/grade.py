@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
+from demuxlab import course
 from demuxlab.grading import outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.records import Records
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
-from demuxlab.labkit import course, tables
-from demuxlab.labkit.whole_file import write_whole
+from demuxlab.labkit import tables
 from demuxlab.language import _
+from demuxlab.recording.whole_file import write_whole
 
 _FORMS = {
     "gradescope": _("Write Gradescope's results.json, of one submission."),

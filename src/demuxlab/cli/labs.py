@@ -2,8 +2,9 @@
 
 import click
 
-from demuxlab.labkit import course, tables
-from demuxlab.labkit.progress import Progress
+from demuxlab import course
+from demuxlab.course.progress import Progress
+from demuxlab.labkit import tables
 from demuxlab.language import _
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import course, progress
+from demuxlab import course
+from demuxlab.course import progress
 from demuxlab.language import _
 
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", progress.NAME, "*.pyc")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import wireshark
 from demuxlab.language import _
+from demuxlab.wireshark import program as wireshark
 
 
 @click.command(

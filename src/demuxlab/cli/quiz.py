@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import course, quiz, tables
-from demuxlab.labkit.progress import Progress
-from demuxlab.labkit.questions import QuestionError
-from demuxlab.labkit.quiz import Marked, QuizError
+from demuxlab import course
+from demuxlab.course import quiz
+from demuxlab.course.progress import Progress
+from demuxlab.course.questions import QuestionError
+from demuxlab.course.quiz import Marked, QuizError
+from demuxlab.labkit import tables
 from demuxlab.labkit.runner import CannotRun
 from demuxlab.language import _
 

@@ -6,8 +6,8 @@ import click
 
 from demuxlab import terminal
 from demuxlab.capture.reader import Capture, CaptureError
-from demuxlab.labkit.whole_file import write_whole
 from demuxlab.language import _
+from demuxlab.recording.whole_file import write_whole
 from demuxlab.report import page, teller
 
 

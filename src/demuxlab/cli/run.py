@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from demuxlab import terminal
-from demuxlab.labkit import course
+from demuxlab import course, terminal
 from demuxlab.labkit.command import run_and_exit, run_options
 from demuxlab.labkit.runner import Settings
 from demuxlab.language import _

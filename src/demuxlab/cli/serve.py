@@ -9,12 +9,12 @@ from types import FrameType
 
 import click
 
-from demuxlab.labkit.recorder import FORMATS, WIRE
-from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, cut_off, tun_host
-from demuxlab.labkit.workers import Workers
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
+from demuxlab.recording.recorder import FORMATS, WIRE
 from demuxlab.runtime import Runtime
+from demuxlab.serving.tun_host import DEFAULT_ADDRESS, cut_off, tun_host
+from demuxlab.serving.workers import Workers
 
 _LOOK = 0.2
 """Seconds between two looks at whether a signal came."""
@@ -128,8 +128,9 @@ def command(
             remark=lambda sentence: click.echo(sentence, err=True),
             workers=several,
         ) as runtime:
-            from demuxlab.labkit import servers, tables
+            from demuxlab.labkit import tables
             from demuxlab.live.browser import LiveView
+            from demuxlab.serving import servers
 
             if learners is not None:
                 _let_choose(learners, runtime)
@@ -180,7 +181,7 @@ def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None
 
 
 def _let_choose(learners: Path, runtime: Runtime) -> None:
-    from demuxlab.labkit.learner import LearnersDemultiplexer
+    from demuxlab.serving.learner import LearnersDemultiplexer
 
     try:
         LearnersDemultiplexer(learners, runtime.host.demultiplexer)

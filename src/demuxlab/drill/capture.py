@@ -6,8 +6,8 @@ from pathlib import Path
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.drill.runner import Outcome
 from demuxlab.drill.script import MICROSECONDS, Script
-from demuxlab.labkit.recorder import new_capture_path
 from demuxlab.links.memory import EPOCH
+from demuxlab.recording.recorder import new_capture_path
 from demuxlab.wire.frame import RAW
 
 

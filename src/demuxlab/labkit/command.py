@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import click
 
 from demuxlab import terminal
-from demuxlab.labkit.course import LabFolder
-from demuxlab.labkit.recorder import FORMATS
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
 from demuxlab.language import _
+from demuxlab.recording.recorder import FORMATS
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

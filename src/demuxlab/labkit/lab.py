@@ -13,9 +13,9 @@ from demuxlab.labkit import tables
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.journal import Journal
 from demuxlab.labkit.network import LabError, LabRuntime, Network
-from demuxlab.labkit.recorder import Recorder
 from demuxlab.language import _
 from demuxlab.links.base import Link
+from demuxlab.recording.recorder import Recorder
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import from_text
 

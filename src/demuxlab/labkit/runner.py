@@ -15,16 +15,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from demuxlab import language
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
-from demuxlab.labkit.live import Live
 from demuxlab.labkit.network import LabError
-from demuxlab.labkit.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
-from demuxlab.labkit.wireshark import NoWireshark
 from demuxlab.language import _
 from demuxlab.links import rights
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
+from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
+from demuxlab.wireshark.live import Live
+from demuxlab.wireshark.program import NoWireshark
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch

@@ -82,7 +82,7 @@ def two_that_lost_count():
 
 def two_that_answer():
     """Echo and chargen: the forged sender is the other one's service (no answer to a service's own port)."""
-    from demuxlab.labkit import servers
+    from demuxlab.serving import servers
 
     answers = [0]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demuxlab.labkit import fields
-from demuxlab.labkit.course import LabFolder
-from demuxlab.labkit.fields import Fields
+from demuxlab.course import fields
+from demuxlab.course.fields import Fields
 from demuxlab.labkit.figures import Figures
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.language import _
 
 

@@ -2,51 +2,14 @@
 
 import difflib
 import os
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from demuxlab import language
+from demuxlab.labkit.folder import PACKAGE, SCRIPT, LabFolder
 from demuxlab.language import _
-
-SCRIPT = "lab.py"
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class NoSuchLab(Exception):
     """No lab is called that; the message offers the nearest name."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabFolder:
-    """One lab of the course: a folder such as labs/04_tcp_four_tuple."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The folder's name, "04_tcp_four_tuple"."""
-        return self.path.name
-
-    @property
-    def script(self) -> Path:
-        """The demonstration, lab.py."""
-        return self.path / SCRIPT
-
-    @property
-    def captures(self) -> Path:
-        """Where its captures go: captures/ beside labs/ in a checkout, else in the current folder."""
-        beside = self.path.parent.parent / "captures"
-        installed = _PACKAGE in self.path.parents
-        return beside if beside.is_dir() and not installed else Path("captures")
-
-    @property
-    def title(self) -> str:
-        """The first line of the handout in the language in use, without its mark."""
-        for name in (f"README.{language.code()}.md", "README.md"):
-            with suppress(OSError, IndexError):
-                return (self.path / name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        return self.name
 
 
 def course_folder() -> Path:
@@ -57,7 +20,7 @@ def course_folder() -> Path:
 
 def installed_folder() -> Path:
     """Return the folder of labs that came with the package, or that it was installed from."""
-    for folder in (_PACKAGE.parents[1] / "labs", _PACKAGE / "course" / "labs"):
+    for folder in (PACKAGE.parents[1] / "labs", PACKAGE / "course" / "labs"):
         if _has_labs(folder):
             return folder
     raise NoSuchLab(_("no labs are here: run it in the folder that has labs/, or install demuxlab again"))

@@ -66,7 +66,7 @@ def open_recorder(
     if kind == PCAP:
         return PcapRecorder(path, file)
     if kind == FULL:
-        from demuxlab.labkit.full_recorder import FullRecorder
+        from demuxlab.recording.full_recorder import FullRecorder
 
         return FullRecorder(path, file, comment=comment, link=link)
     return WireRecorder(path, file, comment=comment, link=link)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demuxlab.labkit.course import LabFolder
-from demuxlab.labkit.progress import NAME, Progress
+from demuxlab.course.progress import NAME, Progress
+from demuxlab.labkit.folder import LabFolder
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"{", b"[]", b"\xff", b'{"04_lab": 3}', b'{"04_lab": {"quiz": 1}}'])

@@ -11,12 +11,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 from demuxlab.host import Host
-from demuxlab.labkit.recorder import WIRE, open_recorder
-from demuxlab.labkit.workers import Workers
 from demuxlab.language import _, marked
 from demuxlab.links import rights
 from demuxlab.links.choose import open_tun
+from demuxlab.recording.recorder import WIRE, open_recorder
 from demuxlab.runtime import Runtime
+from demuxlab.serving.workers import Workers
 
 DEFAULT_ADDRESS = "10.9.0.2"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

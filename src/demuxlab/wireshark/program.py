@@ -16,7 +16,7 @@ from pathlib import Path
 from demuxlab.language import _
 
 PROFILE = "demuxlab"
-_FILES = Path(__file__).parents[1] / "capture" / "wireshark"
+_FILES = Path(__file__).parent
 _LUA = "demuxlab.lua"
 _PLACES = (
     "/Applications/Wireshark.app/Contents/MacOS/Wireshark",

@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from demuxlab.labkit import course, fields, questions, runner
-from demuxlab.labkit.course import LabFolder
+from demuxlab import course
+from demuxlab.course import fields, questions
+from demuxlab.course.questions import Question
+from demuxlab.labkit import runner
 from demuxlab.labkit.figures import Figures
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
-from demuxlab.labkit.questions import Question
-from demuxlab.labkit.recorder import open_recorder
-from demuxlab.labkit.whole_file import write_whole
 from demuxlab.language import _
 from demuxlab.language import code as language_code
 from demuxlab.links.memory import MemoryLink
+from demuxlab.recording.recorder import open_recorder
+from demuxlab.recording.whole_file import write_whole
 
 _STUDENT = re.compile(r"[\w.@-]{1,64}")
 _HEAD = re.compile(r"^(lab|student): (.+?) *$", re.MULTILINE)

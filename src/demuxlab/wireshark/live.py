@@ -3,8 +3,8 @@
 import subprocess
 from typing import BinaryIO
 
-from demuxlab.labkit import wireshark
 from demuxlab.language import _
+from demuxlab.wireshark import program as wireshark
 
 
 class Live:

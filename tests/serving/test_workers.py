@@ -5,7 +5,7 @@ import sys
 
 ONE_DIES = """
 import os, signal
-from demuxlab.labkit.workers import Workers
+from demuxlab.serving.workers import Workers
 workers = Workers(3)
 number = workers.split()
 if number == 1:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from demuxlab.capture.pcapng import PcapngWriter, last_option, packet_options
 from demuxlab.demux.delivery import DELIVERED, Delivery
 from demuxlab.demux.socket import CLOSED, LISTEN, Socket
-from demuxlab.labkit.recorder import not_kept
+from demuxlab.recording.recorder import not_kept
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.frame import ETHERNET, ethernet_frame

@@ -6,8 +6,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from demuxlab.capture.pcapng import PcapngWriter
-from demuxlab.labkit import fields
-from demuxlab.labkit.questions import Question, QuestionError
+from demuxlab.course import fields
+from demuxlab.course.questions import Question, QuestionError
 from demuxlab.wire.frame import RAW
 
 

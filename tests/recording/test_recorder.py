@@ -8,8 +8,8 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.host import Host
-from demuxlab.labkit.full_recorder import FullRecorder
-from demuxlab.labkit.recorder import FORMATS, Tee, new_capture_path, open_recorder
+from demuxlab.recording.full_recorder import FullRecorder
+from demuxlab.recording.recorder import FORMATS, Tee, new_capture_path, open_recorder
 from demuxlab.wire import fragments, ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
@@ -297,7 +297,7 @@ def test_a_full_disk_is_told_with_the_number_of_packets(host, kind):
 
 
 def open_on(file, kind):
-    from demuxlab.labkit.recorder import PcapRecorder, WireRecorder
+    from demuxlab.recording.recorder import PcapRecorder, WireRecorder
 
     if kind == "pcap":
         return PcapRecorder(Path("x"), file)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.folder import LabFolder
 
 NAME = ".progress.json"
 

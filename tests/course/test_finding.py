@@ -2,7 +2,7 @@
 
 import pytest
 
-from demuxlab.labkit import course
+from demuxlab import course
 
 
 @pytest.mark.parametrize("word", ["4", "04", "04_tcp_four_tuple", "tcp_four_tuple", "04_tcp_four_tuple/"])
