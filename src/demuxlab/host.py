@@ -108,9 +108,9 @@ class Host:
         return self.addresses[0]
 
     @property
-    def noted(self) -> Counter[str]:
+    def counters(self) -> Counter[str]:
         """What the host did beside delivering and dropping, by the names that `nstat` prints."""
-        return self._services.noted
+        return self._services.counters
 
     # Sockets
 
@@ -295,7 +295,7 @@ class Host:
             segment = delivery.segment
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:
-                self.noted[refusal] += 1
+                self.counters[refusal] += 1
                 return replace(delivery, reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)

@@ -25,7 +25,7 @@ class Handler:
     def take_plain(self, packet, now):
         pass
 
-    def take(self, segment, now):
+    def handle_segment(self, segment, now):
         pass
 
 

@@ -79,7 +79,7 @@ class _Handler:
     def take_plain(self, _packet: bytes, _now: float) -> None:
         self.write(self.name)
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         self.write(self.name)
 
 

@@ -33,7 +33,7 @@ class _Handler:
     def take_plain(self, _packet: bytes, _now: float) -> None:
         """Take a packet."""
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         """Take a segment."""
 
 

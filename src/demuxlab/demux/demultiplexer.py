@@ -263,7 +263,7 @@ def _rule_of_sole(socket: Socket) -> str:
 
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:
     if socket.handler is not None:
-        return socket.handler.take(segment, now)
+        return socket.handler.handle_segment(segment, now)
     if socket.state == LISTEN and isinstance(segment, TCPSegment):
         return listener_refusal(segment)
     return None

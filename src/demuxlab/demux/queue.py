@@ -52,7 +52,7 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     __slots__ = ()
 
-    def take(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
+    def handle_segment(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
         """Queue a segment, or drop it where the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
@@ -60,7 +60,7 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:
         """Queue a plain packet's segment."""
-        return self.take(plain.read(packet), now)
+        return self.handle_segment(plain.read(packet), now)
 
     def get(self) -> Segment | None:
         """Return the oldest segment, or None when nothing waits."""

@@ -42,7 +42,7 @@ class Services:
     """The connections that have something to send at the end of a batch of packets."""
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""
-    noted: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=Counter)
     """What was done beside delivering and dropping, by the names that `nstat` prints."""
 
     def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:

@@ -132,7 +132,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()

@@ -96,7 +96,7 @@ class TCPConnection(ControlBlock):
         """Become established from the ACK of a SYN cookie: `options` are those of the SYN, as remembered."""
         self.state = State.SYN_RECEIVED
         handshake.remember(self, self.output, ack, options, now)
-        self.take(ack, now)
+        self.handle_segment(ack, now)
 
     # What the application does
 
@@ -160,7 +160,7 @@ class TCPConnection(ControlBlock):
 
     # What arrives
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
         """Process a segment that the demultiplexer found to be this connection's."""
         assert isinstance(segment, TCPSegment)
         refusal = (
@@ -176,7 +176,7 @@ class TCPConnection(ControlBlock):
         if self.state is State.ESTABLISHED and prediction.take(self, packet, now):
             self._tell()
             return None
-        return self.take(plain.read(packet), now)
+        return self.handle_segment(plain.read(packet), now)
 
     def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
         """RFC 9293, section 3.10.7.3."""
@@ -441,7 +441,7 @@ class TCPConnection(ControlBlock):
         """
         at = sequence.unwrap(quoted.sequence, self.sender.unacked)
         if not self.sender.unacked <= at < self.sender.next:
-            self.services.noted["TcpExtOutOfWindowIcmps"] += 1
+            self.services.counters["TcpExtOutOfWindowIcmps"] += 1
             return
         kind = (message.type, message.code)
         if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:

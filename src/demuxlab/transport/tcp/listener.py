@@ -54,12 +54,12 @@ class TCPListener:
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
         return self._ready.popleft() if self._ready else None
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
         """Answer a SYN with SYN and ACK; take the ACK of a cookie; refuse all else (RFC 9293, 3.10.7.2)."""
         assert isinstance(segment, TCPSegment)
         if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
             mss = cookies.check(segment, self._services.secret, now)
-            self._services.noted["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
+            self._services.counters["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
             if mss is not None:
                 return self._take_back(segment, mss, now)
         if refusal := listener_refusal(segment):
@@ -76,7 +76,7 @@ class TCPListener:
 
     def take_plain(self, packet: bytes, now: float) -> Refusal | None:
         """Take the segment in a plain packet."""
-        return self.take(plain.read(packet), now)
+        return self.handle_segment(plain.read(packet), now)
 
     def close(self, now: float) -> None:
         """Stop listening: accepted connections live on, those nobody accepted are reset."""
@@ -124,7 +124,7 @@ class TCPListener:
 
     def _send_cookie(self, syn: TCPSegment, now: float) -> None:
         self._cookies_until = now + cookies.LIFETIME
-        self._services.noted["TcpExtSyncookiesSent"] += 1
+        self._services.counters["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
         answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))

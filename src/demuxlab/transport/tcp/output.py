@@ -175,9 +175,9 @@ class Output:
         if self._challenges < _CHALLENGES or not self._block.settings.answer_period:
             self._challenges += 1
             self._ack_wanted = True
-            self._block.services.noted["TcpExtTCPChallengeACK"] += 1
+            self._block.services.counters["TcpExtTCPChallengeACK"] += 1
         else:
-            self._block.services.noted["TcpExtTCPACKSkippedChallenge"] += 1
+            self._block.services.counters["TcpExtTCPACKSkippedChallenge"] += 1
 
     def data_arrived(self, size: int, now: float) -> None:
         """Acknowledge data in order: every second full segment, or a little later (RFC 5681, section 4.2)."""

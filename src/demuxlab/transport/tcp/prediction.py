@@ -2,7 +2,7 @@
 
 A segment that brings the next data, or acknowledges what is under way, and nothing else that is news, needs
 few of the questions that RFC 9293, section 3.10.7.4 asks (Jacobson, "4BSD header prediction", CCR 1990;
-RFC 7323, appendix C). Whatever is not so is `TCPConnection.take`'s, which does the same in full.
+RFC 7323, appendix C). Whatever is not so is `TCPConnection.handle_segment`'s, which does the same in full.
 """
 
 from typing import TYPE_CHECKING

@@ -23,7 +23,7 @@ def enter(block: ControlBlock, now: float) -> bool:
     if len(block.services.time_waits) < LIMIT:
         TimeWait(block, now)
         return True
-    block.services.noted["TcpExtTCPTimeWaitOverflow"] += 1
+    block.services.counters["TcpExtTCPTimeWaitOverflow"] += 1
     return False
 
 
@@ -50,7 +50,7 @@ class TimeWait:
         self._services.time_waits.add(self.socket)
         self._wait(now)
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
         """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
@@ -64,7 +64,7 @@ class TimeWait:
             heir = next((socket.handler for socket in others if socket is not self.socket), None)
             if heir is not None:
                 self._end()
-                return heir.take(segment, now)
+                return heir.handle_segment(segment, now)
         stamps = tcp.read_options(segment.options).timestamps if self._recent is not None else None
         stale = stamps is not None and 0 < (self._recent or 0) - stamps[0] < 1 << 31
         if segment.length or start != self._next or stale:
@@ -79,7 +79,7 @@ class TimeWait:
         """Send the last ACK again; to what has no data only now and then."""
         if not segment.length:
             if now - self._answered_at < self._answer_period:
-                self._services.noted["TcpExtTCPACKSkippedTimeWait"] += 1
+                self._services.counters["TcpExtTCPACKSkippedTimeWait"] += 1
                 return
             self._answered_at = now
         socket = self.socket
@@ -102,7 +102,7 @@ class TimeWait:
 
     def take_plain(self, packet: bytes, now: float) -> Refusal | None:
         """Take the segment in a plain packet."""
-        return self.take(plain.read(packet), now)
+        return self.handle_segment(plain.read(packet), now)
 
     def _is_newer(self, segment: TCPSegment, start: int) -> bool:
         """RFC 6191, section 2: by timestamp where there is one, else by sequence number."""
