@@ -17,7 +17,7 @@ from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait, t
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, TABLE, Event, State
+from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import icmp, ip, plain, tcp
@@ -79,7 +79,7 @@ class TCPConnection(ControlBlock):
         """Send a SYN: the socket is in the table with all four values (RFC 9293, section 3.10.1)."""
         handshake.begin(self, self.output.path_mss(), now)
         self.heard_at = now
-        self._move(Event.ACTIVE_OPEN)
+        self.transition(Event.ACTIVE_OPEN)
         self.output.transmit(self.sender.open(SYN, now), now)
         self.settle(now)
 
@@ -87,16 +87,21 @@ class TCPConnection(ControlBlock):
         """Answer a listening socket's SYN with SYN and ACK (RFC 9293, section 3.10.7.2)."""
         handshake.begin(self, self.output.path_mss(), now)
         self.heard_at, self.passive = now, True
-        self.state = TABLE[State.LISTEN, Event.SYN]
+        self._listen_and_receive_syn()
         handshake.meet(self, self.output, syn, now)
         self.output.transmit(self.sender.open(SYN, now), now)
         self.settle(now)
 
     def resume(self, ack: TCPSegment, options: tcp.Options, now: float) -> None:
         """Become established from the ACK of a SYN cookie: `options` are those of the SYN, as remembered."""
-        self.state = State.SYN_RECEIVED
+        self._listen_and_receive_syn()
         handshake.remember(self, self.output, ack, options, now)
         self.handle_segment(ack, now)
+
+    def _listen_and_receive_syn(self) -> None:
+        """Go to SYN-RECEIVED: a data socket begins as a copy of its listening socket."""
+        self.transition(Event.PASSIVE_OPEN)
+        self.transition(Event.SYN)
 
     # What the application does
 
@@ -129,11 +134,13 @@ class TCPConnection(ControlBlock):
     def shutdown(self, now: float) -> None:
         """Send FIN after what waits to be sent; data may still come (RFC 9293, section 3.6)."""
         if self.state is State.SYN_SENT:
+            self.transition(Event.CLOSE)
             self._end(errno.ECONNRESET)
-        elif (self.state, Event.CLOSE) in TABLE:
+        elif self.allows(Event.CLOSE):
             self.sender.finish()
+            # In SYN-RECEIVED the event is queued until our SYN is acknowledged (RFC 9293, section 3.10.4).
             if self.state is not State.SYN_RECEIVED:
-                self._move(Event.CLOSE)
+                self.transition(Event.CLOSE)
                 self.settle(now)
 
     def close(self, now: float) -> None:
@@ -194,13 +201,13 @@ class TCPConnection(ControlBlock):
         self.heard_at = now
         if not good:
             # Both opened at once: our SYN goes again, with an ACK (RFC 9293, section 3.5, figure 7).
-            self._move(Event.SYN)
+            self.transition(Event.SYN)
             first = self.sender.flight.first
             if first is not None:
                 self.output.transmit(first, now)
             return None
         self.sender.acknowledge(self.sender.next, now, self.output.round_trip(options, now))
-        self._move(Event.SYN_ACK)
+        self.transition(Event.SYN_ACK)
         self._established(now)
         self.output.must_acknowledge()
         return None
@@ -300,14 +307,13 @@ class TCPConnection(ControlBlock):
     def _handshake_done(
         self, segment: TCPSegment, start: int, number: int, options: tcp.Options | None, now: float
     ) -> None:
-        self._move(Event.ACK_OF_SYN)
+        # A CLOSE that was queued leads straight to FIN-WAIT-1.
+        self.transition(Event.ACK_OF_SYN if self.sender.fin is None else Event.CLOSE)
         self.sender.believed += self.passive
         self.sender.max_window = 0  # a SYN's window is no measure of those to come: it is never scaled
         self.sender.acknowledge(number, now, self.output.round_trip(options, now))
         self.sender.offered(start, number, segment.window << self.scale_out)
         self._established(now)
-        if self.sender.fin is not None and self.state is State.ESTABLISHED:
-            self._move(Event.CLOSE)  # closed before; who is told only now may close at once, too
 
     def _established(self, now: float) -> None:
         self.socket.state = table_state.ESTABLISHED
@@ -344,9 +350,9 @@ class TCPConnection(ControlBlock):
             timeouts.send_lost(self, now)
 
     def _fin_acknowledged(self, now: float) -> None:
-        if (self.state, Event.ACK_OF_FIN) not in TABLE:
+        if not self.allows(Event.ACK_OF_FIN):
             return
-        self._move(Event.ACK_OF_FIN)
+        self.transition(Event.ACK_OF_FIN)
         if self.state is State.CLOSED:
             self._end(0)
         elif self.state is State.TIME_WAIT:
@@ -383,7 +389,7 @@ class TCPConnection(ControlBlock):
 
     def _peer_finished(self, now: float) -> None:
         self.output.must_acknowledge()
-        self._move(Event.FIN)
+        self.transition(Event.FIN)
         if self.state is State.TIME_WAIT:
             self._time_wait(now)
 
@@ -462,7 +468,8 @@ class TCPConnection(ControlBlock):
             self._end(0)
 
     def _end(self, error: int) -> None:
-        self.state = State.CLOSED
+        if self.state is not State.CLOSED:
+            self.transition(Event.RESET)
         self.error = error or self.error
         self.retransmit_at = self.persist_at = self.acknowledge_at = self.keepalive_at = self.end_at = NEVER
         self.services.timers.forget(self)
@@ -473,9 +480,6 @@ class TCPConnection(ControlBlock):
         self._tell()
 
     # Small helpers
-
-    def _move(self, event: Event) -> None:
-        self.state = TABLE[self.state, event]
 
     def _tell(self) -> None:
         if self.on_change is not None:

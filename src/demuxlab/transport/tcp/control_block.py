@@ -5,23 +5,23 @@ from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.receiver import Receiver
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.tcp.states import State
+from demuxlab.transport.tcp.states import StateMachine
 from demuxlab.transport.timers import NEVER
 
 
-class ControlBlock:
+class ControlBlock(StateMachine):
     """The state of one connection; its variables in RFC 9293's sense stand in `sender` and `receiver`."""
 
     __slots__ = (
         *("acknowledge_at", "receiver", "recent", "recent_at", "scale_in", "scale_out", "sender"),
-        *("services", "settings", "socket", "state", "timestamps"),
+        *("services", "settings", "socket", "timestamps"),
     )
 
     def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
+        super().__init__()
         self.services = services
         self.socket = socket
         self.settings = settings
-        self.state = State.CLOSED
         self.sender = Sender(0, 536, settings.send_buffer)
         self.receiver = Receiver(0, settings.receive_buffer)
         self.timestamps = False

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from demuxlab.demux.socket import BOUND, CLOSED, LISTEN, SYN_SENT, Socket
+from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
@@ -219,7 +219,7 @@ class TCPEndpoint:
         """The state of RFC 9293, section 3.3.2."""
         if self._connection is not None:
             return self._connection.state
-        return State.LISTEN if self.socket.state == LISTEN else State.CLOSED
+        return self._listener.state if self._listener is not None else State.CLOSED
 
     @property
     def listening(self) -> bool:

@@ -10,11 +10,12 @@ from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.wire import ip, plain, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
-class TCPListener:
+class TCPListener(StateMachine):
     """The handler of a listening socket.
 
     `backlog` bounds the connections that wait for `accept`, as listen(2) has it: one more than the number are
@@ -29,6 +30,8 @@ class TCPListener:
         backlog: int,
         name_child: Callable[[TCPSegment], str] | None = None,
     ) -> None:
+        super().__init__()
+        self.transition(Event.PASSIVE_OPEN)
         self._services = services
         self.socket = socket
         self.settings = settings
@@ -80,6 +83,8 @@ class TCPListener:
 
     def close(self, now: float) -> None:
         """Stop listening: accepted connections live on, those nobody accepted are reset."""
+        if self.state is State.LISTEN:
+            self.transition(Event.CLOSE)
         self._services.table.close(self.socket)
         for connection in tuple(self._half_open):
             connection.forget()

@@ -7,6 +7,7 @@ from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal
 from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, plain, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
@@ -27,7 +28,7 @@ def enter(block: ControlBlock, now: float) -> bool:
     return False
 
 
-class TimeWait:
+class TimeWait(StateMachine):
     """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
 
     __slots__ = (
@@ -36,6 +37,7 @@ class TimeWait:
     )
 
     def __init__(self, block: ControlBlock, now: float) -> None:
+        super().__init__(State.TIME_WAIT)
         self._services = block.services
         self._next = block.receiver.next
         self._own_next = block.sender.next
@@ -57,13 +59,13 @@ class TimeWait:
         if segment.flags & RST:
             # RFC 1337 would keep the state; Linux does as here, and RFC 5961 guards the number.
             if start == self._next:
-                self._end()
+                self._end(Event.RESET)
             return None
         if segment.flags & (SYN | ACK) == SYN and self._is_newer(segment, start):
             others = (found.socket for found in self._services.table.candidates(segment))
             heir = next((socket.handler for socket in others if socket is not self.socket), None)
             if heir is not None:
-                self._end()
+                self._end(Event.RESET)
                 return heir.handle_segment(segment, now)
         stamps = tcp.read_options(segment.options).timestamps if self._recent is not None else None
         stale = stamps is not None and 0 < (self._recent or 0) - stamps[0] < 1 << 31
@@ -117,9 +119,10 @@ class TimeWait:
 
     def tick(self, now: float) -> None:  # noqa: ARG002
         """The wait is over."""
-        self._end()
+        self._end(Event.TIMEOUT)
 
-    def _end(self) -> None:
+    def _end(self, event: Event) -> None:
+        self.transition(event)
         self._services.timers.forget(self)
         self._services.time_waits.discard(self.socket)
         self._services.table.close(self.socket)
