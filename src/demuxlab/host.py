@@ -25,7 +25,7 @@ from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.udp import FULL as UDP_FULL
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire import fragments, icmp, ip, plain
 from demuxlab.wire import offload as offloading
 from demuxlab.wire import packet as wire_packet
@@ -114,16 +114,16 @@ class Host:
 
     # Sockets
 
-    def udp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> UDPSocket:
+    def udp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> UDPEndpoint:
         """Open a UDP socket of a family, 4 or 6, not bound yet."""
-        return UDPSocket(self._services, Socket(ip.UDP, name=name, process=process, family=family))
+        return UDPEndpoint(self._services, Socket(ip.UDP, name=name, process=process, family=family))
 
     def tcp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> TCPEndpoint:
         """Open a TCP socket of a family, 4 or 6, neither bound nor connected yet."""
         socket = Socket(ip.TCP, name=name, process=process, family=family)
         return TCPEndpoint(self._services, socket, settings=replace(self._tcp_settings))
 
-    def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPSocket:
+    def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPEndpoint:
         """Open a UDP socket, bound to a port of one address or, without one, of all IPv4 addresses."""
         own = from_text(address) if address else ANY_IPV4
         endpoint = self.udp_endpoint(4 if len(own) == 4 else 6, name=name, process=process)
@@ -188,7 +188,7 @@ class Host:
 
     def _take_datagrams(self, arrived: offloading.Arrived, now: float) -> None:
         socket = self.demultiplexer.sole_receiver(arrived.packet, vouched=True)
-        if socket is not None and isinstance(socket.handler, UDPSocket):
+        if socket is not None and isinstance(socket.handler, UDPEndpoint):
             count = -(-(len(arrived.packet) - plain.UDP_HEADERS) // arrived.size)
             fitted = socket.handler.take_run(arrived.packet, arrived.size)
             self.demultiplexer.count_run(count, fitted, UDP_FULL.counter)
@@ -315,7 +315,7 @@ class Host:
             ports = quoted.destination_port.to_bytes(2, "big") + quoted.source_port.to_bytes(2, "big")
             key = quoted.destination + quoted.source + ports
             socket = self.demultiplexer.table.connection(quoted.protocol, key)
-            if socket is not None and isinstance(socket.handler, UDPSocket | TCPConnection):
+            if socket is not None and isinstance(socket.handler, UDPEndpoint | TCPConnection):
                 socket.handler.icmp_error(message, quoted, now)
 
     def owns(self, address: bytes) -> bool:

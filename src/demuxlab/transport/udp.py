@@ -32,7 +32,7 @@ class Received(NamedTuple):
     port: int
 
 
-class UDPSocket(BoundedQueue[_Waiting]):
+class UDPEndpoint(BoundedQueue[_Waiting]):
     """A UDP socket: the queue that the demultiplexer fills, and what an application does with it.
 
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
