@@ -65,7 +65,7 @@ class DatagramSocket(InetSocket):
             with runtime.lock:
                 # Who polls must be shown what is left, and an error has the kernel's words.
                 quick = opened.pollable is None and not endpoint.error
-                datagram = endpoint.take_out() if quick else None
+                datagram = endpoint.next_datagram() if quick else None
             runtime.busy = True
             if datagram is not None:
                 payload, host, port = datagram

@@ -10,7 +10,7 @@ from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.wire import ip, plain, tcp
+from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
@@ -73,10 +73,6 @@ class TCPListener:
         self._half_open[connection] = None
         connection.answer(segment, now)
         return None
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        return self.take(plain.read(packet), now)
 
     def close(self, now: float) -> None:
         """Stop listening: accepted connections live on, those nobody accepted are reset."""
