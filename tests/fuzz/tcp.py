@@ -12,6 +12,7 @@ from tests.fuzz import obvious
 from tests.fuzz.choices import Choices
 from tests.fuzz.packets import A, B
 
+from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -86,8 +87,7 @@ class Game:
         how, size = choices.number(), choices.number()
         self.now = 100.0
         self.host = Host("B", ["10.9.0.20"])
-        # Both ways in: the one that tells what it decided, and the short one of a busy host.
-        self.receive: Callable[[bytes, float], object] = self.host.take if size & 16 else self.host.receive
+        self.fast_path = FastPath(self.host) if size & 16 else None
         self.sent_next = dict.fromkeys(PEER_PORTS, 0)
         self.first: dict[int, int] = {}
         self.peer_next = dict.fromkeys(PEER_PORTS, 5000)
@@ -138,7 +138,7 @@ class Game:
             options=options[:40],
             **fields,  # type: ignore[arg-type]
         )
-        self.receive(packet.build(A, B, ip.TCP, segment), self.now)
+        self.receive(packet.build(A, B, ip.TCP, segment))
         self.look(flags)
 
     def local_port(self, port: int) -> int:
@@ -237,7 +237,7 @@ class Game:
         quoted = tcp.build(B, A, port, PEER_PORTS[0], sequence=sequence, flags=ACK)
         about = packet.build(B, A, ip.TCP, quoted)
         message = icmp.build(A, B, kind, code, choices.number() * 8, about)
-        self.receive(packet.build(A, B, ip.ICMP, message), self.now)
+        self.receive(packet.build(A, B, ip.ICMP, message))
         self.look()
 
     def sends_garbage(self, choices: Choices) -> None:
@@ -252,7 +252,7 @@ class Game:
         whole = bytearray(packet.build(A, B, ip.TCP, segment))
         for _ in range(choices.number() & 3):
             whole[choices.number() % len(whole)] = choices.number()
-        self.receive(obvious.with_checksums(bytes(whole)), self.now)
+        self.receive(obvious.with_checksums(bytes(whole)))
         self.look()
 
     # What the user and the clock do
@@ -323,6 +323,14 @@ class Game:
             self.host.tick(self.now)
             self.look(most=8)
         self.now = end
+
+    def receive(self, data: bytes) -> None:
+        """Let a packet arrive: by the readable way or by the fast path."""
+        if self.fast_path is None:
+            self.host.receive(data, self.now)
+        else:
+            self.fast_path.receive(data, self.now)
+            self.fast_path.end_batch(self.now)
 
     # What must hold
 

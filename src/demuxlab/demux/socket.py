@@ -29,10 +29,6 @@ class Handler(Protocol):
         """Handle a segment that arrived at `now` (seconds), or refuse it."""
         ...
 
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take a segment as the plain packet that it came in (`wire.plain`), or refuse it."""
-        ...
-
 
 class Socket:
     """One socket in the table. Addresses are 4 or 16 bytes; an unset address is empty."""

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
@@ -17,16 +18,16 @@ PEER_FIRST = 5000
 """The crafted peer's initial sequence number."""
 
 
-@pytest.fixture(params=["receive", "take"], autouse=True)
+@pytest.fixture(params=["readable way", "fast path"], autouse=True)
 def way(request, monkeypatch):
-    """By the readable way and by the quick one, with header prediction, everything is the same."""
-    monkeypatch.setattr(Peer, "way", request.param)
+    """By the readable way and by the fast path, with header prediction, everything is the same."""
+    monkeypatch.setattr(Peer, "fast", request.param == "fast path")
 
 
 class Peer:
     """A crafted peer at A:9157; `server` is our side at B:80. `send` returns what our side answered."""
 
-    way = "receive"
+    fast = False
 
     def __init__(self, options=PLAIN, window=65535, tune=None):
         self.host = Host("B", ["10.9.0.20"])
@@ -58,7 +59,12 @@ class Peer:
             window=self.window if window is None else window,
             options=tcp.build_options(options) if options else b"",
         )
-        getattr(self.host, self.way)(packet.build(A, B, ip.TCP, segment), self.now)
+        if self.fast:
+            path = FastPath(self.host)
+            path.receive(packet.build(A, B, ip.TCP, segment), self.now)
+            path.end_batch(self.now)
+        else:
+            self.host.receive(packet.build(A, B, ip.TCP, segment), self.now)
         return self.sent()
 
     def sent(self):

@@ -13,14 +13,14 @@ from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait, timeouts
+from demuxlab.transport.tcp import handshake, sequence, time_wait, timeouts
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.output import Output
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import icmp, ip, plain, tcp
+from demuxlab.wire import icmp, ip, tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, Segment, TCPSegment
 
 _PAWS_EXPIRY = 24 * 24 * 3600.0
@@ -177,13 +177,6 @@ class TCPConnection(ControlBlock):
             self.settle(now)
         self._tell()
         return refusal
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        if self.state is State.ESTABLISHED and prediction.take(self, packet, now):
-            self._tell()
-            return None
-        return self.handle_segment(plain.read(packet), now)
 
     def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
         """RFC 9293, section 3.10.7.3."""

@@ -11,7 +11,7 @@ from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
-from demuxlab.wire import ip, plain, tcp
+from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
@@ -76,10 +76,6 @@ class TCPListener(StateMachine):
         self._half_open[connection] = None
         connection.answer(segment, now)
         return None
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        return self.handle_segment(plain.read(packet), now)
 
     def close(self, now: float) -> None:
         """Stop listening: accepted connections live on, those nobody accepted are reset."""

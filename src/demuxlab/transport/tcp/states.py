@@ -95,7 +95,7 @@ class StateMachine:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram, without the resets, which lead from everywhere to CLOSED."""
+    """Return the table as a Mermaid state diagram, without the resets: they lead from all states to one."""
     lines = ["stateDiagram-v2"]
     for (state, event), to in TABLE.items():
         if event is not Event.RESET:
@@ -121,7 +121,7 @@ Not drawn: from every state but CLOSED and LISTEN, "{Event.RESET.value}" leads t
 
 Where ours does more than the figure says:
 
-- A connection that a listening socket makes passes through LISTEN by itself; the listening socket stays there.
+- A data socket passes through LISTEN on its way to SYN-RECEIVED; its listening socket stays there.
 - `close()` in SYN-RECEIVED is queued until the SYN is acknowledged (RFC 9293, section 3.10.4); then it leads
   straight to FIN-WAIT-1.
 - An orphaned connection (closed by its application) leaves FIN-WAIT-2 after 2 MSL even if no FIN arrives.

@@ -9,7 +9,7 @@ from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import ip, plain, tcp
+from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 MAXIMUM_SEGMENT_LIFETIME = 30.0
@@ -101,10 +101,6 @@ class TimeWait(StateMachine):
         )
         addresses = socket.local_address, socket.remote_address
         self._services.multiplexer.submit(socket.process, *addresses, ip.TCP, ack)
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        return self.handle_segment(plain.read(packet), now)
 
     def _is_newer(self, segment: TCPSegment, start: int) -> bool:
         """RFC 6191, section 2: by timestamp where there is one, else by sequence number."""

@@ -1,24 +1,45 @@
-"""Header prediction: what most segments of an established stream are, told by their headers.
+"""Header prediction: the usual segments of an established connection, recognised by their headers.
 
-A segment that brings the next data, or acknowledges what is under way, and nothing else that is news, needs
-few of the questions that RFC 9293, section 3.10.7.4 asks (Jacobson, "4BSD header prediction", CCR 1990;
-RFC 7323, appendix C). Whatever is not so is `TCPConnection.handle_segment`'s, which does the same in full.
+A segment that brings the next data, or acknowledges data that was sent, and changes nothing else, skips most
+of the tests of RFC 9293, section 3.10.7.4 (Jacobson, "4BSD header prediction", CCR 1990; RFC 7323, appendix
+C). All other segments are for `TCPConnection`, which does the same in full.
 """
 
-from typing import TYPE_CHECKING
-
+from demuxlab.fast import plain
+from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import plain
-
-if TYPE_CHECKING:
-    from demuxlab.transport.tcp.connection import TCPConnection
 
 _LARGE = 4096
-"""Bytes of data that are kept in the packet which brought them, instead of being copied out of it."""
+"""Bytes of data from which on data stays in the packet that brought it, instead of being copied out of it."""
 
 
-def take(connection: "TCPConnection", packet: bytes, now: float) -> bool:
-    """Take the segment in a plain packet, if it is as predicted; the connection is established."""
+class Prediction:
+    """Receives the predicted segments of one host's connections, and sends once for a batch of them."""
+
+    def __init__(self) -> None:
+        self._to_send: dict[TCPConnection, None] = {}
+        """Connections that have data or an ACK to send at the end of the batch."""
+
+    def receive(self, connection: TCPConnection, packet: bytes, now: float) -> bool:
+        """Receive the segment in a plain packet if it is as predicted; False, and nothing changed, if not."""
+        if connection.state is not State.ESTABLISHED or not _receive(connection, packet, now, self._to_send):
+            return False
+        if connection.on_change is not None:
+            connection.on_change()
+        return True
+
+    def end_batch(self, now: float) -> None:
+        """Send what the segments since the last call have caused: one ACK and one burst of data for all."""
+        if self._to_send:
+            for connection in self._to_send:
+                connection.settle(now)
+            self._to_send.clear()
+
+
+def _receive(
+    connection: TCPConnection, packet: bytes, now: float, to_send: dict[TCPConnection, None]
+) -> bool:
     fields = plain.stream(packet)
     if fields is None:
         return False
@@ -57,8 +78,7 @@ def take(connection: "TCPConnection", packet: bytes, now: float) -> bool:
         receiver.next = end
         output.data_arrived(size, now)
     if output.wants_to_acknowledge or sender.waits or not sender.idle:
-        # After the batch of packets that this one came in: one acknowledgment, one burst of data for all.
-        connection.services.unsettled[connection] = None
+        to_send[connection] = None
     elif connection.acknowledge_at < connection.deadline:
         connection.deadline = connection.acknowledge_at
         connection.services.timers.update(connection)
