@@ -21,10 +21,10 @@ def test_a_timestamp_is_believed_only_with_a_right_acknowledgment():
 
 def test_a_forged_acknowledgment_does_not_make_a_silent_peer_look_alive():
     peer = Peer()
-    heard = peer.server._connection.heard_at
+    before = peer.server._connection.last_received_at
     peer.now += 10
     peer.send("A", ack=100_000)
-    assert peer.server._connection.heard_at == heard
+    assert peer.server._connection.last_received_at == before
 
 
 def test_segments_without_data_before_the_window_are_answered_ten_times_a_second():

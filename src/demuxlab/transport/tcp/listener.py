@@ -9,6 +9,7 @@ from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Refusal, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.wire import ip, tcp
@@ -103,12 +104,14 @@ class TCPListener(StateMachine):
         self.dropped += 1
         return Refusal("TcpExtListenOverflows")
 
-    def ended(self, connection: TCPConnection) -> None:
-        """Forget a connection whose handshake came to nothing."""
+    def ended(self, connection: ControlBlock) -> None:
+        """Forget a connection whose handshake has failed."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
 
-    def established(self, connection: TCPConnection) -> None:
+    def established(self, connection: ControlBlock) -> None:
         """Queue a connection for `accept`."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
         self._ready.append(connection)
         if self.on_change is not None:

@@ -5,18 +5,18 @@ It keeps the numbers of its last ACK and nothing else of the connection, and the
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal
-from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp import output, sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import ip, tcp
+from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 MAXIMUM_SEGMENT_LIFETIME = 30.0
 """Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
 LIMIT = 65_536
 """Connections that may wait; one more is closed at once (Linux: net.ipv4.tcp_max_tw_buckets)."""
-_MAX_FIELD = 0xFFFF
 
 
 def enter(block: ControlBlock, now: float) -> bool:
@@ -41,8 +41,10 @@ class TimeWait(StateMachine):
         self._services = block.services
         self._next = block.receiver.next
         self._own_next = block.sender.next
-        self._window = min(block.receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
-        self._recent = block.recent if block.timestamps else None
+        self._window = min(
+            block.receiver.advertise(block.sender.mss) >> block.receive_shift, MAX_WINDOW_FIELD
+        )
+        self._recent = block.timestamps.recent if block.timestamps is not None else None
         self.socket = block.socket
         self.socket.handler = self
         self.socket.state = table_state.TIME_WAIT
@@ -88,19 +90,15 @@ class TimeWait(StateMachine):
         stamps = None
         if self._recent is not None:
             stamps = sequence.clock(socket.key, self._services.secret, now), self._recent
-        ack = tcp.build(
-            socket.local_address,
-            socket.remote_address,
-            socket.local_port,
-            socket.remote_port,
-            sequence=self._own_next % sequence.MODULUS,
-            acknowledgment=self._next % sequence.MODULUS,
+        output.submit(
+            self._services,
+            socket,
+            sequence=self._own_next,
+            acknowledgment=self._next,
             flags=ACK,
             window=self._window,
             options=tcp.build_options(tcp.Options(timestamps=stamps)),
         )
-        addresses = socket.local_address, socket.remote_address
-        self._services.multiplexer.submit(socket.process, *addresses, ip.TCP, ack)
 
     def _is_newer(self, segment: TCPSegment, start: int) -> bool:
         """RFC 6191, section 2: by timestamp where there is one, else by sequence number."""
