@@ -12,8 +12,10 @@ from tests.fuzz.packets import A6, B6, A, B
 
 from demuxlab.demux.delivery import DELIVERED, NO_SOCKET, PORT_UNREACHABLE, QUEUE_FULL, RST, Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
-from demuxlab.demux.queue import HandlerQueue
+from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
+from demuxlab.fast import plain
+from demuxlab.fast.demultiplexer import FastDemultiplexer
 from demuxlab.wire import ip, packet, tcp, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, from_text, is_any, is_multicast
 from demuxlab.wire.segment import RST as RST_FLAG
@@ -79,6 +81,7 @@ def bench(explain: bool = True) -> Demultiplexer:
 def one(data: bytes) -> None:
     choices = Choices(data)
     demultiplexer, quick = bench(), bench(explain=False)
+    fast = FastDemultiplexer(quick, {HandlerQueue: put})
     now, counters = 0.0, demultiplexer.counters
     for number in range(64):
         if not choices.left:
@@ -89,7 +92,7 @@ def one(data: bytes) -> None:
         device = DEVICES[how >> 1 & 3]
         arrives = obvious.with_checksums(arrives) if how & 1 else arrives
         delivery = demultiplexer.deliver(arrives, now, device)
-        same(delivery, quick.take(arrives, now, device))
+        same(delivery, quick.deliver(arrives, now, device) if device else fast.deliver(arrives, now))
         assert quick.counters.dropped == counters.dropped
         assert quick.counters.delivered == counters.delivered
         assert counters.received == number + 1
@@ -101,8 +104,15 @@ def one(data: bytes) -> None:
     assert counters.balance()
 
 
+def put(queue: HandlerQueue, data: bytes, _now: float) -> bool:
+    """Queue a plain packet's segment where there is room for it."""
+    segment = plain.read(data)
+    full = queue.size + OVERHEAD + len(segment.payload) > queue.limit and queue.items
+    return not full and queue.put(segment, len(segment.payload))
+
+
 def same(slow: Delivery, quick: Delivery | None) -> None:
-    """The short way comes to the same decision; None from it is a plain delivery."""
+    """The fast path comes to the same decision; None from it is a delivery without an answer."""
     if quick is None:
         assert (slow.verdict, slow.reply, slow.counter) == (DELIVERED, None, "")
         return

@@ -207,10 +207,10 @@ def test_a_stream_stays_whole_though_memory_fails_at_any_allocation():
 class Greedy(HandlerQueue):
     """A queue for whose first segment there is no memory."""
 
-    def take(self, segment, now=0.0):
+    def handle_segment(self, segment, now=0.0):
         if segment.payload == b"too much":
             raise MemoryError
-        return super().take(segment, now)
+        return super().handle_segment(segment, now)
 
 
 def test_a_running_host_counts_the_packet_and_goes_on():

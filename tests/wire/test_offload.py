@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from demuxlab.wire import ip, ipv4, ipv6, offload, packet, plain, tcp, udp
+from demuxlab.fast import plain
+from demuxlab.wire import ip, ipv4, ipv6, offload, packet, tcp, udp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.checksum import pseudo_header_sum
 from demuxlab.wire.segment import ACK, FIN, PSH, TCPSegment, UDPDatagram
@@ -86,7 +87,7 @@ def test_an_unfinished_checksum_is_taken_only_from_a_link_that_vouches():
     sent = large(*PAIRS[0], bytes(100), flags=ACK)
     whole = sent.headers + b"".join(sent.data)
     assert plain.protocol(whole) == 0
-    assert plain.protocol(whole, vouched=True) == ip.TCP
+    assert plain.protocol(whole, checksum_unfinished=True) == ip.TCP
     [finished] = sent.pieces()
     assert plain.protocol(finished) == ip.TCP
 

@@ -16,6 +16,7 @@ from demuxlab.bench.machine import peer
 from demuxlab.bench.measure import Benchmark, Effort, Entry, Goal, rate
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.fast.demultiplexer import FastDemultiplexer, Receive
 from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
@@ -76,22 +77,24 @@ class _Handler:
     def __init__(self, name: str, written: list[str | None]) -> None:
         self.name, self.write = name, written.append
 
-    def take_plain(self, _packet: bytes, _now: float) -> None:
+    def receive(self, _packet: bytes, _now: float) -> bool:
         self.write(self.name)
+        return True
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         self.write(self.name)
 
 
 def _ours(flows: Sequence[traffic.Flow]) -> Decide:
     """Return a host's way: to the socket's handler, and accounted for."""
     written: list[str | None] = []
-    take = _demultiplexer(flows, written).take
+    receivers: dict[type, Receive] = {_Handler: _Handler.receive}
+    deliver = FastDemultiplexer(_demultiplexer(flows, written), receivers).deliver
 
     def decide(packets: Packets) -> list[str | None]:
         written.clear()
         for packet in packets:
-            if take(packet) is not None:
+            if deliver(packet) is not None:
                 written.append(None)
         return written.copy()
 

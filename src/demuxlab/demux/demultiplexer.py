@@ -16,15 +16,8 @@ from demuxlab.demux.delivery import (
 )
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
 from demuxlab.demux.socket import LISTEN, Refusal, Socket
-from demuxlab.demux.table import (
-    CONNECTION,
-    COPY,
-    TWO_TUPLE,
-    WILDCARD_TWO_TUPLE,
-    Candidate,
-    SocketTable,
-)
-from demuxlab.wire import ip, plain
+from demuxlab.demux.table import COPY, Candidate, SocketTable
+from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
@@ -39,8 +32,6 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
 _MAX_LOOKUPS = 4096
-_MAY_BE_HOST = tuple(0 < first < 224 and first != 127 for first in range(256))
-"""Whether a host may have an IPv4 address, by its first byte: no loopback, multicast, reserved, this net."""
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""
@@ -68,17 +59,10 @@ class Demultiplexer:
         self.reassembler = Reassembler()
         self.explain = explain
         self.checksums = Checksums.VERIFY
-        self._own_choice = self.table.candidates
-        self.choose: Chooser = choose or self._own_choice
+        self.choose: Chooser = choose or self.table.candidates
         self._lookups: dict[bytes, tuple[tuple[object, ...], Lookup]] = {}
         self._addresses = self.table.addresses
-        self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
-        self._no_sources = self._broadcasts.union(self._addresses or ())
-        self._to_one = frozenset(
-            address
-            for address in self._addresses or ()
-            if not is_loopback(address) and not is_any(address) and not self._is_to_many(address)
-        )
+        self.broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
 
     def deliver(self, packet: bytes | memoryview, now: float = 0.0, device: str = "") -> Delivery:
         """Decide about one IP packet that arrived at `now` (seconds) on `device`, and hand it over.
@@ -87,41 +71,6 @@ class Demultiplexer:
         """
         arrival, packets = self.read(packet, now)
         return self.decide(arrival, now, device, packets)
-
-    def take(
-        self, packet: bytes, now: float = 0.0, device: str = "", vouched: bool = False
-    ) -> Delivery | None:
-        """Do what `deliver` does, but make a `Delivery` only where there is more to tell than "delivered".
-
-        None: a plain packet went to its socket's handler. `vouched` as in `wire.plain.protocol`.
-        """
-        socket = self.sole_receiver(packet, vouched)
-        if socket is None or (handler := socket.handler) is None:
-            checksums = Checksums.UNFINISHED_TOO if vouched else self.checksums
-            arrival, packets = self.read(packet, now, checksums)
-            return self.decide(arrival, now, device, packets)
-        counters = self.counters
-        counters.received += 1
-        refusal = handler.take_plain(packet, now)
-        if refusal is None:
-            counters.delivered += 1
-            return None
-        verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        segment, rule = plain.read(packet), _rule_of_sole(socket)
-        return self.count(Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter))
-
-    def sole_receiver(self, packet: bytes, vouched: bool = False) -> Socket | None:
-        """Return the socket of a plain packet, or None where there is more to look at than its key."""
-        if (
-            not self.explain
-            and self.choose is self._own_choice
-            and (protocol := plain.protocol(packet, vouched))
-            and packet[plain.DESTINATION] in self._to_one
-            and _MAY_BE_HOST[packet[12]]
-            and packet[plain.SOURCE] not in self._no_sources
-        ):
-            return self.table.sole(protocol, packet)
-        return None
 
     def read(
         self, packet: bytes | memoryview, now: float, checksums: Checksums | None = None
@@ -153,13 +102,6 @@ class Demultiplexer:
         else:
             self.counters.delivered += packets
         return delivery
-
-    def count_run(self, packets: int, delivered: int, counter: str) -> None:
-        """Account for packets that came as one, and were delivered or else dropped under `counter`."""
-        self.counters.received += packets
-        self.counters.delivered += delivered
-        if delivered < packets:
-            self.counters.dropped[counter] += packets - delivered
 
     def expire(self, now: float) -> None:
         """Give up what has waited too long for its fragments."""
@@ -239,7 +181,7 @@ class Demultiplexer:
         return own or (is_any(source) and not self._is_to_many(destination))
 
     def _is_to_many(self, destination: bytes) -> bool:
-        return destination in self._broadcasts or is_multicast(destination)
+        return destination in self.broadcasts or is_multicast(destination)
 
 
 _NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
@@ -255,15 +197,9 @@ def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
     return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
 
 
-def _rule_of_sole(socket: Socket) -> str:
-    if socket.protocol == ip.TCP:
-        return CONNECTION
-    return WILDCARD_TWO_TUPLE if is_any(socket.local_address) else TWO_TUPLE
-
-
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:
     if socket.handler is not None:
-        return socket.handler.take(segment, now)
+        return socket.handler.handle_segment(segment, now)
     if socket.state == LISTEN and isinstance(segment, TCPSegment):
         return listener_refusal(segment)
     return None

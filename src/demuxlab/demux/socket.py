@@ -25,12 +25,8 @@ class Refusal(NamedTuple):
 class Handler(Protocol):
     """Takes the segments that the demultiplexer assigns to a socket."""
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
-        """Take a segment at the time `now` (seconds), or refuse it."""
-        ...
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take a segment as the plain packet that it came in (`wire.plain`), or refuse it."""
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
+        """Handle a segment that arrived at `now` (seconds), or refuse it."""
         ...
 
 

@@ -6,13 +6,13 @@ the wildcard address and port. Nothing here grows with the number of sockets.
 
 import errno
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
-from demuxlab.wire import ip, plain
+from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import Segment
 
@@ -61,8 +61,7 @@ class SocketTable:
         self._in_use = PortsInUse()
         self._connections: dict[bytes, Socket] = {}
         self._connected: dict[bytes, dict[Socket, None]] = {}
-        self._udp_slots: dict[bytes, Slot] = {}
-        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: self._udp_slots}
+        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: {}}
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
         self._queues = 0
@@ -224,20 +223,6 @@ class SocketTable:
         if (slot := slots.get(wildcard + port)) is not None:
             yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
 
-    def sole(self, protocol: int, packet: bytes) -> Socket | None:
-        """Return the first of `candidates` for a plain packet (see `wire.plain`), where no choice is needed.
-
-        None: nobody matches, or the device, a connected UDP socket or others of the slot have a say.
-        """
-        if protocol == ip.TCP:
-            socket = self._connections.get(packet[plain.KEY])
-            return None if socket is None or socket.device else socket
-        if self._connected and packet[plain.KEY] in self._connected:
-            return None
-        slots, port = self._udp_slots, packet[plain.DESTINATION_PORT]
-        slot = slots.get(packet[plain.DESTINATION] + port) or slots.get(ANY_IPV4 + port)
-        return None if slot is None else slot.lone
-
     def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
         best = slot.best(flow, device, self._secret)
         if best is not None:
@@ -273,6 +258,16 @@ class SocketTable:
             return self._connections.get(key)
         sockets = reversed(self._connected.get(key, {}))
         return next((socket for socket in sockets if socket.device in ("", device)), None)
+
+    @property
+    def connections(self) -> Mapping[bytes, Socket]:
+        """The TCP connections by 4-tuple (`Socket.key`), as they come and go; for reading only."""
+        return self._connections
+
+    @property
+    def connected(self) -> Mapping[bytes, Collection[Socket]]:
+        """The connected UDP sockets by 4-tuple, as they come and go; for reading only."""
+        return self._connected
 
     def on_port(self, protocol: int, port: int) -> Collection[Socket]:
         """Return the sockets of a local port, in bind order."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import SocketTable
@@ -11,14 +10,6 @@ from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.timers import Timers
 from demuxlab.wire.address import is_any
-
-
-class Settles(Protocol):
-    """A connection, as far as a batch of packets is concerned."""
-
-    def settle(self, now: float) -> None:
-        """Send what a batch of segments has asked for."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +29,9 @@ class Services:
     largest: int = 0
     """Bytes of data of the largest segment that the link cuts by itself; 0 where it cuts none."""
     timers: Timers = field(default_factory=Timers)
-    unsettled: dict[Settles, None] = field(default_factory=dict)
-    """The connections that have something to send at the end of a batch of packets."""
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""
-    noted: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=Counter)
     """What was done beside delivering and dropping, by the names that `nstat` prints."""
 
     def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:

@@ -8,7 +8,7 @@ from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
 from demuxlab.demux.socket import CLOSED, Refusal, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.wire import icmp, ip, plain, udp
+from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_multicast, mapped, unmapped
 from demuxlab.wire.segment import Segment
@@ -17,11 +17,8 @@ MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - 
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
 FULL = Refusal("UdpRcvbufErrors")
-_Datagram = tuple[bytes, bytes, int]
-"""Payload, and the address and port that it came from."""
-_Waiting = bytes | _Datagram
-"""A plain packet is kept as it came."""
-_COST = OVERHEAD - plain.UDP_HEADERS
+Datagram = tuple[bytes, bytes, int]
+"""Payload, source address, source port."""
 
 
 class Received(NamedTuple):
@@ -32,7 +29,7 @@ class Received(NamedTuple):
     port: int
 
 
-class UDPSocket(BoundedQueue[_Waiting]):
+class UDPEndpoint(BoundedQueue[Datagram]):
     """A UDP socket: the queue that the demultiplexer fills, and what an application does with it.
 
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
@@ -120,59 +117,27 @@ class UDPSocket(BoundedQueue[_Waiting]):
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
         self._raise_error()
-        datagram = self.take_out()
+        datagram = self.next_datagram()
         return None if datagram is None else self._received(*datagram)
 
-    def take_out(self) -> _Datagram | None:
-        """Return the oldest datagram as it is kept, or None, whatever error there is."""
-        if not self._items:
+    def next_datagram(self) -> Datagram | None:
+        """Remove and return the oldest datagram, or None; a pending error stays pending."""
+        if not self.items:
             return None
-        waiting = self._items.popleft()
-        datagram = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
+        datagram = self.items.popleft()
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()
         return None if kept else FULL
 
-    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
-        """Queue the datagram in a plain packet, which is read by who receives it."""
-        # As `put` does it, whose call would cost a tenth of what the packet costs in all.
-        size = self.size + len(packet) + _COST
-        if size > self.limit and self._items:
-            self.dropped += 1
-            return FULL
-        taken = self.taken + 1
-        self._items.append(packet)  # first what there may be no memory for
-        self.size, self.taken = size, taken
-        if self.on_change is not None:
-            self.on_change()
-        return None
-
-    def take_run(self, packet: bytes, size: int) -> int:
-        """Queue a run of datagrams of `size` bytes that came as one plain packet; return how many fitted."""
-        if self.size + OVERHEAD > self.limit:  # not even an empty one
-            self.dropped += -(-(len(packet) - plain.UDP_HEADERS) // size)
-            return 0
-        run, source, port = plain.datagram(packet)
-        datagrams = [(run[at : at + size], source, port) for at in range(0, len(run), size)]
-        count, cost = len(datagrams), self.size + len(run) + OVERHEAD * len(datagrams)
-        if cost <= self.limit:
-            self.size = cost
-            self.taken += count
-            self._items.extend(datagrams)
-        else:
-            count = sum(self.put(datagram, len(datagram[0])) for datagram in datagrams)
-        self._changed()
-        return count
-
     @property
     def readable(self) -> bool:
         """Tell whether receiving would not wait (select(2))."""
-        return bool(self._items) or self.error != 0 or self._closed
+        return bool(self.items) or self.error != 0 or self._closed
 
     @property
     def writable(self) -> bool:
@@ -187,10 +152,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
     def peek(self) -> Received | None:
         """Return the oldest datagram and leave it where it is (MSG_PEEK)."""
         self._raise_error()
-        if not self._items:
-            return None
-        waiting = self._items[0]
-        return self._received(*(plain.datagram(waiting) if isinstance(waiting, bytes) else waiting))
+        return self._received(*self.items[0]) if self.items else None
 
     def _received(self, payload: bytes, source: bytes, port: int) -> Received:
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)

@@ -77,7 +77,7 @@ class Crowd:
         after = resident()
         counters = self.b.demultiplexer.counters
         assert counters.balance(), "a packet is not accounted for"
-        noted = {"delivered": counters.delivered, **counters.dropped, **self.b.noted}
+        noted = {"delivered": counters.delivered, **counters.dropped, **self.b.counters}
         each = (after - before) / kept if kept else None
         return Result(name, self.sent, before, after, each=each, counters=noted, bound=bound)
 

@@ -157,7 +157,7 @@ class Stage:
         """Return all counters of B but zeros."""
         counters = self.b.demultiplexer.counters
         assert counters.balance(self.b.demultiplexer.reassembler.held), "a packet is not accounted for"
-        all_of_them = {"delivered": counters.delivered, **counters.dropped, **self.b.noted}
+        all_of_them = {"delivered": counters.delivered, **counters.dropped, **self.b.counters}
         return {name: number for name, number in all_of_them.items() if number}
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from demuxlab.demux.socket import BOUND, CLOSED, LISTEN, SYN_SENT, Socket
+from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
@@ -178,7 +178,7 @@ class TCPEndpoint:
             return
         self._read_shut = True
         connection = self._still_connected()
-        connection.deaf = True
+        connection.read_shutdown = True
         if connection.state is State.SYN_SENT:
             connection.shutdown(now)
         self._changed()
@@ -219,7 +219,7 @@ class TCPEndpoint:
         """The state of RFC 9293, section 3.3.2."""
         if self._connection is not None:
             return self._connection.state
-        return State.LISTEN if self.socket.state == LISTEN else State.CLOSED
+        return self._listener.state if self._listener is not None else State.CLOSED
 
     @property
     def listening(self) -> bool:
@@ -267,7 +267,10 @@ class TCPEndpoint:
             return self._listener is None
         if connection.error or connection.state is State.CLOSED or self._write_shut:
             return True
-        return connection.state in CAN_SEND and connection.sender.room * 3 >= connection.sender.limit
+        return (
+            connection.state in CAN_SEND
+            and connection.sender.buffer.room * 3 >= connection.sender.buffer.limit
+        )
 
     @property
     def hung_up(self) -> bool:
@@ -297,7 +300,8 @@ class TCPEndpoint:
     def fin_unacknowledged(self) -> bool:
         """Tell whether the stream was ended and the peer has not acknowledged that yet."""
         sender = self._connection.sender if self._connection is not None else None
-        return sender is not None and sender.fin is not None and sender.unacked <= sender.fin
+        fin = sender.buffer.fin if sender is not None else None
+        return sender is not None and fin is not None and sender.unacked <= fin
 
     @property
     def on_change(self) -> Callable[[], None] | None:
@@ -345,7 +349,7 @@ class TCPEndpoint:
         """Let buffers and keepalive follow changed settings."""
         connection = self._connection
         if connection is not None:
-            connection.sender.limit = self._settings.send_buffer
+            connection.sender.buffer.limit = self._settings.send_buffer
             connection.receiver.limit = self._settings.receive_buffer
             connection.set_keepalive(now)
 

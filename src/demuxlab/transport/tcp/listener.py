@@ -9,12 +9,14 @@ from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Refusal, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.wire import ip, plain, tcp
+from demuxlab.transport.tcp.states import Event, State, StateMachine
+from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
-class TCPListener:
+class TCPListener(StateMachine):
     """The handler of a listening socket.
 
     `backlog` bounds the connections that wait for `accept`, as listen(2) has it: one more than the number are
@@ -29,6 +31,8 @@ class TCPListener:
         backlog: int,
         name_child: Callable[[TCPSegment], str] | None = None,
     ) -> None:
+        super().__init__()
+        self.transition(Event.PASSIVE_OPEN)
         self._services = services
         self.socket = socket
         self.settings = settings
@@ -54,12 +58,12 @@ class TCPListener:
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
         return self._ready.popleft() if self._ready else None
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
         """Answer a SYN with SYN and ACK; take the ACK of a cookie; refuse all else (RFC 9293, 3.10.7.2)."""
         assert isinstance(segment, TCPSegment)
         if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
             mss = cookies.check(segment, self._services.secret, now)
-            self._services.noted["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
+            self._services.counters["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
             if mss is not None:
                 return self._take_back(segment, mss, now)
         if refusal := listener_refusal(segment):
@@ -74,12 +78,10 @@ class TCPListener:
         connection.answer(segment, now)
         return None
 
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        return self.take(plain.read(packet), now)
-
     def close(self, now: float) -> None:
         """Stop listening: accepted connections live on, those nobody accepted are reset."""
+        if self.state is State.LISTEN:
+            self.transition(Event.CLOSE)
         self._services.table.close(self.socket)
         for connection in tuple(self._half_open):
             connection.forget()
@@ -102,12 +104,14 @@ class TCPListener:
         self.dropped += 1
         return Refusal("TcpExtListenOverflows")
 
-    def ended(self, connection: TCPConnection) -> None:
-        """Forget a connection whose handshake came to nothing."""
+    def ended(self, connection: ControlBlock) -> None:
+        """Forget a connection whose handshake has failed."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
 
-    def established(self, connection: TCPConnection) -> None:
+    def established(self, connection: ControlBlock) -> None:
         """Queue a connection for `accept`."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
         self._ready.append(connection)
         if self.on_change is not None:
@@ -124,7 +128,7 @@ class TCPListener:
 
     def _send_cookie(self, syn: TCPSegment, now: float) -> None:
         self._cookies_until = now + cookies.LIFETIME
-        self._services.noted["TcpExtSyncookiesSent"] += 1
+        self._services.counters["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
         answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
-from demuxlab.transport.tcp.sender import DEFAULT_LIMIT as SEND_BUFFER
+from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
 
 SYN_BACKLOG = 256
 """Half-open connections that a listener remembers at least; beyond them it answers with cookies."""

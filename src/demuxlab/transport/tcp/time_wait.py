@@ -5,17 +5,18 @@ It keeps the numbers of its last ACK and nothing else of the connection, and the
 
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Refusal
-from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp import output, sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
+from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import ip, plain, tcp
+from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 MAXIMUM_SEGMENT_LIFETIME = 30.0
 """Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
 LIMIT = 65_536
 """Connections that may wait; one more is closed at once (Linux: net.ipv4.tcp_max_tw_buckets)."""
-_MAX_FIELD = 0xFFFF
 
 
 def enter(block: ControlBlock, now: float) -> bool:
@@ -23,11 +24,11 @@ def enter(block: ControlBlock, now: float) -> bool:
     if len(block.services.time_waits) < LIMIT:
         TimeWait(block, now)
         return True
-    block.services.noted["TcpExtTCPTimeWaitOverflow"] += 1
+    block.services.counters["TcpExtTCPTimeWaitOverflow"] += 1
     return False
 
 
-class TimeWait:
+class TimeWait(StateMachine):
     """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
 
     __slots__ = (
@@ -36,11 +37,14 @@ class TimeWait:
     )
 
     def __init__(self, block: ControlBlock, now: float) -> None:
+        super().__init__(State.TIME_WAIT)
         self._services = block.services
         self._next = block.receiver.next
         self._own_next = block.sender.next
-        self._window = min(block.receiver.window(block.sender.mss) >> block.scale_in, _MAX_FIELD)
-        self._recent = block.recent if block.timestamps else None
+        self._window = min(
+            block.receiver.advertise(block.sender.mss) >> block.receive_shift, MAX_WINDOW_FIELD
+        )
+        self._recent = block.timestamps.recent if block.timestamps is not None else None
         self.socket = block.socket
         self.socket.handler = self
         self.socket.state = table_state.TIME_WAIT
@@ -50,21 +54,21 @@ class TimeWait:
         self._services.time_waits.add(self.socket)
         self._wait(now)
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
         """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
         if segment.flags & RST:
             # RFC 1337 would keep the state; Linux does as here, and RFC 5961 guards the number.
             if start == self._next:
-                self._end()
+                self._end(Event.RESET)
             return None
         if segment.flags & (SYN | ACK) == SYN and self._is_newer(segment, start):
             others = (found.socket for found in self._services.table.candidates(segment))
             heir = next((socket.handler for socket in others if socket is not self.socket), None)
             if heir is not None:
-                self._end()
-                return heir.take(segment, now)
+                self._end(Event.RESET)
+                return heir.handle_segment(segment, now)
         stamps = tcp.read_options(segment.options).timestamps if self._recent is not None else None
         stale = stamps is not None and 0 < (self._recent or 0) - stamps[0] < 1 << 31
         if segment.length or start != self._next or stale:
@@ -79,30 +83,22 @@ class TimeWait:
         """Send the last ACK again; to what has no data only now and then."""
         if not segment.length:
             if now - self._answered_at < self._answer_period:
-                self._services.noted["TcpExtTCPACKSkippedTimeWait"] += 1
+                self._services.counters["TcpExtTCPACKSkippedTimeWait"] += 1
                 return
             self._answered_at = now
         socket = self.socket
         stamps = None
         if self._recent is not None:
             stamps = sequence.clock(socket.key, self._services.secret, now), self._recent
-        ack = tcp.build(
-            socket.local_address,
-            socket.remote_address,
-            socket.local_port,
-            socket.remote_port,
-            sequence=self._own_next % sequence.MODULUS,
-            acknowledgment=self._next % sequence.MODULUS,
+        output.submit(
+            self._services,
+            socket,
+            sequence=self._own_next,
+            acknowledgment=self._next,
             flags=ACK,
             window=self._window,
             options=tcp.build_options(tcp.Options(timestamps=stamps)),
         )
-        addresses = socket.local_address, socket.remote_address
-        self._services.multiplexer.submit(socket.process, *addresses, ip.TCP, ack)
-
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
-        """Take the segment in a plain packet."""
-        return self.take(plain.read(packet), now)
 
     def _is_newer(self, segment: TCPSegment, start: int) -> bool:
         """RFC 6191, section 2: by timestamp where there is one, else by sequence number."""
@@ -117,9 +113,10 @@ class TimeWait:
 
     def tick(self, now: float) -> None:  # noqa: ARG002
         """The wait is over."""
-        self._end()
+        self._end(Event.TIMEOUT)
 
-    def _end(self) -> None:
+    def _end(self, event: Event) -> None:
+        self.transition(event)
         self._services.timers.forget(self)
         self._services.time_waits.discard(self.socket)
         self._services.table.close(self.socket)

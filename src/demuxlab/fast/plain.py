@@ -1,7 +1,7 @@
-"""Plain packets: whole, option-less IPv4 packets with TCP or UDP, as nearly all are. They need no reading.
+"""Plain packets: whole IPv4 packets without IP options, with TCP or UDP. Nearly all packets are plain.
 
-Where every field stands is known beforehand, so that a packet is tested by its bytes, and the slice `KEY`
-is the dictionary key of its connection (see `segment`). All other packets are `packet.read`.
+Every field has a fixed place, so that a packet is tested by its bytes, and the slice `KEY` is the dictionary
+key of its connection (see `wire.segment`). All other packets are for `wire.packet.read`.
 """
 
 import struct
@@ -27,11 +27,11 @@ _TIMESTAMPS_HEAD = 0x0101080A
 _from_bytes = int.from_bytes  # in network order, which is its default
 
 
-def protocol(packet: bytes, vouched: bool = False) -> int:
+def protocol(packet: bytes, checksum_unfinished: bool = False) -> int:
     """Return TCP or UDP where a packet is plain and its lengths and checksums are right, else 0.
 
-    `vouched`: whoever sent the packet on this machine left its transport checksum unfinished, and the link
-    says so (virtio, VIRTIO_NET_HDR_F_NEEDS_CSUM): it has never been on a wire that could damage it.
+    `checksum_unfinished`: the sender on this machine left the transport checksum unfinished, and the link
+    says so (virtio, VIRTIO_NET_HDR_F_NEEDS_CSUM): the packet was never on a wire that could damage it.
     """
     kind: int
     size = len(packet)
@@ -45,7 +45,7 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
             return 0
     elif kind != ip.TCP or size < TCP_HEADERS or not 20 <= packet[32] >> 2 & 0x3C <= size - 20:
         return 0
-    if vouched:
+    if checksum_unfinished:
         return kind
     # Addresses, header and data in one pass: the rest of the pseudo-header is protocol and length.
     sum_of_words = _from_bytes(packet[_FROM_ADDRESSES])
@@ -55,7 +55,7 @@ def protocol(packet: bytes, vouched: bool = False) -> int:
 
 
 def datagram(packet: bytes) -> tuple[bytes, bytes, int]:
-    """Return the payload of a plain UDP datagram, and the address and port that it came from."""
+    """Return the payload of a plain UDP datagram and its source address and port."""
     return packet[_UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21]
 
 
@@ -89,10 +89,11 @@ def read(packet: bytes) -> TCPSegment | UDPDatagram:
 
 
 def stream(packet: bytes) -> tuple[int, int, int, int, int, memoryview] | None:
-    """Return what an established stream needs of a plain TCP segment: all else than data as usual is None.
+    """Return the fields of a plain TCP segment that an established connection usually receives, else None.
 
     Sequence number, acknowledgment number, window field, TSval and TSecr (both -1 without timestamps), and
-    the data. As usual means: ACK, perhaps PSH, and no option but timestamps as RFC 7323, appendix A has them.
+    the data. Usual: the flags are ACK, or PSH and ACK, and the only option, if any, is timestamps, in the
+    layout of RFC 7323, appendix A.
     """
     sequence, acknowledgment, offset, flags, window = _stream_fields(packet, 24)
     if flags & ~PSH != ACK:

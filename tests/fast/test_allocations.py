@@ -6,6 +6,7 @@ import pytest
 
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.fast.demultiplexer import FastDemultiplexer
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
@@ -22,14 +23,14 @@ PACKETS = {
 class Handler:
     """Keeps nothing."""
 
-    def take_plain(self, packet, now):
+    def receive(self, packet, now):
+        return True
+
+    def handle_segment(self, segment, now):
         pass
 
-    def take(self, segment, now):
-        pass
 
-
-def blocks(protocol, decide):
+def blocks(protocol, way):
     """Return how many blocks of memory one decision asks for, once its code has been run before."""
     capi = pytest.importorskip("_testcapi", reason="no _testcapi in this Python")
     host = Demultiplexer([B])
@@ -38,7 +39,8 @@ def blocks(protocol, decide):
         host.table.bind(socket, B, 80)
     else:
         host.table.establish(socket, (B, 80), (A, 9157))
-    packet, work = PACKETS[protocol], getattr(host, decide)
+    fast = FastDemultiplexer(host, {Handler: Handler.receive})
+    packet, work = PACKETS[protocol], (fast if way == "fast" else host).deliver
     for _ in range(100):
         work(packet)
     for number in count(1):
@@ -55,8 +57,8 @@ def blocks(protocol, decide):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of generators thrown away
 @pytest.mark.parametrize("protocol", PACKETS)
-def test_the_quick_way_makes_slices_and_numbers_and_the_readable_one_objects(protocol):
-    quick, readable = blocks(protocol, "take"), blocks(protocol, "deliver")
+def test_the_fast_path_makes_slices_and_numbers_and_the_readable_way_objects(protocol):
+    quick, readable = blocks(protocol, "fast"), blocks(protocol, "readable")
     # Slices and numbers for the checksums, the fields, the addresses and the key; no object of ours.
     assert quick <= 14
     assert readable > 2 * quick

@@ -1,11 +1,14 @@
-"""`take` and `deliver` decide alike, whatever arrives: the quick way has the readable one as its judge."""
+"""The fast path decides as the readable way does, whatever arrives."""
 
 import random
 import struct
+from contextlib import suppress
 
-from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
-from demuxlab.demux.queue import HandlerQueue
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import Socket
+from demuxlab.fast import plain
+from demuxlab.fast.demultiplexer import FastDemultiplexer
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, from_text
 from demuxlab.wire.checksum import checksum, pseudo_header_sum
@@ -22,20 +25,31 @@ def test_both_ways_decide_alike():
     for seed in range(TABLES):
         chance = random.Random(seed)
         quick, readable = (a_host(random.Random(seed)) for _ in range(2))
+        fast = FastDemultiplexer(quick, {HandlerQueue: receive})
         for number in range(PACKETS):
-            packet, device = a_packet(chance), chance.choice(("", "", "tun0", LOOPBACK))
-            told = readable.deliver(packet, float(number), device)
-            said = quick.take(packet, float(number), device)
-            if said is None:
+            if number % 10 == 9:
+                for host in (quick, readable):
+                    change(host, random.Random(f"{seed} {number}"))
+            packet = a_packet(chance)
+            expected = readable.deliver(packet, float(number))
+            found = fast.deliver(packet, float(number))
+            if found is None:
                 delivered += 1
-                assert (told.verdict, told.reply, told.counter) == ("delivered", None, ""), packet.hex()
+                assert (expected.verdict, expected.reply, expected.counter) == ("delivered", None, "")
             else:
                 for field in ("verdict", "arrival", "rule", "reply", "counter"):
-                    assert getattr(said, field) == getattr(told, field), packet.hex()
-                assert (said.socket and said.socket.number) == (told.socket and told.socket.number)
+                    assert getattr(found, field) == getattr(expected, field), packet.hex()
+                assert (found.socket and found.socket.number) == (expected.socket and expected.socket.number)
             assert numbers(quick) == numbers(readable), packet.hex()
         assert all(same_queue(one, other) for one, other in zip(quick.table, readable.table, strict=True))
     assert delivered > 1_000
+
+
+def receive(queue: HandlerQueue, packet: bytes, _now: float) -> bool:
+    """Queue the segment, as the fast path's own receivers do: what the queue has no room for is left."""
+    segment = plain.read(packet)
+    full = queue.size + OVERHEAD + len(segment.payload) > queue.limit and queue.items
+    return not full and queue.put(segment, len(segment.payload))
 
 
 def a_host(chance: random.Random) -> Demultiplexer:
@@ -43,30 +57,48 @@ def a_host(chance: random.Random) -> Demultiplexer:
     addresses = chance.choice(([B], [B, C], [B, C, from_text("fd09::20")], None))
     host = Demultiplexer(addresses, broadcasts=[NETWORK], secret=b"the same")
     for _ in range(chance.choice((4, 8, 16))):
-        family = chance.choice((4, 4, 4, 6))
-        socket = Socket(
-            chance.choice((ip.TCP, ip.UDP)),
-            family=family,
-            reuse_address=chance.random() < 0.5,
-            reuse_port=chance.random() < 0.5,
-            device=chance.choice(("", "", "", "tun0")),
-        )
-        socket.handler = HandlerQueue(chance.choice((600, 212_992, 212_992)))
-        local = ANY_IPV6 if family == 6 else chance.choice((ANY_IPV4, B, C, BROADCAST_IPV4))
-        try:
-            if socket.protocol == ip.TCP and chance.random() < 0.7:
-                host.table.establish(socket, (chance.choice((B, C)), 53), (chance.choice((A, C)), 53))
-                continue
-            host.table.bind(socket, local, chance.choice(PORTS[:5]))
-            if socket.protocol == ip.TCP and chance.random() < 0.5:
-                host.table.listen(socket)
-            elif chance.random() < 0.6 - 0.4 * (socket.protocol == ip.UDP):
-                host.table.connect(socket, B, chance.choice((A, C)), chance.choice(PORTS))
-            elif chance.random() < 0.2:
-                host.table.close(socket)
-        except (OSError, ValueError):
-            host.table.close(socket)
+        open_socket(host, chance)
     return host
+
+
+def change(host: Demultiplexer, chance: random.Random) -> None:
+    """Open one more socket, or close or connect one of those that are open."""
+    sockets = list(host.table)
+    if not sockets or chance.random() < 0.5:
+        open_socket(host, chance)
+        return
+    socket = chance.choice(sockets)
+    if socket.protocol == ip.UDP and chance.random() < 0.3:
+        with suppress(OSError):
+            host.table.connect(socket, B, chance.choice((A, C)), 53)
+    else:
+        host.table.close(socket)
+
+
+def open_socket(host: Demultiplexer, chance: random.Random) -> None:
+    family = chance.choice((4, 4, 4, 6))
+    socket = Socket(
+        chance.choice((ip.TCP, ip.UDP)),
+        family=family,
+        reuse_address=chance.random() < 0.5,
+        reuse_port=chance.random() < 0.5,
+        device=chance.choice(("", "", "", "tun0")),
+    )
+    socket.handler = HandlerQueue(chance.choice((600, 212_992, 212_992)))
+    local = ANY_IPV6 if family == 6 else chance.choice((ANY_IPV4, B, C, BROADCAST_IPV4))
+    try:
+        if socket.protocol == ip.TCP and chance.random() < 0.7:
+            host.table.establish(socket, (chance.choice((B, C)), 53), (chance.choice((A, C)), 53))
+            return
+        host.table.bind(socket, local, chance.choice(PORTS[:5]))
+        if socket.protocol == ip.TCP and chance.random() < 0.5:
+            host.table.listen(socket)
+        elif chance.random() < 0.6 - 0.4 * (socket.protocol == ip.UDP):
+            host.table.connect(socket, B, chance.choice((A, C)), chance.choice(PORTS))
+        elif chance.random() < 0.2:
+            host.table.close(socket)
+    except (OSError, ValueError):
+        host.table.close(socket)
 
 
 def a_packet(chance: random.Random) -> bytes:

@@ -1,7 +1,8 @@
-"""Header prediction changes nothing: two hosts get the same segments, one of them by the readable way."""
+"""Header prediction changes nothing: two hosts receive the same segments, one by the fast path."""
 
 import random
 
+from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.wire import ip, packet, tcp
 from demuxlab.wire.address import from_text
@@ -11,20 +12,25 @@ A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
 
 
 class Side:
-    """A host with one connection; `way` is how it takes packets."""
+    """A host with one connection."""
 
-    def __init__(self, way, options):
-        self.host, self.way = Host("B", ["10.9.0.20"]), way
+    def __init__(self, options, fast):
+        self.host = Host("B", ["10.9.0.20"])
+        self.fast_path = FastPath(self.host) if fast else None
         listener = self.host.listen(80, "10.9.0.20")
-        [syn_ack] = self.take(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
+        [syn_ack] = self.receive(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
         self.first = packet.read(syn_ack).sequence + 1
         stamps = tcp.Options(timestamps=(1, 0)) if options.timestamps else tcp.Options()
         ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
-        assert self.take(ack, 0.0) == []
+        assert self.receive(ack, 0.0) == []
         self.endpoint = listener.accept()
 
-    def take(self, data, now):
-        getattr(self.host, self.way)(data, now)
+    def receive(self, data, now):
+        if self.fast_path is None:
+            self.host.receive(data, now)
+        else:
+            self.fast_path.receive(data, now)
+            self.fast_path.end_batch(now)
         return list(self.host.packets(now))
 
 
@@ -39,7 +45,7 @@ def test_both_ways_send_the_same():
         chance = random.Random(seed)
         stamped = chance.random() < 0.7
         options = tcp.Options(1000, 7, True, (1, 0) if stamped else None)
-        sides = [Side("receive", options), Side("take", options)]
+        sides = [Side(options, fast=False), Side(options, fast=True)]
         now, expected, written = 1.0, 1001, 0
         for _ in range(60):
             now += chance.choice((0.0, 0.001, 0.03))
@@ -61,7 +67,7 @@ def test_both_ways_send_the_same():
                     acknowledgment=acknowledged & 0xFFFFFFFF,
                     window=chance.choice((500, 500, 500, 0, 7)),
                 )
-                sent = [side.take(arriving, now) for side in sides]
+                sent = [side.receive(arriving, now) for side in sides]
             elif kind < 8:
                 data, written = bytes(chance.choice((1, 1000, 9000))), written + 1
                 sent = [(side.endpoint.write(data, now), list(side.host.packets(now))) for side in sides]
