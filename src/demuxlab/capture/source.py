@@ -69,7 +69,7 @@ class Source:
         return filled
 
     @property
-    def place(self) -> int:
+    def position(self) -> int:
         """How many bytes of the file itself were read: with `size`, how far this is."""
         return self._raw.tell() if self.size is not None else 0
 
