@@ -11,7 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from demuxlab.capture import reader
-from demuxlab.capture.reader import DamageError, Section
+from demuxlab.capture.section import (
+    INTERFACE,
+    LITTLE_ENDIAN,
+    PACKETS,
+    SECTION,
+    SIMPLE_PACKET,
+    DamageError,
+    Section,
+    check_block,
+    check_block_end,
+)
 from demuxlab.capture.source import Source
 from demuxlab.flows.engine import MARGIN, Bytes, Clock, Engine
 from demuxlab.flows.one_by_one import Record
@@ -163,9 +173,9 @@ class Batches:
                 if block is None:
                     break
                 kind, _size = section.block_head(block)
-                if kind in (reader.SECTION, reader.INTERFACE):
+                if kind in (SECTION, INTERFACE):
                     break
-                if kind in reader.PACKETS:
+                if kind in PACKETS:
                     others.append(self._other(section, kind, block))
                     self.packets += 1
                 self._at += len(block)
@@ -182,24 +192,24 @@ class Batches:
         if head[:4] == reader.PCAPNG:
             section = _new_section(head)
         _kind, size = section.block_head(head)
-        reader.check_block(size)
+        check_block(size)
         if self._at + size > self._end:
             return None
         block = self._data[self._at : self._at + size].tobytes()
-        reader.check_block_end(block)
+        check_block_end(block)
         return block
 
     def _other(self, section: Section, kind: int, block: bytes) -> Record:
         frame = section.frame(kind, block[8:-4], 0)
         time = 0
-        if kind != reader.SIMPLE_PACKET:
+        if kind != SIMPLE_PACKET:
             high, low = struct.unpack_from(section.order + "II", block, 12)
             time = Clock.of(section.interfaces[frame.interface]).nanosecond(high, low)
         return Record(self._base + self._at + _FRAME, time, frame.linktype, frame.data, frame.original_length)
 
 
 def _new_section(block: bytes) -> Section:
-    return Section("<" if block[8:12] == reader.LITTLE_ENDIAN else ">")
+    return Section("<" if block[8:12] == LITTLE_ENDIAN else ">")
 
 
 def _groups(section: Section, data: Bytes, frames: Indices) -> list[Group]:

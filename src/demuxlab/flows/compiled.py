@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit, uint64
 
-from demuxlab.capture.reader import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
+from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
 from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
 from demuxlab.flows.rows import MULTIPLIERS, WORDS, Indices, Rows
 from demuxlab.wire import ip

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from demuxlab.capture.reader import Interface
+from demuxlab.capture.section import Interface
 from demuxlab.flows.rows import Indices, Rows, Words
 from demuxlab.wire import frame
 
