@@ -1,4 +1,4 @@
-"""Fuzz target: parse a packetdrill script. The input is the script; it is not played."""
+"""Fuzz target: parse a packetdrill script, which is not played. An input is the script."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -56,7 +56,7 @@ def oracle(need_root):
 
 
 def agreed(kernel, scenarios):
-    """Return what each scenario brought, after both machines were found to agree on it."""
+    """Return the outcomes of each scenario, after asserting that both stacks agree."""
     found = []
     for scenario, theirs in zip(scenarios, kernel.play(scenarios), strict=True):
         steps = []
@@ -81,7 +81,7 @@ def segment(flags, size):
 
 
 def closed_port_answer(flags, size):
-    """Return what RFC 9293, section 3.10.7.1, has a closed port answer."""
+    """Return the reply of a closed port according to RFC 9293, section 3.10.7.1."""
     if "R" in flags:
         return None
     if "." in flags:
@@ -111,7 +111,7 @@ def test_a_listener_answers_every_combination_of_flags(kernel, version):
         elif "." in flags:
             assert answers == [("R", 7000, None)]
         elif "S" in flags and "F" not in flags:
-            assert answers == [("S.", 0, 5001)]  # data on the SYN is not taken: nothing waits for accept
+            assert answers == [("S.", 0, 5001)]  # data on the SYN is not accepted: nothing waits for accept
         else:
             assert answers == []
 
@@ -144,7 +144,7 @@ def test_only_an_exact_reset_ends_time_wait(kernel, start, ends):
 
 
 @pytest.mark.parametrize("backlog", [0, 1, 3])
-def test_backlog_and_one_more_are_taken(kernel, backlog):
+def test_the_accept_queue_holds_the_backlog_and_one_more(kernel, backlog):
     def handshake(port):
         syn = f"< {port} > 8080: S 0:0(0) win 32000 <mss 1000>"
         return syn, f"< {port} > 8080: . 1:1(0) ack 1 win 32000"
