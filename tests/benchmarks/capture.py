@@ -1,7 +1,7 @@
-"""What writing a capture costs a host, per packet: `python -m tests.benchmarks.capture`.
+"""The cost of writing a capture, per packet of a host: `python -m tests.benchmarks.capture`.
 
-Each way of running gets its turn in every round, and the best of the rounds counts: the machine's other work
-only ever makes a turn slower. Nothing asserts a time; what the captures hold is checked first.
+Each variant has one turn in every round, and its best round counts, as other load on the machine can only
+make a turn slower. No time is asserted; the content of the captures is checked first.
 """
 
 import gc

@@ -4,8 +4,8 @@
     --table      all targets, and the figures of the README as a table
     --seed N     another row of inputs
 
-A finding is told with its traceback, and its input is saved in the folder for temporary files; when it is
-mended it becomes a test beside those of its module.
+A finding is printed with its traceback, and its input is saved in the folder for temporary files; once fixed,
+it becomes a test of its module.
 """
 
 import argparse
@@ -23,18 +23,18 @@ from tests.fuzz import TARGETS
 CORPUS = Path(__file__).parent / "corpus"
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LENGTH = 4096
-"""Bytes of an input at most: what is longer finds nothing more and costs time."""
+"""The greatest length of an input in bytes: longer ones find nothing more and take time."""
 RUNS = 2000
 FINDING = Path(tempfile.gettempdir()) / "finding"
 _DONE = re.compile(r"stat::number_of_executed_units: +(\d+)")
 _PROGRESS = re.compile("#[0-9]|INFO|stat::|WARNING")
 _INSIDE = "--inside"
-"""The word by which the process that atheris rules is told from the one that starts it."""
+"""The argument that marks the process in which atheris runs."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made up and tried, and what it said."""
+    """The inputs that a run generated and executed, and its output."""
 
     target: str
     inputs: int
@@ -54,7 +54,7 @@ def corpus(target: str) -> list[Path]:
 
 
 def fuzz(target: str, *flags: str, folders: Iterable[Path] = ()) -> Result:
-    """Let atheris change inputs of a target in a process of its own."""
+    """Run atheris on a target in a process of its own."""
     command = [sys.executable, "-m", "tests.fuzz", target, _INSIDE]
     command += [
         *flags,
@@ -84,7 +84,7 @@ def run(target: str, runs: int = RUNS, *, seconds: int = 0, seed: int = 1, grow:
         if grow or not corpus(target):
             for number, given in enumerate(importlib.import_module(f"tests.fuzz.{target}").seeds()):
                 (seeds / str(number)).write_bytes(given[:MAX_LENGTH])
-        # What it begins with, and the empty input, are tried too, but nobody has made them up.
+        # The seeds and the empty input are run too, but were not generated.
         known = len(corpus(target)) + len(list(seeds.iterdir())) + 1
         limit = f"-max_total_time={seconds}" if seconds else f"-runs={runs + known}"
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def run(target: str, runs: int = RUNS, *, seconds: int = 0, seed: int = 1, grow:
 
 
 def inside(target: str, flags: list[str]) -> None:
-    """Be the process that atheris rules."""
+    """The process in which atheris runs."""
     import atheris
 
     with atheris.instrument_imports(include=["demuxlab"]):

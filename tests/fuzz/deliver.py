@@ -1,7 +1,7 @@
-"""Target: packets into a `Demultiplexer` with a table of sockets, and what it says of each.
+"""Fuzz target: packets for a `Demultiplexer` with a table of sockets, and its decision on each.
 
-An input is a row of packets: a byte that chooses device, passing time and whether checksums are put right,
-then the packet with its length in two bytes before it.
+An input is a sequence of packets: a byte that chooses the device, the time that passes and whether checksums
+are corrected, two bytes of length, and the packet.
 """
 
 from collections.abc import Iterator
@@ -121,7 +121,7 @@ def same(slow: Delivery, quick: Delivery | None) -> None:
 
 
 def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None:
-    """Hold a decision against a search through all sockets."""
+    """Compare a decision with a search through all sockets."""
     assert delivery.verdict in VERDICTS
     assert delivery.explain()
     assert delivery.steps()

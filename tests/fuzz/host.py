@@ -1,7 +1,7 @@
-"""Target: packets into a whole `Host` that forwards ports, answers and is answered.
+"""Fuzz target: packets for a whole `Host` that forwards ports.
 
-An input is a row of steps: a byte that says what happens, then what it needs. What comes out is bounded by
-what came in, and our own reader takes it.
+An input is a sequence of steps: a byte that chooses the step, then its data. The bytes sent are bounded by
+the bytes received, and our own reader accepts every packet sent.
 """
 
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def one(data: bytes) -> None:
 
 
 def _send(socket, choices: Choices, now: float) -> int:  # type: ignore[no-untyped-def]
-    """Send a datagram to whom one came from, or to nobody."""
+    """Send a datagram to a peer from which one was received, or to an address without a host."""
     try:
         asked = socket.receive()
         payload = choices.take(choices.number())

@@ -1,7 +1,8 @@
-"""Target: a fuzzed peer and a fuzzed user against one host's TCP, in virtual time.
+"""Fuzz target: one host's TCP with a random peer and a random user, in virtual time.
 
-An input is two bytes of settings and a row of steps, a byte each and what it needs. Every byte that either
-side sends follows from its place in the stream, so that each one can be checked wherever it turns up.
+An input is two bytes of settings and a sequence of steps: a byte that chooses the step, then its data. Every
+byte that either side sends is a function of its position in the stream, so that it can be checked wherever it
+arrives.
 """
 
 import itertools
@@ -75,7 +76,7 @@ def one(data: bytes) -> None:
 
 
 def stream(start: int, size: int) -> bytes:
-    """Return the bytes that stand at these places of a stream."""
+    """Return the bytes at these positions of a stream."""
     start &= 0xFFFF
     return PATTERN[start : start + size]
 
@@ -87,6 +88,7 @@ class Game:
         how, size = choices.number(), choices.number()
         self.now = 100.0
         self.host = Host("B", ["10.9.0.20"])
+        # Both entry points: the one that returns its decision, and the fast one.
         self.fast_path = FastPath(self.host) if size & 16 else None
         self.sent_next = dict.fromkeys(PEER_PORTS, 0)
         self.first: dict[int, int] = {}

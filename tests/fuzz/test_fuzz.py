@@ -1,4 +1,4 @@
-"""Every input that ever reached something new, tried again; and a bounded run of the fuzzer itself."""
+"""Every input of the corpus is run again; and a bounded run of the fuzzer itself."""
 
 import importlib.util
 import inspect

@@ -1,4 +1,4 @@
-"""Lab 14: the exercise, put into a live host: curl, a browser, and clients that differ in one value alone."""
+"""Lab 14: the exercise in a live host: curl, a browser, and clients that differ in one value only."""
 
 import random
 import signal
@@ -162,7 +162,7 @@ def test_a_value_left_out_lets_one_client_disturb_another(serve, wrong, disturbe
             assert (found == PAGE) is (twin != disturbed), twin
 
 
-def test_the_starter_serves_nobody_and_says_why(serve):
+def test_the_starter_serves_no_client_and_says_why(serve):
     with serve(EXERCISE) as served:
         assert served.curl() == ""
     for method in ("listen", "deliver"):
@@ -243,6 +243,6 @@ def test_a_socket_of_the_other_protocol_gets_nothing(tmp_path, capsys):
     assert "deliver gave what is udp to a socket that is not, web" in capsys.readouterr().err
 
 
-def test_a_class_that_cannot_be_made_is_told(tmp_path):
+def test_a_class_that_cannot_be_instantiated_is_reported(tmp_path):
     with pytest.raises(ValueError, match="its class cannot be made"):
         learner(tmp_path, "class Demultiplexer:\n    def __init__(self):\n        self.open = list(5)\n")

@@ -1,4 +1,4 @@
-"""`start`: how long until a command has said its piece, beside a Python that does nothing?"""
+"""`start`: how long does a command take, compared with a Python that does nothing?"""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from demuxlab.language import _
 
 NOTHING, HELP, RUN = "python -c pass", "demuxlab --help", "demuxlab run"
 _MAIN = "from demuxlab.cli.main import main; main()"
-"""What the command `demuxlab` is: installed or not, the same."""
+"""The program of the command `demuxlab`, which need not be installed."""
 
 
 def prepare(_effort: Effort, folder: Path) -> list[Benchmark]:

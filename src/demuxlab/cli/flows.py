@@ -78,7 +78,7 @@ def _on_this_machine(captures: Sequence[str]) -> "list[Counted]":
             places[path] = place
             progress.update(bar, completed=sum(places.values()))
 
-        return on_this_machine(captures, tell=tell)
+        return on_this_machine(captures, progress=tell)
 
 
 def _size(path: str) -> int:
@@ -114,7 +114,7 @@ def _print_table(found: "Flows") -> None:
     """Print the conversations of most bytes, and say what was left away."""
     table = found.table
     count = len(table.first)
-    shown = table.conversations(table.biggest(_SHOWN))
+    shown = table.conversations(table.largest(_SHOWN))
     click.echo(tables.table(_HEADERS, [_row(conversation) for conversation in shown]))
     if count > _SHOWN:
         told = _(

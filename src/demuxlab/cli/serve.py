@@ -174,10 +174,10 @@ def command(
 
 def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:
     """Begin to look at a host, before anybody talks to it; what is returned shows it until told to stop."""
-    from demuxlab.live.newest import Newest
+    from demuxlab.live.latest_state import LatestState
     from demuxlab.live.terminal import follow
 
-    return partial(follow, Newest(runtime, dict))
+    return partial(follow, LatestState(runtime, dict))
 
 
 def _let_choose(learners: Path, runtime: Runtime) -> None:

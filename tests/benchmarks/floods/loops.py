@@ -1,4 +1,4 @@
-"""One forged packet between two hosts of ours: how many packets until both are silent?"""
+"""One forged packet between two hosts of ours: the number of packets until both are silent."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Peers that shake hands and then misbehave, and connections that are many: bytes each, and their bounds."""
+"""Peers that misbehave after the handshake, and many connections: the memory of each, and its bounds."""
 
 import gc
 from functools import partial

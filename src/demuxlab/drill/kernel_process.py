@@ -1,8 +1,9 @@
-"""Many stories on one kernel: one process, one namespace, one TUN; each story has a peer address of its own.
+"""A process that plays many scenarios on the kernel, in one namespace with one TUN device.
 
-`python -m demuxlab.drill.crowd DESCRIPTOR` is the process: it ends when whoever asks it ends, however that
-ends, and with it go the namespace, the device and the sockets. The kernel handles a packet inside the write
-that brings it, so that nothing waits but a story that pauses, and others are played meanwhile.
+Each scenario has a remote address of its own. `python -m demuxlab.drill.kernel_process DESCRIPTOR` is the
+process; it ends when the other end of its pipe is closed, and with it the namespace, the device and the
+sockets. The kernel processes a packet within the write that injects it, so that a scenario waits only while
+it pauses, and others are played meanwhile.
 """
 
 import heapq
@@ -23,8 +24,8 @@ from typing import Any, Self
 
 from demuxlab.drill import on_kernel
 from demuxlab.drill.calls import Sockets
-from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, Observed, Player, Story
-from demuxlab.drill.machine import Ongoing, Sent
+from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, Observed, Player, Scenario
+from demuxlab.drill.machine import Ongoing, SentSegment
 from demuxlab.drill.script import LOCKSTEP_MTU, Options
 from demuxlab.language import _
 from demuxlab.links import opener
@@ -34,17 +35,18 @@ from demuxlab.wire.segment import TCPSegment
 
 _MAX_PACKET = 65_550
 _PORTS = 20_000
-_PLAIN = Options()
-_PLAIN_IPV6 = Story("", 6, ()).options
-_ABORT = struct.pack("ii", 1, 0)
+_OPTIONS = Options()
+_OPTIONS_IPV6 = Scenario("", 6, ()).options
+# SO_LINGER with a timeout of 0: close(2) sends a RST and leaves nothing behind (socket(7)).
+_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
-class KernelCrowd:
-    """The near end: a context manager that starts the process and asks it; may raise LinkUnavailable."""
+class KernelProcess:
+    """A context manager that starts the process; raises LinkUnavailable where it can have no namespace."""
 
     def __init__(self) -> None:
         self._channel, far = Pipe()
-        command = [sys.executable, "-m", "demuxlab.drill.crowd", str(far.fileno())]
+        command = [sys.executable, "-m", "demuxlab.drill.kernel_process", str(far.fileno())]
         self._child = subprocess.Popen(command, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL)
         far.close()
         try:
@@ -56,17 +58,17 @@ class KernelCrowd:
             text, values = refused
             raise LinkUnavailable(_(text, **values))
 
-    def play(self, stories: Sequence[Story]) -> list[list[Observed]]:
-        """Play stories; return what each step of each brought."""
-        self._channel.send(list(stories))
-        return self.answer()
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
+        """Play scenarios; return the outcome of each step of each."""
+        self._channel.send(list(scenarios))
+        return self.results()
 
-    def ask(self, stories: Sequence[Story]) -> None:
-        """Let stories be played while the caller does something else, and calls `answer` later."""
-        self._channel.send(list(stories))
+    def submit(self, scenarios: Sequence[Scenario]) -> None:
+        """Start playing scenarios; the caller reads their outcomes later with `results`."""
+        self._channel.send(list(scenarios))
 
-    def answer(self) -> list[list[Observed]]:
-        """Return what the steps brought that were asked for."""
+    def results(self) -> list[list[Observed]]:
+        """Wait for the scenarios submitted; return the outcome of each step of each."""
         found: list[list[Observed]] = self._channel.recv()
         return found
 
@@ -83,7 +85,7 @@ class KernelCrowd:
 
 
 def serve(descriptor: int) -> None:
-    """Be the process: make the namespace, then play stories until nobody asks any more."""
+    """Create the namespace, then play the scenarios that arrive on a pipe until it is closed."""
     with Connection(descriptor) as channel, suppress(EOFError, BrokenPipeError):
         try:
             kernel = _Kernel()
@@ -92,34 +94,35 @@ def serve(descriptor: int) -> None:
             return
         channel.send(None)
         while True:
-            stories = channel.recv()
-            channel.send(kernel.play(stories))
+            scenarios = channel.recv()
+            channel.send(kernel.play(scenarios))
 
 
 class _Kernel:
-    """The namespace with its TUN, and the stories that are being played in it."""
+    """The namespace with its TUN device, and the scenarios being played in it."""
 
     def __init__(self) -> None:
         addresses = tuple(
-            f"{options.local_ip}/{on_kernel.PREFIX[options.ip_version]}" for options in (_PLAIN, _PLAIN_IPV6)
+            f"{options.local_ip}/{on_kernel.PREFIX[options.ip_version]}"
+            for options in (_OPTIONS, _OPTIONS_IPV6)
         )
         device, self._descriptors = opener.open_here(opener.Request("tun", True, addresses))
-        on_kernel.set_knobs(lockstep=True)
-        on_kernel.acknowledge_at_once(device, addresses)
+        on_kernel.set_sysctls(lockstep=True)
+        on_kernel.set_quick_ack(device, addresses)
         on_kernel.set_mtu(device, LOCKSTEP_MTU)
-        # One processor, so that each packet's handling ends within the write that brought it.
+        # On one processor, so that the kernel has processed a packet when the write that injects it returns.
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
         self.tun = self._descriptors[0]
         os.set_blocking(self.tun, False)
-        self.queues: dict[bytes, deque[Sent]] = {}
+        self.queues: dict[bytes, deque[SentSegment]] = {}
         self._played = 0
 
-    def play(self, stories: Sequence[Story]) -> list[list[Observed]]:
-        """Play each story until it pauses or ends, and go on with it when its pause is over."""
-        found: list[list[Observed]] = [[] for _story in stories]
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
+        """Play each scenario until it pauses or ends; resume it when its pause is over."""
+        found: list[list[Observed]] = [[] for _story in scenarios]
         pausing: list[tuple[float, int, _Playing]] = []
-        coming = enumerate(stories)
+        coming = enumerate(scenarios)
         while True:
             now = time.monotonic()
             if pausing and pausing[0][0] <= now:
@@ -133,37 +136,37 @@ class _Kernel:
                 continue
             else:
                 return found
-            if playing.goes_on(found[number]):
+            if playing.resume(found[number]):
                 heapq.heappush(pausing, (time.monotonic() + PAUSE_SECONDS, number, playing))
 
     def read(self) -> None:
-        """Give what the kernel has sent to the stories whose peers it is for."""
+        """Queue the segments that the kernel has sent for the scenario of their destination address."""
         with suppress(BlockingIOError):
             while True:
                 segment = wire_packet.read(os.read(self.tun, _MAX_PACKET))
                 if isinstance(segment, TCPSegment) and segment.destination in self.queues:
-                    self.queues[segment.destination].append(Sent(segment, 0))
+                    self.queues[segment.destination].append(SentSegment(segment, 0))
 
 
 class _Playing:
-    """One story on the kernel, a `Machine` of its own."""
+    """One scenario being played on the kernel; the `Machine` of its player."""
 
-    def __init__(self, kernel: _Kernel, story: Story, number: int) -> None:
-        plain = story.options
-        remote = ip_address(plain.remote_ip) + number
-        self._options = replace(plain, remote_ip=str(remote), bind_port=plain.bind_port + number % _PORTS)
+    def __init__(self, kernel: _Kernel, scenario: Scenario, number: int) -> None:
+        options = scenario.options
+        remote = ip_address(options.remote_ip) + number
+        self._options = replace(options, remote_ip=str(remote), bind_port=options.bind_port + number % _PORTS)
         self._kernel = kernel
         self._remote = remote.packed
-        self._sent: deque[Sent] = deque()
+        self._sent: deque[SentSegment] = deque()
         kernel.queues[self._remote] = self._sent
         self._opened = on_kernel.KernelSockets()
         self.sockets: Sockets = self._opened
         self._player = Player(self._options, self)
-        self._steps: Iterator[str] = iter(story.steps)
+        self._steps: Iterator[str] = iter(scenario.steps)
         self._paused = False
 
-    def goes_on(self, found: list[Observed]) -> bool:
-        """Play up to the next pause or the end; return whether it is a pause."""
+    def resume(self, found: list[Observed]) -> bool:
+        """Play up to the next pause, and return True, or up to the end, and return False."""
         if self._paused:
             found.append(self._player.do(PAUSE))
         for step in self._steps:
@@ -178,13 +181,13 @@ class _Playing:
         del self._kernel.queues[self._remote]
         for opened in self._opened.opened:
             with suppress(OSError):
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             opened.close()
 
-    # As a machine
+    # The methods of `lockstep.Machine`
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive."""
+        """Inject a packet."""
         with suppress(OSError):
             os.write(self._kernel.tun, packet)
 
@@ -197,8 +200,8 @@ class _Playing:
             ongoing.error = error
         return ongoing
 
-    def sent(self) -> list[Sent]:
-        """Return what was sent."""
+    def sent(self) -> list[SentSegment]:
+        """Return the segments sent since the last call."""
         self._kernel.read()
         found = list(self._sent)
         self._sent.clear()

@@ -1,8 +1,8 @@
-"""What the live views say: the same words in the browser, in its reader's language, and in the terminal."""
+"""The texts of the live views in the browser and in the terminal, translated where they are shown."""
 
 from demuxlab.language import marked
 
-WORDS = marked(
+LABELS = marked(
     {
         "title": "Host {name}, live",
         "lead": "This page comes from the host that it shows, through its own TCP.",

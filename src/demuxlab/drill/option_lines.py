@@ -1,4 +1,4 @@
-"""The option lines at a script's head, and the words of ICMP errors."""
+"""The option lines at the head of a script: `--mtu=1400`."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,7 +7,6 @@ from typing import Any
 
 from demuxlab.drill.script import Options, ScriptError
 from demuxlab.language import _
-from demuxlab.wire import icmp
 
 _NUMBERS = {
     "mtu": (68, 65_535),
@@ -32,38 +31,11 @@ _WITHOUT_EFFECT = frozenset(
         "wire_client",
     )
 )
-ICMP_CODES = {
-    ("unreachable", "net_unreachable"): (icmp.UNREACHABLE, 0),
-    ("unreachable", "host_unreachable"): (icmp.UNREACHABLE, 1),
-    ("unreachable", "protocol_unreachable"): (icmp.UNREACHABLE, 2),
-    ("unreachable", "port_unreachable"): (icmp.UNREACHABLE, icmp.PORT_UNREACHABLE),
-    ("unreachable", "frag_needed"): (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED),
-    ("unreachable", "source_route_failed"): (icmp.UNREACHABLE, 5),
-    ("unreachable", "net_unknown"): (icmp.UNREACHABLE, 6),
-    ("unreachable", "host_unknown"): (icmp.UNREACHABLE, 7),
-    ("unreachable", "admin_prohibited"): (icmp.UNREACHABLE, 13),
-    ("time_exceeded", ""): (icmp.TIME_EXCEEDED, 0),
-}
-"""Type and code of ICMP by the script's words (RFC 792)."""
-ICMPV6_CODES = {
-    ("unreachable", "net_unreachable"): (icmp.UNREACHABLE_V6, 0),
-    ("unreachable", "admin_prohibited"): (icmp.UNREACHABLE_V6, 1),
-    ("unreachable", "host_unreachable"): (icmp.UNREACHABLE_V6, 3),
-    ("unreachable", "port_unreachable"): (icmp.UNREACHABLE_V6, icmp.PORT_UNREACHABLE_V6),
-    ("packet_too_big", ""): (icmp.TOO_BIG_V6, 0),
-    ("unreachable", "frag_needed"): (icmp.TOO_BIG_V6, 0),
-    ("time_exceeded", ""): (icmp.TIME_EXCEEDED_V6, 0),
-}
-"""The same of ICMPv6 (RFC 4443)."""
-
-
-def is_icmp(kind: str, code: str) -> bool:
-    """Tell whether these are words for an ICMP error."""
-    return (kind, code) in ICMP_CODES or (kind, code) in ICMPV6_CODES
 
 
 def read(lines: Iterable[tuple[int, str]]) -> tuple[Options, list[tuple[int, str]]]:
-    """Read "--name=value" lines; return the options, and notes (line, text) on those without effect."""
+    """Read (line, "--name=value") pairs; return the options, and (line, note) for each without effect."""
+    # The version comes first wherever it is written: it decides which addresses are valid.
     options, notes = Options(), []
     changed: dict[str, Any] = {}
     given = [(line, *text[2:].partition("=")[::2]) for line, text in lines]

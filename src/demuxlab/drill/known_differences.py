@@ -1,16 +1,16 @@
-"""In what our stack may differ from Linux in a comparison, and who permits it.
+"""Known differences between our stack and Linux that leave both connections in the same state.
 
-A rule looks at both sides' outcome of a step and takes the difference out of it. After other differences the
-two states are no longer the same: `partings`. What is switched off in Linux, because our TCP lacks it, stands
-in `on_kernel`.
+Each has the RFC that leaves the choice and a function that removes the difference from both outcomes of a
+step, so that the rest can be compared. Differences after which the states differ are in `divergences`;
+features of Linux that are switched off for a comparison are in `on_kernel`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from demuxlab.drill.lockstep import PAUSE, Observed, Story
-from demuxlab.drill.packets import MODULUS
+from demuxlab.drill.flow import MODULUS
+from demuxlab.drill.lockstep import PAUSE, Observed, Scenario
 from demuxlab.drill.script import Option, TCPPacket
 from demuxlab.language import marked
 from demuxlab.wire.segment import ACK, PSH, RST, SYN
@@ -20,31 +20,31 @@ _FIELDS = ("flags", "sequence", "size", "acknowledgment", "window", "options")
 
 
 class Step(NamedTuple):
-    """One step of a story on both: what was done, and what was sent."""
+    """One step of a scenario, and the segments that each side sent."""
 
-    story: Story
+    scenario: Scenario
     number: int
     ours: Packets
     kernels: Packets
 
     @property
     def text(self) -> str:
-        """The step."""
-        return self.story.steps[self.number]
+        """The call or segment of the step."""
+        return self.scenario.steps[self.number]
 
     def before(self, call: str) -> bool:
-        """Tell whether a call was made earlier in the story."""
-        return any(step.startswith(call) for step in self.story.steps[: self.number])
+        """Tell whether a step before this one begins with `call`."""
+        return any(step.startswith(call) for step in self.scenario.steps[: self.number])
 
 
-class Permitted(NamedTuple):
-    """A difference that is no disagreement."""
+class KnownDifference(NamedTuple):
+    """A difference that an RFC allows."""
 
     name: str
     source: str
     why: str
-    take_out: Callable[[Step], tuple[Packets, Packets]]
-    """Returns our packets and the kernel's without what may differ."""
+    remove: Callable[[Step], tuple[Packets, Packets]]
+    """Returns our packets and the kernel's without the difference."""
 
 
 def _of_each(change: Callable[[TCPPacket], TCPPacket]) -> Callable[[Step], tuple[Packets, Packets]]:
@@ -61,7 +61,7 @@ def _no_size_of_window(packet: TCPPacket) -> TCPPacket:
     return replace(packet, window=None) if packet.window else packet
 
 
-def _no_stamp(packet: TCPPacket) -> TCPPacket:
+def _no_timestamp(packet: TCPPacket) -> TCPPacket:
     options = packet.options if isinstance(packet.options, tuple) else ()
     shown = (Option("TS", (0, option.values[1])) if option.kind == "TS" else option for option in options)
     return replace(packet, options=tuple(shown))
@@ -75,18 +75,18 @@ def _no_scale(packet: TCPPacket) -> TCPPacket:
 
 def _no_sack_of_the_acknowledged(packet: TCPPacket) -> TCPPacket:
     options = packet.options if isinstance(packet.options, tuple) else ()
-    told = (replace(one, values=_above(one.values, packet)) if one.kind == "sack" else one for one in options)
-    return replace(packet, options=tuple(one for one in told if one.kind != "sack" or one.values))
+    kept = (replace(one, values=_above(one.values, packet)) if one.kind == "sack" else one for one in options)
+    return replace(packet, options=tuple(one for one in kept if one.kind != "sack" or one.values))
 
 
 def _above(edges: tuple[int, ...], packet: TCPPacket) -> tuple[int, ...]:
-    """Return the blocks that lie above a packet's acknowledgment."""
+    """Return the SACK blocks that end above a packet's acknowledgment number."""
     pairs = zip(edges[::2], edges[1::2], strict=True)
     above = [pair for pair in pairs if 0 < (pair[1] - (packet.acknowledgment or 0)) % MODULUS < MODULUS // 2]
     return tuple(edge for pair in above for edge in pair)
 
 
-def _nothing_beside_a_reset(step: Step) -> tuple[Packets, Packets]:
+def _only_the_reset(step: Step) -> tuple[Packets, Packets]:
     if not any(packet.flags & RST for packet in step.ours):
         return step.ours, step.kernels
     kernels = tuple(packet for packet in step.kernels if packet.flags & RST)
@@ -97,11 +97,12 @@ def _no_push(packet: TCPPacket) -> TCPPacket:
     return replace(packet, flags=packet.flags & ~PSH)
 
 
-def _no_acknowledgment_beside_others(step: Step) -> tuple[Packets, Packets]:
-    return _without_beside(step.ours), _without_beside(step.kernels)
+def _no_redundant_ack(step: Step) -> tuple[Packets, Packets]:
+    return _without_redundant_acks(step.ours), _without_redundant_acks(step.kernels)
 
 
-def _without_beside(sent: Packets) -> Packets:
+def _without_redundant_acks(sent: Packets) -> Packets:
+    """Drop the pure ACKs whose acknowledgment number the last segment repeats."""
     last = sent[-1].acknowledgment if sent else None
     return tuple(
         packet
@@ -111,7 +112,7 @@ def _without_beside(sent: Packets) -> Packets:
     )
 
 
-def _no_offer_in_simultaneous_open(step: Step) -> tuple[Packets, Packets]:
+def _no_options_in_simultaneous_open(step: Step) -> tuple[Packets, Packets]:
     if not step.before("connect("):
         return step.ours, step.kernels
     both = SYN | ACK
@@ -121,10 +122,11 @@ def _no_offer_in_simultaneous_open(step: Step) -> tuple[Packets, Packets]:
 
 
 def _no_answer_to_reset(step: Step) -> tuple[Packets, Packets]:
-    words = step.text.split()
-    silent = not step.ours and all(packet.flags == ACK and not packet.size for packet in step.kernels)
-    unfit = words[0] == "<" and ("R" in words[1] or not {".", "S"} & set(words[1]))
-    if step.before("close(") and unfit and silent:
+    parts = step.text.split()
+    pure_acks = all(packet.flags == ACK and not packet.size for packet in step.kernels)
+    # A step that is a segment begins with "<" and its flags.
+    rst_or_no_ack = parts[0] == "<" and ("R" in parts[1] or not {".", "S"} & set(parts[1]))
+    if step.before("close(") and rst_or_no_ack and pure_acks and not step.ours:
         return (), ()
     return step.ours, step.kernels
 
@@ -132,18 +134,18 @@ def _no_answer_to_reset(step: Step) -> tuple[Packets, Packets]:
 def _no_window_update(step: Step) -> tuple[Packets, Packets]:
     if not step.text.startswith(("read(", "recv(")):
         return step.ours, step.kernels
-    return tuple(filter(_carries, step.ours)), tuple(filter(_carries, step.kernels))
+    return tuple(filter(_is_not_pure_ack, step.ours)), tuple(filter(_is_not_pure_ack, step.kernels))
 
 
-def _carries(packet: TCPPacket) -> bool:
+def _is_not_pure_ack(packet: TCPPacket) -> bool:
     return packet.flags != ACK or packet.size > 0
 
 
 def _no_reset_of_new_syn(step: Step) -> tuple[Packets, Packets]:
-    words = step.text.split()
+    parts = step.text.split()
     challenged = [packet.flags for packet in step.ours] == [ACK]
     reset = [packet.flags & RST for packet in step.kernels] == [RST]
-    if step.before("close(") and words[0] == "<" and "S" in words[1] and challenged and reset:
+    if step.before("close(") and parts[0] == "<" and "S" in parts[1] and challenged and reset:
         return (), ()
     return step.ours, step.kernels
 
@@ -158,10 +160,10 @@ def _no_repeated_syn(step: Step) -> tuple[Packets, Packets]:
     )
 
 
-def _no_answer_to_old_stamp(step: Step) -> tuple[Packets, Packets]:
-    alone = step.text.startswith(("< . ", "< P. ")) and "(0)" in step.text and "TS val" in step.text
+def _no_answer_to_old_timestamp(step: Step) -> tuple[Packets, Packets]:
+    pure_ack = step.text.startswith(("< . ", "< P. ")) and "(0)" in step.text and "TS val" in step.text
     if (
-        alone
+        pure_ack
         and not step.kernels
         and [packet.flags for packet in step.ours] == [ACK]
         and not step.ours[0].size
@@ -170,120 +172,120 @@ def _no_answer_to_old_stamp(step: Step) -> tuple[Packets, Packets]:
     return step.ours, step.kernels
 
 
-PERMITTED: Sequence[Permitted] = (
-    Permitted(
-        marked("window and SACK of a reset"),
+KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
+    KnownDifference(
+        marked("window and SACK of a RST"),
         "RFC 9293, section 3.10.7.1",
-        "a reset ends the connection, so that both have no meaning: ours has none, Linux the last ones",
+        "they have no meaning in a RST, which ends the connection: ours has none, Linux the last ones",
         _of_each(_no_window_of_reset),
     ),
-    Permitted(
+    KnownDifference(
         marked("the size of an open window"),
         "RFC 9293, section 3.8.6; RFC 7323, section 2.3",
-        "how much a receiver offers is its own affair; that a window is closed is compared",
+        "a receiver chooses how much it advertises; whether the window is zero is compared",
         _of_each(_no_size_of_window),
     ),
-    Permitted(
+    KnownDifference(
         marked("the value of a timestamp"),
         "RFC 7323, section 5.4",
-        "the clock is each side's own, and real time differs from virtual; what is echoed is compared",
-        _of_each(_no_stamp),
+        "each side has a clock of its own, and real time differs from virtual; TSecr is compared",
+        _of_each(_no_timestamp),
     ),
-    Permitted(
+    KnownDifference(
         marked("the window scale that is offered"),
         "RFC 7323, section 2.3",
-        "each side chooses its own; that it is offered is compared",
+        "each side chooses its own shift; whether the option is present is compared",
         _of_each(_no_scale),
     ),
-    Permitted(
-        marked("a SACK block of what is acknowledged"),
+    KnownDifference(
+        marked("a SACK block below the acknowledgment number"),
         "RFC 2883, section 4",
-        "Linux goes on to tell of an early segment when it is no longer early",
+        "Linux goes on reporting an out-of-order segment after the gap before it is filled",
         _of_each(_no_sack_of_the_acknowledged),
     ),
-    Permitted(
-        marked("what is sent beside a reset"),
+    KnownDifference(
+        marked("segments that are sent before a RST"),
         "RFC 9293, section 3.10.7.4",
-        "Linux first sends again what a SACK shows to be lost, and then the reset that ends it all",
-        _nothing_beside_a_reset,
+        "Linux first retransmits what a SACK shows to be lost, then sends the RST that ends the connection",
+        _only_the_reset,
     ),
-    Permitted(
+    KnownDifference(
         marked("where PSH is set"),
         "RFC 9293, section 3.9.1.2",
-        "Linux also sets it within a large write, at half of the largest window",
+        "Linux also sets it within a large write, after each half of the largest window",
         _of_each(_no_push),
     ),
-    Permitted(
-        marked("an ACK by itself beside a segment that has the same"),
+    KnownDifference(
+        marked("a pure ACK before a segment with the same acknowledgment number"),
         "RFC 9293, section 3.8.6.3",
-        "an ACK may travel with data; Linux sends one more where data and FIN fill a gap",
-        _no_acknowledgment_beside_others,
+        "data can carry the ACK; Linux sends one more where data and FIN fill a gap",
+        _no_redundant_ack,
     ),
-    Permitted(
-        marked("what is offered in a simultaneous open"),
+    KnownDifference(
+        marked("the options of a SYN,ACK in a simultaneous open"),
         "RFC 7323, section 1.3; RFC 2018, section 2",
-        "ours offers in a SYN,ACK only what the peer's SYN offered; Linux repeats the options of its own SYN",
-        _no_offer_in_simultaneous_open,
+        "ours has only the options that the peer's SYN had; Linux repeats the options of its own SYN",
+        _no_options_in_simultaneous_open,
     ),
-    Permitted(
+    KnownDifference(
         marked("a window update after reading"),
         "RFC 9293, section 3.8.6.2.2",
-        "ours tells of two segments' more room; Linux, of as much again as is open",
+        "ours sends one when the window has grown by two segments; Linux when it has doubled",
         _no_window_update,
     ),
-    Permitted(
-        marked("an ACK in answer to RST or to no ACK, after close"),
+    KnownDifference(
+        marked("an ACK for a segment with RST or without ACK, after close"),
         "RFC 9293, section 3.10.7.4",
-        "what has RST or no ACK gets no answer; Linux gives one where nobody has the socket any more",
+        "such a segment gets no answer; Linux answers it for a connection whose socket is closed",
         _no_answer_to_reset,
     ),
-    Permitted(
+    KnownDifference(
         marked("a SYN in the window, after close"),
         "RFC 5961, section 4",
-        "ours challenges it in every state; Linux resets where nobody has the socket any more",
+        "ours sends a challenge ACK in every state; Linux a RST for a connection whose socket is closed",
         _no_reset_of_new_syn,
     ),
-    Permitted(
-        marked("when a SYN goes again"),
+    KnownDifference(
+        marked("the time of a SYN's retransmission"),
         "RFC 6298, section 2",
-        "Linux repeats its SYN at once after an ACK that is none of it",
+        "Linux retransmits its SYN at once after an ACK that does not acknowledge it",
         _no_repeated_syn,
     ),
-    Permitted(
-        marked("an ACK for an old timestamp on an ACK alone"),
+    KnownDifference(
+        marked("an ACK for a pure ACK with an old timestamp"),
         "RFC 7323, section 5.3, R1",
-        "ours answers; Linux takes it for an ACK that was overtaken",
-        _no_answer_to_old_stamp,
+        "ours answers it; Linux assumes that the ACK was reordered",
+        _no_answer_to_old_timestamp,
     ),
 )
 
 
 HANG_UP = "POLLHUP"
-"""No RFC knows poll(2). Where there is no connection, any more or yet, Linux tells of it with POLLHUP; so
-does ours once there was one, and else it is ready to read."""
 
 
 def hung_up(ours: str, kernels: str) -> bool:
-    """Tell whether poll found what only differs by how the two tell that there is no connection."""
+    """Tell whether the revents of poll(2) differ only in how they report that there is no connection."""
+    # No RFC says anything of poll(2). On a socket without a connection Linux sets POLLHUP; ours sets it once
+    # a connection has ended, and POLLIN before there was one.
     return HANG_UP in kernels and ("POLLIN" in ours or HANG_UP in ours)
 
 
 def without(
-    story: Story, number: int, ours: Observed, kernel: Observed
+    scenario: Scenario, number: int, ours: Observed, kernel: Observed
 ) -> tuple[Observed, Observed, list[str]]:
-    """Return a step's outcomes without what may differ, and the names of the rules that were needed."""
-    step = Step(story, number, ours.sent, kernel.sent)
-    used = []
-    for permitted in PERMITTED:
-        mine, theirs = permitted.take_out(step)
-        if _apart(mine, theirs) < _apart(step.ours, step.kernels):
-            used.append(permitted.name)
+    """Return a step's outcomes without the known differences, and the names of those that were found."""
+    step = Step(scenario, number, ours.sent, kernel.sent)
+    found = []
+    for known in KNOWN_DIFFERENCES:
+        mine, theirs = known.remove(step)
+        if _distance(mine, theirs) < _distance(step.ours, step.kernels):
+            found.append(known.name)
         step = step._replace(ours=mine, kernels=theirs)
-    return replace(ours, sent=step.ours), replace(kernel, sent=step.kernels), used
+    return replace(ours, sent=step.ours), replace(kernel, sent=step.kernels), found
 
 
-def _apart(ours: Packets, kernels: Packets) -> int:
-    """Return in how many fields packets differ."""
+def _distance(ours: Packets, kernels: Packets) -> int:
+    """Return the number of fields in which the packets differ."""
     if ours == kernels:
         return 0
     both = zip(ours, kernels, strict=False)

@@ -1,19 +1,19 @@
-"""Random stories: a socket is brought into some state, then come segments and calls, sane ones and others.
+"""Random scenarios: bring a connection into some state, then inject segments and make calls, valid or not.
 
-A story grows while our stack plays it, so that numbers can be exact, at an edge or beside it. The same seed
-makes the same story.
+Our stack plays a scenario while it is generated, so that sequence numbers can be exact, at a window's edge or
+next to it. The same seed generates the same scenario.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, STATE, Observed, OnStack, Player, Story
+from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, STATE, Observed, OnStack, Player, Scenario
 from demuxlab.drill.script import TCPPacket
 from demuxlab.wire.segment import ACK, RST, SYN
 
 _MODULUS = 1 << 32
-_WINDOW, _NEAR, _WORTH_SACK = 65_535, 5000, 100
+_WINDOW, _NEAR_EDGE, _MIN_SACKED = 65_535, 5000, 100
 _LISTEN = (
     "socket(..., SOCK_STREAM, IPPROTO_TCP)",
     "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
@@ -32,29 +32,34 @@ _FLAGS = (
     *("R", "R", "R.", "S", "S", "S.", "F", "P"),
 )
 _MOVES = ("", "", "", "w", "wa", "s", "sa", "f", "sf", "sfa", "fs", "d", "saf", "c", "ca")
-"""Ways into another state: write, shut down, close; the peer's data, FIN and ACK of all."""
+"""Sequences of events that change the state.
+
+w: write, s: shutdown, c: close; from the peer d: data, f: FIN, a: an ACK of everything.
+"""
 _ODD_FLAGS = ("-", "SF", "SR", "SF.", "RF.", "SP", "SRFP.", "FP", "SR.", "RP.", "SP.", "SFP.")
 
 
 @dataclass(slots=True)
 class _Peer:
-    """What the other side knows of the connection."""
+    """The remote host's view of the connection."""
 
     next: int = 1
-    """What our side expects next, by its ACKs."""
+    """RCV.NXT of the stack, by its ACKs: the sequence number that the peer sends next."""
     unacked: int = 1
+    """SND.UNA of the stack: up to here the peer has acknowledged."""
     sent: int = 1
-    """Where our side's data ends."""
-    stamps: int = 0
-    """The peer's last timestamp; 0: none are in use."""
+    """SND.NXT of the stack: the end of its data."""
+    timestamp: int = 0
+    """The peer's last TSval; 0: timestamps are not in use."""
     sacks: bool = False
-    met: bool = False
-    """Our side has answered a SYN."""
+    """SACK was permitted in the handshake."""
+    syn_answered: bool = False
+    """The stack has answered a SYN, so that the options are agreed."""
 
-    def saw(self, packet: TCPPacket) -> None:
+    def receive(self, packet: TCPPacket) -> None:
         if packet.flags & RST:
             return
-        self.met = self.met or packet.flags & (SYN | ACK) == SYN | ACK
+        self.syn_answered = self.syn_answered or packet.flags & (SYN | ACK) == SYN | ACK
         if packet.flags & ACK and packet.acknowledgment is not None:
             self.next = packet.acknowledgment
         end = packet.sequence + packet.size + bool(packet.flags & SYN) + (packet.flags & 1)
@@ -62,21 +67,23 @@ class _Peer:
             self.sent = end % _MODULUS
 
 
-def story(name: str, seed: str) -> tuple[Story, list[Observed]]:
-    """Return a random story, and what our stack did."""
-    growing = _Growing(name, Random(seed))
+def generate(name: str, seed: str) -> tuple[Scenario, list[Observed]]:
+    """Return a random scenario, and the outcome of each of its steps on our stack."""
+    generator = _Generator(name, Random(seed))
     try:
-        growing.grow()
+        generator.run()
     finally:
-        growing.machine.close()
-    return growing.story, growing.observed
+        generator.machine.close()
+    return generator.scenario, generator.observed
 
 
 @dataclass(slots=True)
-class _Growing:
+class _Generator:
+    """A scenario being generated, and the stack that plays it."""
+
     name: str
-    chance: Random
-    story: Story = field(init=False)
+    random: Random
+    scenario: Scenario = field(init=False)
     observed: list[Observed] = field(default_factory=list)
     machine: OnStack = field(init=False)
     player: Player = field(init=False)
@@ -86,9 +93,9 @@ class _Growing:
     paused: bool = False
 
     def __post_init__(self) -> None:
-        self.story = Story(self.name, 6 if self.chance.random() < 0.2 else 4, ())
-        self.machine = OnStack(self.story.options)
-        self.player = Player(self.story.options, self.machine)
+        self.scenario = Scenario(self.name, 6 if self.random.random() < 0.2 else 4, ())
+        self.machine = OnStack(self.scenario.options)
+        self.player = Player(self.scenario.options, self.machine)
 
     def do(self, *steps: str) -> None:
         for step in steps:
@@ -96,12 +103,12 @@ class _Growing:
                 self.machine.wait(round(PAUSE_SECONDS * 1_000_000))
             found = self.player.do(step)
             for packet in found.sent:
-                self.peer.saw(packet)
+                self.peer.receive(packet)
             self.steps.append(step)
             self.observed.append(found)
 
-    def grow(self) -> None:
-        begin = self.chance.choices(
+    def run(self) -> None:
+        begin = self.random.choices(
             (
                 *(self._closed, self._listening, self._half_open),
                 *(self._accepted, self._connecting, self._connected),
@@ -109,16 +116,16 @@ class _Growing:
             (1, 1, 2, 8, 2, 4),
         )[0]
         begin()
-        for _ in range(self.chance.randint(2, 10)):
+        for _ in range(self.random.randint(2, 10)):
             self._random_step()
         if self.steps[-1] != STATE:
             self.do(STATE)
-        self.story = Story(self.name, self.story.ip_version, tuple(self.steps))
+        self.scenario = Scenario(self.name, self.scenario.ip_version, tuple(self.steps))
 
     # Beginnings
 
     def _closed(self) -> None:
-        if self.chance.random() < 0.5:
+        if self.random.random() < 0.5:
             self.do(*_LISTEN[:4])
 
     def _listening(self) -> None:
@@ -130,13 +137,13 @@ class _Growing:
 
     def _accepted(self) -> None:
         self._half_open()
-        if self.chance.random() < 0.1:
-            self.do(self._segment("P.", 1, self.chance.choice((1, 100)), 1, 32000))
+        if self.random.random() < 0.1:
+            self.do(self._segment("P.", 1, self.random.choice((1, 100)), 1, 32000))
         else:
-            self.do(self._segment(".", 1, 0, 1, self.chance.choice((32000, 32000, 2000, 100, 0))))
+            self.do(self._segment(".", 1, 0, 1, self.random.choice((32000, 32000, 2000, 100, 0))))
         self.do("accept(3, ..., ...)", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK)")
         self.socket = 4
-        self._moved_on()
+        self._change_state()
 
     def _connecting(self) -> None:
         self.do(*_CONNECT)
@@ -146,13 +153,13 @@ class _Growing:
         self.do(*_CONNECT)
         self.do(self._syn("S. 0:0(0) ack 1"))
         self.do("connect(3, ..., ...)")
-        self._moved_on()
+        self._change_state()
 
-    def _moved_on(self) -> None:
-        """Bring a connection to another state now and then."""
-        for move in self.chance.choice(_MOVES):
+    def _change_state(self) -> None:
+        """Bring the connection into another state now and then."""
+        for move in self.random.choice(_MOVES):
             if move == "w":
-                self.do(f"write({self.socket}, ..., {self.chance.choice((10, 1000, 3000))})")
+                self.do(f"write({self.socket}, ..., {self.random.choice((10, 1000, 3000))})")
             elif move == "d":
                 self.do(self._segment("P.", self.peer.next, 100, self.peer.sent, 32000))
             elif move == "s":
@@ -168,38 +175,38 @@ class _Growing:
     # Segments
 
     def _syn(self, what: str) -> str:
-        options = self.chance.choice(_SYN_OPTIONS)
-        self.peer.stamps = 100 if "TS" in options else 0
+        options = self.random.choice(_SYN_OPTIONS)
+        self.peer.timestamp = 100 if "TS" in options else 0
         self.peer.sacks = "sackOK" in options
-        window = self.chance.choice((32000, 32000, 65535, 1000))
+        window = self.random.choice((32000, 32000, 65535, 1000))
         return f"< {what} win {window}" + (f" <{options}>" if options else "")
 
     def _segment(self, flags: str, sequence: int, size: int, acknowledgment: int, window: int) -> str:
         start, end = sequence % _MODULUS, (sequence + size) % _MODULUS
         acknowledged = f" ack {acknowledgment % _MODULUS}" if "." in flags else ""
         options = []
-        if self.peer.stamps and "R" not in flags and self.chance.random() < 0.97:
-            if self.chance.random() < 0.9:
-                self.peer.stamps += 1
-                stamp = self.peer.stamps
+        if self.peer.timestamp and "R" not in flags and self.random.random() < 0.97:
+            if self.random.random() < 0.9:
+                self.peer.timestamp += 1
+                timestamp = self.peer.timestamp
             else:
-                stamp = self.peer.stamps - self.chance.choice((1, 50, 99))
-            options.append(f"nop,nop,TS val {stamp} ecr 0")
-        peer, under_way = self.peer, self.peer.sent - self.peer.unacked
-        if peer.sacks and "." in flags and under_way > _WORTH_SACK and self.chance.random() < 0.2:
-            middle = self.chance.randint(peer.unacked + 1, peer.sent - 1)
+                timestamp = self.peer.timestamp - self.random.choice((1, 50, 99))
+            options.append(f"nop,nop,TS val {timestamp} ecr 0")
+        peer, in_flight = self.peer, self.peer.sent - self.peer.unacked
+        if peer.sacks and "." in flags and in_flight > _MIN_SACKED and self.random.random() < 0.2:
+            middle = self.random.randint(peer.unacked + 1, peer.sent - 1)
             options.append(f"nop,nop,sack {middle}:{self.peer.sent}")
-        told = f" <{','.join(options)}>" if options else ""
-        return f"< {flags} {start}:{end}({size}){acknowledged} win {window}{told}"
+        option_list = f" <{','.join(options)}>" if options else ""
+        return f"< {flags} {start}:{end}({size}){acknowledged} win {window}{option_list}"
 
     def _random_step(self) -> None:
-        kinds = (self._random_segment, self._good_segment, self._random_call, self._ask, self._pause)
-        self.chance.choices(kinds, (10, 6, 8, 3, 1))[0]()
+        kinds = (self._random_segment, self._valid_segment, self._random_call, self._query, self._pause)
+        self.random.choices(kinds, (10, 6, 8, 3, 1))[0]()
 
     def _random_segment(self) -> None:
-        chance, peer = self.chance, self.peer
-        flags = chance.choice(_ODD_FLAGS if chance.random() < 0.12 else _FLAGS)
-        offset = chance.choice(
+        random, peer = self.random, self.peer
+        flags = random.choice(_ODD_FLAGS if random.random() < 0.12 else _FLAGS)
+        offset = random.choice(
             (
                 *((0,) * 8),
                 *(-1, -1, -10, 1, 1, 10, 1000, -1000),
@@ -207,7 +214,7 @@ class _Growing:
                 *(1 << 24, -(1 << 24), (1 << 31) - 1),
             )
         )
-        acknowledgment = chance.choice(
+        acknowledgment = random.choice(
             (
                 *((peer.sent,) * 6),
                 *(peer.unacked, peer.unacked, (peer.unacked + peer.sent) // 2),
@@ -215,43 +222,45 @@ class _Growing:
                 *(peer.unacked - 1, peer.unacked - 70_000),
             )
         )
-        elsewhere = peer.stamps or self.story.ip_version == 6 or peer.next != 1 or "S" in flags
-        if elsewhere and abs(abs(offset) - _WINDOW) < _NEAR:
-            offset = 0  # only the first window of IPv4, not scaled, has its edge at one place on both
-        size = 0 if "S" in flags and "." in flags else chance.choice((0, 0, 0, 1, 10, 1000, 1460))
+        # Only the first window on IPv4, without window scaling, has the same right edge on both stacks.
+        other_edge = peer.timestamp or self.scenario.ip_version == 6 or peer.next != 1 or "S" in flags
+        if other_edge and abs(abs(offset) - _WINDOW) < _NEAR_EDGE:
+            offset = 0
+        size = 0 if "S" in flags and "." in flags else random.choice((0, 0, 0, 1, 10, 1000, 1460))
+        # A SYN,ACK for a connection in SYN-RECEIVED is a known divergence (`divergences`).
         if "S" in flags and "." in flags and self.socket == 3 and _LISTEN[-1] in self.steps:
-            flags = flags.replace(".", "")  # to a half-open connection: Linux makes half a socket of it
-        if "S" in flags and chance.random() < 0.5:
-            number = chance.choice((peer.next + offset, 0, 1 << 24))
-            agreed = peer.stamps, peer.sacks
+            flags = flags.replace(".", "")
+        if "S" in flags and random.random() < 0.5:
+            number = random.choice((peer.next + offset, 0, 1 << 24))
+            agreed = peer.timestamp, peer.sacks
             self.do(
                 self._syn(
                     f"{flags} {number % _MODULUS}:{number % _MODULUS}(0)"
                     + (f" ack {acknowledgment % _MODULUS}" if "." in flags else "")
                 )
             )
-            if peer.met:
-                peer.stamps, peer.sacks = agreed
+            if peer.syn_answered:
+                peer.timestamp, peer.sacks = agreed
             return
-        window = chance.choice((32000, 32000, 32000, 0, 1, 500, 65535))
+        window = random.choice((32000, 32000, 32000, 0, 1, 500, 65535))
         self.do(self._segment(flags, peer.next + offset, size, acknowledgment, window))
 
-    def _good_segment(self) -> None:
-        chance, peer = self.chance, self.peer
-        flags, size = chance.choice(((".", 0), (".", 0), ("P.", 10), ("P.", 1000), ("F.", 0), ("FP.", 100)))
+    def _valid_segment(self) -> None:
+        random, peer = self.random, self.peer
+        flags, size = random.choice(((".", 0), (".", 0), ("P.", 10), ("P.", 1000), ("F.", 0), ("FP.", 100)))
         peer.unacked = peer.sent
         self.do(self._segment(flags, peer.next, size, peer.sent, 32000))
 
     # Calls
 
     def _random_call(self) -> None:
-        own = self.socket if self.chance.random() < 0.93 else 3
-        size = self.chance.choice((1, 10, 1000, 1000, 3000, 20_000))
+        own = self.socket if self.random.random() < 0.93 else 3
+        size = self.random.choice((1, 10, 1000, 1000, 3000, 20_000))
         self.do(
-            self.chance.choice(
+            self.random.choice(
                 (
                     *((f"write({own}, ..., {size})",) * 5),
-                    *((f"read({own}, ..., {self.chance.choice((1, 50, 5000, 5000))})",) * 5),
+                    *((f"read({own}, ..., {self.random.choice((1, 50, 5000, 5000))})",) * 5),
                     f"recv({own}, ..., 100, MSG_PEEK)",
                     *(f"shutdown({own}, SHUT_WR)", f"shutdown({own}, SHUT_WR)", f"shutdown({own}, SHUT_RD)"),
                     f"shutdown({own}, SHUT_RDWR)",
@@ -264,16 +273,16 @@ class _Growing:
             )
         )
 
-    def _ask(self) -> None:
-        own = self.socket if self.chance.random() < 0.93 else 3
-        asks: Sequence[str] = (
+    def _query(self) -> None:
+        own = self.socket if self.random.random() < 0.93 else 3
+        queries: Sequence[str] = (
             *(STATE, STATE),
             f"poll([{{fd={own}, events=POLLIN|POLLOUT, revents=?}}], 1, 0)",
             f"poll([{{fd={own}, events=POLLIN|POLLOUT, revents=?}}], 1, 0)",
             f"getsockopt({own}, SOL_SOCKET, SO_ERROR, ?, [4])",
             *(() if own == 3 else (f"ioctl({own}, SIOCINQ, ?)", f"ioctl({own}, SIOCOUTQ, ?)")),
         )
-        self.do(self.chance.choice(asks))
+        self.do(self.random.choice(queries))
 
     def _pause(self) -> None:
         if not self.paused:
