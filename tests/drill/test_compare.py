@@ -146,7 +146,7 @@ def test_scripts_or_a_number_of_them(call):
 
 def test_without_a_namespace_one_line_says_so(call, monkeypatch):
     def refuse(*_arguments):
-        raise LinkUnavailable("no namespace: run it with sudo")
+        raise LinkUnavailable("no namespace", "run it with sudo")
 
     monkeypatch.setattr(compare, "KernelCrowd", refuse)
     assert call("--compare", 3) == (2, "", "demuxlab: no namespace: run it with sudo\n")

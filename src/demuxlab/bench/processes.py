@@ -38,17 +38,20 @@ def call(function: str, *arguments: object) -> dict[str, Any]:
     try:
         output, errors = process.communicate(timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
-        raise Unavailable(_("it did not end within {seconds:.0f} seconds", seconds=_PATIENCE)) from None
+        raise Unavailable(
+            _("it did not end within {seconds:.0f} seconds", seconds=_PATIENCE),
+            _("end other programs, and run it again"),
+        ) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:
         lines = errors.strip().splitlines() or ["?"]
-        raise Unavailable(_("it broke down: {why}", why=lines[-1]))
+        raise Unavailable(_("it broke down"), lines[-1])
     said: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "unavailable" in said:
-        raise Unavailable(said["unavailable"])
+        raise Unavailable(*said["unavailable"])
     return said
 
 
@@ -58,7 +61,7 @@ def main(function: str, words: str) -> None:
     try:
         said = getattr(import_module(module), name)(*json.loads(words))
     except Unavailable as why:
-        said = {"unavailable": str(why)}
+        said = {"unavailable": (why.wrong, why.cure)}
     print(json.dumps(said), flush=True)
 
 

@@ -50,11 +50,11 @@ class KernelCrowd:
         try:
             refused = self._channel.recv()
         except EOFError:
-            refused = "the kernel's process ended at its start", {}
+            self.close()
+            raise LinkUnavailable(_("the kernel's process ended at its start"), _("run it again")) from None
         if refused is not None:
             self.close()
-            text, values = refused
-            raise LinkUnavailable(_(text, **values))
+            raise opener.Refused.from_json(refused)
 
     def play(self, stories: Sequence[Story]) -> list[list[Observed]]:
         """Play stories; return what each step of each brought."""
@@ -88,7 +88,7 @@ def serve(descriptor: int) -> None:
         try:
             kernel = _Kernel()
         except opener.Refused as refused:
-            channel.send((str(refused), refused.values))
+            channel.send(refused.to_json())
             return
         channel.send(None)
         while True:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from demuxlab.errors import CallError
 from demuxlab.labkit import course, fields, questions, runner
 from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.figures import Figures
@@ -27,8 +28,8 @@ _ANSWER = re.compile(r"^(\d\d-\d+): *(.*?) *$", re.MULTILINE)
 _MAX_SHEET = 1 << 16
 
 
-class QuizError(ValueError):
-    """The quiz cannot be made or marked; the message says what is wrong and how to mend it."""
+class QuizError(CallError):
+    """The quiz cannot be made or marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def make(lab: LabFolder, student: str, folder: Path) -> tuple[Path, Path]:
     capture, sheet = folder / f"{name}.pcapng", folder / f"{name}.txt"
     if sheet.exists():
         raise QuizError(
-            _("{sheet} is there already: it may hold answers, so move it away first", sheet=sheet)
+            _("{sheet} is there already", sheet=sheet), _("it may hold answers, so move it away first")
         )
     folder.mkdir(parents=True, exist_ok=True)
     capture.unlink(missing_ok=True)
@@ -67,10 +68,10 @@ def run(lab: LabFolder, student: str, capture: Path) -> list[Question]:
         made.finish()
         recorder.close()
     if recorder.problem:
-        raise QuizError(recorder.problem)
+        raise QuizError(recorder.problem, _("give another with --folder"))
     if made.failed:
         raise QuizError(
-            _("a check of lab {lab} does not hold: its lab.py was changed, copy it again", lab=lab.name)
+            _("a check of lab {lab} does not hold", lab=lab.name), _("its lab.py was changed, copy it again")
         )
     return questions.load(lab, figures)
 
@@ -80,7 +81,9 @@ def mark(sheet: Path) -> tuple[str, LabFolder, list[Marked]]:
     text = _read(sheet)
     head = dict(_HEAD.findall(text))
     if head.keys() < {"lab", "student"}:
-        raise QuizError(_("{sheet} has no lines `lab:` and `student:`: give an answer sheet", sheet=sheet))
+        raise QuizError(
+            _("{sheet} has no lines `lab:` and `student:`", sheet=sheet), _("give an answer sheet")
+        )
     student = _checked(head["student"])
     lab = course.find(head["lab"])
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +124,7 @@ def _sheet(lab: LabFolder, student: str, capture: Path, asked: list[Question]) -
 def _checked(student: str) -> str:
     if not _STUDENT.fullmatch(student):
         raise QuizError(
-            _("{student!r} is no ID: letters, digits and . _ - @, 64 at most", student=student[:64])
+            _("{student!r} is no ID", student=student[:64]), _("letters, digits and . _ - @, 64 at most")
         )
     return student
 
@@ -131,6 +134,8 @@ def _read(sheet: Path) -> str:
         with sheet.open("rb") as file:
             return file.read(_MAX_SHEET).decode("utf-8-sig")
     except OSError as error:
-        raise QuizError(_("{sheet} cannot be read: {why}", sheet=sheet, why=error.strerror)) from error
+        raise QuizError(
+            _("{path} cannot be read ({why})", path=sheet, why=error.strerror), _("give an answer sheet")
+        ) from error
     except UnicodeDecodeError as error:
-        raise QuizError(_("{sheet} is not text in UTF-8: save it so", sheet=sheet)) from error
+        raise QuizError(_("{sheet} is not text in UTF-8", sheet=sheet), _("save it so")) from error
