@@ -28,7 +28,7 @@ def call(capsys, monkeypatch):
 
 
 def missing():
-    raise Unavailable("peer is not installed: pip install 'demuxlab[bench]'")
+    raise Unavailable("peer is not installed", "pip install 'demuxlab[bench]'")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_a_goal_against_another_than_the_reference_has_a_row_of_its_own():
 
 
 def unavailable():
-    raise Unavailable("peer is not installed: pip install 'demuxlab[bench]'")
+    raise Unavailable("peer is not installed", "pip install 'demuxlab[bench]'")
 
 
 def test_a_contender_that_is_not_installed_is_left_out_with_the_command_that_installs_it():
@@ -127,7 +127,7 @@ def test_a_contender_that_is_not_installed_is_left_out_with_the_command_that_ins
 
 
 def test_a_contender_that_fails_during_the_run_has_no_figures():
-    broken = contender([1.0, Unavailable("it broke down: out of memory")])
+    broken = contender([1.0, Unavailable("it broke down", "out of memory")])
     benchmark = against("ours", ours=contender([2] * 3), peer=broken)
     report = measure.measure(benchmark, Effort(3, 0.0, quick=True))
     assert report.left_out == {"peer": "it broke down: out of memory"}

@@ -147,7 +147,7 @@ def test_either_scripts_or_compare_is_required(call):
 
 def test_without_a_namespace_one_line_says_so(call, monkeypatch):
     def refuse(*_arguments):
-        raise LinkUnavailable("no namespace: run it with sudo")
+        raise LinkUnavailable("no namespace", "run it with sudo")
 
     monkeypatch.setattr(compare, "KernelProcess", refuse)
     assert call("--compare", 3) == (2, "", "demuxlab: no namespace: run it with sudo\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.interop.faults import ADDRESS, Machine, frames, told
 
+from demuxlab.errors import CallError
 from demuxlab.grading.records import Records
 from demuxlab.labkit import runner
 from demuxlab.labkit.folder import LabFolder
@@ -167,7 +168,7 @@ def test_a_name_that_another_run_uses_first_is_skipped(tmp_path, monkeypatch):
 
 def test_two_graders_do_not_share_a_results_file(tmp_path):
     pytest.importorskip("fcntl")
-    with Records(tmp_path / "r"), pytest.raises(ValueError, match="in use by another run"):
+    with Records(tmp_path / "r"), pytest.raises(CallError, match="in use by another run"):
         Records(tmp_path / "r")
     with Records(tmp_path / "r") as mine:
         assert len(mine) == 0
@@ -200,7 +201,7 @@ def test_a_full_disk_behind_the_output_is_no_fault_of_the_lab(tmp_path):
             check=False,
         )
     assert done.returncode == 1
-    assert told(done) == f"the output cannot be written: {NO_SPACE}"
+    assert told(done) == f"the output cannot be written ({NO_SPACE}): make room on the disk"
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])

@@ -132,7 +132,7 @@ def _ours(engine: "EngineName") -> Way:
     from demuxlab.flows.count import count
 
     if engine == "numba" and util.find_spec("numba") is None:
-        raise Unavailable(_("numba is not installed: pip install 'demuxlab[fast]'"))
+        raise Unavailable(_("numba is not installed"), "pip install 'demuxlab[fast]'")
 
     def tell(path: Path) -> Iterator[Conversation]:
         for protocol, a, b, *counts in count(path, engine).table.conversations():
@@ -145,7 +145,7 @@ def _ours(engine: "EngineName") -> Way:
 def _cat() -> Way:
     cat = shutil.which("cat")
     if cat is None:
-        raise Unavailable(_("there is no cat on this system"))
+        raise Unavailable(_("there is no cat on this system"), _("install the GNU coreutils"))
 
     def read(path: Path) -> None:
         subprocess.run([cat, path], stdout=subprocess.DEVNULL, check=True)
@@ -207,7 +207,7 @@ _CONVERSATION = re.compile(r"^(\S+):(\d+)\s+<->\s+(\S+):(\d+)\s+(\d+)\s+(\d+) by
 def _tshark() -> Way:
     tshark = shutil.which("tshark")
     if tshark is None:
-        raise Unavailable(_("tshark is not installed: sudo apt install tshark"))
+        raise Unavailable(_("tshark is not installed"), "sudo apt install tshark")
     command = [tshark, "-n", "-q", "-z", "conv,tcp", "-z", "conv,udp", "-r"]
 
     def run(path: Path) -> str:

@@ -21,7 +21,7 @@ def installed(module: str) -> None:
     """Raise Unavailable, with the command that installs it, where a contender's module is not installed."""
     package = module.partition(".")[0]
     if find_spec(package) is None:
-        raise Unavailable(_("{peer} is not installed: {command}", peer=package, command=INSTALL))
+        raise Unavailable(_("{peer} is not installed", peer=package), INSTALL)
 
 
 def peer(module: str) -> Any:

@@ -14,14 +14,15 @@ from itertools import zip_longest
 from operator import sub, truediv
 from typing import Any
 
+from demuxlab.errors import DemuxlabError
 from demuxlab.language import _
 
 
-class Unavailable(Exception):
-    """A contender cannot run here; the message says why and how to change that."""
+class Unavailable(DemuxlabError):
+    """A contender cannot run here."""
 
 
-class Disagreement(Exception):
+class Disagreement(DemuxlabError):
     """Two contenders give different answers, so that comparing their times is meaningless."""
 
 
@@ -217,7 +218,8 @@ def _compare(
                     number=number,
                     said=said,
                     instead=instead,
-                )
+                ),
+                _("one of the two is wrong, report it"),
             )
 
 

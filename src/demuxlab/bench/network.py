@@ -50,24 +50,24 @@ def play(program: str, side: str, seconds: float) -> dict[str, Any]:
     try:
         assert server.stdout is not None
         if server.stdout.readline() != "ready\n":
-            raise Unavailable(_why(server))
+            raise _not_started(server)
         result = getattr(clients, program)(
             LO if side == KERNEL else STACK, seconds, lambda: server.poll() is not None
         )
         if "figure" not in result and "answers" not in result:
             result = json.loads(server.communicate()[0] or "{}")
         if not result:
-            raise Unavailable(_why(server))
+            raise _not_started(server)
         return dict(result)
     finally:
         server.kill()
         server.wait()
 
 
-def _why(server: "subprocess.Popen[str]") -> str:
-    """Return a message with the last line that a failed server wrote to standard error."""
+def _not_started(server: "subprocess.Popen[str]") -> Unavailable:
+    """Return the error for a server that failed, with the last line that it wrote to standard error."""
     lines = server.communicate()[1].strip().splitlines() or ["?"]
-    return _("the server did not start: {why}", why=lines[-1])
+    return Unavailable(_("the server did not start"), lines[-1])
 
 
 def _enter_namespace() -> None:
@@ -75,7 +75,7 @@ def _enter_namespace() -> None:
     try:
         descriptors = opener.open_here(opener.Request("loopback", private=True))[1]
     except opener.Refused as refused:
-        raise Unavailable(_(str(refused), **refused.values)) from refused
+        raise Unavailable(refused.wrong, refused.cure) from refused
     for descriptor in descriptors:
         os.close(descriptor)
     if user:
@@ -90,7 +90,7 @@ def _make_tun() -> None:
     from pyroute2 import IPRoute
 
     if not os.access(opener.TUN_DEVICE, os.R_OK | os.W_OK):
-        raise Unavailable(_("{device} cannot be opened: run it with sudo", device=opener.TUN_DEVICE))
+        raise Unavailable(_("{device} cannot be opened", device=opener.TUN_DEVICE), _("run it with sudo"))
     with IPRoute() as route:
         route.link("add", ifname=_DEVICE, kind="tuntap", mode="tun")
         [index] = route.link_lookup(ifname=_DEVICE)

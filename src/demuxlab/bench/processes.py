@@ -38,17 +38,20 @@ def call(function: str, *arguments: object) -> dict[str, Any]:
     try:
         output, errors = process.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise Unavailable(_("it did not end within {seconds:.0f} seconds", seconds=_TIMEOUT)) from None
+        raise Unavailable(
+            _("it did not end within {seconds:.0f} seconds", seconds=_TIMEOUT),
+            _("end other programs, and run it again"),
+        ) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:
         lines = errors.strip().splitlines() or ["?"]
-        raise Unavailable(_("it broke down: {why}", why=lines[-1]))
+        raise Unavailable(_("it broke down"), lines[-1])
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "unavailable" in result:
-        raise Unavailable(result["unavailable"])
+        raise Unavailable(*result["unavailable"])
     return result
 
 
@@ -58,7 +61,7 @@ def main(function: str, arguments: str) -> None:
     try:
         result = getattr(import_module(module), name)(*json.loads(arguments))
     except Unavailable as why:
-        result = {"unavailable": str(why)}
+        result = {"unavailable": (why.wrong, why.cure)}
     print(json.dumps(result), flush=True)
 
 

@@ -27,8 +27,6 @@ def main(side: str, program: str, seconds: float) -> None:
             result = _bare(seconds)
         else:
             result = _on_ours(program, seconds, offload=side == OFFLOAD)
-    except opener.Refused as refused:
-        sys.exit(_(str(refused), **refused.values))
     except LinkUnavailable as why:
         sys.exit(str(why))
     print(json.dumps(result), flush=True)
@@ -46,7 +44,7 @@ def _on_ours(program: str, seconds: float, *, offload: bool) -> dict[str, Any]:
     from demuxlab import sockets
 
     def refuse(less: str) -> None:
-        raise LinkUnavailable(less)
+        raise LinkUnavailable(less, _("measure it on a newer kernel"))
 
     # A kernel with segmentation offload for TCP only (no USO) cannot run the benchmark of datagrams.
     remark = refuse if program == "datagrams" else _tell

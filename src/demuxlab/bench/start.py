@@ -35,7 +35,7 @@ def _starting(program: str, *arguments: str) -> Callable[[], Entry]:
         taken = time.perf_counter() - begin
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["?"]
-            raise Unavailable(_("it ends with status {status}: {why}", status=done.returncode, why=lines[-1]))
+            raise Unavailable(_("it ends with status {status}", status=done.returncode), lines[-1])
         return taken * 1000
 
     def turn(seconds: float) -> float:

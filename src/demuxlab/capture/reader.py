@@ -26,6 +26,7 @@ from demuxlab.capture.section import (
     check_block,
     check_block_end,
 )
+from demuxlab.errors import CallError
 from demuxlab.language import _
 
 __all__ = ["Capture", "CaptureError", "Frame"]
@@ -46,8 +47,8 @@ PCAP_HEADER = 24
 _MAX_NAMES = 10_000
 
 
-class CaptureError(Exception):
-    """The file cannot be read as a capture; the message is one line, "what is wrong: how to mend it"."""
+class CaptureError(CallError):
+    """The file cannot be read as a capture."""
 
 
 class Capture:
@@ -165,32 +166,28 @@ def is_pcapng(head: bytes) -> bool:
 def not_a_capture(name: str, head: bytes) -> CaptureError:
     """Return the error for a file that begins with these bytes, or is empty."""
     if not head:
-        return CaptureError(_("{file} is empty: capture again, nothing was written to it", file=name))
+        return CaptureError(_("{file} is empty", file=name), _("capture again, nothing was written to it"))
     for magic, program in _COMPRESSED.items():
         if head.startswith(magic):
             command = f"{program} -dc {shlex.quote(name)} > capture.pcapng"
             return CaptureError(
-                _(
-                    "{file} is compressed with {program}: decompress it first, {command}",
-                    file=name,
-                    program=program,
-                    command=command,
-                )
+                _("{file} is compressed with {program}", file=name, program=program),
+                _("decompress it first, {command}", command=command),
             )
     return CaptureError(
         _(
-            "{file} is not a pcap or pcapng file (it starts with 0x{bytes}): "
-            "give a capture saved by Wireshark, tcpdump or demuxlab",
+            "{file} is not a pcap or pcapng file (it starts with 0x{bytes})",
             file=name,
             bytes=head[:4].hex(),
-        )
+        ),
+        _("give a capture saved by Wireshark, tcpdump or demuxlab"),
     )
 
 
 def unreadable(name: str, error: OSError) -> CaptureError:
     """Return the error for a file whose first bytes cannot be read."""
     return CaptureError(
-        _("{file} cannot be read ({why}): give another copy of it", file=name, why=error.strerror)
+        _("{file} cannot be read ({why})", file=name, why=error.strerror), _("give another copy of it")
     )
 
 
@@ -220,20 +217,18 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        wrong = _("there is no file {file}: check the name and the folder", file=name)
+        wrong, cure = _("there is no file {file}", file=name), _("check the name and the folder")
     except IsADirectoryError:
-        wrong = _("{file} is a directory: give one capture file in it", file=name)
+        wrong, cure = _("{file} is a directory", file=name), _("give one capture file in it")
     except PermissionError:
-        wrong = _(
-            "{file} may not be read by this user: make it yours (sudo chown $USER {quoted})",
-            file=name,
-            quoted=shlex.quote(name),
-        )
+        wrong = _("{file} may not be read by this user", file=name)
+        cure = _("make it yours (sudo chown $USER {quoted})", quoted=shlex.quote(name))
     except OSError as error:
-        wrong = _("{file} cannot be opened ({why}): give a capture file", file=name, why=error.strerror)
+        wrong = _("{file} cannot be opened ({why})", file=name, why=error.strerror)
+        cure = _("give a capture file")
     except ValueError as error:  # a NUL in the name
-        wrong = _("{file} is no file name ({why}): give a capture file", file=name, why=error)
-    raise CaptureError(wrong)
+        wrong, cure = _("{file} is no file name ({why})", file=name, why=error), _("give a capture file")
+    raise CaptureError(wrong, cure)
 
 
 def printable(path: str | os.PathLike[str]) -> str:

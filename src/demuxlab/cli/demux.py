@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from demuxlab.capture.reader import Capture, CaptureError, Frame
+from demuxlab.capture.reader import Capture, Frame
 from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
+from demuxlab.errors import CallError
+from demuxlab.files import reading
 from demuxlab.labkit.journal import Entry
 from demuxlab.language import _, english
 from demuxlab.wire.address import endpoint_text
@@ -50,16 +52,13 @@ def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> N
     demultiplexer = Demultiplexer(explain=explain or not as_json)
     _load_sockets(socket_file, demultiplexer)
     verdicts: Counter[str] = Counter()
-    try:
-        with Capture(capture) as frames:
-            for entry in _decide(frames, demultiplexer):
-                verdicts[entry.delivery.verdict] += 1
-                if as_json:
-                    click.echo(json.dumps(_as_json(entry, explain)))
-                else:
-                    click.echo(_steps(entry) if explain else _line(entry))
-    except CaptureError as error:
-        raise click.UsageError(str(error)) from error
+    with Capture(capture) as frames:
+        for entry in _decide(frames, demultiplexer):
+            verdicts[entry.delivery.verdict] += 1
+            if as_json:
+                click.echo(json.dumps(_as_json(entry, explain)))
+            else:
+                click.echo(_steps(entry) if explain else _line(entry))
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
     click.echo(_("packets: {counts}", counts=told), err=True)
     if frames.damage:
@@ -68,16 +67,12 @@ def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> N
 
 
 def _load_sockets(path: Path, demultiplexer: Demultiplexer) -> None:
+    with reading(path, _("give a JSON file of sockets")):
+        text = path.read_text(encoding="utf-8")
     try:
-        load(path.read_text(encoding="utf-8"), demultiplexer.table)
-    except OSError as error:
-        raise click.UsageError(
-            _("{path} cannot be read: {why}: give a file of sockets", path=path, why=error.strerror)
-        ) from error
-    except UnicodeDecodeError as error:
-        raise click.UsageError(_("{path} is not text: give a JSON file of sockets", path=path)) from error
+        load(text, demultiplexer.table)
     except SocketFileError as error:
-        raise click.UsageError(f"{path}: {error}") from error
+        raise CallError(f"{path}: {error.wrong}", error.cure) from error
 
 
 def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> Iterator[Entry]:

@@ -10,10 +10,9 @@ from demuxlab.drill import compare as comparison
 from demuxlab.drill.compare import Disagreement, Tally
 from demuxlab.drill.divergences import DIVERGENCES
 from demuxlab.drill.known_differences import KNOWN_DIFFERENCES
+from demuxlab.files import reason
 from demuxlab.language import _
-from demuxlab.links.base import LinkUnavailable
 
-_WRONG_CALL = 2
 _MOST_SAVED = 20
 """Disagreements that are made short and saved: most have a few causes."""
 
@@ -22,15 +21,11 @@ def compare(count: int, seed: int, folder: Path, *, as_json: bool) -> None:
     """Compare `count` random scripts; end with status 1 where the two disagree."""
     tally, began = Tally(), time.monotonic()
     found = 0
-    try:
-        for disagreement in comparison.compare(count, seed, tally):
-            found += 1
-            _tell(disagreement, folder, as_json=as_json)
-            if found == _MOST_SAVED:
-                break
-    except LinkUnavailable as unavailable:
-        click.echo(f"demuxlab: {unavailable}", err=True)
-        raise SystemExit(_WRONG_CALL) from unavailable
+    for disagreement in comparison.compare(count, seed, tally):
+        found += 1
+        _tell(disagreement, folder, as_json=as_json)
+        if found == _MOST_SAVED:
+            break
     took = time.monotonic() - began
     figures = {
         **{"scripts": tally.scripts, "steps": tally.steps, "packets": tally.packets, "disagreements": found},
@@ -74,7 +69,7 @@ def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
         click.echo(
             _(
                 "demuxlab: the script was not saved ({why}): give another --captures",
-                why=error.strerror or error,
+                why=reason(error),
             ),
             err=True,
         )

@@ -25,8 +25,5 @@ FIGURE = "04"
 @run_options
 def command(lab: str, **options: Any) -> None:
     """Run a lab, or all."""
-    try:
-        folders = course.labs() if lab == "all" else [course.find(lab)]
-    except course.NoSuchLab as error:
-        raise click.UsageError(str(error)) from error
+    folders = course.labs() if lab == "all" else [course.find(lab)]
     run_and_exit(folders, Settings(**options))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demuxlab.capture.reader import Capture
+from demuxlab.errors import CallError
 from demuxlab.language import _
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-class FilterError(ValueError):
+class FilterError(CallError):
     """The filter is not of the kind that is understood here."""
 
 
@@ -63,7 +64,9 @@ def _holds(fields: Fields, term: str) -> bool:
     wanted = not term.startswith("not ")
     match = _TERM.fullmatch(term.removeprefix("not ").strip())
     if match is None:
-        raise FilterError(_('{term!r} is none of: field, field == value, field contains "text"', term=term))
+        raise FilterError(
+            _("{term!r} is none of", term=term), _('field, field == value, field contains "text"')
+        )
     values, compare, value = fields.get(match["field"], []), match["compare"], match["value"]
     if compare is None:
         return bool(values) is wanted

@@ -4,11 +4,12 @@ import difflib
 import os
 from pathlib import Path
 
+from demuxlab.errors import CallError
 from demuxlab.labkit.folder import PACKAGE, SCRIPT, LabFolder
 from demuxlab.language import _
 
 
-class NoSuchLab(Exception):
+class NoSuchLab(CallError):
     """No lab is called that; the message offers the nearest name."""
 
 
@@ -23,7 +24,9 @@ def installed_folder() -> Path:
     for folder in (PACKAGE.parents[1] / "labs", PACKAGE / "course" / "labs"):
         if _has_labs(folder):
             return folder
-    raise NoSuchLab(_("no labs are here: run it in the folder that has labs/, or install demuxlab again"))
+    raise NoSuchLab(
+        _("no labs are here"), _("run it in the folder that has labs/, or install demuxlab again")
+    )
 
 
 def _has_labs(folder: Path) -> bool:
@@ -48,5 +51,5 @@ def find(word: str) -> LabFolder:
     near = difflib.get_close_matches(wanted, [*names, *rests], n=1, cutoff=0.3)
     if near:
         offered = rests.get(near[0], near[0])
-        raise NoSuchLab(_("no lab is called {word!r}: did you mean {near}?", word=word, near=offered))
-    raise NoSuchLab(_("no lab is called {word!r}: there are {labs}", word=word, labs=", ".join(names)))
+        raise NoSuchLab(_("no lab is called {word!r}", word=word), _("did you mean {near}?", near=offered))
+    raise NoSuchLab(_("no lab is called {word!r}", word=word), _("there are {labs}", labs=", ".join(names)))

@@ -8,12 +8,13 @@ from typing import Any
 
 from demuxlab.course import fields
 from demuxlab.course.fields import Fields
+from demuxlab.errors import CallError
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.folder import LabFolder
 from demuxlab.language import _
 
 
-class QuestionError(ValueError):
+class QuestionError(CallError):
     """questions.toml asks for something that this capture cannot answer."""
 
 
@@ -52,19 +53,15 @@ class Question:
         match = re.search(self.pattern or "(.*)", self._only(sorted(set(values))))
         if match is None:
             raise QuestionError(
-                _(
-                    "question {id}: {pattern} is not in {value!r}",
-                    id=self.id,
-                    pattern=self.pattern,
-                    value=values[0],
-                )
+                _("question {id}", id=self.id),
+                _("{pattern} is not in {value!r}", pattern=self.pattern, value=values[0]),
             )
         return match[1]
 
     def _only(self, values: list[str]) -> str:
         if len(values) != 1:
             raise QuestionError(
-                _("question {id}: one value was to be found, not {values}", id=self.id, values=values)
+                _("question {id}", id=self.id), _("one value was to be found, not {values}", values=values)
             )
         return values[0]
 
@@ -76,7 +73,7 @@ def load(lab: LabFolder, figures: Figures) -> list[Question]:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["question"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise QuestionError(
-            _("{path} cannot be read ({why}): copy it from the course again", path=path, why=error)
+            _("{path} cannot be read ({why})", path=path, why=error), _("copy it from the course again")
         ) from error
     return [_question(f"{lab.name[:2]}-{number}", entry, figures) for number, entry in enumerate(entries, 1)]
 

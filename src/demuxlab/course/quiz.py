@@ -13,6 +13,7 @@ from pathlib import Path
 from demuxlab import course
 from demuxlab.course import fields, questions
 from demuxlab.course.questions import Question
+from demuxlab.errors import CallError
 from demuxlab.labkit import runner
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.folder import LabFolder
@@ -29,8 +30,8 @@ _ANSWER = re.compile(r"^(\d\d-\d+): *(.*?) *$", re.MULTILINE)
 _MAX_SHEET = 1 << 16
 
 
-class QuizError(ValueError):
-    """The quiz cannot be made or marked; the message says what is wrong and how to mend it."""
+class QuizError(CallError):
+    """The quiz cannot be made or marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def make(lab: LabFolder, student: str, folder: Path) -> tuple[Path, Path]:
     capture, sheet = folder / f"{name}.pcapng", folder / f"{name}.txt"
     if sheet.exists():
         raise QuizError(
-            _("{sheet} is there already: it may hold answers, so move it away first", sheet=sheet)
+            _("{sheet} is there already", sheet=sheet), _("it may hold answers, so move it away first")
         )
     folder.mkdir(parents=True, exist_ok=True)
     capture.unlink(missing_ok=True)
@@ -69,10 +70,10 @@ def run(lab: LabFolder, student: str, capture: Path) -> list[Question]:
         made.finish()
         recorder.close()
     if recorder.problem:
-        raise QuizError(recorder.problem)
+        raise QuizError(recorder.problem, _("give another with --folder"))
     if made.failed:
         raise QuizError(
-            _("a check of lab {lab} does not hold: its lab.py was changed, copy it again", lab=lab.name)
+            _("a check of lab {lab} does not hold", lab=lab.name), _("its lab.py was changed, copy it again")
         )
     return questions.load(lab, figures)
 
@@ -82,7 +83,9 @@ def mark(sheet: Path) -> tuple[str, LabFolder, list[Marked]]:
     text = _read(sheet)
     head = dict(_HEAD.findall(text))
     if head.keys() < {"lab", "student"}:
-        raise QuizError(_("{sheet} has no lines `lab:` and `student:`: give an answer sheet", sheet=sheet))
+        raise QuizError(
+            _("{sheet} has no lines `lab:` and `student:`", sheet=sheet), _("give an answer sheet")
+        )
     student = _checked(head["student"])
     lab = course.find(head["lab"])
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +126,7 @@ def _sheet(lab: LabFolder, student: str, capture: Path, asked: list[Question]) -
 def _checked(student: str) -> str:
     if not _STUDENT.fullmatch(student):
         raise QuizError(
-            _("{student!r} is no ID: letters, digits and . _ - @, 64 at most", student=student[:64])
+            _("{student!r} is no ID", student=student[:64]), _("letters, digits and . _ - @, 64 at most")
         )
     return student
 
@@ -133,6 +136,8 @@ def _read(sheet: Path) -> str:
         with sheet.open("rb") as file:
             return file.read(_MAX_SHEET).decode("utf-8-sig")
     except OSError as error:
-        raise QuizError(_("{sheet} cannot be read: {why}", sheet=sheet, why=error.strerror)) from error
+        raise QuizError(
+            _("{path} cannot be read ({why})", path=sheet, why=error.strerror), _("give an answer sheet")
+        ) from error
     except UnicodeDecodeError as error:
-        raise QuizError(_("{sheet} is not text in UTF-8: save it so", sheet=sheet)) from error
+        raise QuizError(_("{sheet} is not text in UTF-8", sheet=sheet), _("save it so")) from error

@@ -52,11 +52,11 @@ class KernelProcess:
         try:
             refused = self._channel.recv()
         except EOFError:
-            refused = "the kernel's process ended at its start", {}
+            self.close()
+            raise LinkUnavailable(_("the kernel's process ended at its start"), _("run it again")) from None
         if refused is not None:
             self.close()
-            text, values = refused
-            raise LinkUnavailable(_(text, **values))
+            raise opener.Refused.from_json(refused)
 
     def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
         """Play scenarios; return the outcome of each step of each."""
@@ -90,7 +90,7 @@ def serve(descriptor: int) -> None:
         try:
             kernel = _Kernel()
         except opener.Refused as refused:
-            channel.send((str(refused), refused.values))
+            channel.send(refused.to_json())
             return
         channel.send(None)
         while True:

@@ -103,15 +103,12 @@ class Kernel:
 
     def __init__(self, options: Options, tolerance: int) -> None:
         if os.geteuid() != 0:
-            raise LinkUnavailable(_("a drill on the kernel needs root: run it with sudo"))
+            raise LinkUnavailable(_("a drill on the kernel needs root"), _("run it with sudo"))
         self.tolerance = tolerance
         version = options.ip_version
         address = f"{options.local_ip}/{PREFIX[version]}"
-        try:
-            # In this process, not in the opener's own: this thread makes its calls in the namespace.
-            self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
-        except opener.Refused as refused:
-            raise LinkUnavailable(_(str(refused), **refused.values)) from refused
+        # In this process, not in the opener's own: this thread makes its calls in the namespace.
+        self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
         self._tun = TunEnd(self._descriptors[0])
         self._wake_reader, self._wake_writer = os.pipe()
         self.sockets = KernelSockets()
@@ -122,7 +119,7 @@ class Kernel:
         except OSError as error:
             self.close()
             raise LinkUnavailable(
-                _("the drill's namespace cannot be used ({why}): run it with sudo", why=error.strerror)
+                _("the drill's namespace cannot be used ({why})", why=error.strerror), _("run it with sudo")
             ) from error
         set_sysctls(lockstep=bool(options.lockstep))
         if options.lockstep:

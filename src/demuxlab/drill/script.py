@@ -8,6 +8,9 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
+from demuxlab.errors import CallError
+from demuxlab.language import _
+
 MICROSECONDS = 1_000_000
 
 LOCKSTEP_BUFFER = 6_291_456
@@ -25,11 +28,11 @@ Value = Any
 """An argument of a call: int, str, list, dict with field names, or `...`."""
 
 
-class ScriptError(Exception):
-    """The script is wrong: `line`, from 1, is where; the message says what was expected there."""
+class ScriptError(CallError):
+    """The script is wrong: `line`, from 1, is where; `cure` says what was expected there."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, line: int, expected: str) -> None:
+        super().__init__(_("line {line}", line=line), expected)
         self.line = line
 
 

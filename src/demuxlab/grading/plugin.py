@@ -135,7 +135,7 @@ def pytest_runtest_makereport(
         "max_points": worth,
         "message": "" if report.passed else _message(report),
         "hidden": item.path.parent in item.config.stash[_HIDDEN],
-        "infrastructure": isinstance(error, InfrastructureError),
+        "infrastructure": (error.wrong, error.cure) if isinstance(error, InfrastructureError) else None,
     }
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)

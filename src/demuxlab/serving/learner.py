@@ -17,6 +17,8 @@ from demuxlab.demux.table import (
     WILDCARD_TWO_TUPLE,
     Candidate,
 )
+from demuxlab.errors import CallError
+from demuxlab.language import _, marked
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, is_any, to_text
 from demuxlab.wire.segment import Segment
@@ -28,6 +30,7 @@ _RULES = {
     ip.TCP: (CONNECTION, LISTENER, WILDCARD_LISTENER),
     ip.UDP: (CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE),
 }
+_CURE = marked("give the file of a solved exercise")
 
 
 class LearnersDemultiplexer:
@@ -38,7 +41,7 @@ class LearnersDemultiplexer:
     """
 
     def __init__(self, path: Path, demultiplexer: Demultiplexer) -> None:
-        """Load FILE and take over; ValueError where it cannot be loaded or has none of the classes."""
+        """Load FILE and take over; CallError where it cannot be loaded or has none of the classes."""
         self._table = demultiplexer.table
         self._path = path
         self._names: dict[Socket, str] = {}
@@ -55,10 +58,15 @@ class LearnersDemultiplexer:
             else:
                 self._asked = {number: half() for number, half in halves.items()}
         except Exception as error:
-            raise ValueError(f"{path}: its class cannot be made ({type(error).__name__}: {error})") from error
+            wrong = _("{path}: its class cannot be made ({why})", path=path, why=_kind(error))
+            raise CallError(wrong, _(_CURE)) from error
         if not self._asked:
-            raise ValueError(
-                f"{path} has neither a class Demultiplexer (lab 14) nor TCPDemultiplexer or UDPDemultiplexer"
+            raise CallError(
+                _(
+                    "{path} has no class Demultiplexer (lab 14), TCPDemultiplexer or UDPDemultiplexer",
+                    path=path,
+                ),
+                _(_CURE),
             )
         self._table.mirror = self
         demultiplexer.choose = self.candidates
@@ -119,10 +127,15 @@ class LearnersDemultiplexer:
 def _load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location("learners_demultiplexer", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file")
+        raise CallError(_("{path} is no Python file", path=path), _(_CURE))
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"{path} cannot be loaded ({type(error).__name__}: {error})") from error
+        wrong = _("{path} cannot be loaded ({why})", path=path, why=_kind(error))
+        raise CallError(wrong, _(_CURE)) from error
     return module
+
+
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

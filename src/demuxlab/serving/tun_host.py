@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
+from demuxlab.errors import CallError
+from demuxlab.files import writing
 from demuxlab.host import Host
 from demuxlab.language import _, marked
 from demuxlab.links import rights
@@ -47,11 +49,14 @@ def tun_host(
     where it cannot. `workers`: so many processes run the host, each with its share of the flows. The kernel's
     end gets a neighbouring address of each /24 or /64. When the block ends, however it ends, no device,
     address or route stays behind, and `tell` gets a sentence for all that could not be kept. Raises
-    LinkUnavailable, ValueError (an address that is none) and OSError (the capture cannot be written), each
-    with its cure.
+    LinkUnavailable and CallError (what is no address; a capture that cannot be written).
     """
-    parsed = [ip_address(address) for address in addresses]
-    neighbours = sorted({_neighbour(address) for address in parsed})
+    try:
+        parsed = [ip_address(address) for address in addresses]
+        neighbours = sorted({_neighbour(address) for address in parsed})
+    except ValueError as error:
+        cure = _("give an address such as {right}", right=DEFAULT_ADDRESS)
+        raise CallError(str(error), cure) from error
     link = open_tun(neighbours, offload=offload, queues=workers.count if workers else 1)
     try:
         rights.drop()
@@ -64,7 +69,8 @@ def tun_host(
         host = Host("B", [str(address) for address in parsed], secret=secret, offload=bool(link.offloads))
         recorder = None
         if capture is not None:
-            recorder = open_recorder(capture, comment="demuxlab serve", link=link.name, kind=kind)
+            with writing(capture, _("give another name with --capture")):
+                recorder = open_recorder(capture, comment="demuxlab serve", link=link.name, kind=kind)
             recorder.names({address.packed: host.name for address in parsed})
             host.observers.append(recorder)
             host.demultiplexer.explain = True

@@ -24,5 +24,5 @@ class Live:
             self._process.returncode = 0
             return ""
         if status:
-            return wireshark.ended_at_once(status)
+            return str(wireshark.ended_at_once(status))
         return _("Wireshark was closed during the run: the capture has all packets")

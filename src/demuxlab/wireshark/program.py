@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from demuxlab.errors import CallError
 from demuxlab.language import _
 
 PROFILE = "demuxlab"
@@ -28,8 +29,8 @@ _START_SECONDS = 1.0
 """How long a program that finds no screen takes to say so."""
 
 
-class NoWireshark(Exception):
-    """Wireshark cannot be started; the message says why and how to mend it."""
+class NoWireshark(CallError):
+    """Wireshark cannot be started, or not be given our profile."""
 
 
 def find() -> str | None:
@@ -44,7 +45,7 @@ def show(capture: Path) -> None:
     process = _start(program, "-r", _as_seen_by(program, capture.resolve()))
     with suppress(subprocess.TimeoutExpired):
         if status := process.wait(_START_SECONDS):
-            raise NoWireshark(ended_at_once(status))
+            raise ended_at_once(status)
 
 
 def follow() -> "subprocess.Popen[bytes]":
@@ -52,11 +53,11 @@ def follow() -> "subprocess.Popen[bytes]":
     return _start(_program(), "-k", "-i", "-", stdin=subprocess.PIPE)
 
 
-def ended_at_once(status: int) -> str:
-    """Say that Wireshark ended by itself."""
-    return _(
-        "Wireshark ended at once with status {status}: start it by itself to see what it lacks",
-        status=status,
+def ended_at_once(status: int) -> NoWireshark:
+    """Return the error of a Wireshark that ended by itself, with this exit status."""
+    return NoWireshark(
+        _("Wireshark ended at once with status {status}", status=status),
+        _("start it by itself to see what it lacks"),
     )
 
 
@@ -64,12 +65,12 @@ def _program() -> str:
     program = find()
     if program is None:
         raise NoWireshark(
-            _("Wireshark is not installed: sudo apt install wireshark, or get it from wireshark.org")
+            _("Wireshark is not installed"), _("sudo apt install wireshark, or get it from wireshark.org")
         )
     shown = program.endswith(".exe") or sys.platform != "linux"
     if not shown and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NoWireshark(
-            _("there is no screen here for Wireshark: take the capture to a computer that has one")
+            _("there is no screen here for Wireshark"), _("take the capture to a computer that has one")
         )
     return program
 
@@ -96,11 +97,8 @@ def _start(program: str, *arguments: str, stdin: int = subprocess.DEVNULL) -> "s
         )
     except OSError as error:
         raise NoWireshark(
-            _(
-                "{program} cannot be started ({why}): install Wireshark again",
-                program=program,
-                why=error.strerror,
-            )
+            _("{program} cannot be started ({why})", program=program, why=error.strerror),
+            _("install Wireshark again"),
         ) from error
 
 
@@ -165,11 +163,8 @@ def install() -> list[Path]:
         return [profile, lua / _LUA, _write_extcap(extcap)]
     except OSError as error:
         raise NoWireshark(
-            _(
-                "{path} cannot be written ({why}): make it yours, or free its place",
-                path=error.filename,
-                why=error.strerror,
-            )
+            _("{path} cannot be written ({why})", path=error.filename, why=error.strerror),
+            _("make it yours, or free its place"),
         ) from error
 
 
