@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import solutions
 
 from demuxlab.host import Host
 from demuxlab.serving.learner import LearnersDemultiplexer
@@ -16,7 +17,7 @@ from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK, SYN
 
 ROOT = Path(__file__).resolve().parents[2]
-SOLUTIONS = ROOT / "tests" / "solutions" / "14_your_own_demultiplexer"
+SOLUTIONS = solutions.folder("14")
 EXERCISE = ROOT / "labs" / "14_your_own_demultiplexer" / "exercise.py"
 PAGE = "<h1>demuxlab</h1>\n"
 PARTS = 8
@@ -154,9 +155,9 @@ def test_two_clients_that_differ_in_one_value_do_not_meet(serve, solution, twin)
         ("no_source_port", "the same address, another port"),
     ],
 )
-def test_a_value_left_out_lets_one_client_disturb_another(serve, wrong, disturbed):
+def test_a_value_left_out_lets_one_client_disturb_another(serve, wrong, disturbed, tmp_path):
     """So it is the learner's code that decides: the table would have kept the two apart."""
-    with serve(SOLUTIONS / f"wrong_{wrong}.py") as served, first_client(served):
+    with serve(solutions.find("14", wrong).save(tmp_path)) as served, first_client(served):
         for twin, options in TWINS.items():
             found = served.curl("/", *options, "-m", "1")
             assert (found == PAGE) is (twin != disturbed), twin
@@ -234,8 +235,7 @@ def learner(tmp_path, text):
 
 def test_a_socket_of_the_other_protocol_gets_nothing(tmp_path, capsys):
     """A table without the protocol in its key would hand a datagram to a TCP connection."""
-    wrong = (SOLUTIONS / "wrong_protocol_forgotten.py").read_text()
-    host = learner(tmp_path, wrong)
+    host = learner(tmp_path, solutions.find("14", "protocol_forgotten").source())
     host.listen(80, name="web")
     places = from_text(PEERS[0]), from_text(ADDRESSES[0])
     datagram = ipv4.build(*places, ip.UDP, udp.build(*places, 9157, 80, b"hello"))

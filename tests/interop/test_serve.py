@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import solutions
 
 from demuxlab.host import Host
 
@@ -219,11 +220,12 @@ def test_nothing_is_left_behind(need_root, folder, number):
         assert f"10.10.{NUMBER}." not in left
 
 
-def test_a_learner_s_demultiplexer_serves_curl(need_root, need_tool, folder, repository):
+def test_a_learner_s_demultiplexer_serves_curl(need_root, need_tool, folder, tmp_path):
     need_tool("curl")
-    solutions = repository / "tests/solutions/04_tcp_four_tuple"
-    for name, fetched in (("reference.py", True), ("wrong_ports_exchanged.py", False)):
-        learners = ("--demultiplexer", solutions / name)
+    right = solutions.folder("04") / "reference.py"
+    wrong = solutions.find("04", "ports_exchanged").save(tmp_path)
+    for solution, fetched in ((right, True), (wrong, False)):
+        learners = ("--demultiplexer", solution)
         with serve("http", "--directory", folder, *learners, addresses=(OTHER, OTHER6)):
             done = subprocess.run(
                 ["curl", "-s", "-m", "2", f"http://{OTHER}/sub/note.txt"], capture_output=True, check=False
