@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Generic, TypeVar
 
-from demuxlab.demux.socket import Refusal
+from demuxlab.demux.socket import Drop
 from demuxlab.wire import ip, plain
 from demuxlab.wire.segment import Segment
 
@@ -52,13 +52,13 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     __slots__ = ()
 
-    def take(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
+    def take(self, segment: Segment, _now: float = 0.0) -> Drop | None:
         """Queue a segment, or drop it where the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
-        return Refusal("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
+        return Drop("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
 
-    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:
+    def take_plain(self, packet: bytes, now: float = 0.0) -> Drop | None:
         """Queue a plain packet's segment."""
         return self.take(plain.read(packet), now)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
-from demuxlab.demux.socket import CLOSED, Refusal, Socket
+from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.wire import icmp, ip, plain, udp
@@ -16,7 +16,7 @@ from demuxlab.wire.segment import Segment
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
-FULL = Refusal("UdpRcvbufErrors")
+FULL = Drop("UdpRcvbufErrors")
 _Datagram = tuple[bytes, bytes, int]
 """Payload, and the address and port that it came from."""
 _Waiting = bytes | _Datagram
@@ -132,13 +132,13 @@ class UDPSocket(BoundedQueue[_Waiting]):
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def take(self, segment: Segment, now: float = 0.0) -> Drop | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()
         return None if kept else FULL
 
-    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def take_plain(self, packet: bytes, now: float = 0.0) -> Drop | None:  # noqa: ARG002
         """Queue the datagram in a plain packet, which is read by who receives it."""
         # As `put` does it, whose call would cost a tenth of what the packet costs in all.
         size = self.size + len(packet) + _COST

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from demuxlab.demux import socket as table_state
-from demuxlab.demux.socket import Refusal, Socket
+from demuxlab.demux.socket import Drop, Socket
+from demuxlab.demux.verdicts import Reply
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import handshake, prediction, sequence, time_wait, timeouts
@@ -160,30 +161,28 @@ class TCPConnection(ControlBlock):
 
     # What arrives
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def take(self, segment: Segment, now: float) -> Drop | None:
         """Process a segment that the demultiplexer found to be this connection's."""
         assert isinstance(segment, TCPSegment)
-        refusal = (
-            self._syn_sent(segment, now) if self.state is State.SYN_SENT else self._arrives(segment, now)
-        )
+        drop = self._syn_sent(segment, now) if self.state is State.SYN_SENT else self._arrives(segment, now)
         if self.state is not State.CLOSED:
             self.settle(now)
         self._tell()
-        return refusal
+        return drop
 
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
+    def take_plain(self, packet: bytes, now: float) -> Drop | None:
         """Take the segment in a plain packet."""
         if self.state is State.ESTABLISHED and prediction.take(self, packet, now):
             self._tell()
             return None
         return self.take(plain.read(packet), now)
 
-    def _syn_sent(self, segment: TCPSegment, now: float) -> Refusal | None:
+    def _syn_sent(self, segment: TCPSegment, now: float) -> Drop | None:
         """RFC 9293, section 3.10.7.3."""
         acknowledges = segment.flags & ACK
         good = acknowledges and segment.acknowledgment == self.sender.next % sequence.MODULUS
         if acknowledges and not good:
-            return None if segment.flags & RST else Refusal(reply="rst")
+            return None if segment.flags & RST else Drop(reply=Reply.RST)
         if segment.flags & RST:
             if good:
                 self._end(errno.ECONNREFUSED)
@@ -205,7 +204,7 @@ class TCPConnection(ControlBlock):
         self.output.must_acknowledge()
         return None
 
-    def _arrives(self, segment: TCPSegment, now: float) -> Refusal | None:
+    def _arrives(self, segment: TCPSegment, now: float) -> Drop | None:
         """RFC 9293, section 3.10.7.4: sequence number, RST, SYN, ACK, data, FIN, in this order."""
         half_open = self.state is State.SYN_RECEIVED
         if not (half_open and self.passive) and not segment.flags & (ACK | RST | SYN):
@@ -220,13 +219,13 @@ class TCPConnection(ControlBlock):
             segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
             self.output.must_acknowledge()
         if half_open and self.passive and not good and segment.flags & (ACK | RST) == ACK:
-            return Refusal(reply="rst")  # no answer to our SYN,ACK, wherever its own number is, as in Linux
+            return Drop(reply=Reply.RST)  # no answer to our SYN,ACK, wherever its own number is, as in Linux
         if not self._acceptable(segment, start, options, now):
             return None
         if half_open and self.passive and segment.flags & (SYN | RST) == SYN:
             # Another SYN than ours came from: whoever sends it knows nothing of this one, as in Linux.
             self._end(0)
-            return Refusal(reply="rst")
+            return Drop(reply=Reply.RST)
         if segment.flags & RST:
             self._reset(start, now)
             return None
@@ -238,7 +237,7 @@ class TCPConnection(ControlBlock):
             return None
         number = sequence.unwrap(segment.acknowledgment, self.sender.unacked)
         if half_open and not self.sender.unacked < number <= self.sender.next:
-            return Refusal(reply="rst")
+            return Drop(reply=Reply.RST)
         if number > self.sender.next or number < self.sender.oldest_acknowledgment:
             # RFC 5961, section 5: until here it may be forged, and has changed nothing.
             self.output.challenge(now)
@@ -355,7 +354,7 @@ class TCPConnection(ControlBlock):
             # Nobody will ever read the peer's last words: do not wait for them for ever.
             self.end_at = now + 2 * MAXIMUM_SEGMENT_LIFETIME
 
-    def _data(self, segment: TCPSegment, start: int, now: float) -> Refusal | None:
+    def _data(self, segment: TCPSegment, start: int, now: float) -> Drop | None:
         if not segment.length:
             return None
         fin = bool(segment.flags & FIN)
@@ -365,10 +364,10 @@ class TCPConnection(ControlBlock):
             if unread and start + len(segment.payload) > receiver.next:
                 # Nobody is left to read it: answered as where no connection is (RFC 1122, section 4.2.2.13).
                 self._end(errno.ECONNRESET)
-                return Refusal(reply="rst")
+                return Drop(reply=Reply.RST)
             if start > receiver.next and receiver.crowded:
                 self.output.must_acknowledge()
-                return Refusal("TcpExtTCPOFODrop")
+                return Drop("TcpExtTCPOFODrop")
             in_order = start <= receiver.next and not receiver.early
             moved = receiver.take(start, segment.payload, fin)
             if in_order and moved and not fin:

@@ -4,7 +4,7 @@ It keeps the numbers of its last ACK and nothing else of the connection, and the
 """
 
 from demuxlab.demux import socket as table_state
-from demuxlab.demux.socket import Refusal
+from demuxlab.demux.socket import Drop
 from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.timers import NEVER
@@ -50,7 +50,7 @@ class TimeWait:
         self._services.time_waits.add(self.socket)
         self._wait(now)
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
+    def take(self, segment: Segment, now: float) -> Drop | None:
         """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
@@ -100,7 +100,7 @@ class TimeWait:
         addresses = socket.local_address, socket.remote_address
         self._services.multiplexer.submit(socket.process, *addresses, ip.TCP, ack)
 
-    def take_plain(self, packet: bytes, now: float) -> Refusal | None:
+    def take_plain(self, packet: bytes, now: float) -> Drop | None:
         """Take the segment in a plain packet."""
         return self.take(plain.read(packet), now)
 
