@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from demuxlab.demux.delivery import FORWARDED, NOT_OURS, PORT_UNREACHABLE, RST, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.demux.verdicts import Reply, Verdict
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.icmp_limit import ErrorLimit
@@ -217,8 +218,10 @@ class Host:
             return self.demultiplexer.decide(verdict.arrival, now, device, packets)
         if isinstance(verdict, SendOn):
             self._passing.append(verdict.packet)
-            return self.demultiplexer.count(Delivery(FORWARDED, arrival, rule=str(verdict.rule)), packets)
-        return self.demultiplexer.count(Delivery(NOT_OURS, arrival, counter=verdict.counter), packets)
+            return self.demultiplexer.count(
+                Delivery(Verdict.FORWARDED, arrival, rule=str(verdict.rule)), packets
+            )
+        return self.demultiplexer.count(Delivery(Verdict.NOT_OURS, arrival, counter=verdict.counter), packets)
 
     def _cut(self, packet: bytes, now: float) -> Sequence[bytes]:
         """Return a packet in as many fragments as the link's MTU asks for."""
@@ -253,9 +256,9 @@ class Host:
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
             self._icmp(arrival, now)
-        elif delivery.reply == RST and isinstance(arrival, TCPSegment):
+        elif delivery.reply == Reply.RST and isinstance(arrival, TCPSegment):
             self._send(arrival.destination, arrival.source, ip.TCP, reset_for(arrival))
-        elif delivery.reply == PORT_UNREACHABLE and delivery.segment is not None:
+        elif delivery.reply == Reply.PORT_UNREACHABLE and delivery.segment is not None:
             segment = delivery.segment
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:

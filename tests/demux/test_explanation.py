@@ -11,9 +11,10 @@ from tests.interop.kernel import Probe
 from tests.interop.test_differential import Ours, Run
 
 from demuxlab import language
-from demuxlab.demux.delivery import FORWARDED, NOT_TRANSPORT, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import MAX_LOSERS
-from demuxlab.demux.table import WILDCARD_TWO_TUPLE, Candidate
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule, Verdict
 from demuxlab.language import english
 from demuxlab.wire import fragments, icmp, ip, packet
 from demuxlab.wire import segment as wire_segment
@@ -397,13 +398,13 @@ def test_packets_for_which_no_socket_is_asked(bench, data, lines):
 
 
 def test_what_is_not_ip_and_what_is_forwarded(bench):
-    arp = Delivery(NOT_TRANSPORT, Malformed("ARP", "IfInErrors"))
+    arp = Delivery(Verdict.NOT_TRANSPORT, Malformed("ARP", "IfInErrors"))
     assert arp.steps(english) == (
         "What came? No IP packet: ARP.",
         "Is a socket asked? No: only IP packets have ports.",
     )
     handed_on = Delivery(
-        FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
+        Verdict.FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
     )
     assert handed_on.steps(english)[1] == (
         "Does port forwarding have a rule for it? Yes: 192.168.0.1:80 → 192.168.0.1:8080.\n"
@@ -418,7 +419,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     bench.udp("first", reuse_address=True)
     bench.udp("any", ANY_IPV4, reuse_address=True)
     wild = bench.udp("last", ANY_IPV4, reuse_address=True)
-    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, WILDCARD_TWO_TUPLE)])
+    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert told(bench, datagram()) == [
         "Who decides? A demultiplexer in the table's place. last wins (rule: wildcard two-tuple).",
         "What would the table have done? Given it to first (rule: two-tuple).",
@@ -432,7 +433,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose no socket.",
     ]
-    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, WILDCARD_TWO_TUPLE)])
+    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert "It has no socket that matches." in told(bench, datagram(99))[1]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from demuxlab.capture.reader import Capture, Frame
-from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.errors import CallError
 from demuxlab.files import reading
 from demuxlab.labkit.journal import Entry
@@ -79,7 +80,7 @@ def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> 
     for frame in frames:
         packet = network_packet(frame.linktype, frame.data)
         if isinstance(packet, NotIP):
-            verdict = MALFORMED if packet.malformed else NOT_TRANSPORT
+            verdict = Verdict.MALFORMED if packet.malformed else Verdict.NOT_TRANSPORT
             yield Entry(frame.number, Delivery(verdict, Malformed(packet.reason, "IfInErrors")))
             continue
         missing = frame.original_length - len(frame.data)

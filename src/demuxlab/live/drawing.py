@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from demuxlab.demux.delivery import DELIVERED, NOT_TRANSPORT
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
 from demuxlab.live.labels import LABELS
 from demuxlab.live.state import Row, endpoint_text
@@ -92,9 +92,11 @@ def _socket_cells(socket: Row) -> tuple[str, ...]:
 def segment_cells(segment: Row) -> tuple[str, ...]:
     """Return a decision as the cells of a row."""
     name = "" if segment["queue"] is None else segment["socket"] or f"#{segment['queue']}"
-    goes = f"→ {name}" if segment["verdict"] == DELIVERED else f"✗ {segment['verdict']} {name}".rstrip()
-    if segment["verdict"] == NOT_TRANSPORT:
-        goes = NOT_TRANSPORT
+    goes = (
+        f"→ {name}" if segment["verdict"] == Verdict.DELIVERED else f"✗ {segment['verdict']} {name}".rstrip()
+    )
+    if segment["verdict"] == Verdict.NOT_TRANSPORT:
+        goes = Verdict.NOT_TRANSPORT
     return (
         str(segment["number"]),
         segment["protocol"] or "",
@@ -120,7 +122,7 @@ def _bar(filled: float, peak: float) -> str:
 
 
 def _is_fine(segment: Row) -> bool:
-    return segment["verdict"] in (DELIVERED, NOT_TRANSPORT)
+    return segment["verdict"] in (Verdict.DELIVERED, Verdict.NOT_TRANSPORT)
 
 
 def _table(columns: Mapping[str, int]) -> Table:

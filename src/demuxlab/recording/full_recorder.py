@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from demuxlab.capture.pcapng import PcapngWriter, last_option, packet_options
-from demuxlab.demux.delivery import DELIVERED, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.socket import CLOSED, LISTEN, Socket
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.recording.recorder import not_kept
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text
@@ -97,7 +98,7 @@ class FullRecorder:
         segment = arrival if isinstance(arrival, _SEGMENTS) else None
         frame = ethernet_frame(packet)
         seen = [(self._wire, frame, self._decision(delivery, segment) + identity)]
-        if delivery.verdict == DELIVERED and delivery.socket is not None and segment is not None:
+        if delivery.verdict == Verdict.DELIVERED and delivery.socket is not None and segment is not None:
             # What arrived in fragments, or was forwarded, reaches the queue whole and translated.
             own = frame if segment.packet == packet else ethernet_frame(segment.packet)
             for socket in delivery.copies or (delivery.socket,):

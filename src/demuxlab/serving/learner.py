@@ -8,15 +8,8 @@ from typing import Any
 
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.demux.table import (
-    CONNECTED_TWO_TUPLE,
-    CONNECTION,
-    LISTENER,
-    TWO_TUPLE,
-    WILDCARD_LISTENER,
-    WILDCARD_TWO_TUPLE,
-    Candidate,
-)
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule
 from demuxlab.errors import CallError
 from demuxlab.language import _, marked
 from demuxlab.wire import ip
@@ -27,8 +20,8 @@ _WHOLE = "Demultiplexer"
 """Lab 14's class: one object for both protocols, which also knows UDP sockets that have a peer."""
 _CLASSES = {ip.TCP: "TCPDemultiplexer", ip.UDP: "UDPDemultiplexer"}
 _RULES = {
-    ip.TCP: (CONNECTION, LISTENER, WILDCARD_LISTENER),
-    ip.UDP: (CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE),
+    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
+    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
 }
 _CURE = marked("give the file of a solved exercise")
 

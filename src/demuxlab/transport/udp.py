@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
-from demuxlab.demux.socket import CLOSED, Refusal, Socket
+from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.wire import icmp, ip, udp
@@ -16,7 +16,7 @@ from demuxlab.wire.segment import Segment
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
-FULL = Refusal("UdpRcvbufErrors")
+FULL = Drop("UdpRcvbufErrors")
 Datagram = tuple[bytes, bytes, int]
 """Payload, source address, source port."""
 
@@ -128,7 +128,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def handle_segment(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Drop | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()

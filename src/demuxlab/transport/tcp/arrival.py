@@ -6,7 +6,8 @@ than the RFC, as Linux; the comments say so.
 
 import errno
 
-from demuxlab.demux.socket import Refusal
+from demuxlab.demux.socket import Drop
+from demuxlab.demux.verdicts import Reply
 from demuxlab.transport.tcp import handshake, sequence, time_wait
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.states import CAN_RECEIVE, Event, State
@@ -18,19 +19,19 @@ _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
 
 
-def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> Refusal | None:
-    """Process a segment; the refusal of one that is to be answered with RST, or dropped."""
+def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | None:
+    """Process a segment; the drop of one that is to be answered with RST, or dropped."""
     if block.state is State.SYN_SENT:
         return _in_syn_sent(block, segment, now)
     return _otherwise(block, segment, now)
 
 
-def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Refusal | None:
+def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | None:
     """RFC 9293, section 3.10.7.3."""
     has_ack = segment.flags & ACK
     acknowledges_syn = has_ack and segment.acknowledgment == block.sender.next % sequence.MODULUS
     if has_ack and not acknowledges_syn:
-        return None if segment.flags & RST else Refusal(reply="rst")
+        return None if segment.flags & RST else Drop(reply=Reply.RST)
     if segment.flags & RST:
         if acknowledges_syn:
             block.end(errno.ECONNREFUSED)
@@ -53,7 +54,7 @@ def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Refusa
     return None
 
 
-def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Refusal | None:
+def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | None:
     """RFC 9293, section 3.10.7.4."""
     sender, receiver = block.sender, block.receiver
     syn_received = block.state is State.SYN_RECEIVED
@@ -70,15 +71,15 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Refusal 
         segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
         block.acknowledgments.wanted = True
     if passive_open and not acknowledges_all and segment.flags & (ACK | RST) == ACK:
-        return Refusal(
-            reply="rst"
+        return Drop(
+            reply=Reply.RST
         )  # acknowledges no SYN,ACK of ours: before any test of SEG.SEQ, as in Linux
     if not _is_acceptable(block, segment, start, options, now):
         return None
     if passive_open and segment.flags & (SYN | RST) == SYN:
         # Another SYN than the one that made this connection: its sender does not know it, as in Linux.
         block.end(0)
-        return Refusal(reply="rst")
+        return Drop(reply=Reply.RST)
     if segment.flags & RST:
         _handle_reset(block, start, now)
         return None
@@ -90,7 +91,7 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Refusal 
         return None
     number = sequence.unwrap(segment.acknowledgment, sender.unacked)  # SEG.ACK
     if syn_received and not sender.unacked < number <= sender.next:
-        return Refusal(reply="rst")
+        return Drop(reply=Reply.RST)
     if number > sender.next or number < sender.oldest_acknowledgment:
         # Perhaps forged: so far the segment has changed nothing (RFC 5961, section 5).
         block.challenge(now)
@@ -252,7 +253,7 @@ def _fin_acknowledged(block: ControlBlock, now: float) -> None:
 # Data, FIN
 
 
-def _handle_data(block: ControlBlock, segment: TCPSegment, start: int, now: float) -> Refusal | None:
+def _handle_data(block: ControlBlock, segment: TCPSegment, start: int, now: float) -> Drop | None:
     if not segment.length:
         return None
     receiver = block.receiver
@@ -264,17 +265,17 @@ def _handle_data(block: ControlBlock, segment: TCPSegment, start: int, now: floa
     return None
 
 
-def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: float) -> Refusal | None:
+def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: float) -> Drop | None:
     receiver, acknowledgments = block.receiver, block.acknowledgments
     size, fin = len(segment.payload), bool(segment.flags & FIN)
     half_closed = block.state in (State.FIN_WAIT_1, State.FIN_WAIT_2)
     if (block.orphan or (block.read_shutdown and half_closed)) and start + size > receiver.next:
         # No one will read it: RST, so that the peer knows that data was lost (RFC 1122, section 4.2.2.13).
         block.end(errno.ECONNRESET)
-        return Refusal(reply="rst")
+        return Drop(reply=Reply.RST)
     if start > receiver.next and receiver.out_of_order_full:
         acknowledgments.wanted = True
-        return Refusal("TcpExtTCPOFODrop")
+        return Drop("TcpExtTCPOFODrop")
     in_order = start <= receiver.next and not receiver.has_gap
     advanced = receiver.receive(start, segment.payload, fin)
     if in_order and advanced and not fin:

@@ -6,7 +6,7 @@ Nothing blocks, and time is an argument.
 
 import errno
 
-from demuxlab.demux.socket import Refusal, Socket
+from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import arrival, handshake, sequence, timeouts
@@ -139,14 +139,14 @@ class TCPConnection(ControlBlock):
 
     # What happens to it
 
-    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Process a segment that the demultiplexer found to be this connection's."""
         assert isinstance(segment, TCPSegment)
-        refusal = arrival.handle_segment(self, segment, now)
+        drop = arrival.handle_segment(self, segment, now)
         if self.state is not State.CLOSED:
             self.flush(now)
         self.notify()
-        return refusal
+        return drop
 
     def tick(self, now: float) -> None:
         """Do what is due."""

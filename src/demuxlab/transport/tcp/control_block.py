@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from demuxlab.demux import socket as table_state
-from demuxlab.demux.socket import Refusal, Socket
+from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import mss, output, sequence
 from demuxlab.transport.tcp.acknowledgments import Acknowledgments
@@ -88,7 +88,7 @@ class ControlBlock(StateMachine, ABC):
         """For `Timers`: the earliest of `deadlines` at the last `flush`."""
 
     @abstractmethod
-    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Process a segment that the demultiplexer found to be this connection's."""
 
     @abstractmethod

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from demuxlab.demux.demultiplexer import listener_refusal
-from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Refusal, Socket
+from demuxlab.demux.demultiplexer import listener_drop
+from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -58,7 +58,7 @@ class TCPListener(StateMachine):
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
         return self._ready.popleft() if self._ready else None
 
-    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Answer a SYN with SYN and ACK; take the ACK of a cookie; refuse all else (RFC 9293, 3.10.7.2)."""
         assert isinstance(segment, TCPSegment)
         if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
@@ -66,8 +66,8 @@ class TCPListener(StateMachine):
             self._services.counters["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
             if mss is not None:
                 return self._take_back(segment, mss, now)
-        if refusal := listener_refusal(segment):
-            return refusal
+        if drop := listener_drop(segment):
+            return drop
         if len(self._ready) > self.backlog:
             return self._overflow()
         if len(self._half_open) >= max(self.backlog, self.settings.half_open):
@@ -100,9 +100,9 @@ class TCPListener(StateMachine):
         connection.parent = self
         return connection
 
-    def _overflow(self) -> Refusal:
+    def _overflow(self) -> Drop:
         self.dropped += 1
-        return Refusal("TcpExtListenOverflows")
+        return Drop("TcpExtListenOverflows")
 
     def ended(self, connection: ControlBlock) -> None:
         """Forget a connection whose handshake has failed."""
@@ -119,7 +119,7 @@ class TCPListener(StateMachine):
 
     # Cookies
 
-    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> Refusal | None:
+    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> Drop | None:
         """Make the connection that a cookie remembered; the peer tries again where the queue is full."""
         if len(self._ready) > self.backlog:
             return self._overflow()

@@ -4,7 +4,7 @@ It keeps the numbers of its last ACK and nothing else of the connection, and the
 """
 
 from demuxlab.demux import socket as table_state
-from demuxlab.demux.socket import Refusal
+from demuxlab.demux.socket import Drop
 from demuxlab.transport.tcp import output, sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
@@ -54,7 +54,7 @@ class TimeWait(StateMachine):
         self._services.time_waits.add(self.socket)
         self._wait(now)
 
-    def handle_segment(self, segment: Segment, now: float) -> Refusal | None:
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
