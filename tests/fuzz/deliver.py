@@ -12,6 +12,7 @@ from tests.fuzz.packets import A6, B6, A, B
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
+from demuxlab.demux.explanation import steps
 from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
 from demuxlab.demux.verdicts import Reply, Verdict
@@ -125,7 +126,7 @@ def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None
     """Compare a decision with a search through all sockets."""
     assert delivery.verdict in VERDICTS
     assert delivery.explain()
-    assert delivery.steps()
+    assert steps(delivery)
     assert isinstance(delivery.reason + delivery._repr_html_(), str)
     segment = delivery.segment
     if delivery.verdict not in (Verdict.DELIVERED, Verdict.NO_SOCKET, Verdict.QUEUE_FULL):

@@ -10,6 +10,7 @@ from tests.fuzz import obvious, packets
 from tests.fuzz.choices import Choices, chunk
 from tests.fuzz.packets import A6, B6, A, B
 
+from demuxlab.demux.explanation import steps
 from demuxlab.host import Host
 from demuxlab.transport.forward import Forwarder, Rule
 from demuxlab.wire import icmp, ip, packet, tcp, udp
@@ -77,7 +78,7 @@ def one(data: bytes) -> None:
             assert delivery.explain()
             if delivery.reply == "rst":
                 assert not delivery.segment.flags & RST, "RST is answered with RST"  # type: ignore[union-attr]
-            assert delivery.steps()
+            assert steps(delivery)
             came_in += 1 + len(arrives)
         elif step == TIME:
             now += choices.number() ** 2

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from demuxlab.capture.reader import Capture, Frame
+from demuxlab.demux import explanation
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
@@ -99,7 +100,7 @@ def _line(entry: Entry) -> str:
 
 def _steps(entry: Entry) -> str:
     """Return the decision's numbered steps, below each other, behind the frame's number."""
-    steps = enumerate(entry.delivery.steps(), 1)
+    steps = enumerate(explanation.steps(entry.delivery), 1)
     lines = [f"{number}. {step}".replace("\n", "\n   ") for number, step in steps]
     return f"{entry.frame:>6}  " + "\n".join(lines).replace("\n", "\n" + " " * 8) + "\n"
 
@@ -107,5 +108,5 @@ def _steps(entry: Entry) -> str:
 def _as_json(entry: Entry, explain: bool) -> dict[str, Any]:
     row = entry.as_json()
     if explain:
-        row["explanation"] = [step.replace("\n", " ") for step in entry.delivery.steps(english)]
+        row["explanation"] = [step.replace("\n", " ") for step in explanation.steps(entry.delivery, english)]
     return row

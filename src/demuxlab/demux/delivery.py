@@ -6,7 +6,7 @@ from html import escape
 from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
-from demuxlab.language import Say, _
+from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, is_any, to_text
 from demuxlab.wire.icmp import ICMPMessage
@@ -57,12 +57,6 @@ class Delivery:
         if isinstance(arrival, OtherProtocol):
             return f"IP protocol {arrival.protocol}"
         return self.counter
-
-    def steps(self, say: Say = _) -> tuple[str, ...]:
-        """Return the decision step by step, in the language in use: `demuxlab.demux.explanation`."""
-        from demuxlab.demux.explanation import steps
-
-        return steps(self, say)
 
     def explain(self) -> str:
         """Return the decision in one English sentence, as the capture's comment has it."""

@@ -11,7 +11,7 @@ from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.slot import in_one_group
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
-from demuxlab.language import Say, marked
+from demuxlab.language import Say, _, marked
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -66,10 +66,11 @@ _FIRST_QUERY_V6 = 128
 """ICMPv6 types below are errors (RFC 4443, section 2.1)."""
 
 
-def steps(delivery: Delivery, say: Say) -> tuple[str, ...]:
-    """Return the steps in the language that `say` speaks, to be told while the decision is fresh.
+def steps(delivery: Delivery, say: Say = _) -> tuple[str, ...]:
+    """Return a decision step by step, translated by `say`: by default into the language in use.
 
-    Where the demultiplexer was not told to explain, who lost is not known, and left out.
+    The sockets that were passed over are known only where the demultiplexer was set to explain. The text
+    follows the state of the table, so call this before the next packet is decided.
     """
     return tuple("\n".join(lines) for lines in _Story(delivery, say).steps())
 

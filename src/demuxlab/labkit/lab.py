@@ -239,7 +239,7 @@ class Lab:
 
     def _repr_html_(self) -> str:
         """Return the run's ladder: how a notebook shows a lab."""
-        from demuxlab.report.notebook import ladder_of
+        from demuxlab.labkit.notebook import ladder_of
 
         return ladder_of(self.name, self.journal.entries, self._names)
 

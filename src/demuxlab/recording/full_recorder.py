@@ -12,7 +12,7 @@ from demuxlab.capture.pcapng import PcapngWriter, last_option, packet_options
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.socket import CLOSED, LISTEN, Socket
 from demuxlab.demux.verdicts import Verdict
-from demuxlab.recording.recorder import not_kept
+from demuxlab.recording.not_kept import not_kept
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.frame import ETHERNET, ethernet_frame

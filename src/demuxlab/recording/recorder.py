@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from demuxlab.capture.pcap import PcapWriter
 from demuxlab.capture.pcapng import PcapngWriter
-from demuxlab.capture.whole_blocks import WholeBlocks
 from demuxlab.demux.delivery import Delivery
 from demuxlab.language import _
+from demuxlab.recording.not_kept import not_kept
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.frame import RAW
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
@@ -175,19 +175,6 @@ class Tee(io.RawIOBase):
         super().close()
         self._kept.close()
         self._copy.close()
-
-
-def not_kept(path: Path, writer: WholeBlocks, lost: int) -> str:
-    """Say that packets were lost, and why, or the whole file; empty where nothing was."""
-    if not lost:
-        gone = _("{path} is not there any more: it was moved or deleted during the run", path=path)
-        return "" if path.exists() else gone
-    return _(
-        "{count} packets are not in {path}: {why}: make room and run again",
-        count=lost,
-        path=path,
-        why=(writer.error.strerror if writer.error else None) or _("the write failed"),
-    )
 
 
 def summary(packet: bytes) -> str:
