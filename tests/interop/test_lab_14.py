@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests import solutions
 
+from demuxlab.errors import CallError
 from demuxlab.host import Host
 from demuxlab.serving.learner import LearnersDemultiplexer
 from demuxlab.wire import ip, ipv4, tcp, udp
@@ -244,5 +245,5 @@ def test_a_socket_of_the_other_protocol_gets_nothing(tmp_path, capsys):
 
 
 def test_a_class_that_cannot_be_instantiated_is_reported(tmp_path):
-    with pytest.raises(ValueError, match="its class cannot be made"):
+    with pytest.raises(CallError, match="its class cannot be made"):
         learner(tmp_path, "class Demultiplexer:\n    def __init__(self):\n        self.open = list(5)\n")
