@@ -3,7 +3,7 @@
 A target is a module with two functions. `one(data)` tries one input and raises on a finding, and on nothing
 else; it is the same function of its bytes each time, so that plain pytest can try an input again. `seeds()`
 yields inputs to begin with. `python -m tests.fuzz` changes inputs, guided by the code that they reach
-(atheris); `corpus/TARGET/` keeps those that reached something new.
+(atheris); `corpus/TARGET.zip` keeps those that reached something new.
 """
 
 TARGETS = (
