@@ -261,7 +261,7 @@ def test_wrong_calls(arguments, message):
 
 def test_a_file_that_is_not_a_demultiplexer_is_refused(need_root, tmp_path):
     path = tmp_path / "mine.py"
-    for text, message in (("x = 1\n", "has no class Demultiplexer"), ("def\n", "cannot be loaded (SyntaxError")):
+    for text, message in (("x = 1\n", "has no class Demulti"), ("def\n", "cannot be loaded (SyntaxError")):
         path.write_text(text)
         command = [sys.executable, "-m", "demuxlab", "serve", "echo", "--address", OTHER]
         done = subprocess.run(
