@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
@@ -117,7 +118,8 @@ class TCPEndpoint:
             # Nobody can be at port 0; the answer that a real peer would give.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self._services.table.connect(self.socket, source, remote, port, SYN_SENT)
-        self._connection = TCPConnection(self._services, self.socket, self.settings)
+        initial = sequence.initial(self.socket.key, self._services.secret, now)
+        self._connection = TCPConnection(self._services, self.socket, self.settings, initial)
         self._connection.on_change = self._on_change
         self._connection.open(now)
 

@@ -73,7 +73,8 @@ class TCPListener(StateMachine):
         if len(self._half_open) >= max(self.backlog, self.settings.half_open):
             self._send_cookie(segment, now)
             return None
-        connection = self._spawn(segment, SYN_RECEIVED)
+        initial = sequence.initial(segment.key, self._services.secret, now)
+        connection = self._spawn(segment, SYN_RECEIVED, initial)
         self._half_open[connection] = None
         connection.answer(segment, now)
         return None
@@ -89,14 +90,15 @@ class TCPListener(StateMachine):
             connection.orphan = True
             connection.abort(now)
 
-    def _spawn(self, segment: TCPSegment, state: str) -> TCPConnection:
+    def _spawn(self, segment: TCPSegment, state: str, initial: int) -> TCPConnection:
+        """Make the data socket of a SYN, or of the ACK of a cookie; `initial` is ISS."""
         self._children += 1
         name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
         child = self._services.table.spawn(self.socket, name, segment, state)
         child.process = child.name if self.name_child else self.socket.process
         if self._handed_down != self.settings:
             self._handed_down = replace(self.settings)
-        connection = TCPConnection(self._services, child, self._handed_down)
+        connection = TCPConnection(self._services, child, self._handed_down, initial)
         connection.parent = self
         return connection
 
@@ -123,7 +125,8 @@ class TCPListener(StateMachine):
         """Make the connection that a cookie remembered; the peer tries again where the queue is full."""
         if len(self._ready) > self.backlog:
             return self._overflow()
-        self._spawn(ack, ESTABLISHED).resume(ack, cookies.remembered(ack, mss), now)
+        initial = (ack.acknowledgment - 1) % sequence.MODULUS
+        self._spawn(ack, ESTABLISHED, initial).resume(ack, cookies.remembered(ack, mss), now)
         return None
 
     def _send_cookie(self, syn: TCPSegment, now: float) -> None:
