@@ -46,6 +46,14 @@ def test_reno_grows_by_one_segment_in_a_round_trip():
     assert [a_round_trip(control, now) for now in (1.0, 1.1, 1.2)] == [MSS, MSS, MSS]
 
 
+def test_reno_carries_over_what_is_left_of_a_window():
+    control = avoiding(NewReno, 10)
+    control.acknowledged(15 * MSS, 1.0, 0.1)
+    assert control.cwnd == 11 * MSS
+    control.acknowledged(6 * MSS, 1.0, 0.1)
+    assert control.cwnd == 12 * MSS
+
+
 def test_reno_halves_what_was_in_flight():
     control = avoiding(NewReno, 20)
     control.recovery_begins(16 * MSS, 1.0)

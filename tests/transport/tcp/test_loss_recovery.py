@@ -144,11 +144,12 @@ def test_each_duplicate_counts_as_one_arrival():
 
 def test_a_partial_acknowledgment_shows_the_next_hole():
     flow = Flow(6, sack=False)
-    flow.duplicates(3)
+    flow.duplicates(5)
     flow.detect()
     flow.retransmit()
     flow.acknowledge(3)
     assert flow.lost == [3]
+    assert flow.pipe == 2, "which segments the duplicates stood for is unknown: 4 and 5 may be under way"
     assert flow.recovery.partial_hole
     assert flow.recovery.duplicates == 0
     flow.acknowledge(6)
@@ -204,6 +205,13 @@ def test_segments_too_large_for_the_path_are_cut_and_only_the_ends_keep_syn_and_
         (1000, 2000, 0),
         (2000, 2500, FIN),
     ]
+
+
+def test_a_syn_is_sent_once_its_data_may_be_sent_again():
+    queue = RetransmissionQueue()
+    queue.append(SentSegment(0, 5, SYN, 0.0))
+    queue.acknowledge(1)
+    assert (queue.first.start, queue.first.flags) == (1, 0)
 
 
 def test_an_empty_queue_is_shared_and_stays_empty():

@@ -56,7 +56,8 @@ def test_fin_takes_the_number_after_the_last_byte(buffer):
 
 
 def test_what_the_application_changes_afterwards_is_not_sent(buffer):
-    data = bytearray(b"before")
+    buffer.limit = 10_000
+    data = bytearray(b"before" * 1000)
     buffer.write(data)
-    data[:] = b"after!"
+    data[:6] = b"after!"
     assert joined(buffer.segment(FIRST, FIRST + 6)) == b"before"
