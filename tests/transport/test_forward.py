@@ -584,7 +584,7 @@ def test_a_full_table_gives_up_the_oldest_unanswered_first_then_the_ended():
     assert ports() == [2, 5, 6, 7]
     s.drops(segment((A, 8), (W, 80)), forward.TABLE_FULL)
     assert ports() == [2, 5, 6, 7]
-    assert (s.forwarder.table.given_up, s.forwarder.table.opened) == (3, 7)
+    assert (s.forwarder.table.evicted, s.forwarder.table.opened) == (3, 7)
     s.delivers(segment((A, 2), (W, 80), ACK), segment((A, 2), (W, 8080), ACK))
 
 
@@ -726,7 +726,7 @@ def test_nothing_raises_whatever_arrives_and_the_table_stays_whole():
         assert ways == 2 * len(f.table) <= 12
     assert f.table.opened > 500
     assert f.table.expired > 30
-    assert f.table.given_up > 100
+    assert f.table.evicted > 100
     f.flows(now + 7440)
     assert (len(f.table), dict(f.table._lent)) == (0, {})
 
