@@ -91,7 +91,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram))
         return len(payload)
 
-    # Multicast: who receives here. No IGMP or MLD report is sent.
+    # Multicast: membership on this host only. No IGMP or MLD report is sent.
 
     def join(self, group: bytes) -> None:
         """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); EADDRINUSE if it is in it.
