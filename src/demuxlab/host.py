@@ -108,7 +108,7 @@ class Host:
 
     @property
     def counters(self) -> Counter[str]:
-        """What the host did beside delivering and dropping, by the names that `nstat` prints."""
+        """Counters beside those of deliveries and drops, by their names in nstat(8)."""
         return self._services.counters
 
     # Sockets

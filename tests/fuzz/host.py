@@ -129,7 +129,7 @@ def _check(host: Host, forwarder: Forwarder, now: float) -> None:
     assert demultiplexer.counters.balance(demultiplexer.reassembler.held)
     table = forwarder.table
     assert len(table) <= LIMIT
-    assert table.opened - table.expired - table.given_up == len(table)
+    assert table.opened - table.expired - table.evicted == len(table)
     for flow in forwarder.flows(now):
         assert flow.state.timeout > 0
     assert host.next_tick > now or host.next_tick >= 0

@@ -199,7 +199,8 @@ def _complete_handshake(
     sender = block.sender
     # A CLOSE that was queued leads straight to FIN-WAIT-1.
     block.transition(Event.ACK_OF_SYN if sender.buffer.fin is None else Event.CLOSE)
-    sender.first_acknowledgeable += block.passive
+    if block.passive:
+        sender.first_acknowledgeable = number
     sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come
     sender.acknowledge(number, now, _round_trip(block, options, now))
     sender.update_window(start, number, segment.window << block.send_shift)

@@ -25,8 +25,8 @@ class TCPConnection(ControlBlock):
 
     __slots__ = ()
 
-    def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
-        super().__init__(services, socket, settings)
+    def __init__(self, services: Services, socket: Socket, settings: Settings, initial: int) -> None:
+        super().__init__(services, socket, settings, initial)
         socket.handler = self
 
     @property
@@ -37,16 +37,15 @@ class TCPConnection(ControlBlock):
     # OPEN
 
     def open(self, now: float) -> None:
-        """Send a SYN: active OPEN (section 3.10.1); the socket is in the table with all four values."""
-        handshake.choose_initial_sequence(self, now)
+        """Send a SYN: active OPEN (section 3.10.1)."""
         self.last_received_at = now
+        self.sender.mss = self.path_mss
         self.transition(Event.ACTIVE_OPEN)
         self.transmit(self.sender.send_syn(now), now)
         self.flush(now)
 
     def answer(self, syn: TCPSegment, now: float) -> None:
         """Answer a listening socket's SYN with SYN,ACK (section 3.10.7.2)."""
-        handshake.choose_initial_sequence(self, now)
         self.last_received_at, self.passive = now, True
         self._receive_syn_in_listen()
         handshake.receive_syn(self, syn, now)

@@ -26,8 +26,6 @@ from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
-_INITIAL_MSS = 536
-"""Until the addresses are known."""
 
 
 class Parent(Protocol):
@@ -52,13 +50,14 @@ class ControlBlock(StateMachine, ABC):
         "unanswered_probes",
     )
 
-    def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
+    def __init__(self, services: Services, socket: Socket, settings: Settings, initial: int) -> None:
+        """`socket` has all four values; `initial` is ISS."""
         super().__init__()
         self.services = services
         self.socket = socket
         self.settings = settings
-        self.sender = Sender(0, _INITIAL_MSS, settings.send_buffer)
-        self.receiver = Receiver(0, settings.receive_buffer)
+        self.sender = Sender(initial, settings.send_buffer)
+        self.receiver = Receiver(settings.receive_buffer)
         self.acknowledgments = Acknowledgments()
         self.timestamps: Timestamps | None = None
         """None unless both sides agreed on the option."""

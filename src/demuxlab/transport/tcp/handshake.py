@@ -2,23 +2,15 @@
 
 from demuxlab.transport.tcp import cookies, mss, sequence
 from demuxlab.transport.tcp.control_block import ControlBlock
-from demuxlab.transport.tcp.receiver import Receiver
-from demuxlab.transport.tcp.sender import Sender
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import SYN, TCPSegment
-
-
-def choose_initial_sequence(block: ControlBlock, now: float) -> None:
-    """Set ISS (RFC 6528); the socket has all four values."""
-    initial = sequence.initial(block.socket.key, block.services.secret, now)
-    block.sender = Sender(initial, block.path_mss, block.settings.send_buffer)
 
 
 def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options:
     """Set IRS and the options that both sides have (RFC 9293, 3.7.1; RFC 7323, 1.3); return the peer's."""
     options = tcp.read_options(syn.options)
     settings, sender = block.settings, block.sender
-    block.receiver = Receiver(syn.sequence + 1, settings.receive_buffer)
+    block.receiver.synchronize(syn.sequence)
     if options.timestamps is not None and settings.timestamps:
         block.timestamps = block.new_timestamps(options.timestamps[0], now)
     if options.window_scale is not None and settings.window_scale:
@@ -38,8 +30,6 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
 
 def restore_from_cookie(block: ControlBlock, ack: TCPSegment, options: tcp.Options, now: float) -> None:
     """Stand in for the SYN and the SYN,ACK of a SYN cookie, which kept these options (RFC 4987, 3.6)."""
-    initial = (ack.acknowledgment - 1) % sequence.MODULUS
-    block.sender = Sender(initial, block.sender.mss, block.settings.send_buffer)
     block.sender.next += 1
     before = (ack.sequence - 1) % sequence.MODULUS
     receive_syn(block, ack._replace(sequence=before, options=tcp.build_options(options), flags=SYN), now)

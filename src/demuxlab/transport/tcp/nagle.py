@@ -6,14 +6,13 @@ def holds_back(
     is_last: bool,
     closing: bool,
     nodelay: bool,
-    cork: bool,
     small_in_flight: bool,
     streaming: bool,
 ) -> bool:
     """Tell whether a small segment waits for more data or for an acknowledgment.
 
     `is_last`: it carries all that is unsent; otherwise the peer's window cut it (silly window avoidance).
-    `closing`: FIN follows, so no more data will come. `nodelay`: TCP_NODELAY is set. `cork`: TCP_CORK is.
+    `closing`: FIN follows, so no more data will come. `nodelay`: TCP_NODELAY is set.
     `small_in_flight`: another small segment is not acknowledged (Nagle with Minshall's change, as in Linux).
     `streaming`: so much is in flight that the next write will come before its acknowledgment, and fill the
     segment up (Linux does the same by looking at the device's queue: tcp_autocorking).
@@ -22,6 +21,4 @@ def holds_back(
         return True
     if closing:
         return False
-    if cork:
-        return True
     return not nodelay and (small_in_flight or streaming)

@@ -25,10 +25,10 @@ class Receiver:
 
     __slots__ = ("_latest", "_out_of_order", "data", "fin", "limit", "max_window", "next", "right_edge")
 
-    def __init__(self, first: int, limit: int) -> None:
-        self.next = first
+    def __init__(self, limit: int) -> None:
+        self.next = 0
         """RCV.NXT."""
-        self.right_edge = first
+        self.right_edge = 0
         """RCV.NXT + RCV.WND as the peer knows it: it never moves back (RFC 9293, section 3.8.6)."""
         self.limit = limit
         """Bytes of the receive buffer."""
@@ -42,6 +42,10 @@ class Receiver:
         """Blocks of data behind a gap: ascending, and none touches the next."""
         self._latest = 0
         """Where the segment began that arrived out of order last."""
+
+    def synchronize(self, initial: int) -> None:
+        """The peer's SYN has arrived: `initial` is IRS."""
+        self.next = self.right_edge = initial + 1
 
     @property
     def has_gap(self) -> bool:

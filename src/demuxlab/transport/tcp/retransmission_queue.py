@@ -105,7 +105,8 @@ class RetransmissionQueue:
         for edge in edges:
             for place, segment in enumerate(self._segments):
                 if segment.start < edge < segment.end:
-                    self._segments.insert(place + 1, segment.split_off(edge, segment.end, segment.flags))
+                    rest = segment.split_off(edge, segment.end, segment.flags & ~SYN)
+                    self._segments.insert(place + 1, rest)
                     segment.end, segment.flags = edge, segment.flags & SYN
                     break
 

@@ -16,6 +16,8 @@ from demuxlab.wire.segment import FIN, SYN
 
 _LARGE_SEGMENT = 8
 """More than so many MSS in one segment show that the application streams."""
+DEFAULT_MSS = 536
+"""RFC 9293, section 3.7.1."""
 _SMALL_WINDOW, _MIN_SEGMENT = 536, 48
 _LIMITED_TRANSMIT = 2
 """Duplicate ACKs that each let a new segment out (RFC 3042)."""
@@ -26,11 +28,11 @@ class Sender:
 
     __slots__ = (
         *("_congestion", "_cwnd_limited", "_last_sent_at", "_small_end", "_window_sequence", "algorithm"),
-        *("buffer", "cork", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
+        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
         *("recovery", "retransmissions", "rtt", "unacked", "window"),
     )
 
-    def __init__(self, initial: int, mss: int, limit: int) -> None:
+    def __init__(self, initial: int, limit: int) -> None:
         self.unacked = initial
         """SND.UNA; at first ISS."""
         self.next = initial
@@ -43,8 +45,8 @@ class Sender:
         """SND.WL1: the sequence number of the segment that `window` is from."""
         self.first_acknowledgeable = initial
         """The first number that the peer may acknowledge at all."""
-        self.mss = mss
-        """The largest segment's data, in bytes."""
+        self.mss = DEFAULT_MSS
+        """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
         self.buffer = SendBuffer(initial + 1, limit)
@@ -55,7 +57,6 @@ class Sender:
         self._cwnd_limited = False
         """The congestion window, and nothing else, kept us from sending."""
         self.nodelay = False
-        self.cork = False
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
@@ -177,7 +178,6 @@ class Sender:
             is_last=size >= unsent,
             closing=self.buffer.fin is not None,
             nodelay=self.nodelay,
-            cork=self.cork,
             small_in_flight=self._small_end > self.unacked,
             streaming=last is not None and len(last) > _LARGE_SEGMENT * self.mss,
         )

@@ -1,6 +1,7 @@
-"""TIME-WAIT: what is left of a connection that closed first (RFC 9293, section 3.6.1).
+"""TIME-WAIT: what remains of a connection that closed first (RFC 9293, section 3.6.1).
 
-It keeps the numbers of its last ACK and nothing else of the connection, and there are only so many of them.
+The socket's handler becomes a small object with the values of the last ACK; the control block goes. Their
+number is limited.
 """
 
 from demuxlab.demux import socket as table_state
@@ -16,11 +17,11 @@ from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 MAXIMUM_SEGMENT_LIFETIME = 30.0
 """Seconds; TIME-WAIT lasts two of them, a minute as in Linux (RFC 9293 suggests four minutes)."""
 LIMIT = 65_536
-"""Connections that may wait; one more is closed at once (Linux: net.ipv4.tcp_max_tw_buckets)."""
+"""Sockets in TIME-WAIT; one more is closed at once (Linux: net.ipv4.tcp_max_tw_buckets)."""
 
 
 def enter(block: ControlBlock, now: float) -> bool:
-    """Let a connection wait, in its socket's place in the table; False, and counted, where too many do."""
+    """Replace a connection by its TIME-WAIT; False, and counted, if there are too many already."""
     if len(block.services.time_waits) < LIMIT:
         TimeWait(block, now)
         return True
@@ -29,10 +30,10 @@ def enter(block: ControlBlock, now: float) -> bool:
 
 
 class TimeWait(StateMachine):
-    """Answers late segments with the last ACK, and gives the 4-tuple back after two segment lifetimes."""
+    """Answers late segments with the last ACK, and frees the 4-tuple after 2 MSL."""
 
     __slots__ = (
-        *("_answer_period", "_answered_at", "_next", "_own_next", "_recent", "_services", "_window"),
+        *("_answer_period", "_answered_at", "_next", "_send_next", "_recent", "_services", "_window"),
         *("deadline", "entered", "socket"),
     )
 
@@ -40,7 +41,7 @@ class TimeWait(StateMachine):
         super().__init__(State.TIME_WAIT)
         self._services = block.services
         self._next = block.receiver.next
-        self._own_next = block.sender.next
+        self._send_next = block.sender.next
         self._window = min(
             block.receiver.advertise(block.sender.mss) >> block.receive_shift, MAX_WINDOW_FIELD
         )
@@ -52,10 +53,10 @@ class TimeWait(StateMachine):
         self._answered_at = -NEVER
         self._answer_period = block.settings.answer_period
         self._services.time_waits.add(self.socket)
-        self._wait(now)
+        self._restart(now)
 
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
-        """Answer a late segment; an exact RST ends the wait, a newer SYN makes room for a new block."""
+        """Answer a late segment. RST with RCV.NXT ends TIME-WAIT, and so does a newer SYN for a listener."""
         assert isinstance(segment, TCPSegment)
         start = sequence.unwrap(segment.sequence, self._next)
         if segment.flags & RST:
@@ -65,10 +66,10 @@ class TimeWait(StateMachine):
             return None
         if segment.flags & (SYN | ACK) == SYN and self._is_newer(segment, start):
             others = (found.socket for found in self._services.table.candidates(segment))
-            heir = next((socket.handler for socket in others if socket is not self.socket), None)
-            if heir is not None:
+            listener = next((socket.handler for socket in others if socket is not self.socket), None)
+            if listener is not None:
                 self._end(Event.RESET)
-                return heir.handle_segment(segment, now)
+                return listener.handle_segment(segment, now)
         stamps = tcp.read_options(segment.options).timestamps if self._recent is not None else None
         stale = stamps is not None and 0 < (self._recent or 0) - stamps[0] < 1 << 31
         if segment.length or start != self._next or stale:
@@ -76,11 +77,11 @@ class TimeWait(StateMachine):
         elif stamps is not None:
             self._recent = stamps[0]
         if segment.length:
-            self._wait(now)
+            self._restart(now)
         return None
 
     def _answer(self, segment: TCPSegment, now: float) -> None:
-        """Send the last ACK again; to what has no data only now and then."""
+        """Send the last ACK again; in answer to segments without data at a limited rate."""
         if not segment.length:
             if now - self._answered_at < self._answer_period:
                 self._services.counters["TcpExtTCPACKSkippedTimeWait"] += 1
@@ -93,7 +94,7 @@ class TimeWait(StateMachine):
         output.submit(
             self._services,
             socket,
-            sequence=self._own_next,
+            sequence=self._send_next,
             acknowledgment=self._next,
             flags=ACK,
             window=self._window,
@@ -107,12 +108,12 @@ class TimeWait(StateMachine):
             return (stamps[0] - self._recent) % sequence.MODULUS < 1 << 31
         return start > self._next
 
-    def _wait(self, now: float) -> None:
+    def _restart(self, now: float) -> None:
         self.deadline = now + 2 * MAXIMUM_SEGMENT_LIFETIME
         self._services.timers.update(self)
 
     def tick(self, now: float) -> None:  # noqa: ARG002
-        """The wait is over."""
+        """2 MSL have passed."""
         self._end(Event.TIMEOUT)
 
     def _end(self, event: Event) -> None:
