@@ -131,12 +131,18 @@ class Demultiplexer:
         lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
             return _refused(arrival, lookup)
+        return self.hand_over(arrival, winner, now, lookup)
+
+    def hand_over(
+        self, segment: Segment, winner: Candidate, now: float, lookup: Lookup | None = None
+    ) -> Delivery:
+        """Hand a segment to the socket that won the lookup; the decision is not counted yet."""
         socket, rule = winner
-        refusal = _hand_over(socket, arrival, now)
+        refusal = _hand_over(socket, segment, now)
         if refusal is None:
-            return Delivery(DELIVERED, arrival, socket, rule, lookup=lookup)
+            return Delivery(DELIVERED, segment, socket, rule, lookup=lookup)
         verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        return Delivery(verdict, arrival, socket, rule, refusal.reply, refusal.counter, lookup)
+        return Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter, lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
