@@ -84,3 +84,14 @@ def test_both_ways_send_the_same():
             expected = states[0][1]
         assert sides[0].host.demultiplexer.counters.dropped == sides[1].host.demultiplexer.counters.dropped
     assert predicted > 300
+
+
+def test_a_batch_of_segments_is_acknowledged_once():
+    side, now, size = Side(tcp.Options(1000), fast=True), 1.0, 1000
+    for number in range(8):
+        fields = {"flags": ACK, "sequence": 1001 + number * size, "acknowledgment": side.first}
+        side.fast_path.receive(segment(tcp.Options(), bytes(size), window=500, **fields), now)
+    assert list(side.host.packets(now)) == []
+    side.fast_path.end_batch(now)
+    [ack] = side.host.packets(now)
+    assert packet.read(ack).acknowledgment == 1001 + 8 * size

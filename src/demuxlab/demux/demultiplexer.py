@@ -122,12 +122,18 @@ class Demultiplexer:
         lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
             return _refused(arrival, lookup)
+        return self.hand_over(arrival, winner, now, lookup)
+
+    def hand_over(
+        self, segment: Segment, winner: Candidate, now: float, lookup: Lookup | None = None
+    ) -> Delivery:
+        """Hand a segment to the socket that won the lookup; the decision is not counted yet."""
         socket, rule = winner
-        drop = _hand_over(socket, arrival, now)
+        drop = _hand_over(socket, segment, now)
         if drop is None:
-            return Delivery(Verdict.DELIVERED, arrival, socket, rule, lookup=lookup)
+            return Delivery(Verdict.DELIVERED, segment, socket, rule, lookup=lookup)
         verdict = Verdict.QUEUE_FULL if drop.counter else Verdict.DELIVERED
-        return Delivery(verdict, arrival, socket, rule, drop.reply, drop.counter, lookup)
+        return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""

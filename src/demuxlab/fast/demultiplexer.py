@@ -12,7 +12,10 @@ from typing import Any
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule
 from demuxlab.fast import plain
+from demuxlab.fast.plain import DESTINATION, DESTINATION_PORT, KEY, SOURCE
 from demuxlab.wire import ip
 from demuxlab.wire.address import is_any, is_loopback, is_multicast
 from demuxlab.wire.checksum import Checksums
@@ -69,28 +72,33 @@ class FastDemultiplexer:
                 counters.delivered += 1
                 return None
         counters.received += 1
-        return demultiplexer.decide(plain.read(packet), now)
+        segment = plain.read(packet)
+        if socket is not None and protocol == ip.TCP:
+            # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
+            winner = Candidate(socket, Rule.CONNECTION)
+            return demultiplexer.count(demultiplexer.hand_over(segment, winner, now))
+        return demultiplexer.decide(segment, now)
 
     def sole_receiver(self, packet: bytes, protocol: int) -> Socket | None:
         """Return the only socket that can get a plain packet, or None where more than its key decides."""
-        demultiplexer = self._demultiplexer
+        demultiplexer, destination = self._demultiplexer, packet[DESTINATION]
         if (
             demultiplexer.explain
             or demultiplexer.choose is not self._own_choice
-            or packet[plain.DESTINATION] not in self._destinations
+            or destination not in self._destinations
             or not _MAY_BE_SOURCE[packet[12]]
-            or packet[plain.SOURCE] in self._no_sources
+            or packet[SOURCE] in self._no_sources
         ):
             return None
         if protocol == ip.TCP:
-            socket = self._connections.get(packet[plain.KEY])
+            socket = self._connections.get(packet[KEY])
             return None if socket is None or socket.device else socket
-        if self._connected and packet[plain.KEY] in self._connected:
+        if self._connected and packet[KEY] in self._connected:
             return None
         if self._sole_udp_of != self._table.changes:
             self._sole_udp.clear()
             self._sole_udp_of = self._table.changes
-        place = packet[plain.DESTINATION] + packet[plain.DESTINATION_PORT]
+        place = destination + packet[DESTINATION_PORT]
         try:
             return self._sole_udp[place]
         except KeyError:
