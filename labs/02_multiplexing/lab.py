@@ -8,7 +8,7 @@ demultiplexing.
 from demuxlab.host import Host
 from demuxlab.labkit import Lab
 from demuxlab.labkit.command import main
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire.address import from_text, to_text
 
 MUCH, LITTLE = 1472, 972  # bytes of data: with the headers of UDP and IP 1500 and 1000
@@ -81,17 +81,17 @@ def run(lab: Lab) -> None:
     lab.check("the order within a process is kept", kept)
 
 
-def opened(host: Host, port: int, name: str, process: str = "") -> UDPSocket:
+def opened(host: Host, port: int, name: str, process: str = "") -> UDPEndpoint:
     """Open a process's UDP socket on a port that it decides for."""
     return host.udp(host.address, port, name=name, process=process or name)
 
 
-def send(own: UDPSocket, data: bytes, to: Host, port: int) -> None:
+def send(own: UDPEndpoint, data: bytes, to: Host, port: int) -> None:
     """Hand data to the transport layer: it waits in the multiplexer until the link is free."""
     own.send_to(data, from_text(to.address), port)
 
 
-def answer_all(lab: Lab, name: str, own: UDPSocket) -> None:
+def answer_all(lab: Lab, name: str, own: UDPEndpoint) -> None:
     """Answer every datagram that waits in a process's queue."""
     while (received := own.receive()) is not None:
         place = f"{to_text(received.address)}:{received.port}"

@@ -10,7 +10,7 @@ from scapy.packet import Packet
 from demuxlab.host import Host
 from demuxlab.labkit import Lab, Sender
 from demuxlab.labkit.command import main
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire.address import from_text, to_text
 
 
@@ -73,7 +73,7 @@ def run(lab: Lab) -> None:
     lab.check("no socket: ICMP port unreachable", len(refused) == 2 and all(map(port_unreachable, refused)))
 
 
-def bind(host: Host, address: str, port: int, name: str) -> UDPSocket:
+def bind(host: Host, address: str, port: int, name: str) -> UDPEndpoint:
     """Make a UDP socket with SO_REUSEADDR, so that a wildcard and a specific address may share a port."""
     udp = host.udp(name=name)
     udp.socket.reuse_address = True
@@ -85,7 +85,7 @@ def datagram(sender: Sender, port: int, address: str, to_port: int) -> Packet:
     return IP(src=sender.address, dst=address) / UDP(sport=port, dport=to_port) / f"from {sender.name}"
 
 
-def answer_all(lab: Lab, name: str, udp: UDPSocket) -> list[Packet]:
+def answer_all(lab: Lab, name: str, udp: UDPEndpoint) -> list[Packet]:
     """Answer every datagram that waits in the queue; return the answers."""
     while (received := udp.receive()) is not None:
         address, port = to_text(received.address), received.port

@@ -1,9 +1,8 @@
 """One computer: its addresses, its demultiplexer, its multiplexer and its transports.
 
-The way in: `receive` → `Demultiplexer.deliver` → handler, or for a packet that nobody wants to be told about
-`take` → `Demultiplexer.take` → handler, which decides the same. The way out: transport → `Multiplexer` →
-`packets`. What a host sends to itself takes both ways without leaving it. Nothing here does I/O: who holds
-the host gives it packets and the time, and carries its packets.
+The way in: `receive` → `Demultiplexer.deliver` → handler. The way out: transport → `Multiplexer` → `packets`.
+What a host sends to itself takes both ways without leaving it. Nothing here does I/O: a runtime, a lab or a
+test passes in packets and the time, and sends what `packets` yields.
 """
 
 import errno
@@ -12,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from demuxlab.demux.delivery import FORWARDED, NOT_OURS, PORT_UNREACHABLE, RST, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.demux.verdicts import Reply, Verdict
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.icmp_limit import ErrorLimit
@@ -24,9 +24,8 @@ from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.udp import FULL as UDP_FULL
-from demuxlab.transport.udp import UDPSocket
-from demuxlab.wire import fragments, icmp, ip, plain
+from demuxlab.transport.udp import UDPEndpoint
+from demuxlab.wire import fragments, icmp, ip
 from demuxlab.wire import offload as offloading
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, from_text, is_loopback
@@ -108,22 +107,22 @@ class Host:
         return self.addresses[0]
 
     @property
-    def noted(self) -> Counter[str]:
-        """What the host did beside delivering and dropping, by the names that `nstat` prints."""
-        return self._services.noted
+    def counters(self) -> Counter[str]:
+        """Counters beside those of deliveries and drops, by their names in nstat(8)."""
+        return self._services.counters
 
     # Sockets
 
-    def udp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> UDPSocket:
+    def udp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> UDPEndpoint:
         """Open a UDP socket of a family, 4 or 6, not bound yet."""
-        return UDPSocket(self._services, Socket(ip.UDP, name=name, process=process, family=family))
+        return UDPEndpoint(self._services, Socket(ip.UDP, name=name, process=process, family=family))
 
     def tcp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> TCPEndpoint:
         """Open a TCP socket of a family, 4 or 6, neither bound nor connected yet."""
         socket = Socket(ip.TCP, name=name, process=process, family=family)
         return TCPEndpoint(self._services, socket, settings=replace(self._tcp_settings))
 
-    def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPSocket:
+    def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPEndpoint:
         """Open a UDP socket, bound to a port of one address or, without one, of all IPv4 addresses."""
         own = from_text(address) if address else ANY_IPV4
         endpoint = self.udp_endpoint(4 if len(own) == 4 else 6, name=name, process=process)
@@ -167,40 +166,10 @@ class Host:
             delivery = self.demultiplexer.deliver(packet, now, device)
         else:
             delivery = self._translate(packet, now, device, self.forwarder)
-        if delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage):
-            delivery = self._answer(delivery, now)
+        delivery = self.answer(delivery, now)
         for observer in self.observers:
             observer.received(packet, delivery, now)
         return delivery
-
-    def take(self, arrived: bytes | offloading.Arrived, now: float) -> None:
-        """Take what came off the link as `receive` does, but tell nobody about it but the observers."""
-        if self.observers or self.forwarder is not None:
-            for packet in (arrived,) if isinstance(arrived, bytes) else offloading.pieces(arrived):
-                self.receive(packet, now)
-        elif isinstance(arrived, bytes):
-            self._react(self.demultiplexer.take(arrived, now), now)
-        elif not arrived.is_run:
-            # The pieces of one stretch of a stream are one segment, however large.
-            self._react(self.demultiplexer.take(arrived.packet, now, vouched=True), now)
-        else:
-            self._take_datagrams(arrived, now)
-
-    def _take_datagrams(self, arrived: offloading.Arrived, now: float) -> None:
-        socket = self.demultiplexer.sole_receiver(arrived.packet, vouched=True)
-        if socket is not None and isinstance(socket.handler, UDPSocket):
-            count = -(-(len(arrived.packet) - plain.UDP_HEADERS) // arrived.size)
-            fitted = socket.handler.take_run(arrived.packet, arrived.size)
-            self.demultiplexer.count_run(count, fitted, UDP_FULL.counter)
-            return
-        for packet in offloading.pieces(arrived):
-            self._react(self.demultiplexer.take(packet, now), now)
-
-    def _react(self, delivery: Delivery | None, now: float) -> None:
-        if delivery is not None and (
-            delivery.reply is not None or isinstance(delivery.arrival, icmp.ICMPMessage)
-        ):
-            self._answer(delivery, now)
 
     def packets(self, now: float) -> Iterator[bytes]:
         """Yield the packets that go down the link, fair between processes; what is for us stays here."""
@@ -213,14 +182,10 @@ class Host:
     @property
     def has_outgoing(self) -> bool:
         """Tell whether `packets` would yield anything."""
-        return bool(self._services.unsettled or self.multiplexer or self._passing or self._looping)
+        return bool(self.multiplexer or self._passing or self._looping)
 
     def outgoing(self, now: float) -> Iterator[bytes | offloading.Large]:
         """Yield what `packets` does, large segments uncut: for a link that offloads."""
-        if unsettled := self._services.unsettled:
-            for connection in unsettled:
-                connection.settle(now)
-            unsettled.clear()
         watched = bool(self.observers) or self.forwarder is not None
         while self.multiplexer or self._looping:
             for submitted in self.multiplexer.packets():
@@ -253,8 +218,10 @@ class Host:
             return self.demultiplexer.decide(verdict.arrival, now, device, packets)
         if isinstance(verdict, SendOn):
             self._passing.append(verdict.packet)
-            return self.demultiplexer.count(Delivery(FORWARDED, arrival, rule=str(verdict.rule)), packets)
-        return self.demultiplexer.count(Delivery(NOT_OURS, arrival, counter=verdict.counter), packets)
+            return self.demultiplexer.count(
+                Delivery(Verdict.FORWARDED, arrival, rule=str(verdict.rule)), packets
+            )
+        return self.demultiplexer.count(Delivery(Verdict.NOT_OURS, arrival, counter=verdict.counter), packets)
 
     def _cut(self, packet: bytes, now: float) -> Sequence[bytes]:
         """Return a packet in as many fragments as the link's MTU asks for."""
@@ -284,18 +251,18 @@ class Host:
         """When `tick` should be called next, in seconds; infinity where nothing is due."""
         return self._services.timers.next
 
-    def _answer(self, delivery: Delivery, now: float) -> Delivery:
+    def answer(self, delivery: Delivery, now: float) -> Delivery:
         """Send what a decision asks for; return the decision, without its answer where that may not be."""
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
             self._icmp(arrival, now)
-        elif delivery.reply == RST and isinstance(arrival, TCPSegment):
+        elif delivery.reply == Reply.RST and isinstance(arrival, TCPSegment):
             self._send(arrival.destination, arrival.source, ip.TCP, reset_for(arrival))
-        elif delivery.reply == PORT_UNREACHABLE and delivery.segment is not None:
+        elif delivery.reply == Reply.PORT_UNREACHABLE and delivery.segment is not None:
             segment = delivery.segment
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:
-                self.noted[refusal] += 1
+                self.counters[refusal] += 1
                 return replace(delivery, reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)
@@ -315,7 +282,7 @@ class Host:
             ports = quoted.destination_port.to_bytes(2, "big") + quoted.source_port.to_bytes(2, "big")
             key = quoted.destination + quoted.source + ports
             socket = self.demultiplexer.table.connection(quoted.protocol, key)
-            if socket is not None and isinstance(socket.handler, UDPSocket | TCPConnection):
+            if socket is not None and isinstance(socket.handler, UDPEndpoint | TCPConnection):
                 socket.handler.icmp_error(message, quoted, now)
 
     def owns(self, address: bytes) -> bool:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol, Self
 
+from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd, OffloadingEnd
 from demuxlab.transport.timers import NEVER
@@ -97,6 +98,7 @@ class Runtime:
         """Why the link ended, where it did so by itself."""
         self.lost = 0
         """Packets that the link refused, or that there was no memory for."""
+        self._fast_path = FastPath(host)
         self._end = end
         self._next: Callable[[], bytes | Arrived | None] = _ends_next(end)
         self._wakes_at = 0.0
@@ -317,14 +319,14 @@ class Runtime:
 
     def _receive(self) -> bool:
         """Take what the link has; return False where the link is gone. The lock is held."""
-        following, take = self._next, self.host.take
+        following, receive = self._next, self._fast_path.receive
         now = self.now()
         try:
             for number in range(_BATCH):
                 arrived = following()
                 if arrived is None:
                     break
-                take(arrived, now)
+                receive(arrived, now)
                 if number >= _ENOUGH and not isinstance(arrived, bytes) and self._leader_has_news:
                     break  # the kernel's queue holds more than a socket's
         except OSError as error:
@@ -333,6 +335,7 @@ class Runtime:
         except MemoryError:
             # The packet is lost, as in a kernel that has no memory for it; the transports mend it.
             self.lost += 1
+        self._fast_path.end_batch(now)
         self._send_all(now)
         return True
 

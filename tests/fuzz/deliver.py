@@ -1,7 +1,7 @@
-"""Target: packets into a `Demultiplexer` with a table of sockets, and what it says of each.
+"""Fuzz target: packets for a `Demultiplexer` with a table of sockets, and its decision on each.
 
-An input is a row of packets: a byte that chooses device, passing time and whether checksums are put right,
-then the packet with its length in two bytes before it.
+An input is a sequence of packets: a byte that chooses the device, the time that passes and whether checksums
+are corrected, two bytes of length, and the packet.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,14 @@ from tests.fuzz import obvious, packets
 from tests.fuzz.choices import Choices, chunk
 from tests.fuzz.packets import A6, B6, A, B
 
-from demuxlab.demux.delivery import DELIVERED, NO_SOCKET, PORT_UNREACHABLE, QUEUE_FULL, RST, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
-from demuxlab.demux.queue import HandlerQueue
+from demuxlab.demux.explanation import steps
+from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
+from demuxlab.demux.verdicts import Reply, Verdict
+from demuxlab.fast import plain
+from demuxlab.fast.demultiplexer import FastDemultiplexer
 from demuxlab.wire import ip, packet, tcp, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, from_text, is_any, is_multicast
 from demuxlab.wire.segment import RST as RST_FLAG
@@ -79,6 +83,7 @@ def bench(explain: bool = True) -> Demultiplexer:
 def one(data: bytes) -> None:
     choices = Choices(data)
     demultiplexer, quick = bench(), bench(explain=False)
+    fast = FastDemultiplexer(quick, {HandlerQueue: put})
     now, counters = 0.0, demultiplexer.counters
     for number in range(64):
         if not choices.left:
@@ -89,7 +94,7 @@ def one(data: bytes) -> None:
         device = DEVICES[how >> 1 & 3]
         arrives = obvious.with_checksums(arrives) if how & 1 else arrives
         delivery = demultiplexer.deliver(arrives, now, device)
-        same(delivery, quick.take(arrives, now, device))
+        same(delivery, quick.deliver(arrives, now, device) if device else fast.deliver(arrives, now))
         assert quick.counters.dropped == counters.dropped
         assert quick.counters.delivered == counters.delivered
         assert counters.received == number + 1
@@ -101,23 +106,30 @@ def one(data: bytes) -> None:
     assert counters.balance()
 
 
+def put(queue: HandlerQueue, data: bytes, _now: float) -> bool:
+    """Queue a plain packet's segment where there is room for it."""
+    segment = plain.read(data)
+    full = queue.size + OVERHEAD + len(segment.payload) > queue.limit and queue.items
+    return not full and queue.put(segment, len(segment.payload))
+
+
 def same(slow: Delivery, quick: Delivery | None) -> None:
-    """The short way comes to the same decision; None from it is a plain delivery."""
+    """The fast path comes to the same decision; None from it is a delivery without an answer."""
     if quick is None:
-        assert (slow.verdict, slow.reply, slow.counter) == (DELIVERED, None, "")
+        assert (slow.verdict, slow.reply, slow.counter) == (Verdict.DELIVERED, None, "")
         return
     assert (quick.verdict, quick.reply, quick.counter) == (slow.verdict, slow.reply, slow.counter)
     assert (quick.socket and quick.socket.name) == (slow.socket and slow.socket.name)
 
 
 def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None:
-    """Hold a decision against a search through all sockets."""
+    """Compare a decision with a search through all sockets."""
     assert delivery.verdict in VERDICTS
     assert delivery.explain()
-    assert delivery.steps()
+    assert steps(delivery)
     assert isinstance(delivery.reason + delivery._repr_html_(), str)
     segment = delivery.segment
-    if delivery.verdict not in (DELIVERED, NO_SOCKET, QUEUE_FULL):
+    if delivery.verdict not in (Verdict.DELIVERED, Verdict.NO_SOCKET, Verdict.QUEUE_FULL):
         assert delivery.reply is None
         assert delivery.socket is None
         return
@@ -132,10 +144,10 @@ def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None
         assert delivery.copies or delivery.socket in (exact or near or fitting)
     if is_multicast(segment.destination) or segment.destination == BROADCAST:
         assert delivery.reply is None
-    if delivery.reply == RST:
+    if delivery.reply == Reply.RST:
         assert isinstance(segment, TCPSegment)
         assert not segment.flags & RST_FLAG
-    if delivery.reply == PORT_UNREACHABLE:
+    if delivery.reply == Reply.PORT_UNREACHABLE:
         assert segment.protocol == ip.UDP
 
 

@@ -1,6 +1,6 @@
-"""`scale`: what does a packet cost when 100, or 1,000,000 sockets are open?
+"""`scale`: how long does a packet take with 100, and with 1,000,000 open sockets?
 
-Each turn draws its packets anew from all connections, so that caches hold none of them.
+Each turn draws its packets at random from all connections, so that they are in no cache.
 """
 
 import random
@@ -12,6 +12,8 @@ from demuxlab.bench import traffic
 from demuxlab.bench.measure import Benchmark, Effort, Entry, Goal
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.fast.demultiplexer import FastDemultiplexer
+from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
 FEWEST, MOST = "100 sockets", "1,000,000 sockets"
@@ -30,10 +32,11 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
 class _Handler:
     """Takes everything."""
 
-    def take_plain(self, _packet: bytes, _now: float) -> None:
-        """Take a packet."""
+    def receive(self, _packet: bytes, _now: float) -> bool:
+        """Receive a packet."""
+        return True
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         """Take a segment."""
 
 
@@ -44,12 +47,13 @@ def _of(size: int) -> Callable[[], Entry]:
             flow = traffic.connection(number)
             local, remote = (traffic.SERVER, flow.port), (flow.source, flow.source_port)
             demultiplexer.table.establish(Socket(handler=handler), local, remote)
-        take, draw = demultiplexer.take, random.Random(size)
+        fast = FastDemultiplexer(demultiplexer, {_Handler: _Handler.receive})
+        deliver, draw = fast.deliver, random.Random(size)
 
         def answers() -> list[object]:
-            # The first hundred connections are open in every table, and the last one of all in none.
+            # The first hundred connections are open in every table, the last one in none.
             asked = [*range(100), 10**7]
-            sockets = [demultiplexer.sole_receiver(traffic.connection(number).packet()) for number in asked]
+            sockets = [fast.sole_receiver(traffic.connection(number).packet(), ip.TCP) for number in asked]
             return [(found.remote_address, found.remote_port) if found else None for found in sockets]
 
         def turn(seconds: float) -> float:
@@ -59,7 +63,7 @@ def _of(size: int) -> Callable[[], Entry]:
                 packets = [traffic.connection(number).packet() for number in numbers]
                 begin = time.perf_counter()
                 for packet in packets:
-                    take(packet)
+                    deliver(packet)
                 spent += time.perf_counter() - begin
                 count += len(packets)
             return spent / count * 1e6

@@ -3,28 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from demuxlab.demux.counters import Counters
-from demuxlab.demux.delivery import (
-    DELIVERED,
-    MALFORMED,
-    NO_SOCKET,
-    NOT_OURS,
-    NOT_TRANSPORT,
-    PORT_UNREACHABLE,
-    QUEUE_FULL,
-    RST,
-    Delivery,
-)
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
-from demuxlab.demux.socket import LISTEN, Refusal, Socket
-from demuxlab.demux.table import (
-    CONNECTION,
-    COPY,
-    TWO_TUPLE,
-    WILDCARD_TWO_TUPLE,
-    Candidate,
-    SocketTable,
-)
-from demuxlab.wire import ip, plain
+from demuxlab.demux.socket import LISTEN, Drop, Socket
+from demuxlab.demux.table import Candidate, SocketTable
+from demuxlab.demux.verdicts import Reply, Rule, Verdict
+from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
@@ -39,8 +23,6 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 LOOPBACK = "lo"
 """The device on which a host's own packets come back: only there may loopback addresses appear."""
 _MAX_LOOKUPS = 4096
-_MAY_BE_HOST = tuple(0 < first < 224 and first != 127 for first in range(256))
-"""Whether a host may have an IPv4 address, by its first byte: no loopback, multicast, reserved, this net."""
 
 Chooser = Callable[[Segment, str], Iterator[Candidate]]
 """Yields the sockets for a segment that came in on a device, best first."""
@@ -68,17 +50,10 @@ class Demultiplexer:
         self.reassembler = Reassembler()
         self.explain = explain
         self.checksums = Checksums.VERIFY
-        self._own_choice = self.table.candidates
-        self.choose: Chooser = choose or self._own_choice
+        self.choose: Chooser = choose or self.table.candidates
         self._lookups: dict[bytes, tuple[tuple[object, ...], Lookup]] = {}
         self._addresses = self.table.addresses
-        self._broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
-        self._no_sources = self._broadcasts.union(self._addresses or ())
-        self._to_one = frozenset(
-            address
-            for address in self._addresses or ()
-            if not is_loopback(address) and not is_any(address) and not self._is_to_many(address)
-        )
+        self.broadcasts = frozenset(broadcasts) | {BROADCAST_IPV4}
 
     def deliver(self, packet: bytes | memoryview, now: float = 0.0, device: str = "") -> Delivery:
         """Decide about one IP packet that arrived at `now` (seconds) on `device`, and hand it over.
@@ -87,41 +62,6 @@ class Demultiplexer:
         """
         arrival, packets = self.read(packet, now)
         return self.decide(arrival, now, device, packets)
-
-    def take(
-        self, packet: bytes, now: float = 0.0, device: str = "", vouched: bool = False
-    ) -> Delivery | None:
-        """Do what `deliver` does, but make a `Delivery` only where there is more to tell than "delivered".
-
-        None: a plain packet went to its socket's handler. `vouched` as in `wire.plain.protocol`.
-        """
-        socket = self.sole_receiver(packet, vouched)
-        if socket is None or (handler := socket.handler) is None:
-            checksums = Checksums.UNFINISHED_TOO if vouched else self.checksums
-            arrival, packets = self.read(packet, now, checksums)
-            return self.decide(arrival, now, device, packets)
-        counters = self.counters
-        counters.received += 1
-        refusal = handler.take_plain(packet, now)
-        if refusal is None:
-            counters.delivered += 1
-            return None
-        verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        segment, rule = plain.read(packet), _rule_of_sole(socket)
-        return self.count(Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter))
-
-    def sole_receiver(self, packet: bytes, vouched: bool = False) -> Socket | None:
-        """Return the socket of a plain packet, or None where there is more to look at than its key."""
-        if (
-            not self.explain
-            and self.choose is self._own_choice
-            and (protocol := plain.protocol(packet, vouched))
-            and packet[plain.DESTINATION] in self._to_one
-            and _MAY_BE_HOST[packet[12]]
-            and packet[plain.SOURCE] not in self._no_sources
-        ):
-            return self.table.sole(protocol, packet)
-        return None
 
     def read(
         self, packet: bytes | memoryview, now: float, checksums: Checksums | None = None
@@ -154,13 +94,6 @@ class Demultiplexer:
             self.counters.delivered += packets
         return delivery
 
-    def count_run(self, packets: int, delivered: int, counter: str) -> None:
-        """Account for packets that came as one, and were delivered or else dropped under `counter`."""
-        self.counters.received += packets
-        self.counters.delivered += delivered
-        if delivered < packets:
-            self.counters.dropped[counter] += packets - delivered
-
     def expire(self, now: float) -> None:
         """Give up what has waited too long for its fragments."""
         self.reassembler.expire(now)
@@ -172,29 +105,35 @@ class Demultiplexer:
 
     def _decide(self, arrival: Arrival, now: float, device: str, packets: int) -> Delivery:
         if isinstance(arrival, Malformed):
-            return Delivery(MALFORMED, arrival, counter=arrival.counter)
+            return Delivery(Verdict.MALFORMED, arrival, counter=arrival.counter)
         if not self._is_ours(arrival.destination):
-            return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
+            return Delivery(Verdict.NOT_OURS, arrival, counter="IpInAddrErrors")
         if isinstance(arrival, Fragment):
-            return Delivery(NOT_TRANSPORT, arrival)
+            return Delivery(Verdict.NOT_TRANSPORT, arrival)
         if self._addresses is not None and device != LOOPBACK and self._is_false(arrival):
-            return Delivery(MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
+            return Delivery(Verdict.MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
         if isinstance(arrival, ICMPMessage):
-            return Delivery(NOT_TRANSPORT, arrival)
+            return Delivery(Verdict.NOT_TRANSPORT, arrival)
         if isinstance(arrival, OtherProtocol):
-            return Delivery(NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
+            return Delivery(Verdict.NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
         if self._is_to_many(arrival.destination):
             return self._to_many(arrival, now, device, packets)
         winner = next(self.choose(arrival, device), None)
         lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
             return _refused(arrival, lookup)
+        return self.hand_over(arrival, winner, now, lookup)
+
+    def hand_over(
+        self, segment: Segment, winner: Candidate, now: float, lookup: Lookup | None = None
+    ) -> Delivery:
+        """Hand a segment to the socket that won the lookup; the decision is not counted yet."""
         socket, rule = winner
-        refusal = _hand_over(socket, arrival, now)
-        if refusal is None:
-            return Delivery(DELIVERED, arrival, socket, rule, lookup=lookup)
-        verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        return Delivery(verdict, arrival, socket, rule, refusal.reply, refusal.counter, lookup)
+        drop = _hand_over(socket, segment, now)
+        if drop is None:
+            return Delivery(Verdict.DELIVERED, segment, socket, rule, lookup=lookup)
+        verdict = Verdict.QUEUE_FULL if drop.counter else Verdict.DELIVERED
+        return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
@@ -202,15 +141,15 @@ class Demultiplexer:
         if not receivers:
             lookup = look_around_copies(self.table, segment, (), device, packets) if self.explain else None
             counter = _NO_SOCKET_COUNTERS[segment.protocol]
-            return Delivery(NO_SOCKET, segment, counter=counter, lookup=lookup)
-        refusals = [_hand_over(socket, segment, now) for socket in receivers]
-        first = refusals[0]
-        counter = first.counter if first and all(refusals) else ""
-        verdict = QUEUE_FULL if counter else DELIVERED
-        took = tuple(socket for socket, refusal in zip(receivers, refusals, strict=True) if refusal is None)
+            return Delivery(Verdict.NO_SOCKET, segment, counter=counter, lookup=lookup)
+        drops = [_hand_over(socket, segment, now) for socket in receivers]
+        first = drops[0]
+        counter = first.counter if first and all(drops) else ""
+        verdict = Verdict.QUEUE_FULL if counter else Verdict.DELIVERED
+        took = tuple(socket for socket, drop in zip(receivers, drops, strict=True) if drop is None)
         copies = took or tuple(receivers)
         lookup = look_around_copies(self.table, segment, copies, device, packets) if self.explain else None
-        return Delivery(verdict, segment, copies[0], COPY, None, counter, lookup, copies)
+        return Delivery(verdict, segment, copies[0], Rule.COPY, None, counter, lookup, copies)
 
     def _look_around(self, segment: Segment, winner: Candidate | None, device: str, packets: int) -> Lookup:
         """Walk over the candidates, once for each flow as long as the table stays as it is."""
@@ -239,7 +178,7 @@ class Demultiplexer:
         return own or (is_any(source) and not self._is_to_many(destination))
 
     def _is_to_many(self, destination: bytes) -> bool:
-        return destination in self._broadcasts or is_multicast(destination)
+        return destination in self.broadcasts or is_multicast(destination)
 
 
 _NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
@@ -248,31 +187,25 @@ _NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
 def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
     """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
     if isinstance(segment, TCPSegment):
-        reply = None if segment.flags & flags.RST else RST
+        reply = None if segment.flags & flags.RST else Reply.RST
     else:
-        reply = None if is_any(segment.source) else PORT_UNREACHABLE
+        reply = None if is_any(segment.source) else Reply.PORT_UNREACHABLE
     counter = _NO_SOCKET_COUNTERS[segment.protocol]
-    return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
+    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
 
 
-def _rule_of_sole(socket: Socket) -> str:
-    if socket.protocol == ip.TCP:
-        return CONNECTION
-    return WILDCARD_TWO_TUPLE if is_any(socket.local_address) else TWO_TUPLE
-
-
-def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:
+def _hand_over(socket: Socket, segment: Segment, now: float) -> Drop | None:
     if socket.handler is not None:
-        return socket.handler.take(segment, now)
+        return socket.handler.handle_segment(segment, now)
     if socket.state == LISTEN and isinstance(segment, TCPSegment):
-        return listener_refusal(segment)
+        return listener_drop(segment)
     return None
 
 
-def listener_refusal(segment: TCPSegment) -> Refusal | None:
+def listener_drop(segment: TCPSegment) -> Drop | None:
     """Return what a listening socket says to all but a clean SYN (RFC 9293, section 3.10.7.2)."""
     if segment.flags & (flags.RST | flags.ACK) == flags.ACK:
-        return Refusal(reply=RST)
+        return Drop(reply=Reply.RST)
     if segment.flags & (flags.SYN | flags.RST | flags.FIN) != flags.SYN:
-        return Refusal()
+        return Drop()
     return None

@@ -3,8 +3,8 @@
 from collections import deque
 from typing import Generic, TypeVar
 
-from demuxlab.demux.socket import Refusal
-from demuxlab.wire import ip, plain
+from demuxlab.demux.socket import Drop
+from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
 Item = TypeVar("Item")
@@ -17,34 +17,35 @@ OVERHEAD = 256
 class BoundedQueue(Generic[Item]):
     """A first-in, first-out queue that holds `limit` bytes."""
 
-    __slots__ = ("_items", "dropped", "limit", "size", "taken")
+    __slots__ = ("dropped", "items", "limit", "size", "taken")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.size = 0
         self.taken = 0
         self.dropped = 0
-        self._items: deque[Item] = deque()
+        self.items: deque[Item] = deque()
+        """What waits, the oldest first."""
 
     def put(self, item: Item, payload_size: int) -> bool:
         """Queue an item; False, and counted, where the queue is full."""
         size = self.size + OVERHEAD + payload_size
         # One item always fits, as with Linux's receive buffer.
-        if size > self.limit and self._items:
+        if size > self.limit and self.items:
             self.dropped += 1
             return False
         taken = self.taken + 1
-        self._items.append(item)  # first what there may be no memory for
+        self.items.append(item)  # first what there may be no memory for
         self.size, self.taken = size, taken
         return True
 
     @property
     def waiting(self) -> int:
         """Items that wait."""
-        return len(self._items)
+        return len(self.items)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
 
 class HandlerQueue(BoundedQueue[Segment]):
@@ -52,25 +53,21 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     __slots__ = ()
 
-    def take(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
+    def handle_segment(self, segment: Segment, _now: float = 0.0) -> Drop | None:
         """Queue a segment, or drop it where the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
-        return Refusal("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
-
-    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:
-        """Queue a plain packet's segment."""
-        return self.take(plain.read(packet), now)
+        return Drop("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
 
     def get(self) -> Segment | None:
         """Return the oldest segment, or None when nothing waits."""
-        if not self._items:
+        if not self.items:
             return None
-        segment = self._items.popleft()
+        segment = self.items.popleft()
         self.size -= OVERHEAD + len(segment.payload)
         return segment
 
     @property
     def first(self) -> Segment | None:
         """The oldest segment, left where it is."""
-        return self._items[0] if self._items else None
+        return self.items[0] if self.items else None

@@ -80,12 +80,10 @@ def in_one_group(one: Socket, other: Socket) -> bool:
 class Slot:
     """All sockets that share one local address and port."""
 
-    __slots__ = ("_kins", "lone")
+    __slots__ = ("_kins",)
 
     def __init__(self) -> None:
         self._kins: dict[_KinKey, _Kin] = {}
-        self.lone: Socket | None = None
-        """The slot's socket where it has no other, and takes segments from any device: no need to choose."""
 
     def add(self, socket: Socket) -> None:
         """Add a socket whose `rank` is set; higher ranks are asked first."""
@@ -93,7 +91,6 @@ class Slot:
         if kin not in self._kins:
             self._kins[kin] = _Kin(score(socket))
         self._kins[kin].add(socket)
-        self._look_for_lone()
 
     def remove(self, socket: Socket, *, connected: bool = False) -> bool:
         """Remove a socket, because it `connected` or closed; return whether the slot is empty now."""
@@ -104,15 +101,7 @@ class Slot:
                 self._kins[kin].group_has_connected = True
             if not self._kins[kin].singles and not self._kins[kin].group:
                 del self._kins[kin]
-        self._look_for_lone()
         return not self._kins
-
-    def _look_for_lone(self) -> None:
-        self.lone = None
-        if len(self._kins) == 1:
-            [((_, _, device), kin)] = self._kins.items()
-            if not device and len(kin.singles) + len(kin.group) == 1:
-                self.lone = next(iter(kin.singles or kin.group))
 
     def best(self, flow: bytes, device: str, secret: bytes) -> Socket | None:
         """Return the socket that gets a segment of this flow, arriving on `device`."""

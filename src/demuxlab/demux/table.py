@@ -6,27 +6,21 @@ the wildcard address and port. Nothing here grows with the number of sockets.
 
 import errno
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
-from demuxlab.wire import ip, plain
+from demuxlab.demux.verdicts import Rule
+from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import Segment
 
-CONNECTION, LISTENER, WILDCARD_LISTENER = "connection", "listener", "wildcard listener"
-CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE = (
-    "connected two-tuple",
-    "two-tuple",
-    "wildcard two-tuple",
-)
-COPY = "copy to each"
 _ALL_HOSTS = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
 """The groups that every host is in: 224.0.0.1 (RFC 1112, section 4) and ff02::1 (RFC 4291, section 2.8)."""
-_SPECIFIC_RULE = {ip.TCP: LISTENER, ip.UDP: TWO_TUPLE}
-_WILDCARD_RULE = {ip.TCP: WILDCARD_LISTENER, ip.UDP: WILDCARD_TWO_TUPLE}
+_SPECIFIC_RULE = {ip.TCP: Rule.LISTENER, ip.UDP: Rule.TWO_TUPLE}
+_WILDCARD_RULE = {ip.TCP: Rule.WILDCARD_LISTENER, ip.UDP: Rule.WILDCARD_TWO_TUPLE}
 
 
 class Candidate(NamedTuple):
@@ -61,8 +55,7 @@ class SocketTable:
         self._in_use = PortsInUse()
         self._connections: dict[bytes, Socket] = {}
         self._connected: dict[bytes, dict[Socket, None]] = {}
-        self._udp_slots: dict[bytes, Slot] = {}
-        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: self._udp_slots}
+        self._slots: dict[int, dict[bytes, Slot]] = {ip.TCP: {}, ip.UDP: {}}
         self._by_port: dict[tuple[int, int], dict[Socket, None]] = {}
         self._bound = 0
         self._queues = 0
@@ -212,31 +205,17 @@ class SocketTable:
         if protocol == ip.TCP:
             connection = self._connections.get(key)
             if connection is not None and connection.device in ("", device):
-                yield Candidate(connection, CONNECTION)
+                yield Candidate(connection, Rule.CONNECTION)
         elif (sockets := self._connected.get(key)) is not None:
             for socket in reversed(sockets):
                 if socket.device in ("", device):
-                    yield Candidate(socket, CONNECTED_TWO_TUPLE)
+                    yield Candidate(socket, Rule.CONNECTED_TWO_TUPLE)
         slots, port = self._slots[protocol], key[-2:]
         if (slot := slots.get(segment.destination + port)) is not None:
             yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)
         wildcard = ANY_IPV4 if len(segment.destination) == 4 else ANY_IPV6
         if (slot := slots.get(wildcard + port)) is not None:
             yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
-
-    def sole(self, protocol: int, packet: bytes) -> Socket | None:
-        """Return the first of `candidates` for a plain packet (see `wire.plain`), where no choice is needed.
-
-        None: nobody matches, or the device, a connected UDP socket or others of the slot have a say.
-        """
-        if protocol == ip.TCP:
-            socket = self._connections.get(packet[plain.KEY])
-            return None if socket is None or socket.device else socket
-        if self._connected and packet[plain.KEY] in self._connected:
-            return None
-        slots, port = self._udp_slots, packet[plain.DESTINATION_PORT]
-        slot = slots.get(packet[plain.DESTINATION] + port) or slots.get(ANY_IPV4 + port)
-        return None if slot is None else slot.lone
 
     def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
         best = slot.best(flow, device, self._secret)
@@ -273,6 +252,16 @@ class SocketTable:
             return self._connections.get(key)
         sockets = reversed(self._connected.get(key, {}))
         return next((socket for socket in sockets if socket.device in ("", device)), None)
+
+    @property
+    def connections(self) -> Mapping[bytes, Socket]:
+        """The TCP connections by 4-tuple (`Socket.key`), as they come and go; for reading only."""
+        return self._connections
+
+    @property
+    def connected(self) -> Mapping[bytes, Collection[Socket]]:
+        """The connected UDP sockets by 4-tuple, as they come and go; for reading only."""
+        return self._connected
 
     def on_port(self, protocol: int, port: int) -> Collection[Socket]:
         """Return the sockets of a local port, in bind order."""

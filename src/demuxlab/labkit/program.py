@@ -12,7 +12,7 @@ from demuxlab.labkit.journal import Journal
 from demuxlab.runtime import RunsHost
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 
 
 class Constant(str):
@@ -125,7 +125,7 @@ class NotedSocket:
         program.descriptors[descriptor] = self
 
     @property
-    def endpoint(self) -> TCPEndpoint | UDPSocket:
+    def endpoint(self) -> TCPEndpoint | UDPEndpoint:
         """The socket's end in the transport layer: its state, buffers and name are there."""
         inner = self.own._own
         assert isinstance(inner, InetSocket)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from demuxlab.sockets import addresses, options
 from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.inet import InetSocket, c_int
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire.address import BROADCAST_IPV4, is_any
 
 _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
@@ -20,9 +20,9 @@ class DatagramSocket(InetSocket):
     __slots__ = ()
 
     @property
-    def _endpoint(self) -> UDPSocket:
+    def _endpoint(self) -> UDPEndpoint:
         endpoint = self._descriptor.opened.endpoint
-        assert isinstance(endpoint, UDPSocket)
+        assert isinstance(endpoint, UDPEndpoint)
         return endpoint
 
     def listen(self, backlog: int = 128, /) -> NoReturn:
@@ -61,11 +61,11 @@ class DatagramSocket(InetSocket):
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened
             runtime = opened.runtime
-            endpoint: UDPSocket = opened.endpoint  # type: ignore[assignment]  # as _endpoint asserts
+            endpoint: UDPEndpoint = opened.endpoint  # type: ignore[assignment]  # as _endpoint asserts
             with runtime.lock:
                 # Who polls must be shown what is left, and an error has the kernel's words.
                 quick = opened.pollable is None and not endpoint.error
-                datagram = endpoint.take_out() if quick else None
+                datagram = endpoint.next_datagram() if quick else None
             runtime.busy = True
             if datagram is not None:
                 payload, host, port = datagram

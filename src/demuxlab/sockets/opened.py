@@ -11,9 +11,9 @@ from demuxlab.runtime import RunsHost, Waiting
 from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
-from demuxlab.transport.udp import UDPSocket
+from demuxlab.transport.udp import UDPEndpoint
 
-Endpoint = TCPEndpoint | UDPSocket
+Endpoint = TCPEndpoint | UDPEndpoint
 
 
 def new_endpoint(runtime: RunsHost, family: int, kind: int) -> Endpoint:
@@ -174,7 +174,7 @@ class OpenSocket:
     def _linger(self) -> None:
         """Wait for what is unsent as long as SO_LINGER says (socket(7))."""
         endpoint = self.endpoint
-        if isinstance(endpoint, UDPSocket) or not endpoint.settings.linger:
+        if isinstance(endpoint, UDPEndpoint) or not endpoint.settings.linger:
             return
         deadline = self.runtime.elapsed() + endpoint.settings.linger
         self.settle()

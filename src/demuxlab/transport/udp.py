@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
-from demuxlab.demux.socket import CLOSED, Refusal, Socket
+from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.wire import icmp, ip, plain, udp
+from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_multicast, mapped, unmapped
 from demuxlab.wire.segment import Segment
@@ -16,23 +16,20 @@ from demuxlab.wire.segment import Segment
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
-FULL = Refusal("UdpRcvbufErrors")
-_Datagram = tuple[bytes, bytes, int]
-"""Payload, and the address and port that it came from."""
-_Waiting = bytes | _Datagram
-"""A plain packet is kept as it came."""
-_COST = OVERHEAD - plain.UDP_HEADERS
+FULL = Drop("UdpRcvbufErrors")
+Datagram = tuple[bytes, bytes, int]
+"""Payload, source address, source port."""
 
 
 class Received(NamedTuple):
-    """A datagram's data, and who sent it."""
+    """A datagram: its data, and the address and port that it came from."""
 
     payload: bytes
     address: bytes
     port: int
 
 
-class UDPSocket(BoundedQueue[_Waiting]):
+class UDPEndpoint(BoundedQueue[Datagram]):
     """A UDP socket: the queue that the demultiplexer fills, and what an application does with it.
 
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
@@ -44,28 +41,28 @@ class UDPSocket(BoundedQueue[_Waiting]):
         super().__init__(limit)
         self._services = services
         self.error = 0
-        """What an ICMP message brought and nobody was told yet, as an errno; 0: nothing."""
+        """The pending error, from an ICMP message, as an errno; 0: none."""
         self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
-        """What is sent to a multicast group comes back to the host's own members (IP_MULTICAST_LOOP)."""
+        """Multicasts are also delivered to the host's own members of the group (IP_MULTICAST_LOOP)."""
         self.on_change: Callable[[], None] | None = None
         self.socket = socket
         socket.handler = self
 
     def bind(self, address: bytes, port: int) -> None:
-        """Take a local address and port (bind(2)); port 0 asks for an ephemeral one."""
+        """Bind to a local address and port (bind(2)); port 0 asks for an ephemeral one."""
         self._services.bind(self.socket, address, port)
 
     def connect(self, address: bytes, port: int) -> None:
-        """Fix the peer: only its datagrams arrive, `send` goes to it and its unreachables are reported."""
+        """Set the peer (connect(2)): its datagrams alone are received, its ICMP errors are reported."""
         remote = unmapped(address)
         source = self._services.source(self.socket, remote)
         self._bind_if_unbound()
         self._services.table.connect(self.socket, source, remote, port)
 
     def send(self, payload: bytes, now: float = 0.0) -> int:
-        """Send to the peer that `connect` fixed; OSError with EDESTADDRREQ where there is none."""
+        """Send to the peer that `connect` set; OSError with EDESTADDRREQ if there is none."""
         if not self.socket.remote_address:
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
@@ -74,7 +71,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
-        ENOBUFS (the process sends faster than its link), or the error that a peer's ICMP message brought.
+        ENOBUFS (the process sends faster than its link), or the pending error of an ICMP message.
         """
         self._raise_error()
         remote = unmapped(address)
@@ -94,12 +91,13 @@ class UDPSocket(BoundedQueue[_Waiting]):
             self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram))
         return len(payload)
 
-    # Multicast: what is delivered here. No IGMP or MLD report goes out.
+    # Multicast: membership on this host only. No IGMP or MLD report is sent.
 
     def join(self, group: bytes) -> None:
-        """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); OSError with EADDRINUSE: it has.
+        """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); EADDRINUSE if it is in it.
 
-        A host takes what comes for the groups of all its sockets, and hands it to every socket of the port.
+        A host accepts datagrams for the groups of all its sockets, and delivers each to every socket of the
+        port.
         """
         groups = self._services.table.groups
         if group in self._groups:
@@ -109,7 +107,7 @@ class UDPSocket(BoundedQueue[_Waiting]):
             groups[group] += 1
 
     def leave(self, group: bytes) -> None:
-        """Leave a multicast group; OSError with EADDRNOTAVAIL: this socket is not in it."""
+        """Leave a multicast group; OSError with EADDRNOTAVAIL if the socket is not in it."""
         groups = self._services.table.groups
         if group not in self._groups:
             raise OSError(errno.EADDRNOTAVAIL, "this socket is not in the group")
@@ -118,61 +116,29 @@ class UDPSocket(BoundedQueue[_Waiting]):
             groups[group] -= 1
 
     def receive(self) -> Received | None:
-        """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
+        """Return the oldest datagram (recvfrom(2)), or None; raises the pending error."""
         self._raise_error()
-        datagram = self.take_out()
+        datagram = self.next_datagram()
         return None if datagram is None else self._received(*datagram)
 
-    def take_out(self) -> _Datagram | None:
-        """Return the oldest datagram as it is kept, or None, whatever error there is."""
-        if not self._items:
+    def next_datagram(self) -> Datagram | None:
+        """Remove and return the oldest datagram, or None; a pending error stays pending."""
+        if not self.items:
             return None
-        waiting = self._items.popleft()
-        datagram = plain.datagram(waiting) if isinstance(waiting, bytes) else waiting
+        datagram = self.items.popleft()
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Drop | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()
         return None if kept else FULL
 
-    def take_plain(self, packet: bytes, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
-        """Queue the datagram in a plain packet, which is read by who receives it."""
-        # As `put` does it, whose call would cost a tenth of what the packet costs in all.
-        size = self.size + len(packet) + _COST
-        if size > self.limit and self._items:
-            self.dropped += 1
-            return FULL
-        taken = self.taken + 1
-        self._items.append(packet)  # first what there may be no memory for
-        self.size, self.taken = size, taken
-        if self.on_change is not None:
-            self.on_change()
-        return None
-
-    def take_run(self, packet: bytes, size: int) -> int:
-        """Queue a run of datagrams of `size` bytes that came as one plain packet; return how many fitted."""
-        if self.size + OVERHEAD > self.limit:  # not even an empty one
-            self.dropped += -(-(len(packet) - plain.UDP_HEADERS) // size)
-            return 0
-        run, source, port = plain.datagram(packet)
-        datagrams = [(run[at : at + size], source, port) for at in range(0, len(run), size)]
-        count, cost = len(datagrams), self.size + len(run) + OVERHEAD * len(datagrams)
-        if cost <= self.limit:
-            self.size = cost
-            self.taken += count
-            self._items.extend(datagrams)
-        else:
-            count = sum(self.put(datagram, len(datagram[0])) for datagram in datagrams)
-        self._changed()
-        return count
-
     @property
     def readable(self) -> bool:
         """Tell whether receiving would not wait (select(2))."""
-        return bool(self._items) or self.error != 0 or self._closed
+        return bool(self.items) or self.error != 0 or self._closed
 
     @property
     def writable(self) -> bool:
@@ -185,20 +151,17 @@ class UDPSocket(BoundedQueue[_Waiting]):
         return error
 
     def peek(self) -> Received | None:
-        """Return the oldest datagram and leave it where it is (MSG_PEEK)."""
+        """Return the oldest datagram without removing it (MSG_PEEK)."""
         self._raise_error()
-        if not self._items:
-            return None
-        waiting = self._items[0]
-        return self._received(*(plain.datagram(waiting) if isinstance(waiting, bytes) else waiting))
+        return self._received(*self.items[0]) if self.items else None
 
     def _received(self, payload: bytes, source: bytes, port: int) -> Received:
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
     def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
-        """Note an ICMP error about a datagram of this connected socket (RFC 1122, section 4.1.3.3).
+        """Make an ICMP error about a datagram of this connected socket pending (RFC 1122, section 4.1.3.3).
 
-        Only port and protocol unreachable are hard errors; others may pass (udp(7)).
+        Only hard errors are reported: others may be temporary (udp(7)).
         """
         error = icmp_errors.unreachable(message)
         if icmp_errors.is_hard(error):
@@ -206,11 +169,11 @@ class UDPSocket(BoundedQueue[_Waiting]):
         self._changed()
 
     def disconnect(self) -> None:
-        """Have no fixed peer any more; the local port stays (connect(2) with AF_UNSPEC)."""
+        """Unset the peer; the local port stays (connect(2) with AF_UNSPEC)."""
         self._services.table.disconnect(self.socket)
 
     def close(self, _now: float = 0.0) -> None:
-        """Give back the address and port; what waits in the queue is gone."""
+        """Release the address and port; the datagrams in the queue are lost."""
         self._closed = True
         for group in tuple(self._groups):
             self.leave(group)

@@ -4,8 +4,9 @@ import errno
 
 import pytest
 
+from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
-from demuxlab.transport.tcp.states import TABLE, Event, State, diagram
+from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.wire import icmp, ip, packet, tcp
 from demuxlab.wire.address import from_text
@@ -17,16 +18,16 @@ PEER_FIRST = 5000
 """The crafted peer's initial sequence number."""
 
 
-@pytest.fixture(params=["receive", "take"], autouse=True)
+@pytest.fixture(params=["readable way", "fast path"], autouse=True)
 def way(request, monkeypatch):
-    """By the readable way and by the quick one, with header prediction, everything is the same."""
-    monkeypatch.setattr(Peer, "way", request.param)
+    """By the readable way and by the fast path, with header prediction, everything is the same."""
+    monkeypatch.setattr(Peer, "fast", request.param == "fast path")
 
 
 class Peer:
     """A crafted peer at A:9157; `server` is our side at B:80. `send` returns what our side answered."""
 
-    way = "receive"
+    fast = False
 
     def __init__(self, options=PLAIN, window=65535, tune=None):
         self.host = Host("B", ["10.9.0.20"])
@@ -58,7 +59,12 @@ class Peer:
             window=self.window if window is None else window,
             options=tcp.build_options(options) if options else b"",
         )
-        getattr(self.host, self.way)(packet.build(A, B, ip.TCP, segment), self.now)
+        if self.fast:
+            path = FastPath(self.host)
+            path.receive(packet.build(A, B, ip.TCP, segment), self.now)
+            path.end_batch(self.now)
+        else:
+            self.host.receive(packet.build(A, B, ip.TCP, segment), self.now)
         return self.sent()
 
     def sent(self):
@@ -96,14 +102,7 @@ def timestamps(value, echo=0, **more):
     return tcp.Options(timestamps=(value, echo), **more)
 
 
-# The state table
-
-
-def test_every_state_can_be_left_and_the_diagram_shows_each_step():
-    assert {state for state, _ in TABLE} == set(State)
-    drawn = diagram()
-    for (state, event), to in TABLE.items():
-        assert (f"{state.name} --> {to.name}: {event.value}" in drawn) == (event is not Event.RESET)
+# How it ends
 
 
 def test_the_peer_closes_first():

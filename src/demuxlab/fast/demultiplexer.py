@@ -1,0 +1,116 @@
+"""The demultiplexer's fast path: one or two dictionary lookups for a plain packet that has only one receiver.
+
+A socket is the sole receiver when the packet's addresses and ports alone decide: a TCP connection, or a UDP
+socket that shares its address and port with no other. Everything else is for `Demultiplexer.decide`:
+SO_REUSEPORT groups, connected UDP sockets, broadcasts, addresses that no other host can have.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.socket import Socket
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule
+from demuxlab.fast import plain
+from demuxlab.fast.plain import DESTINATION, DESTINATION_PORT, KEY, SOURCE
+from demuxlab.wire import ip
+from demuxlab.wire.address import is_any, is_loopback, is_multicast
+from demuxlab.wire.checksum import Checksums
+
+Receive = Callable[[Any, bytes, float], bool]
+"""Hands a plain packet to a handler at a time in seconds; returns False where that changed nothing."""
+_MAY_BE_SOURCE = tuple(0 < first < 224 and first != 127 for first in range(256))
+"""By an IPv4 address's first byte: false for this network, loopback, multicast and reserved addresses."""
+
+
+class FastDemultiplexer:
+    """Decides about packets from a link as `demultiplexer.deliver` does, and counts them in its counters.
+
+    `receivers` has a function for each type of handler that can receive plain packets.
+    """
+
+    def __init__(self, demultiplexer: Demultiplexer, receivers: Mapping[type, Receive]) -> None:
+        table = demultiplexer.table
+        own, broadcasts = table.addresses or frozenset(), demultiplexer.broadcasts
+        self._demultiplexer = demultiplexer
+        self._receivers = dict(receivers)
+        self._table = table
+        self._connections, self._connected = table.connections, table.connected
+        self._own_choice = demultiplexer.choose if demultiplexer.choose == table.candidates else None
+        self._destinations = frozenset(
+            address
+            for address in own - broadcasts
+            if not (is_loopback(address) or is_any(address) or is_multicast(address))
+        )
+        self._no_sources = own | broadcasts
+        self._sole_udp: dict[bytes, Socket | None] = {}
+        """By address and port: the socket that has them to itself, or None where `candidates` must choose."""
+        self._sole_udp_of = table.changes
+        """The state of the table for which `_sole_udp` holds."""
+
+    def deliver(self, packet: bytes, now: float = 0.0, checksum_unfinished: bool = False) -> Delivery | None:
+        """Do what `Demultiplexer.deliver` does; None where the packet was delivered and needs no answer.
+
+        `checksum_unfinished` as in `plain.protocol`.
+        """
+        demultiplexer = self._demultiplexer
+        protocol = plain.protocol(packet, checksum_unfinished)
+        if not protocol:
+            checksums = Checksums.UNFINISHED_TOO if checksum_unfinished else None
+            arrival, packets = demultiplexer.read(packet, now, checksums)
+            return demultiplexer.decide(arrival, now, packets=packets)
+        counters = demultiplexer.counters
+        socket = self.sole_receiver(packet, protocol)
+        if socket is not None:
+            handler = socket.handler
+            receive = self._receivers.get(type(handler))
+            if receive is not None and receive(handler, packet, now):
+                counters.received += 1
+                counters.delivered += 1
+                return None
+        counters.received += 1
+        segment = plain.read(packet)
+        if socket is not None and protocol == ip.TCP:
+            # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
+            winner = Candidate(socket, Rule.CONNECTION)
+            return demultiplexer.count(demultiplexer.hand_over(segment, winner, now))
+        return demultiplexer.decide(segment, now)
+
+    def sole_receiver(self, packet: bytes, protocol: int) -> Socket | None:
+        """Return the only socket that can get a plain packet, or None where more than its key decides."""
+        demultiplexer, destination = self._demultiplexer, packet[DESTINATION]
+        if (
+            demultiplexer.explain
+            or demultiplexer.choose is not self._own_choice
+            or destination not in self._destinations
+            or not _MAY_BE_SOURCE[packet[12]]
+            or packet[SOURCE] in self._no_sources
+        ):
+            return None
+        if protocol == ip.TCP:
+            socket = self._connections.get(packet[KEY])
+            return None if socket is None or socket.device else socket
+        if self._connected and packet[KEY] in self._connected:
+            return None
+        if self._sole_udp_of != self._table.changes:
+            self._sole_udp.clear()
+            self._sole_udp_of = self._table.changes
+        place = destination + packet[DESTINATION_PORT]
+        try:
+            return self._sole_udp[place]
+        except KeyError:
+            return self._find_sole_udp(place, packet)
+
+    def _find_sole_udp(self, place: bytes, packet: bytes) -> Socket | None:
+        """Find out whether a socket has its address and port to itself, and remember it."""
+        best = list(islice(self._table.candidates(plain.read(packet)), 2))
+        if not best:
+            return None  # not remembered: a flood of datagrams may go to any port
+        (socket, rule), *others = best
+        # All sockets of the address itself come before those of the wildcard, whatever these are.
+        is_sole = not others or others[0].rule != rule
+        self._sole_udp[place] = found = socket if is_sole else None
+        return found

@@ -1,0 +1,61 @@
+"""The fast path of one host: what the runtime calls for packets off a link, in place of `Host.receive`."""
+
+from demuxlab.demux.delivery import Delivery
+from demuxlab.fast import datagrams, plain
+from demuxlab.fast.demultiplexer import FastDemultiplexer, Receive
+from demuxlab.fast.prediction import Prediction
+from demuxlab.host import Host
+from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.udp import FULL, UDPEndpoint
+from demuxlab.wire import ip, offload
+
+
+class FastPath:
+    """Receives packets for a host in batches, as `Host.receive` does one by one."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._prediction = Prediction()
+        receivers: dict[type, Receive] = {
+            TCPConnection: self._prediction.receive,
+            UDPEndpoint: datagrams.receive,
+        }
+        self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
+
+    def receive(self, arrived: bytes | offload.Arrived, now: float) -> None:
+        """Receive what came off the link; what TCP sends in return may wait for `end_batch`."""
+        host = self._host
+        if host.observers or host.forwarder is not None:
+            # Observers see every packet with its decision, and forwarding comes before the decision.
+            for packet in (arrived,) if isinstance(arrived, bytes) else offload.pieces(arrived):
+                host.receive(packet, now)
+        elif isinstance(arrived, bytes):
+            self._answer(self._demultiplexer.deliver(arrived, now), now)
+        elif arrived.is_run:
+            self._receive_run(arrived, now)
+        else:
+            # The pieces of one stretch of a stream are received as one segment, however large.
+            self._answer(self._demultiplexer.deliver(arrived.packet, now, checksum_unfinished=True), now)
+
+    def end_batch(self, now: float) -> None:
+        """Let TCP send what the packets since the last call have caused."""
+        self._prediction.end_batch(now)
+
+    def _receive_run(self, run: offload.Arrived, now: float) -> None:
+        """Receive the datagrams of one packet."""
+        protocol = plain.protocol(run.packet, checksum_unfinished=True)
+        socket = self._demultiplexer.sole_receiver(run.packet, protocol) if protocol == ip.UDP else None
+        if socket is None or not isinstance(socket.handler, UDPEndpoint):
+            for packet in offload.pieces(run):
+                self._answer(self._demultiplexer.deliver(packet, now), now)
+            return
+        count, fitting = datagrams.receive_run(socket.handler, run.packet, run.size)
+        counters = self._host.demultiplexer.counters
+        counters.received += count
+        counters.delivered += fitting
+        if fitting < count:
+            counters.dropped[FULL.counter] += count - fitting
+
+    def _answer(self, delivery: Delivery | None, now: float) -> None:
+        if delivery is not None:
+            self._host.answer(delivery, now)

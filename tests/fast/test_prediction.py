@@ -1,0 +1,97 @@
+"""Header prediction changes nothing: two hosts receive the same segments, one by the fast path."""
+
+import random
+
+from demuxlab.fast.path import FastPath
+from demuxlab.host import Host
+from demuxlab.wire import ip, packet, tcp
+from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import ACK, PSH, SYN
+
+A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
+
+
+class Side:
+    """A host with one connection."""
+
+    def __init__(self, options, fast):
+        self.host = Host("B", ["10.9.0.20"])
+        self.fast_path = FastPath(self.host) if fast else None
+        listener = self.host.listen(80, "10.9.0.20")
+        [syn_ack] = self.receive(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
+        self.first = packet.read(syn_ack).sequence + 1
+        stamps = tcp.Options(timestamps=(1, 0)) if options.timestamps else tcp.Options()
+        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
+        assert self.receive(ack, 0.0) == []
+        self.endpoint = listener.accept()
+
+    def receive(self, data, now):
+        if self.fast_path is None:
+            self.host.receive(data, now)
+        else:
+            self.fast_path.receive(data, now)
+            self.fast_path.end_batch(now)
+        return list(self.host.packets(now))
+
+
+def segment(options, data=b"", **fields):
+    build = tcp.build(A, B, 9157, 80, data, options=tcp.build_options(options), **fields)
+    return packet.build(A, B, ip.TCP, build)
+
+
+def test_both_ways_send_the_same():
+    predicted = 0
+    for seed in range(120):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        options = tcp.Options(1000, 7, True, (1, 0) if stamped else None)
+        sides = [Side(options, fast=False), Side(options, fast=True)]
+        now, expected, written = 1.0, 1001, 0
+        for _ in range(60):
+            now += chance.choice((0.0, 0.001, 0.03))
+            kind = chance.randrange(10)
+            if kind < 6:
+                sender = sides[0].endpoint._connection.sender
+                under_way = sender.next - sender.unacked
+                acknowledged = sender.unacked + chance.choice(
+                    (0, 0, under_way, under_way // 2, under_way + 1, -1)
+                )
+                size = chance.choice((0, 0, 1, 100, 1000, 5000))
+                start = expected + chance.choice((0,) * 8 + (-1, 1000))
+                stamps = tcp.Options(timestamps=(int(now * 1000) - chance.choice((0, 0, 0, 900)), 1))
+                arriving = segment(
+                    stamps if stamped and chance.random() < 0.95 else tcp.Options(),
+                    bytes(size),
+                    flags=ACK | chance.choice((0, PSH)),
+                    sequence=start & 0xFFFFFFFF,
+                    acknowledgment=acknowledged & 0xFFFFFFFF,
+                    window=chance.choice((500, 500, 500, 0, 7)),
+                )
+                sent = [side.receive(arriving, now) for side in sides]
+            elif kind < 8:
+                data, written = bytes(chance.choice((1, 1000, 9000))), written + 1
+                sent = [(side.endpoint.write(data, now), list(side.host.packets(now))) for side in sides]
+            else:
+                size = chance.choice((1, 3000, 100_000))
+                sent = [(side.endpoint.read(size, now), list(side.host.packets(now))) for side in sides]
+            for side in sides:
+                side.host.tick(now)
+            sent += [list(side.host.packets(now)) for side in sides]
+            assert (sent[0], sent[2]) == (sent[1], sent[3]), (seed, now)
+            states = [(s.endpoint.info(), s.endpoint._connection.receiver.next) for s in sides]
+            assert states[0] == states[1], (seed, now)
+            predicted += states[0][1] > expected
+            expected = states[0][1]
+        assert sides[0].host.demultiplexer.counters.dropped == sides[1].host.demultiplexer.counters.dropped
+    assert predicted > 300
+
+
+def test_a_batch_of_segments_is_acknowledged_once():
+    side, now, size = Side(tcp.Options(1000), fast=True), 1.0, 1000
+    for number in range(8):
+        fields = {"flags": ACK, "sequence": 1001 + number * size, "acknowledgment": side.first}
+        side.fast_path.receive(segment(tcp.Options(), bytes(size), window=500, **fields), now)
+    assert list(side.host.packets(now)) == []
+    side.fast_path.end_batch(now)
+    [ack] = side.host.packets(now)
+    assert packet.read(ack).acknowledgment == 1001 + 8 * size
