@@ -66,7 +66,7 @@ class DatagramSocket(InetSocket):
                 # Who polls must be shown what is left, and an error has the kernel's words.
                 quick = opened.pollable is None and not endpoint.error
                 datagram = endpoint.next_datagram() if quick else None
-            runtime.busy = True
+            runtime.received_at_once = True
             if datagram is not None:
                 payload, host, port = datagram
                 sender = addresses.shown(opened.family, host, port)
