@@ -28,7 +28,11 @@ def in_source(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in _TELLING:
-                texts = _parts(node.args[0])
+                texts = [
+                    text
+                    for argument in node.args[: 2 if name == "Refused" else 1]
+                    for text in _parts(argument)
+                ]
                 yield from (text.value for text in texts if isinstance(text, ast.Constant) if text.value)
 
 

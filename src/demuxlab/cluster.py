@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from demuxlab.errors import CallError
+from demuxlab.language import _
+
 _TRIES = 4
 
 _Job = TypeVar("_Job")
@@ -15,15 +18,21 @@ Outcome = tuple[str, _Result | None, BaseException | None]
 
 
 def on_cluster(
-    function: Callable[[_Job], _Result], jobs: Mapping[str, _Job], address: str, tell: Callable[[str], None]
+    function: Callable[[_Job], _Result],
+    jobs: Mapping[str, _Job],
+    address: str,
+    show_dashboard: Callable[[str], None],
 ) -> Iterator[Outcome[_Result]]:
     """Run the jobs on the workers of a cluster, at tcp://host:8786 for instance, or `local`: one made here.
 
-    Connects at once, and tells where the cluster's dashboard is; ImportError without Dask, OSError where no
-    cluster answers. A job whose worker dies is done again by another one.
+    Connects at once and passes the dashboard's URL to `show_dashboard`. CallError without Dask, or where no
+    cluster answers. A job whose worker dies is run again by another one.
     """
-    import dask
-    from distributed import Client, LocalCluster
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise CallError(_("Dask is not installed"), "pip install 'demuxlab[cluster]'") from error
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     own = None
@@ -31,8 +40,14 @@ def on_cluster(
         # Dask's profiler walks through the workers' stacks, which are pytest's: it costs half of their time.
         dask.config.set({"distributed.worker.profile.enabled": False})
         own = LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=":0")
-    client = Client(own or address, timeout="10s")
-    tell(str(client.dashboard_link or ""))
+    try:
+        client = Client(own or address, timeout="10s")
+    except (OSError, ValueError) as error:  # no answer; no such address
+        raise CallError(
+            _("no cluster answers at {address}", address=address), _("start one with dask-scheduler")
+        ) from error
+    if client.dashboard_link:
+        show_dashboard(str(client.dashboard_link))
     return _outcomes(function, jobs, client, own)
 
 

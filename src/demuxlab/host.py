@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from demuxlab.demux.delivery import FORWARDED, NOT_OURS, PORT_UNREACHABLE, RST, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
 from demuxlab.demux.socket import Socket
+from demuxlab.demux.verdicts import Reply, Verdict
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.icmp_limit import ErrorLimit
@@ -106,9 +107,9 @@ class Host:
         return self.addresses[0]
 
     @property
-    def noted(self) -> Counter[str]:
-        """What the host did beside delivering and dropping, by the names that `nstat` prints."""
-        return self._services.noted
+    def counters(self) -> Counter[str]:
+        """Counters beside those of deliveries and drops, by their names in nstat(8)."""
+        return self._services.counters
 
     # Sockets
 
@@ -217,8 +218,10 @@ class Host:
             return self.demultiplexer.decide(verdict.arrival, now, device, packets)
         if isinstance(verdict, SendOn):
             self._passing.append(verdict.packet)
-            return self.demultiplexer.count(Delivery(FORWARDED, arrival, rule=str(verdict.rule)), packets)
-        return self.demultiplexer.count(Delivery(NOT_OURS, arrival, counter=verdict.counter), packets)
+            return self.demultiplexer.count(
+                Delivery(Verdict.FORWARDED, arrival, rule=str(verdict.rule)), packets
+            )
+        return self.demultiplexer.count(Delivery(Verdict.NOT_OURS, arrival, counter=verdict.counter), packets)
 
     def _cut(self, packet: bytes, now: float) -> Sequence[bytes]:
         """Return a packet in as many fragments as the link's MTU asks for."""
@@ -253,13 +256,13 @@ class Host:
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
             self._icmp(arrival, now)
-        elif delivery.reply == RST and isinstance(arrival, TCPSegment):
+        elif delivery.reply == Reply.RST and isinstance(arrival, TCPSegment):
             self._send(arrival.destination, arrival.source, ip.TCP, reset_for(arrival))
-        elif delivery.reply == PORT_UNREACHABLE and delivery.segment is not None:
+        elif delivery.reply == Reply.PORT_UNREACHABLE and delivery.segment is not None:
             segment = delivery.segment
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:
-                self.noted[refusal] += 1
+                self.counters[refusal] += 1
                 return replace(delivery, reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)

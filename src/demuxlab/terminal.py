@@ -1,8 +1,7 @@
-"""How every command speaks: in the language of `--language` or LANG, a wrong call in one line.
+"""The edge of every command: its language, and one line on standard error for every exception.
 
-click takes the words that it says itself from gettext, whose catalogs are files of the system; here they
-come from ours. It reads `--language` when it has the help texts already: so they are translated as late as
-they are shown.
+click translates its own messages with gettext, whose catalogs are files of the system; here they come from
+our catalog. Help texts are translated only when they are shown: click has them before it reads `--language`.
 """
 
 import errno
@@ -10,19 +9,27 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from demuxlab import language
+from demuxlab.errors import CallError, DemuxlabError
+from demuxlab.files import reason
 from demuxlab.language import _, marked
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _FILLER = "\0"
+"""Stands for the second column of a wide character while click counts characters."""
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
+_PACKAGE = Path(__file__).parent
 
 # What click says:
 marked(
@@ -58,14 +65,14 @@ marked(
 
 
 class HelpFormatter(click.HelpFormatter):
-    """Breaks lines by columns, of which a Korean character takes two; click counts characters."""
+    """Breaks lines by terminal columns, of which a Korean character takes two; click counts characters."""
 
     def write_text(self, text: str) -> None:
-        """Write a text in lines."""
+        """Write a paragraph."""
         super().write_text(_with_fillers(text))
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Write a list of words and what they mean."""
+        """Write a definition list."""
         super().write_dl([(word, _with_fillers(text)) for word, text in rows], col_max, col_spacing)
 
     def getvalue(self) -> str:
@@ -74,14 +81,14 @@ class HelpFormatter(click.HelpFormatter):
 
 
 class Command(click.Command):
-    """A command that has `--language` itself."""
+    """A command with an option `--language` of its own."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click would make status 1 of a broken pipe."""
+        """Run the command; a broken pipe ends it with status 0, where click would make it 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _leave_in_silence()
+            _exit_quietly()
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, translated."""
@@ -105,7 +112,11 @@ def language_option(function: _Function) -> _Function:
 
 
 def call(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> Any:
-    """Be a program's command; a wrong call ends with one line on standard error and status 2."""
+    """Run a program's command and exit; every exception ends with one line on standard error.
+
+    Exit status 0: done; 1: it failed; 2: the call was wrong or its input unreadable; 130: interrupted. In
+    Python's development mode (python -X dev) what is a fault of ours keeps its traceback.
+    """
     try:
         _prepare()
         result = command.main(arguments, prog_name=program, standalone_mode=False)
@@ -113,49 +124,96 @@ def call(command: click.Command, program: str, arguments: Sequence[str] | None =
         return result
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
-        raise SystemExit(2) from None
-    except click.ClickException as error:
-        message = error.format_message().rstrip(".")
-        if ": " not in message:
-            called = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else program
-            message = _("{message}: see {program} --help", message=message, program=called)
-        click.echo(f"demuxlab: {message}", err=True)
-        raise SystemExit(2) from None
+        raise SystemExit(CallError.status) from None
     except (click.Abort, KeyboardInterrupt):
         click.echo(_("demuxlab: interrupted"), err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None
     except BrokenPipeError:
-        _leave_in_silence()
-    except OSError as error:
-        click.echo(f"demuxlab: {_in_words(error)}", err=True)
-        _give_up_output()
-        raise SystemExit(1) from None
-    except MemoryError:
-        click.echo(
-            _("demuxlab: memory is short: end other programs, or raise the limit with ulimit -v"), err=True
-        )
-        raise SystemExit(1) from None
+        _exit_quietly()
+    except Exception as error:
+        problem = explained(error, program)
+        if isinstance(problem, _Fault) and sys.flags.dev_mode:
+            raise
+        click.echo(f"demuxlab: {_one_line(str(problem))}", err=True)
+        if isinstance(error, OSError):
+            _discard_output()
+        raise SystemExit(problem.status) from None
 
 
-def _in_words(error: OSError) -> str:
-    """Return what the system refused. Commands tell their own errors; most of what is left is the output."""
+def explained(error: Exception, program: str = "demuxlab") -> DemuxlabError:
+    """Return any exception as an error that says what is wrong and how to mend it."""
+    match error:
+        case DemuxlabError():
+            return error
+        case click.ClickException():
+            return _of_call(error, program)
+        case MemoryError():
+            return DemuxlabError(
+                _("memory is short"), _("end other programs, or raise the limit with ulimit -v")
+            )
+        case OSError():
+            return _of_system(error)
+    return _Fault(
+        _("{kind}: {why}, in {place}", kind=type(error).__name__, why=error, place=_place(error)),
+        _("this is a fault of demuxlab, report it with the traceback that PYTHONDEVMODE=1 shows"),
+    )
+
+
+class _Fault(DemuxlabError):
+    """An exception that nothing in demuxlab was written to raise."""
+
+
+def _of_call(error: click.ClickException, program: str) -> DemuxlabError:
+    """Return what click says of a wrong call; where that has no cure, the help is one."""
+    message = error.format_message().rstrip(".")
+    wrong, colon, cure = message.rpartition(": ")
+    if colon:
+        return CallError(wrong, cure)
+    called = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else program
+    return CallError(message, _("see {program} --help", program=called))
+
+
+def _of_system(error: OSError) -> DemuxlabError:
+    """Return what the system refused; commands explain the files that they were called with themselves."""
+    why = reason(error)
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return _("too many files are open: raise the limit with ulimit -n")
+        return DemuxlabError(_("too many files are open"), _("raise the limit with ulimit -n"))
     if error.errno in (errno.ENOMEM, errno.EAGAIN):
-        return _("memory or processes are short ({why}): end other programs", why=error.strerror)
+        return DemuxlabError(_("memory or processes are short ({why})", why=why), _("end other programs"))
+    wrong = _("the output cannot be written ({why})", why=why)
     if error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return f"{_('the output cannot be written')}: {error.strerror or error}"
+        wrong = f"{error.filename} ({why})"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            cure = _("make room on the disk")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            cure = _("change its permissions, or call demuxlab with sudo")
+        case errno.ENOENT | errno.ENOTDIR | errno.EISDIR:
+            cure = _("check the name and the folder")
+        case _:
+            cure = _("check the disk, and whether the file is still there")
+    return DemuxlabError(wrong, cure)
 
 
-def _leave_in_silence() -> NoReturn:
-    """End where whoever read our output has gone, as `demuxlab … | head` does: nobody is left to be told."""
-    _give_up_output()
+def _place(error: Exception) -> str:
+    """Return the file and line, "host.py:120", in which an exception was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents] or frames
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def _exit_quietly() -> NoReturn:
+    """Exit with status 0: the reader of our output has closed it, as in `demuxlab … | head`."""
+    _discard_output()
     raise SystemExit(0) from None
 
 
-def _give_up_output() -> None:
-    """Let what could not be written go, or Python tries again when it ends, and complains."""
+def _discard_output() -> None:
+    """Send buffered output to /dev/null: Python would flush it again at exit, and print a traceback."""
     with suppress(OSError, ValueError):
         output, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, output)
@@ -164,14 +222,15 @@ def _give_up_output() -> None:
 
 def _prepare() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # started with `>&-`: else the next file would have its number
+        # Closed by the caller, as with `>&-`: the next file opened would get its descriptor.
+        if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for name, module in sys.modules.items():
         if name.startswith("click.") and "_" in vars(module):
             vars(module).update(_=_, ngettext=_plural)
     click.Context.formatter_class = HelpFormatter
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that has no box characters, or no Korean, shows question marks: better than a traceback.
+        # A terminal without box characters or Korean shows question marks instead of a UnicodeEncodeError.
         if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
             stream.reconfigure(errors="replace")
 

@@ -1,4 +1,4 @@
-"""Each benchmark runs, small, with whichever peers are installed; no test looks at a time."""
+"""Each benchmark runs with little data and the contenders that are installed; no test checks a time."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def test_a_benchmark_runs(name, tmp_path):
         measured = {row.contender for row in report.rows}
         assert measured | report.left_out.keys() == set(benchmark.contenders)
         assert all(row.median > 0 for row in report.rows)
-        # A peer may be missing, and numba; what is ours runs.
+        # Other contenders may be missing, and numba; ours must run.
         ours = {name for name in benchmark.contenders if name.startswith("demuxlab")} - {"demuxlab, numba"}
         assert ours <= measured, report.left_out
 
@@ -58,7 +58,7 @@ def test_the_peer_stack_answers_as_the_kernel_does(tmp_path, need_root):
     assert theirs.answers() == kernel.answers()
 
 
-def test_the_goals_are_of_contenders_that_there_are(tmp_path):
+def test_every_goal_names_existing_contenders(tmp_path):
     goals: list[Goal] = []
     for name in NAMES:
         for benchmark in prepared(name, tmp_path):
@@ -85,7 +85,7 @@ def test_a_missing_tool_leaves_its_contender_out(tmp_path, monkeypatch):
     assert [row.contender for row in report.rows] == ["demuxlab, numpy"]
 
 
-def test_the_damaged_packets_are_refused_by_all_who_verify(tmp_path):
+def test_every_contender_that_verifies_rejects_damaged_packets(tmp_path):
     [benchmark] = prepared("decide", tmp_path)
     entry = benchmark.contenders["demuxlab"]()
     answers = entry.answers()
@@ -93,7 +93,7 @@ def test_the_damaged_packets_are_refused_by_all_who_verify(tmp_path):
     assert set(answers[200:]) == {None}
 
 
-def test_a_process_that_breaks_down_is_told_in_one_line():
+def test_a_process_that_fails_is_reported_in_one_line():
     with pytest.raises(Unavailable, match=r"it broke down: AttributeError: .*nothing"):
         processes.call("demuxlab.bench.memory:nothing")
 

@@ -1,4 +1,4 @@
-"""`demuxlab bench`: its tables, its JSON, its pictures, and what it says where something is in the way."""
+"""`demuxlab bench`: its tables, its JSON, its pictures and its error messages."""
 
 import json
 from types import SimpleNamespace
@@ -28,12 +28,12 @@ def call(capsys, monkeypatch):
 
 
 def missing():
-    raise Unavailable("peer is not installed: pip install 'demuxlab[bench]'")
+    raise Unavailable("peer is not installed", "pip install 'demuxlab[bench]'")
 
 
 @pytest.fixture
 def contenders(monkeypatch):
-    """What the benchmarks measure, instead of what takes time."""
+    """Contenders with fixed figures in place of the real ones."""
 
     def entry(figure, answers=("P4",)):
         return lambda: Entry(lambda: answers, lambda _seconds: figure)
@@ -48,7 +48,7 @@ def contenders(monkeypatch):
     return SimpleNamespace(found=found, entry=entry)
 
 
-def test_the_table_has_ratios_targets_and_who_was_left_out(call, contenders):
+def test_the_table_has_ratios_targets_and_the_contenders_left_out(call, contenders):
     status, out, err = call("decide", "--quick")
     assert status == 0
     assert out.startswith("machine: ")
@@ -119,7 +119,7 @@ def test_a_wrong_contender_ends_its_benchmark_and_the_others_go_on(call, contend
     assert "dpkt" not in out.partition("\n")[2]
 
 
-def test_ctrl_c_tells_what_was_measured_so_far(call, contenders):
+def test_ctrl_c_prints_the_rounds_so_far(call, contenders):
     def interrupted():
         turns = iter([2000.0])
 
@@ -149,9 +149,7 @@ def test_a_picture_of_all_or_one_of_each(call, contenders, tmp_path):
     assert "times bare loop (packets/s)" in (folder / "decide.svg").read_text()
 
 
-def test_what_is_in_the_way_of_a_picture_is_said_before_the_measuring(
-    call, contenders, tmp_path, monkeypatch
-):
+def test_a_picture_that_cannot_be_drawn_is_refused_before_measuring(call, contenders, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     (tmp_path / "file").touch()
     for plot, problem in (
@@ -166,7 +164,7 @@ def test_what_is_in_the_way_of_a_picture_is_said_before_the_measuring(
     assert (status, err) == (2, "demuxlab: --plot needs matplotlib: pip install 'demuxlab[bench]'\n")
 
 
-def test_a_full_disk_is_told_in_one_line(call, contenders, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(call, contenders, monkeypatch):
     def full(_effort, _folder):
         raise OSError(28, "No space left on device")
 
@@ -177,7 +175,7 @@ def test_a_full_disk_is_told_in_one_line(call, contenders, monkeypatch):
     assert err.endswith("(No space left on device): set TMPDIR to a folder with room\n")
 
 
-def test_a_name_that_there_is_not_is_told(call):
+def test_an_unknown_name_is_refused(call):
     status, _out, err = call("speed")
     assert status == 2
     assert err.startswith("demuxlab: ")

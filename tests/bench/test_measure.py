@@ -1,4 +1,4 @@
-"""Measuring: answers first, then turns, and ratios taken within a round."""
+"""Measuring: answers are compared first, then contenders run in turns; ratios are those of a round."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TWO_ROUNDS = Effort(2, 0.0, quick=True)
 
 
 def contender(turns, answers=("P4",), played=None, name=""):
-    """A contender that has these figures, one a turn; an exception among them is raised."""
+    """A contender with these figures, one for each turn; an exception among them is raised."""
     left = iter(turns)
 
     def turn(_seconds):
@@ -48,7 +48,7 @@ def test_an_answer_too_few_or_too_many_is_caught(answers):
         measure.measure(benchmark, TWO_ROUNDS)
 
 
-def test_who_says_nothing_is_compared_with_nobody():
+def test_a_contender_without_answers_is_not_compared():
     silent = Entry(None, lambda _seconds: 2.0)
     benchmark = against("cat", cat=lambda: silent, ours=contender([1, 1]), peer=contender([1, 1]))
     assert measure.measure(benchmark, TWO_ROUNDS).rounds == 2
@@ -67,7 +67,7 @@ def test_a_full_run_has_a_turn_before_the_first_round_that_does_not_count():
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios_not_the_ratio_of_medians():
-    # The machine was ten times as slow in the second round, and hiccuped in the third.
+    # The machine was ten times slower in the second round, and one contender was disturbed in the third.
     rounds = [{"ours": 40.0, "peer": 10.0}, {"ours": 5.0, "peer": 1.0}, {"ours": 20.0, "peer": 10.0}]
     [ours, peer] = rows(Benchmark("b", "x/s", {}, "peer"), rounds)
     assert (ours.contender, ours.reference) == ("ours", "peer")
@@ -109,10 +109,10 @@ def test_a_goal_against_another_than_the_reference_has_a_row_of_its_own():
 
 
 def unavailable():
-    raise Unavailable("peer is not installed: pip install 'demuxlab[bench]'")
+    raise Unavailable("peer is not installed", "pip install 'demuxlab[bench]'")
 
 
-def test_who_is_not_installed_is_left_out_with_the_cure_and_the_rest_runs():
+def test_a_contender_that_is_not_installed_is_left_out_with_the_command_that_installs_it():
     benchmark = Benchmark(
         "b",
         "x/s",
@@ -126,8 +126,8 @@ def test_who_is_not_installed_is_left_out_with_the_cure_and_the_rest_runs():
     assert (row.median, row.reference, row.ratio, row.reached) == (2, None, None, None)
 
 
-def test_who_breaks_down_on_the_way_has_no_figures():
-    broken = contender([1.0, Unavailable("it broke down: out of memory")])
+def test_a_contender_that_fails_during_the_run_has_no_figures():
+    broken = contender([1.0, Unavailable("it broke down", "out of memory")])
     benchmark = against("ours", ours=contender([2] * 3), peer=broken)
     report = measure.measure(benchmark, Effort(3, 0.0, quick=True))
     assert report.left_out == {"peer": "it broke down: out of memory"}
@@ -135,7 +135,7 @@ def test_who_breaks_down_on_the_way_has_no_figures():
     assert report.rounds == 3
 
 
-def test_ctrl_c_leaves_the_rounds_that_were_whole():
+def test_ctrl_c_keeps_the_complete_rounds():
     benchmark = against("ours", ours=contender([2] * 3), peer=contender([4, 4, KeyboardInterrupt()]))
     report = measure.measure(benchmark, Effort(3, 0.0, quick=True))
     assert report.interrupted

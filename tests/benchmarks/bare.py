@@ -1,6 +1,6 @@
-"""A pytest plugin that runs a learner's file in the checker's own process: what plain autograders do.
+"""A pytest plugin that runs a learner's file in the checker's own process, as simple autograders do.
 
-Only the benchmark uses it: whatever the file does, it does to the checker.
+Only the benchmark uses it: without a sandbox the file can change the checker.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
-"""What writing a capture costs a host, per packet: `python -m tests.benchmarks.capture`.
+"""The cost of writing a capture, per packet of a host: `python -m tests.benchmarks.capture`.
 
-Each way of running gets its turn in every round, and the best of the rounds counts: the machine's other work
-only ever makes a turn slower. Nothing asserts a time; what the captures hold is checked first.
+Each variant has one turn in every round, and its best round counts, as other load on the machine can only
+make a turn slower. No time is asserted; the content of the captures is checked first.
 """
 
 import gc
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture
 from demuxlab.host import Host
-from demuxlab.labkit.recorder import FORMATS, Recorder, open_recorder
+from demuxlab.recording.recorder import FORMATS, Recorder, open_recorder
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text

@@ -1,4 +1,4 @@
-"""What the sandbox costs: grading a reference solution against bare pytest with the same checks.
+"""The cost of the sandbox: grading a reference solution, compared with plain pytest and the same checks.
 
 `python -m tests.benchmarks.grading [ROUNDS]`: interleaved, medians; each run must give full points to count.
 """

@@ -1,4 +1,4 @@
-"""The classic pcap writer: the bytes it makes, and what it does when a disk is full."""
+"""The pcap writer: its bytes, and its behaviour on a full disk."""
 
 import errno
 import io
@@ -16,7 +16,7 @@ def test_the_file_begins_with_its_header():
     assert file.getvalue() == struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 96, RAW)
 
 
-def test_a_packet_is_its_time_its_lengths_and_its_bytes():
+def test_a_record_has_the_time_both_lengths_and_the_bytes():
     file = io.BytesIO()
     writer = PcapWriter(file, RAW)
     assert [writer.packet(b"abc", 1_700_000_000.25), writer.packet(b"", 0.0)] == [1, 2]
@@ -24,7 +24,7 @@ def test_a_packet_is_its_time_its_lengths_and_its_bytes():
     assert file.getvalue()[24:] == record + bytes(16)
 
 
-def test_a_long_packet_is_cut_and_says_how_long_it_was():
+def test_a_long_packet_is_truncated_and_keeps_its_original_length():
     file = io.BytesIO()
     PcapWriter(file, RAW, snaplen=4).packet(memoryview(b"abcdef"), 0.0)
     assert file.getvalue()[24:] == struct.pack("<IIII", 0, 0, 4, 6) + b"abcd"
@@ -37,7 +37,7 @@ def test_a_fraction_that_rounds_up_carries_into_the_seconds():
 
 
 @pytest.mark.parametrize("now", [-0.001, 2.0**32, float("nan"), float("inf")])
-def test_a_time_that_has_no_place_in_the_file_is_the_callers_fault(now):
+def test_a_time_that_the_format_cannot_hold_raises_value_error(now):
     file = io.BytesIO()
     writer = PcapWriter(file, RAW)
     with pytest.raises((ValueError, OverflowError)):

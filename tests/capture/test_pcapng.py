@@ -1,4 +1,4 @@
-"""The pcapng writer, byte by byte against the draft, and what it does when the disk is full."""
+"""The pcapng writer: its bytes, compared with the draft, and its behaviour on a full disk."""
 
 import errno
 import io
@@ -107,7 +107,7 @@ def test_a_packet_alone(size):
     assert body[20:] == data + bytes(-size % 4)  # no options, so no end mark either
 
 
-def test_a_packet_with_everything():
+def test_a_packet_with_every_option():
     body = packet_block(b"abcd", comment="to P4", inbound=True, queue=4, packet_id=2**64 - 1, dropped=3)
     assert options(body[24:]) == [
         (1, b"to P4"),
@@ -156,12 +156,12 @@ def test_time_in_nanoseconds(now, nanoseconds):
 
 
 @pytest.mark.parametrize("now", [-0.1, float("nan"), float("inf"), 18_446_744_074.0])
-def test_a_time_that_has_no_stamp_is_the_callers_error(now):
+def test_a_time_that_the_format_cannot_hold_raises_value_error(now):
     with pytest.raises(ValueError, match="a capture's time runs from 0"):
         packet_block(now=now)
 
 
-def test_a_packet_beyond_the_snaplen_is_cut_and_its_length_kept():
+def test_a_packet_beyond_the_snaplen_is_truncated_and_keeps_its_original_length():
     file = io.BytesIO()
     writer = PcapngWriter(file)
     writer.interface("wire", ETHERNET, snaplen=5)
@@ -192,7 +192,7 @@ def test_a_comment_that_is_not_unicode_is_still_written():
 
 
 @pytest.mark.parametrize("interface", [-1, 1, 7])
-def test_an_interface_not_described_is_the_callers_error(interface):
+def test_an_unknown_interface_raises_value_error(interface):
     with pytest.raises(ValueError, match=f"no interface {interface} in this capture"):
         written(lambda writer: writer.packet(b"", 0.0, interface=interface))
     with pytest.raises(ValueError, match=f"no interface {interface} in this capture"):
@@ -310,7 +310,7 @@ def test_a_short_write_is_continued():
     assert file.getvalue() == whole.getvalue()
 
 
-def test_a_pipe_keeps_its_half_block():
+def test_a_partial_block_stays_in_a_pipe():
     file = Pipe()
     writer = on(file)
     whole = file.getvalue()
@@ -321,7 +321,7 @@ def test_a_pipe_keeps_its_half_block():
 
 
 @pytest.mark.parametrize("count", [0, None])
-def test_a_file_that_takes_nothing_ends_the_writing(count):
+def test_a_file_that_writes_no_bytes_ends_the_writing(count):
     file = io.BytesIO()
     writer = on(file)
     file.write = lambda data: count
@@ -352,11 +352,11 @@ def test_the_unbuffered_file_is_whole_after_every_packet(tmp_path):
         writer = on(file)
         for number in range(1, 6):
             assert writer.packet(bytes(number), 0.0, comment="c" * number) == number
-            # Read by its name while still open: what a killed program leaves behind.
+            # Read by another descriptor while it is still open, as after kill -9.
             assert len(list(blocks(path.read_bytes()))) == 2 + number
 
 
-def test_a_half_block_is_cut_off_a_real_file(tmp_path):
+def test_a_partial_block_is_truncated_from_a_real_file(tmp_path):
     class Full(io.FileIO):
         full = False
 

@@ -1,4 +1,4 @@
-"""The capture reader: files built here by hand from the drafts, whole, cut, damaged and made of garbage."""
+"""The capture reader: files built here by hand from the drafts, whole, truncated, damaged and random."""
 
 import errno
 import gzip
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from demuxlab.capture import reader
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.capture.reader import Capture, CaptureError, Frame
+from demuxlab.capture.section import MAX_BLOCK
 from demuxlab.wire.frame import ETHERNET, RAW
 
 ORDERS = ["<", ">"]
@@ -64,7 +65,7 @@ def obsolete_packet(data, order="<", index=0, ticks=0, options=b""):
 
 @pytest.fixture
 def read(tmp_path):
-    """Return read(content) → (frames, damage)."""
+    """A function: read(content) returns (frames, damage)."""
 
     def act(content):
         path = tmp_path / "x.pcapng"
@@ -79,7 +80,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def refused(tmp_path):
-    """Return refused(content) → the one-line message, without the file's folder."""
+    """A function: refused(content) returns the one-line message, without the file's folder."""
 
     def act(content):
         path = tmp_path / "x y.pcap"
@@ -129,7 +130,7 @@ def test_pcap_cut_at_every_byte(read):
         assert bool(damage) == (size not in ends)
 
 
-def test_pcap_packet_of_absurd_length(read):
+def test_pcap_packet_of_an_impossible_length(read):
     good = pcap(records=[(0, 0, b"good", 4)])
     frames, damage = read(good + struct.pack("<IIII", 0, 0, 262_145, 60) + bytes(300_000))
     assert [frame.data for frame in frames] == [b"good"]
@@ -147,7 +148,7 @@ def test_pcap_whose_snaplen_allows_longer_packets(read):
 
 
 def test_no_snaplen_allows_more_than_the_largest_block(read):
-    _, damage = read(pcap(snaplen=2**32 - 1) + struct.pack("<IIII", 0, 0, reader.MAX_BLOCK + 1, 60))
+    _, damage = read(pcap(snaplen=2**32 - 1) + struct.pack("<IIII", 0, 0, MAX_BLOCK + 1, 60))
     assert damage.startswith("damaged at byte 24: a packet of 67108865 bytes")
 
 
@@ -325,20 +326,20 @@ GOOD = section() + interface() + packet(b"good")
         (interface(options=struct.pack("<HH", 2, 9) + bytes(8)), "an option longer than its block"),
     ],
 )
-def test_damage_ends_the_reading_and_is_told(read, tail, what):
+def test_damage_ends_reading_and_is_reported(read, tail, what):
     frames, damage = read(GOOD + tail + packet(b"lost"))
     assert [frame.data for frame in frames] == [b"good"]
     assert damage == f"damaged at byte {len(GOOD)}: {what}; the one packet before it was read"
 
 
-def test_the_largest_block_is_only_read_as_far_as_the_file_goes(read):
+def test_a_block_longer_than_the_file_is_read_up_to_its_end(read):
     content = GOOD + struct.pack("<III", 6, 64 << 20, 0)
     frames, damage = read(content)
     assert len(frames) == 1
     assert damage.startswith(f"cut at byte {len(content)}: ")
 
 
-def test_whatever_the_bytes_only_capture_error_is_raised(tmp_path):
+def test_no_content_raises_anything_but_capture_error(tmp_path):
     path = tmp_path / "garbage"
 
     def survive(content):
@@ -446,7 +447,7 @@ def test_a_file_that_may_not_be_opened(monkeypatch, error, message):
         Capture("it's.pcap")
 
 
-def test_names_that_would_break_the_line():
+def test_file_names_with_control_characters_are_quoted():
     with pytest.raises(CaptureError, match=r"'a\\nb' is no file name|there is no file 'a\\nb'"):
         Capture("a\nb")
     with pytest.raises(CaptureError, match=r"'a\\x00' is no file name"):
@@ -454,7 +455,7 @@ def test_names_that_would_break_the_line():
 
 
 class FailingFile:
-    """Reads what it holds, then fails as a broken disk does."""
+    """A file that returns its content, then fails as a broken disk does."""
 
     closed = False
 
@@ -492,7 +493,7 @@ def test_a_disk_that_fails_later(monkeypatch):
 # the object
 
 
-def test_it_is_read_once_and_can_be_continued(tmp_path):
+def test_iteration_is_once_and_can_be_continued(tmp_path):
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap(records=[(0, 0, bytes([n]), 1) for n in range(5)]))
     with Capture(str(path)) as capture:
@@ -504,7 +505,7 @@ def test_it_is_read_once_and_can_be_continued(tmp_path):
         assert list(capture) == []
 
 
-def test_leaving_closes_the_file_and_so_does_a_refusal(monkeypatch):
+def test_the_file_is_closed_on_exit_and_when_it_is_refused(monkeypatch):
     files = []
 
     def remember(content):
@@ -524,7 +525,7 @@ def test_leaving_closes_the_file_and_so_does_a_refusal(monkeypatch):
     assert files[1].closed
 
 
-def test_a_pipe_is_read_as_it_comes(tmp_path):
+def test_a_pipe_is_read_as_data_arrives(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
 
@@ -541,7 +542,7 @@ def test_a_pipe_is_read_as_it_comes(tmp_path):
     assert capture.damage == ""
 
 
-def test_it_reads_what_the_writer_wrote(tmp_path):
+def test_round_trip_of_the_pcapng_writer(tmp_path):
     path = tmp_path / "x.pcapng"
     times = [0.0, 0.1, 1_700_000_000.123456, 18_446_744_073.0]
     with open(path, "wb", buffering=0) as file:
@@ -563,7 +564,7 @@ def test_it_reads_what_the_writer_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_it_gives_the_names_of_addresses_and_the_section_s_comment(tmp_path, order):
+def test_address_names_and_the_section_s_comment(tmp_path, order):
     v4 = struct.pack(order + "HH", 1, 6) + b"\x0a\x09\x00\x14B\0" + b"\0" * 2
     v6 = struct.pack(order + "HH", 2, 21) + bytes(15) + b"\x01" + b"lo\0x\0" + bytes(3)
     odd = struct.pack(order + "HH", 9, 3) + b"odd\0"
@@ -578,7 +579,7 @@ def test_it_gives_the_names_of_addresses_and_the_section_s_comment(tmp_path, ord
     assert capture.damage == ""
 
 
-def test_a_section_s_comment_that_cannot_be_read_is_none(tmp_path):
+def test_an_invalid_section_comment_is_ignored(tmp_path):
     head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + struct.pack("<HH", 1, 5000)
     path = tmp_path / "odd.pcapng"
     path.write_bytes(block(0x0A0D0D0A, head) + interface() + packet(b"data"))

@@ -409,4 +409,7 @@ def test_a_full_disk_is_told_in_one_line():
         command = [sys.executable, "-m", "demuxlab", "labs"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)  # noqa: PLW1510
     assert done.returncode == 1
-    assert done.stderr == "demuxlab: the output cannot be written: No space left on device\n"
+    assert (
+        done.stderr
+        == "demuxlab: the output cannot be written (No space left on device): make room on the disk\n"
+    )

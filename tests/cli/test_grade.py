@@ -264,7 +264,7 @@ def test_the_starter_scores_nothing(course, grade):
     ("words", "said"),
     [
         ((), "there is nothing to grade"),
-        (("nowhere",), "nowhere is not there"),
+        (("nowhere",), "nowhere does not exist"),
         (("hidden/../captures",), "no submission is in there"),
         (("in", "--gradescope", "g.json"), "is for one submission, not 3"),
         (("in", "--results", "labs"), "is a directory"),
@@ -283,7 +283,7 @@ def test_a_wrong_call_is_told_in_one_line(grade, words, said):
 
 def test_a_file_that_holds_something_else_is_not_written_over(course, grade):
     (course / "notes.txt").write_text("my notes\n")
-    assert "is no file of results" in grade("in", "--results", "notes.txt").stderr
+    assert "is not a results file" in grade("in", "--results", "notes.txt").stderr
     assert (course / "notes.txt").read_text() == "my notes\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.labkit import wireshark
+from demuxlab.wireshark import program as wireshark
 
 STAND_IN = """#!{python}
 import json, os, sys, time

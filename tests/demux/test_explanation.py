@@ -11,9 +11,11 @@ from tests.interop.kernel import Probe
 from tests.interop.test_differential import Ours, Run
 
 from demuxlab import language
-from demuxlab.demux.delivery import FORWARDED, NOT_TRANSPORT, Delivery
+from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.explanation import steps
 from demuxlab.demux.lookup import MAX_LOSERS
-from demuxlab.demux.table import WILDCARD_TWO_TUPLE, Candidate
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule, Verdict
 from demuxlab.language import english
 from demuxlab.wire import fragments, icmp, ip, packet
 from demuxlab.wire import segment as wire_segment
@@ -38,7 +40,7 @@ def free():
 
 def told(bench, data, device=""):
     """Return the lines of all steps but the first, which says what came."""
-    return "\n".join(bench.deliver(data, device).steps(english)[1:]).split("\n")
+    return "\n".join(steps(bench.deliver(data, device), english)[1:]).split("\n")
 
 
 # The walk, question by question
@@ -48,7 +50,7 @@ def test_a_connection_is_asked_for_first_and_ends_the_search(bench):
     bench.listener("web", ANY_IPV4)
     bench.data_socket("P4", (A, 9157))
     bench.data_socket("P5", (C, 9157))
-    assert bench.deliver(segment(PA, payload=b"hello")).steps(english) == (
+    assert steps(bench.deliver(segment(PA, payload=b"hello")), english) == (
         "What came? A TCP segment [PA], 5 bytes of data, 10.9.0.10:9157 → 10.9.0.20:80.",
         "Does a connection have all four values? Yes. P4 wins (rule: connection).\n"
         "P5 does not match: its peer is 10.9.0.30:9157.",
@@ -248,7 +250,7 @@ def test_what_is_answered_and_why(bench, data, outcome):
     bench.udp("dns")
     delivery = bench.deliver(data)
     counted = f" It counts as {delivery.counter}." if delivery.counter else ""
-    assert delivery.steps(english)[-1] == f"What becomes of it? {outcome}{counted}"
+    assert steps(delivery, english)[-1] == f"What becomes of it? {outcome}{counted}"
 
 
 def test_no_socket_says_no_to_each_question(bench):
@@ -264,7 +266,7 @@ def test_no_socket_says_no_to_each_question(bench):
 def test_no_address_to_answer_to(bench):
     bench.demultiplexer._addresses = None
     delivery = bench.deliver(datagram(54, source=ANY_IPV4))
-    assert "its source is no address to answer to" in delivery.steps(english)[-1]
+    assert "its source is no address to answer to" in steps(delivery, english)[-1]
 
 
 def test_a_full_queue(bench):
@@ -329,7 +331,7 @@ def test_the_comment_of_a_copy_stays_short(bench):
 def test_what_came_is_told_before_anything(bench):
     bench.udp("dns")
     pieces = fragments.split(datagram(payload=bytes(4000)), 1500, 7)
-    first, *_, last = [bench.deliver(piece, "tun0").steps(english) for piece in pieces]
+    first, *_, last = [steps(bench.deliver(piece, "tun0"), english) for piece in pieces]
     assert first == (
         "What came? A fragment, bytes 0 to 1479 of a datagram, 10.9.0.10 → 10.9.0.20.",
         "Is a socket asked? Not yet: it waits until its datagram is whole.",
@@ -393,19 +395,19 @@ def error():
     ids=["malformed", "not ours", "echo", "ICMP error", "other protocol"],
 )
 def test_packets_for_which_no_socket_is_asked(bench, data, lines):
-    assert "\n".join(bench.deliver(data).steps(english)).split("\n") == lines
+    assert "\n".join(steps(bench.deliver(data), english)).split("\n") == lines
 
 
 def test_what_is_not_ip_and_what_is_forwarded(bench):
-    arp = Delivery(NOT_TRANSPORT, Malformed("ARP", "IfInErrors"))
-    assert arp.steps(english) == (
+    arp = Delivery(Verdict.NOT_TRANSPORT, Malformed("ARP", "IfInErrors"))
+    assert steps(arp, english) == (
         "What came? No IP packet: ARP.",
         "Is a socket asked? No: only IP packets have ports.",
     )
     handed_on = Delivery(
-        FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
+        Verdict.FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
     )
-    assert handed_on.steps(english)[1] == (
+    assert steps(handed_on, english)[1] == (
         "Does port forwarding have a rule for it? Yes: 192.168.0.1:80 → 192.168.0.1:8080.\n"
         "It is handed on; no socket is asked."
     )
@@ -418,7 +420,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     bench.udp("first", reuse_address=True)
     bench.udp("any", ANY_IPV4, reuse_address=True)
     wild = bench.udp("last", ANY_IPV4, reuse_address=True)
-    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, WILDCARD_TWO_TUPLE)])
+    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert told(bench, datagram()) == [
         "Who decides? A demultiplexer in the table's place. last wins (rule: wildcard two-tuple).",
         "What would the table have done? Given it to first (rule: two-tuple).",
@@ -432,17 +434,17 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose no socket.",
     ]
-    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, WILDCARD_TWO_TUPLE)])
+    bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert "It has no socket that matches." in told(bench, datagram(99))[1]
 
 
 def test_another_demultiplexer_that_agrees_has_the_table_s_reasons(bench):
     bench.listener("web", ANY_IPV4)
     bench.data_socket("P4")
-    before = bench.deliver(segment(PA)).steps(english)
+    before = steps(bench.deliver(segment(PA)), english)
     candidates = bench.table.candidates
     bench.demultiplexer.choose = lambda *asked: iter(list(candidates(*asked)))
-    assert bench.deliver(segment(PA)).steps(english) == before
+    assert steps(bench.deliver(segment(PA)), english) == before
 
 
 def test_without_losers_the_winner_is_told_all_the_same(bench):
@@ -468,7 +470,7 @@ def test_the_explanation_names_the_socket_that_the_table_chose(seed):
             ours.step(step)
             continue
         delivery = demultiplexer.deliver(step.packet, 0.0, step.device)
-        story = "\n".join(delivery.steps(english))
+        story = "\n".join(steps(delivery, english))
         if delivery.segment is None or delivery.verdict == "not-ours" or delivery.lookup.to_many:
             assert WINS.search(story) is None
             continue
@@ -504,11 +506,11 @@ def test_korean_says_the_same(bench):
     delivery = bench.deliver(segment(PA))
     language.use("ko")
     try:
-        steps = delivery.steps()
+        lines = steps(delivery)
         comment = delivery.explain()
     finally:
         language.use("en")
-    assert steps[1:3] == (
+    assert lines[1:3] == (
         "네 값이 모두 같은 연결이 있는가? 있습니다. P4 소켓이 선택됩니다(규칙: connection).",
         "이 포트를 가진 소켓이 또 있는가? 상관없습니다. 처음으로 맞는 소켓이 받습니다.\n"
         "web 소켓도 맞지만 밀려났습니다: 네 값이 모두 맞는 소켓이 더 구체적입니다.",

@@ -1,4 +1,4 @@
-"""`drill --compare`: random scripts on both machines, and what is told where they disagree."""
+"""`drill --compare`: random scripts on both stacks, and what it reports where they disagree."""
 
 import json
 import os
@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from demuxlab.cli.main import main
-from demuxlab.drill import compare, drill, lockstep, permitted, random_stories
-from demuxlab.drill.crowd import KernelCrowd
-from demuxlab.drill.lockstep import PAUSE, STATE, Observed, Story
+from demuxlab.drill import compare, drill, known_differences, lockstep, random_scripts
+from demuxlab.drill.divergences import DIVERGENCES
+from demuxlab.drill.kernel_process import KernelProcess
+from demuxlab.drill.known_differences import KNOWN_DIFFERENCES
+from demuxlab.drill.lockstep import PAUSE, STATE, Observed, Scenario
 from demuxlab.drill.parser import parse
-from demuxlab.drill.partings import PARTINGS
-from demuxlab.drill.permitted import PERMITTED
 from demuxlab.drill.script import TCPPacket
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.transport.tcp.receiver import Receiver
 from demuxlab.wire.segment import ACK, PSH
 
 SCRIPTS = int(os.environ.get("DEMUXLAB_COMPARE", "600"))
-"""`DEMUXLAB_COMPARE=20000 pytest tests/drill/test_compare.py` compares as many."""
+"""How many scripts to compare: `DEMUXLAB_COMPARE=20000 pytest tests/drill/test_compare.py`."""
 LISTEN = (
     "socket(..., SOCK_STREAM, IPPROTO_TCP)",
     "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
@@ -39,8 +39,8 @@ CONNECTION = (
 @pytest.fixture(scope="module")
 def kernel():
     try:
-        with KernelCrowd() as crowd:
-            yield crowd
+        with KernelProcess() as process:
+            yield process
     except LinkUnavailable as unavailable:
         pytest.skip(str(unavailable))
 
@@ -60,51 +60,51 @@ def call(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def without_sack_blocks(monkeypatch):
-    """Our stack with a fault."""
+    """Our stack with a fault: it never reports SACK blocks."""
     monkeypatch.setattr(Receiver, "sack_blocks", lambda _self, _most=4: ())
 
 
-# Both machines
+# Both stacks
 
 
 @pytest.mark.timeout(3600)
 def test_linux_and_ours_agree(kernel):
     tally = compare.Tally()
     found = list(compare.compare(SCRIPTS, 1, tally))
-    told = f"{tally.scripts} scripts, {tally.steps} steps, {tally.packets} packets"
-    print(f"\n{told} compared; {len(found)} disagree")
+    counts = f"{tally.scripts} scripts, {tally.steps} steps, {tally.packets} packets"
+    print(f"\n{counts} compared; {len(found)} disagree")
     assert not found, found[0].script()[0]
     assert tally.steps > 10 * SCRIPTS
 
 
-def test_a_story_brings_the_same_on_both_also_after_a_timeout(kernel):
+def test_a_scenario_has_the_same_outcomes_on_both_also_after_a_timeout(kernel):
     for version in 4, 6:
-        story = Story("one", version, (*CONNECTION, "write(4, ..., 100)", PAUSE, STATE))
-        [theirs] = kernel.play([story])
-        ours = lockstep.on_stack(story)
-        assert [(one.result, one.told) for one in ours] == [(one.result, one.told) for one in theirs]
+        scenario = Scenario("one", version, (*CONNECTION, "write(4, ..., 100)", PAUSE, STATE))
+        [theirs] = kernel.play([scenario])
+        ours = lockstep.on_stack(scenario)
+        assert [(one.result, one.value) for one in ours] == [(one.result, one.value) for one in theirs]
         assert [len(one.sent) for one in ours] == [len(one.sent) for one in theirs]
         assert theirs[-2].sent[0].size == 100
         assert theirs[-1].result == "TCP_ESTABLISHED"
 
 
 def test_stories_that_pause_do_not_hold_up_others_nor_meet(kernel):
-    story = Story("many", 4, (*CONNECTION, "write(4, ..., 100)", PAUSE, "close(4)"))
-    [first, *others] = kernel.play([story] * 200)
+    scenario = Scenario("many", 4, (*CONNECTION, "write(4, ..., 100)", PAUSE, "close(4)"))
+    [first, *others] = kernel.play([scenario] * 200)
     assert [one.result for one in first] == [one.result for one in others[-1]]
     assert all([len(step.sent) for step in other] == [len(step.sent) for step in first] for other in others)
 
 
-def test_the_same_seed_makes_the_same_story():
-    one, other = (random_stories.story("a", "7.7") for _ in range(2))
+def test_the_same_seed_generates_the_same_scenario():
+    one, other = (random_scripts.generate("a", "7.7") for _ in range(2))
     assert one == other
-    assert random_stories.story("a", "7.8")[0] != one[0]
+    assert random_scripts.generate("a", "7.8")[0] != one[0]
 
 
 # A disagreement
 
 
-def test_a_fault_is_found_made_short_and_told(kernel, without_sack_blocks, call, tmp_path):
+def test_a_fault_is_found_minimised_and_reported(kernel, without_sack_blocks, call, tmp_path):
     status, out, err = call("--compare", 300, "--seed", 3, "--captures", tmp_path / "found")
     assert status == 1
     first = out.splitlines()[0]
@@ -113,8 +113,9 @@ def test_a_fault_is_found_made_short_and_told(kernel, without_sack_blocks, call,
     assert "sack" in first
     assert "disagreements" in err
     text = Path(path).read_text()
-    assert text.count("\n+") < 20  # little more than a connection, and one segment too early
-    # The script is one that everybody can play: the kernel passes, ours fails on that line.
+    # The script is little more than a handshake and one segment out of order.
+    assert text.count("\n+") < 20
+    # It is a script for `demuxlab drill`: it passes on the kernel, and fails on our stack at that line.
     script = drill.load(Path(path))
     assert "TCP option sack" in drill.play_on(script, "stack").failure
     assert drill.play_on(script, "stack").failure.startswith(f"{path}:{int(line) + 1}:")
@@ -122,7 +123,7 @@ def test_a_fault_is_found_made_short_and_told(kernel, without_sack_blocks, call,
     assert outcome.failure == ""
 
 
-def test_json_tells_each_disagreement_and_the_figures(kernel, without_sack_blocks, call, tmp_path):
+def test_json_has_each_disagreement_and_the_counts(kernel, without_sack_blocks, call, tmp_path):
     status, out, _err = call("--compare", 200, "--seed", 3, "--captures", tmp_path, "--json")
     *found, figures = [json.loads(line) for line in out.splitlines()]
     assert status == 1
@@ -138,7 +139,7 @@ def test_agreement_is_status_0(kernel, call):
     assert "0 disagreements" in err
 
 
-def test_scripts_or_a_number_of_them(call):
+def test_either_scripts_or_compare_is_required(call):
     for arguments in ((), ("a.pkt", "--compare", 3), ("--compare", 0)):
         status, out, err = call(*arguments)
         assert (status, out, len(err.splitlines())) == (2, "", 1)
@@ -146,14 +147,14 @@ def test_scripts_or_a_number_of_them(call):
 
 def test_without_a_namespace_one_line_says_so(call, monkeypatch):
     def refuse(*_arguments):
-        raise LinkUnavailable("no namespace: run it with sudo")
+        raise LinkUnavailable("no namespace", "run it with sudo")
 
-    monkeypatch.setattr(compare, "KernelCrowd", refuse)
+    monkeypatch.setattr(compare, "KernelProcess", refuse)
     assert call("--compare", 3) == (2, "", "demuxlab: no namespace: run it with sudo\n")
 
 
-def observed(*sent, result="", told=""):
-    return Observed(result, told, sent)
+def observed(*sent, result="", value=""):
+    return Observed(result, value, sent)
 
 
 def packet(flags, sequence=1, size=0, **fields):
@@ -164,7 +165,7 @@ def packet(flags, sequence=1, size=0, **fields):
     ("ours", "kernel", "field"),
     [
         (observed(result="0"), observed(result="-1 EPIPE (Broken pipe)"), "result"),
-        (observed(told="POLLIN"), observed(told="0"), "value"),
+        (observed(value="POLLIN"), observed(value="0"), "value"),
         (observed(packet(ACK)), observed(), "packets"),
         (observed(packet(ACK)), observed(packet(ACK, sequence=2)), "sequence"),
         (observed(packet(ACK, size=2)), observed(packet(ACK, size=3)), "size"),
@@ -175,23 +176,23 @@ def test_each_field_is_compared(ours, kernel, field):
     assert compare.difference(ours, ours) is None
 
 
-# What is permitted
+# Known differences
 
 
-def test_each_permission_names_its_rfc_and_its_reason():
-    rules = [*PERMITTED, *PARTINGS]
+def test_each_known_difference_names_its_rfc_and_its_reason():
+    rules = [*KNOWN_DIFFERENCES, *DIVERGENCES]
     assert len({rule.name for rule in rules}) == len(rules)
     assert all("RFC" in rule.source and rule.why for rule in rules)
 
 
-def test_only_what_is_permitted_is_taken_out():
-    story = Story("a", 4, ("< P. 1:11(10) ack 1 win 5",))
+def test_only_known_differences_are_removed():
+    scenario = Scenario("a", 4, ("< P. 1:11(10) ack 1 win 5",))
     ours, kernel = observed(packet(ACK | PSH, size=5)), observed(packet(ACK, size=5))
-    mine, theirs, used = permitted.without(story, 0, ours, kernel)
+    mine, theirs, used = known_differences.without(scenario, 0, ours, kernel)
     assert mine == theirs
     assert used == ["where PSH is set"]
     other = observed(packet(ACK, size=6))
-    mine, theirs, _used = permitted.without(story, 0, ours, other)
+    mine, theirs, _used = known_differences.without(scenario, 0, ours, other)
     assert mine != theirs
 
 
@@ -202,7 +203,7 @@ def play(text):
     return drill.play_on(parse(text, Path("a.pkt")), "stack").failure
 
 
-def test_in_lockstep_nothing_may_be_sent_that_the_script_does_not_have():
+def test_in_lockstep_a_segment_that_the_script_does_not_expect_is_a_failure():
     begin = "0 < 81 > 80: S 0:0(0) win 0\n"
     assert play(begin) == ""
     assert "a.pkt:2: a packet before this line that the script does not have" in play(

@@ -14,7 +14,7 @@ from demuxlab.drill.parser import parse
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.pkt"))
 TOLERANCE = 50_000
-"""Microseconds: less than any two things that a script tells apart by time, on however busy a machine."""
+"""In microseconds: longer than a busy machine delays, shorter than any interval that a script checks."""
 
 NEWLINE = "\n"
 HANDSHAKE = """
@@ -58,9 +58,9 @@ def test_on_our_stack(path):
 
 @pytest.fixture(scope="module")
 def on_the_kernel(need_root):
-    """All scripts, several at once, each in a namespace of its own: they mostly wait.
+    """The outcome of every script, several at once, each in a namespace of its own.
 
-    It is real time: what a busy machine made late is played once more, with nothing beside it.
+    They run in real time: what fails, perhaps because the machine was busy, is played once more, alone.
     """
 
     def on_kernel(path):
@@ -79,7 +79,7 @@ def test_on_the_kernel(path, on_the_kernel):
     assert outcome is None or outcome.failure == ""
 
 
-def test_every_script_says_what_it_shows_and_half_a_pair_is_never_alone():
+def test_every_script_has_a_comment_and_a_script_for_one_side_has_its_counterpart():
     names = {path.stem for path in SCRIPTS}
     assert len(names) >= 80
     for path in SCRIPTS:
@@ -95,7 +95,7 @@ def test_every_script_says_what_it_shows_and_half_a_pair_is_never_alone():
 # What a failure says
 
 
-def test_a_wrong_field_is_told_with_both_packets():
+def test_a_wrong_field_is_reported_with_both_packets():
     outcome = play(HANDSHAKE + "+0 < P. 1:11(10) ack 1 win 32000\n+0 > . 1:1(0) ack 12\n")
     assert outcome.failure.splitlines() == [
         "a.pkt:10: live packet field tcp_ack_seq: expected: 12 (0xc) vs actual: 11 (0xb)",
@@ -104,12 +104,12 @@ def test_a_wrong_field_is_told_with_both_packets():
     ]
 
 
-def test_a_wrong_port_is_told():
+def test_a_wrong_port_is_reported():
     outcome = play("0 < 81 > 80: S 0:0(0) win 0\n+0 > 80 > 82: R. 0:0(0) ack 1\n")
     assert "tcp_dst_port: expected: 82 (0x52) vs actual: 81 (0x51)" in outcome.failure
 
 
-def test_a_packet_that_never_comes_is_told():
+def test_a_packet_that_is_never_sent_is_reported():
     outcome = play(HANDSHAKE + "+.5 > . 1:1(0) ack 1\n")
     assert "timed out waiting for packet: expected at 0.510000 sec" in outcome.failure
 
@@ -121,33 +121,33 @@ def test_virtual_time_is_exact():
     assert "timing error: expected outbound packet at 0.210001 sec but happened at 0.210000 sec" in early
 
 
-def test_a_call_that_returns_something_else_is_told():
+def test_a_call_with_another_result_is_reported():
     outcome = play(HANDSHAKE + "+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n+0 read(4, ..., 10) = 10\n")
     assert "Expected result 10 but got -1 with errno 11 EAGAIN" in outcome.failure
 
 
-def test_a_call_that_blocks_is_told_and_left():
+def test_a_call_that_blocks_without_a_time_of_return_is_reported():
     assert "read call: it blocks" in play(HANDSHAKE + "+0 read(4, ..., 10) = 10\n").failure
 
 
-def test_a_blocking_call_that_returns_at_another_time_is_told():
+def test_a_blocking_call_that_returns_at_another_time_is_reported():
     script = HANDSHAKE + "+0...0.2 read(4, ..., 10) = 10\n+.1 < P. 1:11(10) ack 1 win 32000\n"
     expected = "expected system call return at 0.210000 sec but happened at 0.110000 sec"
     assert expected in play(script).failure
 
 
-def test_a_blocking_call_that_never_returns_is_told():
+def test_a_blocking_call_that_never_returns_is_reported():
     assert "it still blocks at 0.210000 sec" in play(HANDSHAKE + "+0...0.2 read(4, ..., 10) = 10\n").failure
 
 
-def test_an_assertion_that_does_not_hold_tells_the_values():
+def test_a_failed_assertion_reports_the_values():
     failure = play(HANDSHAKE + "+0 %{ assert tcpi_snd_cwnd == 11 }%\n").failure
     assert failure == "a.pkt:9: assertion failed: tcpi_snd_cwnd == 11: tcpi_snd_cwnd = 10"
 
 
-def test_a_field_that_the_stack_does_not_know_is_told():
+def test_a_field_that_the_stack_does_not_report_fails_the_assertion():
     failure = play(HANDSHAKE + "+0 %{ assert tcpi_pacing_rate == 0 }%\n").failure
-    assert "tcpi_pacing_rate is not told" in failure
+    assert "tcpi_pacing_rate is not reported" in failure
 
 
 def test_a_poll_that_waits_returns_in_virtual_time():
@@ -214,7 +214,7 @@ def test_json_is_one_object_a_script(call, tmp_path):
     assert Path(rows[1]["capture"]).is_file()
 
 
-def test_a_capture_that_cannot_be_saved_is_told(call, tmp_path):
+def test_a_capture_that_cannot_be_saved_is_reported(call, tmp_path):
     wrong = tmp_path / "wrong.pkt"
     wrong.write_text("0 close(3) = 0\n")
     (tmp_path / "file").write_text("in the way")
@@ -237,7 +237,7 @@ def test_a_wrong_script_ends_with_one_line(call, tmp_path, text, said):
     assert (status, out, err) == (2, "", f"demuxlab: {script}:{text.count(NEWLINE)}: {said}\n")
 
 
-def test_what_is_no_script_ends_with_one_line(call, tmp_path):
+def test_a_file_that_is_not_a_script_ends_with_one_line(call, tmp_path):
     binary = tmp_path / "binary.pkt"
     binary.write_bytes(b"\xff\xfe\0")
     for path in (tmp_path / "missing.pkt", tmp_path, binary):

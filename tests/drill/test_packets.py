@@ -1,17 +1,18 @@
-"""Packets of a script made into bytes, and packets from the wire compared field by field."""
+"""Packets of a script built as bytes, and segments from the wire compared field by field."""
 
 from pathlib import Path
 
 import pytest
 
-from demuxlab.drill import packets
+from demuxlab.drill import flow as flows
+from demuxlab.drill import packet_text, packets
 from demuxlab.drill.parser import parse
 from demuxlab.drill.script import Options
 from demuxlab.wire import ip, packet, tcp
 from demuxlab.wire.segment import ACK, FIN, PSH, SYN
 
 FIRST = 4_294_967_290
-"""Our side's initial number on the wire: a script counts from 0, and it wraps around."""
+"""The initial sequence number on the wire, so large that it wraps around; a script counts from 0."""
 
 
 def of_script(text):
@@ -21,7 +22,7 @@ def of_script(text):
 
 @pytest.fixture
 def flow():
-    flow = packets.Flows(Options()).current
+    flow = flows.Flows(Options()).current
     packets.compare(of_script("> S. 0:0(0) ack 1 <...>"), live(flow, SYN | ACK, 0, 1), flow, 0)
     return flow
 
@@ -33,7 +34,7 @@ def live(flow, flags, number, acknowledgment, size=0, options=(), window=500, po
         port,
         flow.remote_port,
         bytes(size),
-        sequence=(FIRST + number) % packets.MODULUS,
+        sequence=(FIRST + number) % flows.MODULUS,
         acknowledgment=acknowledgment,
         flags=flags,
         window=window,
@@ -42,17 +43,17 @@ def live(flow, flags, number, acknowledgment, size=0, options=(), window=500, po
     return packet.read(packet.build(flow.local_address, flow.remote_address, ip.TCP, segment))
 
 
-def test_what_goes_in_has_the_numbers_of_the_wire(flow):
+def test_an_injected_packet_has_the_numbers_of_the_wire(flow):
     script = of_script("< P. 1:11(10) ack 21 win 7 <nop,nop,sack 31:41>")
     sent = packet.read(packets.build(script, flow))
     assert (sent.source_port, sent.destination_port, sent.sequence) == (9157, 8080, 1)
-    assert sent.acknowledgment == (FIRST + 21) % packets.MODULUS
+    assert sent.acknowledgment == (FIRST + 21) % flows.MODULUS
     assert (sent.flags, sent.window, sent.payload) == (PSH | ACK, 7, bytes(10))
     left, right = tcp.read_options(sent.options).sack[0]
-    assert (left, right) == ((FIRST + 31) % packets.MODULUS, (FIRST + 41) % packets.MODULUS)
+    assert (left, right) == ((FIRST + 31) % flows.MODULUS, (FIRST + 41) % flows.MODULUS)
 
 
-def test_what_comes_out_as_the_script_says_is_taken(flow):
+def test_a_segment_as_the_script_expects_it_passes(flow):
     packets.compare(of_script("> P. 1:101(100) ack 1 win 500"), live(flow, PSH | ACK, 1, 1, 100), flow, 0)
 
 
@@ -83,12 +84,12 @@ def test_an_option_that_the_script_does_not_have_is_named(flow):
         )
 
 
-def test_order_and_padding_of_options_are_free(flow):
+def test_order_and_padding_of_options_are_not_compared(flow):
     found = live(flow, SYN | ACK, 0, 1, options=(1460, 7, True))
     packets.compare(of_script("> S. 0:0(0) ack 1 <wscale 7,eol,mss 1460,sackOK>"), found, flow, 0)
 
 
-def test_stamps_count_from_the_first_and_are_compared_where_the_tick_is_known(flow):
+def test_timestamps_count_from_the_first_and_are_compared_where_the_tick_is_known(flow):
     def stamped(value):
         return live(flow, ACK, 1, 1, options=(None, None, False, (value, 5)))
 
@@ -101,7 +102,7 @@ def test_stamps_count_from_the_first_and_are_compared_where_the_tick_is_known(fl
     assert tcp.read_options(echoed.options).timestamps == (1, 77_110)
 
 
-def test_packets_read_as_the_script_writes_them(flow):
+def test_packets_are_printed_in_the_script_s_language(flow):
     text = "P. 1:101(100) ack 1 win 500 <mss 5,nop,TS val 1 ecr 2,sack 1:2 3:4>"
-    assert packets.script_text(of_script(f"> {text}"), 1_500_000) == f"1.500000 {text}"
+    assert packet_text.script_text(of_script(f"> {text}"), 1_500_000) == f"1.500000 {text}"
     assert packets.live_text(live(flow, FIN | ACK, 1, 7), flow, 20) == "0.000020 F. 1:1(0) ack 7 win 500"

@@ -1,4 +1,4 @@
-"""What a script may say, and how one is told that is wrong."""
+"""The grammar of scripts, and the messages for scripts that are wrong."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -157,7 +157,7 @@ def test_assertions_that_hold(text):
     assertions.run(text, {"tcpi_snd_cwnd": 10, "tcpi_lost": 0, "tcpi_options": 2, "tcpi_ca_state": 0})
 
 
-def test_an_assertion_reckons_with_numbers_only():
+def test_an_assertion_calculates_with_numbers_only():
     with pytest.raises(assertions.AssertionFailed, match="only numbers"):
         assertions.run("assert 'a' * 1000000000", {})
 
@@ -182,6 +182,6 @@ def test_sysctls_in_every_form():
         ("0 fcntl(3, F_GETFL, 1 | sizeof(...)) = 0", "expected a whole number"),
     ],
 )
-def test_what_cannot_be_meant_is_told(text, message):
+def test_nested_calls_and_wrong_operands_are_script_errors(text, message):
     with pytest.raises(ScriptError, match=message):
         read(text)

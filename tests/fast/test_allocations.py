@@ -26,7 +26,7 @@ class Handler:
     def receive(self, packet, now):
         return True
 
-    def take(self, segment, now):
+    def handle_segment(self, segment, now):
         pass
 
 

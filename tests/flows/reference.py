@@ -1,4 +1,4 @@
-"""The answer that the engines are held to: of the capture reader and the reader of single packets alone."""
+"""The reference result: counted with the capture reader and `one_by_one` alone, without an engine."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Both engines give the answers of the reader that takes one packet after the other, on any input."""
+"""Both engines give the result of the reference, on any input."""
 
 import struct
 
@@ -9,7 +9,7 @@ from tests.flows import zoo
 from tests.flows.reference import answer, reference
 
 from demuxlab.capture.reader import CaptureError
-from demuxlab.flows import chains, compiled, vectorised
+from demuxlab.flows import compiled, parallel_scan, vectorised
 from demuxlab.flows.count import count
 
 ENGINES = ("numpy", "numba")
@@ -17,13 +17,13 @@ ENGINES = ("numpy", "numba")
 
 @pytest.fixture(params=[True, False], ids=["small batches", "large batches"], autouse=True)
 def _small(request, monkeypatch):
-    """Let a few kilobytes be many batches, and many lanes."""
+    """Make a few kilobytes many batches and many lanes."""
     if request.param:
         monkeypatch.setattr(vectorised.Vectorised, "batch", 3000)
         monkeypatch.setattr(compiled.Compiled, "batch", 1000)
         monkeypatch.setattr(compiled, "_FIRST_ROWS", 2)
-    monkeypatch.setattr(chains, "SHORTEST_LANE", 300)
-    monkeypatch.setattr(chains, "_FEWEST", 2)
+    monkeypatch.setattr(parallel_scan, "SHORTEST_LANE", 300)
+    monkeypatch.setattr(parallel_scan, "_FEWEST", 2)
 
 
 @st.composite
@@ -93,14 +93,14 @@ def damaged(draw, contents):
 
 def check(path):
     answers = [
-        told(reference, path),
-        *(told(lambda path, name=name: answer(count(path, name)), path) for name in ENGINES),
+        result(reference, path),
+        *(result(lambda path, name=name: answer(count(path, name)), path) for name in ENGINES),
     ]
     assert answers == answers[:1] * len(answers)
 
 
-def told(read, path):
-    """Return the answer, or why there is none."""
+def result(read, path):
+    """Return the answer, or the text of the CaptureError."""
     try:
         return read(path)
     except CaptureError as refused:
@@ -145,7 +145,7 @@ def test_damage(path, content):
 @pytest.mark.parametrize("length", [4, 5, 8, 9, 65535])
 def test_an_option_longer_than_its_block(path, order, length):
     code = struct.pack(order + "HH", 1, length) + bytes(8)
-    good, bad = (zoo.packet(zoo.tcp4(1, 2), order, options=options) for options in (b"", code))
-    path.write_bytes(zoo.section(order) + zoo.interface(order) + good + bad + good)
+    accepted, bad = (zoo.packet(zoo.tcp4(1, 2), order, options=options) for options in (b"", code))
+    path.write_bytes(zoo.section(order) + zoo.interface(order) + accepted + bad + accepted)
     check(path)
     assert reference(path).packets == (3 if length <= 8 else 1)

@@ -1,4 +1,4 @@
-"""Many files: the pieces of a capture, in any order, are the whole of it."""
+"""Many files: counting the pieces of a capture, in any order, gives the result of the whole."""
 
 import random
 
@@ -17,12 +17,14 @@ SHAPES = [zoo.tcp4, zoo.udp4, zoo.tcp6, zoo.udp6, zoo.options4, zoo.icmp4]
 @pytest.fixture
 def pieces(tmp_path):
     """A capture, and its packets in five files of both formats, in an order that is not theirs."""
-    chance = random.Random(8)
+    random_numbers = random.Random(8)
     records = []
     for second in range(400):
-        a, b = chance.sample(range(1, 9), 2)
-        packet = chance.choice(SHAPES)(a, b)
-        records.append((second, chance.randrange(10**6), packet, len(packet) + chance.randrange(3)))
+        a, b = random_numbers.sample(range(1, 9), 2)
+        packet = random_numbers.choice(SHAPES)(a, b)
+        records.append(
+            (second, random_numbers.randrange(10**6), packet, len(packet) + random_numbers.randrange(3))
+        )
     whole = tmp_path / "whole.pcap"
     whole.write_bytes(zoo.pcap(records=records))
     paths = []
@@ -36,18 +38,18 @@ def pieces(tmp_path):
         else:
             path.write_bytes(zoo.pcap(">", records=some))
         paths.append(path)
-    chance.shuffle(paths)
+    random_numbers.shuffle(paths)
     return whole, paths
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
-def test_the_pieces_are_the_whole(pieces, engine):
+def test_pieces_give_the_result_of_the_whole(pieces, engine):
     whole, paths = pieces
     assert paths != sorted(paths)
     assert flows(paths, engine) == flows([whole], engine)
 
 
-def test_who_sent_first_is_told_by_the_time(tmp_path):
+def test_a_is_the_endpoint_with_the_earliest_packet(tmp_path):
     early, late = tmp_path / "early.pcap", tmp_path / "late.pcap"
     early.write_bytes(zoo.pcap(records=[(5, 0, zoo.tcp4(2, 1), 45)]))
     late.write_bytes(zoo.pcap(records=[(6, 0, zoo.udp4(1, 2), 33), (7, 0, zoo.tcp4(1, 2), 45)]))
@@ -64,7 +66,7 @@ def test_packets_to_oneself_have_one_direction(tmp_path):
     assert conversation[3:] == (3, 135, 0, 0)
 
 
-def test_one_that_is_no_capture_spoils_all(pieces, tmp_path):
+def test_a_file_that_is_not_a_capture_raises_for_all(pieces, tmp_path):
     _whole, paths = pieces
     bad = tmp_path / "bad.pcap"
     bad.write_bytes(b"not a capture")
@@ -73,7 +75,7 @@ def test_one_that_is_no_capture_spoils_all(pieces, tmp_path):
 
 
 def test_on_a_cluster(pieces, monkeypatch):
-    """What the workers are sent and send back, without the cluster: `tests/cli` has a real one."""
+    """The jobs and results of the workers, without a cluster: `tests/cli` starts a real one."""
     whole, paths = pieces
 
     def on_cluster(function, jobs, address, tell):
@@ -81,20 +83,20 @@ def test_on_a_cluster(pieces, monkeypatch):
         return [(key, function(job), None) for key, job in reversed(jobs.items())]
 
     monkeypatch.setattr(cluster, "on_cluster", on_cluster)
-    told: list[str] = []
-    counted = many.on_cluster([str(path) for path in paths], "tcp://here", told.append)
-    assert told == ["tcp://here"]
+    dashboards: list[str] = []
+    counted = many.on_cluster([str(path) for path in paths], "tcp://here", dashboards.append)
+    assert dashboards == ["tcp://here"]
     merged = many.merged([path.name for path in paths], counted)
     assert list(merged.table.conversations()) == list(count(whole).table.conversations())
     assert merged.packets == 400
     assert merged.left_out == {"ICMP": count(whole).left_out["ICMP"]}
 
 
-def test_who_stops_does_not_wait_for_the_files(pieces):
+def test_an_interrupt_does_not_wait_for_the_files(pieces):
     _whole, paths = pieces
 
-    def interrupt(path: str, place: int) -> None:
+    def interrupt(path: str, offset: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        many.on_this_machine([str(path) for path in paths], tell=interrupt)
+        many.on_this_machine([str(path) for path in paths], progress=interrupt)

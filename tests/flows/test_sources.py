@@ -1,4 +1,4 @@
-"""Where a capture's bytes come from, and how much of them is held at a time."""
+"""Sources of a capture: files, compressed files, standard input; and the memory that reading takes."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ from tests.flows import zoo
 from tests.flows.reference import answer, reference
 
 from demuxlab.capture.reader import CaptureError
-from demuxlab.flows import chains
+from demuxlab.flows import parallel_scan
 from demuxlab.flows.count import count
 
 try:
@@ -32,7 +32,7 @@ def expected(tmp_path):
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_compressed(tmp_path, expected, kind):
-    path = tmp_path / "x.pcap"  # what it is says the file, not its name
+    path = tmp_path / "x.pcap"  # compression is recognised by content, not by the file's name
     path.write_bytes(PACKERS[kind](CONTENT))
     assert answer(count(path)) == expected
 
@@ -63,7 +63,7 @@ def test_compressed_and_damaged(tmp_path):
     assert "the compressed data is damaged" in count(path).damage
 
 
-def test_compressed_with_what_is_not_read_here(tmp_path):
+def test_an_unsupported_compression_is_refused(tmp_path):
     path = tmp_path / "x.pcap.xz"
     path.write_bytes(b"\xfd7zXZ" + bytes(20))
     with pytest.raises(CaptureError, match="decompress it first, xz -dc"):
@@ -98,19 +98,19 @@ def test_a_packet_longer_than_a_batch(tmp_path):
         assert answer(count(path, engine)) == reference(path)
 
 
-def test_wrong_guesses_cost_time_and_no_answers(tmp_path, monkeypatch):
+def test_wrong_guesses_do_not_change_the_result(tmp_path, monkeypatch):
     """A packet whose payload is a capture: records of it look like those of the file."""
     inner = zoo.pcap(records=[(5, 0, zoo.tcp4(1, 2), 45)] * 400)
     path = tmp_path / "x.pcap"
     path.write_bytes(zoo.pcap(records=[(5, n, zoo.udp4(3, 4, inner), len(inner) + 28) for n in range(9)]))
     found = []
-    walk = chains.walk
+    scan = parallel_scan.scan
 
     def watched(at, end, guesses, *rest):
         found.append(len(guesses))
-        return walk(at, end, guesses, *rest)
+        return scan(at, end, guesses, *rest)
 
-    monkeypatch.setattr(chains, "walk", watched)
+    monkeypatch.setattr(parallel_scan, "scan", watched)
     counted = count(path, "numpy")
     assert max(found) > 16
     assert answer(counted) == reference(path)

@@ -1,4 +1,4 @@
-"""tshark's own list of conversations, over every shape of packet: equal, but for what is told here."""
+"""The conversations of tshark, over every layout of packet: equal, except for a port that is reused."""
 
 import random
 import re
@@ -21,15 +21,15 @@ _LINE = re.compile(r"^(\S+):(\d+)\s+<-> (\S+):(\d+)\s+(\d+) (\d+) (\S+)\s+(\d+) 
 
 def mixed(linktype: int, first_host: int, packets: int = 200) -> list[tuple[bytes, int]]:
     """Frames of all shapes between a few hosts, whole ones and cut ones, in up to two VLAN tags."""
-    chance = random.Random(linktype)
+    random_numbers = random.Random(linktype)
     frames = []
     while len(frames) < packets:
-        a, b = chance.sample(range(first_host, first_host + 5), 2)
-        packet = chance.choice(zoo.PACKETS)(a, b)
+        a, b = random_numbers.sample(range(first_host, first_host + 5), 2)
+        packet = random_numbers.choice(zoo.PACKETS)(a, b)
         if packet[0] >> 4 == {228: 6, 229: 4}.get(linktype):
             continue  # an IPv6 packet is not of linktype IPv4: tshark takes it all the same
-        frame = zoo.framed(linktype, packet, chance.choice((0, 0, 1, 2)))
-        cut = chance.choice((len(frame), len(frame), chance.randrange(20, 80)))
+        frame = zoo.framed(linktype, packet, random_numbers.choice((0, 0, 1, 2)))
+        cut = random_numbers.choice((len(frame), len(frame), random_numbers.randrange(20, 80)))
         frames.append((frame[:cut], len(frame)))
     return frames
 
@@ -73,7 +73,7 @@ def by_tshark(path) -> Counter:
         protocol = {"TCP": "tcp", "UDP": "udp"}.get(part.strip()[:3])
         for a, a_port, b, b_port, back, bytes_back, _, there, bytes_there, _ in _LINE.findall(part):
             ends = (a, int(a_port)), (b, int(b_port))
-            # A port used again is another conversation to tshark, the same one to us.
+            # tshark counts a reused port as another conversation; we do not.
             found[protocol, *ends, "packets"] += int(there)
             found[protocol, *ends, "bytes"] += int(bytes_there)
             found[protocol, *ends[::-1], "packets"] += int(back)
@@ -94,7 +94,7 @@ def by_us(path, engine) -> Counter:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
-def test_conversations_are_tsharks(path, theirs, engine):
+def test_conversations_equal_those_of_tshark(path, theirs, engine):
     assert len(theirs) > 500
     assert by_us(path, engine) == theirs
 

@@ -1,7 +1,6 @@
-"""Frames of every shape that a capture may hold, and captures made of them.
+"""Frames of every layout that a capture can have, and captures made of them.
 
-Each shape is a function of two endpoint numbers; which conversation its frame belongs to is for the readers
-to find out.
+Each layout is a function of two endpoint numbers that returns an IP packet.
 """
 
 import struct

@@ -1,9 +1,9 @@
-"""Fuzzing: every reader of foreign bytes gets bytes that nobody would send.
+"""Fuzzing: every reader of foreign bytes is tested with random and malformed input.
 
-A target is a module with two functions. `one(data)` tries one input and raises on a finding, and on nothing
-else; it is the same function of its bytes each time, so that plain pytest can try an input again. `seeds()`
+A target is a module with two functions. `one(data)` runs one input and raises only on a finding. It
+depends on its bytes alone, so that pytest can repeat any input. `seeds()`
 yields inputs to begin with. `python -m tests.fuzz` changes inputs, guided by the code that they reach
-(atheris); `corpus/TARGET/` keeps those that reached something new.
+(atheris); `corpus/TARGET.zip` keeps those that reached something new.
 """
 
 TARGETS = (

@@ -4,8 +4,8 @@
     --table      all targets, and the figures of the README as a table
     --seed N     another row of inputs
 
-A finding is told with its traceback, and its input is saved in the folder for temporary files; when it is
-mended it becomes a test beside those of its module.
+A finding is printed with its traceback, and its input is saved in the folder for temporary files; once fixed,
+it becomes a test of its module.
 """
 
 import argparse
@@ -16,25 +16,27 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from hashlib import sha1
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 from tests.fuzz import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LENGTH = 4096
-"""Bytes of an input at most: what is longer finds nothing more and costs time."""
+"""The greatest length of an input in bytes: longer ones find nothing more and take time."""
 RUNS = 2000
 FINDING = Path(tempfile.gettempdir()) / "finding"
 _DONE = re.compile(r"stat::number_of_executed_units: +(\d+)")
 _PROGRESS = re.compile("#[0-9]|INFO|stat::|WARNING")
 _INSIDE = "--inside"
-"""The word by which the process that atheris rules is told from the one that starts it."""
+"""The argument that marks the process in which atheris runs."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made up and tried, and what it said."""
+    """The inputs that a run generated and executed, and its output."""
 
     target: str
     inputs: int
@@ -48,13 +50,26 @@ def load(target: str) -> Callable[[bytes], None]:
     return one
 
 
-def corpus(target: str) -> list[Path]:
-    """Return the inputs that are kept for a target."""
-    return sorted(path for path in (CORPUS / target).glob("*") if path.is_file())
+def corpus(target: str) -> dict[str, bytes]:
+    """Return the inputs that are kept for a target, by name."""
+    path = CORPUS / f"{target}.zip"
+    if not path.exists():
+        return {}
+    with ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def keep(target: str, inputs: Iterable[bytes]) -> None:
+    """Make inputs a target's corpus; the same inputs make the same archive."""
+    CORPUS.mkdir(exist_ok=True)
+    with ZipFile(CORPUS / f"{target}.zip", "w") as archive:
+        for name, data in sorted((sha1(data).hexdigest()[:12], data) for data in inputs):
+            # ZipInfo has a fixed date and no compression, so that the archive is reproducible.
+            archive.writestr(ZipInfo(name), data)
 
 
 def fuzz(target: str, *flags: str, folders: Iterable[Path] = ()) -> Result:
-    """Let atheris change inputs of a target in a process of its own."""
+    """Run atheris on a target in a process of its own."""
     command = [sys.executable, "-m", "tests.fuzz", target, _INSIDE]
     command += [
         *flags,
@@ -78,31 +93,29 @@ def fuzz(target: str, *flags: str, folders: Iterable[Path] = ()) -> Result:
 def run(target: str, runs: int = RUNS, *, seconds: int = 0, seed: int = 1, grow: bool = False) -> Result:
     """Fuzz a target from its corpus on; `grow` keeps what is new."""
     with tempfile.TemporaryDirectory() as made:
-        new, seeds, kept = (Path(made) / name for name in ("new", "seeds", "kept"))
-        for folder in (new, seeds, kept):
+        new, known, seeds, kept = (Path(made) / name for name in ("new", "known", "seeds", "kept"))
+        for folder in (new, known, seeds, kept):
             folder.mkdir()
-        if grow or not corpus(target):
+        for name, data in corpus(target).items():
+            (known / name).write_bytes(data)
+        if grow or not any(known.iterdir()):
             for number, given in enumerate(importlib.import_module(f"tests.fuzz.{target}").seeds()):
                 (seeds / str(number)).write_bytes(given[:MAX_LENGTH])
-        # What it begins with, and the empty input, are tried too, but nobody has made them up.
-        known = len(corpus(target)) + len(list(seeds.iterdir())) + 1
-        limit = f"-max_total_time={seconds}" if seconds else f"-runs={runs + known}"
-        (CORPUS / target).mkdir(parents=True, exist_ok=True)
-        result = fuzz(target, limit, f"-seed={seed}", folders=(new, CORPUS / target, seeds))
-        result = replace(result, inputs=max(0, result.inputs - known))
+        # The inputs that it starts from, and the empty one, are run too but are not counted as new.
+        first = len(list(known.iterdir())) + len(list(seeds.iterdir())) + 1
+        limit = f"-max_total_time={seconds}" if seconds else f"-runs={runs + first}"
+        result = fuzz(target, limit, f"-seed={seed}", folders=(new, known, seeds))
+        result = replace(result, inputs=max(0, result.inputs - first))
         if grow:
-            merged = fuzz(target, "-merge=1", "-use_counters=0", folders=(kept, CORPUS / target, seeds, new))
+            merged = fuzz(target, "-merge=1", "-use_counters=0", folders=(kept, known, seeds, new))
             if merged.exceptions or not any(kept.iterdir()):
                 return Result(target, result.inputs, 1, result.said + merged.said)
-            for path in corpus(target):
-                path.unlink()
-            for path in kept.iterdir():
-                path.rename(CORPUS / target / path.name[:12])
+            keep(target, [path.read_bytes() for path in kept.iterdir()])
     return result
 
 
 def inside(target: str, flags: list[str]) -> None:
-    """Be the process that atheris rules."""
+    """The process in which atheris runs."""
     import atheris
 
     with atheris.instrument_imports(include=["demuxlab"]):

@@ -1,7 +1,7 @@
-"""Target: bytes as what a learner's process says, over pipes as they are, with no process behind them.
+"""Fuzz target: the answers of a learner's process to the checker, over real pipes without a process.
 
-An input is all that the process ever writes. The checker either takes an answer or says what was wrong with
-it; nothing is called that was not offered, and all that it tells can be written down as UTF-8.
+An input is everything that the process writes. The checker accepts an answer or says what is wrong with it;
+it calls nothing that was not offered, and all its messages can be encoded as UTF-8.
 """
 
 import json

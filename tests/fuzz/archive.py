@@ -1,4 +1,4 @@
-"""Target: bytes as what a learner handed in: a Python file, a zip or a tar archive.
+"""Fuzz target: a submission, which is a Python file, a zip or a tar archive.
 
 An input is a byte for the file's kind, then the file.
 """

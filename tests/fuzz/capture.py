@@ -1,7 +1,7 @@
-"""Target: bytes as a capture file, read and decided about as `demuxlab demux` does it.
+"""Fuzz target: a capture file, processed as by `demuxlab demux`.
 
-An input is a byte and then, by it, the file as it is or the blocks of a pcapng file, whose lengths are put
-right: for each a byte of its kind, and its body with the length in two bytes before it.
+An input is a byte that chooses its form, and the file itself or the blocks of a pcapng file, whose lengths
+are corrected: for each block one byte of its type, two bytes of length, and its body.
 """
 
 import math
@@ -54,7 +54,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def file_of(data: bytes) -> bytes:
-    """Return the file that an input stands for."""
+    """Return the capture file of an input."""
     choices = Choices(data)
     how = choices.number() % 3
     if how == FILE:

@@ -1,4 +1,4 @@
-"""A fuzzer's bytes, read as decisions; behind their end every decision is the first."""
+"""A fuzzer's bytes, read as decisions; after their end every decision is the first choice."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -40,6 +40,6 @@ def chunk(data: bytes) -> bytes:
 
 
 def one_line(error: Exception) -> None:
-    """Check what a person is told: one line, and something in it."""
+    """Check a message for the user: one line, not empty."""
     assert str(error).strip()
     assert "\n" not in str(error)

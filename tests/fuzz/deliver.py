@@ -1,7 +1,7 @@
-"""Target: packets into a `Demultiplexer` with a table of sockets, and what it says of each.
+"""Fuzz target: packets for a `Demultiplexer` with a table of sockets, and its decision on each.
 
-An input is a row of packets: a byte that chooses device, passing time and whether checksums are put right,
-then the packet with its length in two bytes before it.
+An input is a sequence of packets: a byte that chooses the device, the time that passes and whether checksums
+are corrected, two bytes of length, and the packet.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,12 @@ from tests.fuzz import obvious, packets
 from tests.fuzz.choices import Choices, chunk
 from tests.fuzz.packets import A6, B6, A, B
 
-from demuxlab.demux.delivery import DELIVERED, NO_SOCKET, PORT_UNREACHABLE, QUEUE_FULL, RST, Delivery
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
+from demuxlab.demux.explanation import steps
 from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
+from demuxlab.demux.verdicts import Reply, Verdict
 from demuxlab.fast import plain
 from demuxlab.fast.demultiplexer import FastDemultiplexer
 from demuxlab.wire import ip, packet, tcp, udp
@@ -114,20 +116,20 @@ def put(queue: HandlerQueue, data: bytes, _now: float) -> bool:
 def same(slow: Delivery, quick: Delivery | None) -> None:
     """The fast path comes to the same decision; None from it is a delivery without an answer."""
     if quick is None:
-        assert (slow.verdict, slow.reply, slow.counter) == (DELIVERED, None, "")
+        assert (slow.verdict, slow.reply, slow.counter) == (Verdict.DELIVERED, None, "")
         return
     assert (quick.verdict, quick.reply, quick.counter) == (slow.verdict, slow.reply, slow.counter)
     assert (quick.socket and quick.socket.name) == (slow.socket and slow.socket.name)
 
 
 def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None:
-    """Hold a decision against a search through all sockets."""
+    """Compare a decision with a search through all sockets."""
     assert delivery.verdict in VERDICTS
     assert delivery.explain()
-    assert delivery.steps()
+    assert steps(delivery)
     assert isinstance(delivery.reason + delivery._repr_html_(), str)
     segment = delivery.segment
-    if delivery.verdict not in (DELIVERED, NO_SOCKET, QUEUE_FULL):
+    if delivery.verdict not in (Verdict.DELIVERED, Verdict.NO_SOCKET, Verdict.QUEUE_FULL):
         assert delivery.reply is None
         assert delivery.socket is None
         return
@@ -142,10 +144,10 @@ def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None
         assert delivery.copies or delivery.socket in (exact or near or fitting)
     if is_multicast(segment.destination) or segment.destination == BROADCAST:
         assert delivery.reply is None
-    if delivery.reply == RST:
+    if delivery.reply == Reply.RST:
         assert isinstance(segment, TCPSegment)
         assert not segment.flags & RST_FLAG
-    if delivery.reply == PORT_UNREACHABLE:
+    if delivery.reply == Reply.PORT_UNREACHABLE:
         assert segment.protocol == ip.UDP
 
 

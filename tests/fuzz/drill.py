@@ -1,7 +1,4 @@
-"""Target: bytes as a packetdrill script, read only.
-
-An input is the script.
-"""
+"""Fuzz target: parse a packetdrill script, which is not played. An input is the script."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Target: packets into a whole `Host` that forwards ports, answers and is answered.
+"""Fuzz target: packets for a whole `Host` that forwards ports.
 
-An input is a row of steps: a byte that says what happens, then what it needs. What comes out is bounded by
-what came in, and our own reader takes it.
+An input is a sequence of steps: a byte that chooses the step, then its data. The bytes sent are bounded by
+the bytes received, and our own reader accepts every packet sent.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.fuzz import obvious, packets
 from tests.fuzz.choices import Choices, chunk
 from tests.fuzz.packets import A6, B6, A, B
 
+from demuxlab.demux.explanation import steps
 from demuxlab.host import Host
 from demuxlab.transport.forward import Forwarder, Rule
 from demuxlab.wire import icmp, ip, packet, tcp, udp
@@ -77,7 +78,7 @@ def one(data: bytes) -> None:
             assert delivery.explain()
             if delivery.reply == "rst":
                 assert not delivery.segment.flags & RST, "RST is answered with RST"  # type: ignore[union-attr]
-            assert delivery.steps()
+            assert steps(delivery)
             came_in += 1 + len(arrives)
         elif step == TIME:
             now += choices.number() ** 2
@@ -102,7 +103,7 @@ def one(data: bytes) -> None:
 
 
 def _send(socket, choices: Choices, now: float) -> int:  # type: ignore[no-untyped-def]
-    """Send a datagram to whom one came from, or to nobody."""
+    """Send a datagram to a peer from which one was received, or to an address without a host."""
     try:
         asked = socket.receive()
         payload = choices.take(choices.number())
@@ -128,7 +129,7 @@ def _check(host: Host, forwarder: Forwarder, now: float) -> None:
     assert demultiplexer.counters.balance(demultiplexer.reassembler.held)
     table = forwarder.table
     assert len(table) <= LIMIT
-    assert table.opened - table.expired - table.given_up == len(table)
+    assert table.opened - table.expired - table.evicted == len(table)
     for flow in forwarder.flows(now):
         assert flow.state.timeout > 0
     assert host.next_tick > now or host.next_tick >= 0

@@ -11,12 +11,14 @@ from unittest.mock import patch
 
 from tests.fuzz.choices import one_line
 
+from demuxlab.course import fields, quiz
+from demuxlab.course.finding import NoSuchLab
+from demuxlab.course.progress import NAME, Progress
+from demuxlab.course.questions import Question
+from demuxlab.errors import CallError
 from demuxlab.grading.grade import Job
 from demuxlab.grading.records import Records
-from demuxlab.labkit import fields, quiz
-from demuxlab.labkit.course import LabFolder, NoSuchLab
-from demuxlab.labkit.progress import NAME, Progress
-from demuxlab.labkit.questions import Question
+from demuxlab.labkit.folder import LabFolder
 
 LAB = "04_tcp_four_tuple"
 QUESTION = Question("04-1", {"en": "?"}, (), "tcp", (), "count", "")
@@ -65,7 +67,7 @@ def _records(folder: Path, data: bytes) -> None:
             assert known is None or isinstance(known, dict)
             assert bool(records.missing([JOB])) == (known is None)
             records.keep(JOB, RESULT)
-    except ValueError as error:
+    except CallError as error:
         one_line(error)
         unchanged = path.read_bytes() == data
     else:

@@ -1,4 +1,4 @@
-"""Headers read the slow and obvious way, to compare with; and checksums put right, to get past them."""
+"""A simple header reader to compare with, and the correction of checksums in inputs."""
 
 from typing import NamedTuple
 

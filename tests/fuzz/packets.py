@@ -1,4 +1,4 @@
-"""Packets to begin with: one of each kind, and those of the reference captures."""
+"""Packets for the seeds: one of each kind, and those of the reference captures."""
 
 from collections.abc import Iterator
 from pathlib import Path

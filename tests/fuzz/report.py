@@ -1,7 +1,6 @@
-"""Target: bytes as a capture file, made into a report and its figures.
+"""Fuzz target: a capture file, converted to a report with its figures.
 
-An input is that of the target `capture`. What a capture says stays text:
-nothing of it becomes markup of the page.
+An input is that of the target `capture`. Text of a capture must not become markup of the page.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""Target: bytes as a file of sockets, loaded and asked.
-
-An input is the file.
-"""
+"""Fuzz target: a file of sockets, loaded and used for decisions. An input is the file."""
 
 import json
 from collections.abc import Iterator

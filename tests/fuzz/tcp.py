@@ -1,7 +1,8 @@
-"""Target: a fuzzed peer and a fuzzed user against one host's TCP, in virtual time.
+"""Fuzz target: one host's TCP with a random peer and a random user, in virtual time.
 
-An input is two bytes of settings and a row of steps, a byte each and what it needs. Every byte that either
-side sends follows from its place in the stream, so that each one can be checked wherever it turns up.
+An input is two bytes of settings and a sequence of steps: a byte that chooses the step, then its data. Every
+byte that either side sends is a function of its position in the stream, so that it can be checked wherever it
+arrives.
 """
 
 import itertools
@@ -75,7 +76,7 @@ def one(data: bytes) -> None:
 
 
 def stream(start: int, size: int) -> bytes:
-    """Return the bytes that stand at these places of a stream."""
+    """Return the bytes at these positions of a stream."""
     start &= 0xFFFF
     return PATTERN[start : start + size]
 
@@ -87,6 +88,7 @@ class Game:
         how, size = choices.number(), choices.number()
         self.now = 100.0
         self.host = Host("B", ["10.9.0.20"])
+        # Both entry points: the one that returns its decision, and the fast one.
         self.fast_path = FastPath(self.host) if size & 16 else None
         self.sent_next = dict.fromkeys(PEER_PORTS, 0)
         self.first: dict[int, int] = {}
@@ -369,50 +371,50 @@ class Game:
             assert connection.state not in (State.CLOSED, State.TIME_WAIT, State.LISTEN)
             self.check_sender(connection)
             self.check_receiver(connection)
-            timers = (connection.retransmit_at, connection.persist_at, connection.acknowledge_at)
-            assert connection.entered <= connection.deadline <= min(*timers, connection.end_at)
-            if not connection.sender.idle:
-                assert connection.retransmit_at < NEVER, "under way, and no timer"
-            elif connection.sender.unsent and connection.state in SYNCHRONIZED:
-                assert connection.persist_at < NEVER, "data waits, and no timer"
+            assert connection.entered <= connection.deadline <= connection.deadlines.earliest
+            if connection.sender.in_flight:
+                assert connection.deadlines.retransmission < NEVER, "under way, and no timer"
+            elif connection.sender.buffer.unsent(connection.sender.next) and connection.state in SYNCHRONIZED:
+                assert connection.deadlines.persist < NEVER, "data waits, and no timer"
 
     def check_sender(self, connection: TCPConnection) -> None:
         sender = connection.sender
-        under_way = list(sender.flight)
+        queue = sender.recovery.queue
+        in_flight = list(queue)
         assert sender.unacked <= sender.next
         if connection.state is State.FIN_WAIT_2:
-            assert sender.fin is not None
-            assert sender.unacked > sender.fin, "the peer has not seen our FIN"
+            assert sender.buffer.fin is not None
+            assert sender.unacked > sender.buffer.fin, "the peer has not seen our FIN"
         place = sender.unacked
-        for sent in under_way:
+        for sent in in_flight:
             assert sent.start == place < sent.end
-            assert not (sent.counted and (sent.lost or sent.sacked))
+            assert not (sent.in_pipe and (sent.lost or sent.sacked))
             place = sent.end
         assert place == sender.next
-        assert sender.flight.pipe == sum(sent.end - sent.start for sent in under_way if sent.counted)
-        assert sender.congestion.window >= 1
-        assert sender.unsent + sender.room >= 0
-        if sender.recover is None:
-            assert not any(sent.lost for sent in under_way), "lost, and nobody will send it again"
+        assert queue.pipe == sum(len(sent) for sent in in_flight if sent.in_pipe)
+        assert sender.congestion.cwnd >= 1
+        assert sender.buffer.unsent(sender.next) <= len(sender.buffer)
+        if sender.recovery.recovery_point is None:
+            assert not any(sent.lost for sent in in_flight), "lost, and nobody will send it again"
         self.grows(sender, sender.unacked, sender.next)
 
     def check_receiver(self, connection: TCPConnection) -> None:
         receiver = connection.receiver
-        assert receiver.next <= receiver.edge + 1 or connection.state is State.SYN_SENT
+        assert receiver.next <= receiver.right_edge + 1 or connection.state is State.SYN_SENT
         begin = receiver.next - receiver.finished - len(receiver.data)
         held = len(receiver.data)
         waiting = connection.read(1 << 16, self.now, peek=True)
         assert waiting == stream(begin, len(waiting)), "not what the peer sent"
         end = receiver.next
-        for start, data in receiver._early:
+        for start, data in receiver._out_of_order:
             assert end < start or start == end > receiver.next
             assert data
             assert data == stream(start, len(data))
             end = start + len(data)
             held += len(data)
-        assert end <= receiver.edge + 1
+        assert end <= receiver.right_edge + 1
         assert held <= self.biggest, "more is kept than was ever offered"
-        self.grows(receiver, receiver.next, receiver.edge)
+        self.grows(receiver, receiver.next, receiver.right_edge)
 
     def grows(self, thing: object, *numbers: int) -> None:
         """Check that numbers never go back."""

@@ -1,7 +1,7 @@
-"""Target: frames and packets into `demuxlab.wire`, every parser of it.
+"""Fuzz target: frames and packets for every parser of `demuxlab.wire`.
 
-An input is a row of frames: a byte for the link type, whose highest bit has the checksums put right, then
-the frame with its length in two bytes before it.
+An input is a sequence of frames: a byte for the linktype, whose highest bit means that checksums are
+corrected, two bytes of length, and the frame.
 """
 
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _check(data: bytes) -> packet.Arrival:
 
 
 def _check_segment(data: bytes, segment: Segment) -> None:
-    """The headers' own lengths say where everything stands."""
+    """Check the fields against the offsets that follow from the length fields of the headers."""
     found = obvious.transport(data)
     assert found is not None, "a segment was read where the lengths do not fit"
     assert found.protocol == segment.protocol

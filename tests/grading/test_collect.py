@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from demuxlab.errors import CallError
 from demuxlab.grading.collect import HandedIn, collect
 
 
@@ -80,7 +81,7 @@ def test_a_name_cannot_steer_a_terminal(tmp_path):
 
 
 def test_what_is_not_there_is_the_callers_mistake(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CallError, match="nowhere does not exist"):
         collect([tmp_path / "nowhere"])
 
 

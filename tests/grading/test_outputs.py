@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from demuxlab.errors import CallError
 from demuxlab.grading import outputs
 
 STORY = 'check: one\nthen:\n  expected "P4" & <P5>\x1b[2J'
@@ -134,7 +135,7 @@ def test_no_name_becomes_a_formula(form):
 
 @pytest.mark.parametrize("form", ["gradescope", "classroom50", "xqueue"])
 def test_forms_for_one_refuse_several(form):
-    with pytest.raises(outputs.OneOnly, match="grade one"):
+    with pytest.raises(CallError, match="grade one"):
         outputs.FORMS[form]([result(), result()])
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from demuxlab.errors import CallError
 from demuxlab.grading.grade import Job
 from demuxlab.grading.records import Records
 
@@ -32,6 +33,6 @@ def test_a_line_that_was_cut_off_is_given_up(tmp_path):
 def test_another_file_is_refused_and_left_as_it_is(tmp_path, other):
     path = tmp_path / "results.jsonl"
     path.write_bytes(other)
-    with pytest.raises(ValueError, match="is no file of results"):
+    with pytest.raises(CallError, match="is not a results file"):
         Records(path)
     assert path.read_bytes() == other

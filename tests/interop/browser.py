@@ -1,4 +1,4 @@
-"""Chromium without a window, told what to do by its DevTools protocol over a pipe."""
+"""Headless Chromium, controlled by its DevTools protocol over a pipe."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 
 PATIENCE = 40.0
-"""Seconds that anything may take: a browser on a busy machine is slow."""
+"""The timeout of every action in seconds: a browser on a busy machine is slow."""
 
 
 class Browser:
@@ -23,7 +23,7 @@ class Browser:
             *("--disable-background-networking", "--disable-component-update", *options),
         ]
 
-        # Chromium reads its orders from descriptor 3 and answers on 4.
+        # Chromium reads commands from descriptor 3 and answers on 4.
         launch = f'exec 3<&{theirs} 4>&{answers}; exec "$@"'
         self._process = subprocess.Popen(
             ["bash", "-c", launch, "bash", *command],
@@ -37,7 +37,7 @@ class Browser:
         self._calls = 0
 
     def call(self, method, session=None, **parameters):
-        """Give an order, and return its result."""
+        """Send a command and return its result."""
         self._calls += 1
         order = {"id": self._calls, "method": method, "params": parameters}
         if session is not None:
@@ -87,7 +87,7 @@ class Tab:
         self._session = session
 
     def call(self, method, **parameters):
-        """Give the page an order."""
+        """Send the page a command."""
         return self._browser.call(method, self._session, **parameters)
 
     def close(self):
@@ -95,7 +95,7 @@ class Tab:
         self._browser.call("Target.closeTarget", targetId=self._target)
 
     def value(self, expression):
-        """Return what a JavaScript expression gives."""
+        """Return the value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")

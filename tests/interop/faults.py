@@ -1,4 +1,4 @@
-"""A machine of one's own to break: namespaces for network and files, in which `demuxlab` runs.
+"""A machine for fault injection: network and mount namespaces in which `demuxlab` runs.
 
 `Machine` holds both until its block ends; whatever a test does in them, the system around never sees.
 """
@@ -50,7 +50,7 @@ class Machine:
         return subprocess.run(self._inside(words), check=check, **given)  # type: ignore[call-overload]
 
     def demuxlab(self, *words: object, **options: object) -> Done:
-        """Run `demuxlab WORDS` to its end, whatever that is."""
+        """Run `demuxlab WORDS` to its end, with any exit status."""
         return self.run(sys.executable, "-m", "demuxlab", *words, check=False, **options)
 
     def start(self, *words: object, wd: Path | None = None, **options: object) -> "subprocess.Popen[str]":
@@ -81,7 +81,7 @@ class Machine:
         return path
 
     def read(self, path: Path) -> bytes:
-        """Return a file's bytes, as they are seen inside."""
+        """Return the content of a file within the namespaces."""
         return bytes(self.run("cat", path, text=False).stdout)
 
     def left(self) -> str:
@@ -91,7 +91,7 @@ class Machine:
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Let this thread make sockets inside."""
+        """A context in which this thread creates sockets within the namespaces."""
         outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         inside = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
         try:
@@ -117,7 +117,7 @@ def frames(path: Path) -> list[Frame]:
 
 
 def told(done: Done) -> str:
-    """Return the one line that a command had to tell, without what stands before it."""
+    """Return the only error line of a command, without its prefix."""
     assert "Traceback" not in done.stderr, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("demuxlab: ")]
     assert len(lines) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""The Linux kernel as oracle: which of these sockets gets this packet, and what is answered?
+"""The Linux kernel as oracle: which of these sockets receives this packet, and what is the reply?
 
 A child process owns a network namespace with two TUN devices and real sockets in it; the calling process
 stays where it is. When the caller ends, however it ends, the child reads end-of-file and ends too, and with
@@ -57,7 +57,7 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Who got the packet, the name of the first answer (``craft.Dissected.kind``) and its bytes."""
+    """The receivers of a packet, the name of the first reply (``craft.Dissected.kind``) and its bytes."""
 
     receivers: tuple[str, ...]
     reply: str | None
@@ -91,7 +91,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Establish:
-    """A TCP connection from a crafted peer, kept as ``name``. Result: who accepted it, or None."""
+    """A TCP connection from a crafted peer, kept as ``name``. Result: the accepting socket, or None."""
 
     name: str
     peer: Endpoint
@@ -133,7 +133,7 @@ Result = Failure | Outcome | str | None
 
 
 class KernelOracle:
-    """The oracle's near end: a context manager that starts the child and asks it.
+    """The parent of the oracle's process: a context manager that starts it and sends it steps.
 
     ``connections`` holds the established connections by name, as they stood after the last question.
     """
@@ -174,7 +174,7 @@ class KernelOracle:
         return cast("list[list[Result]]", results)
 
     def play(self, *steps: Step) -> list[Result]:
-        """Play more steps on the table as it stands; return each step's result."""
+        """Play more steps on the current table; return each step's result."""
         return self.batch([steps], fresh=False)[0]
 
     def apply(self, table: Iterable[SocketSpec]) -> list[Failure | None]:
@@ -182,20 +182,20 @@ class KernelOracle:
         return cast("list[Failure | None]", self.batch([list(table)])[0])
 
     def probe(self, packet: bytes, device: str = DEVICES[0]) -> Outcome:
-        """Inject a packet and say who got it and what was answered.
+        """Inject a packet; return its receivers and the reply.
 
         A SYN that a listener answers is carried on to accept(), which names the listener; then it is reset.
         """
         return cast(Outcome, self.play(Probe(packet, device))[0])
 
     def establish(self, peer: str, peer_port: int, local: str, local_port: int, name: str = "") -> str | None:
-        """Make a connection, kept as ``name`` (``peer:peer_port`` by default); return who accepted it."""
+        """Make a connection, kept as ``name`` (``peer:peer_port`` by default); return its socket."""
         step = Establish(name or f"{peer}:{peer_port}", (peer, peer_port), (local, local_port))
         return cast("str | None", self.play(step)[0])
 
 
 def serve(descriptor: int) -> None:
-    """Be the child: build the namespace, then answer questions until the caller is gone."""
+    """The child process: build the namespace, then play steps until the parent ends."""
     with Channel(descriptor) as channel, suppress(EOFError, BrokenPipeError):
         try:
             laboratory = Laboratory(enter_namespace())
@@ -222,7 +222,7 @@ def enter_namespace() -> dict[str, int]:
 
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
-    # One processor, so that each packet's handling ends within the write that brought it.
+    # On one processor, so that the kernel has processed a packet when the write that injects it returns.
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
     taps = {name: os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for name in DEVICES}
@@ -247,7 +247,7 @@ def enter_namespace() -> dict[str, int]:
 
 
 class Laboratory:
-    """The oracle's far end: the sockets and the TUN descriptors. Lives inside the namespace."""
+    """The sockets and the TUN descriptors, in the child process within the namespace."""
 
     def __init__(self, taps: dict[str, int]) -> None:
         self.taps = taps
@@ -288,7 +288,7 @@ class Laboratory:
 
     def call(self, name: str, call: str, endpoint: Endpoint | None = None) -> Failure | None:
         sock = self.table.get(name) or self.accepted.get(name)
-        if sock is None:  # it never came to be
+        if sock is None:  # it was never opened
             return Failure(call, "EBADF")
         if call not in ("close", "abort"):
             return attempt(sock, call, 128 if endpoint is None else endpoint)
@@ -354,7 +354,7 @@ class Laboratory:
         return Outcome(tuple(receivers), reply.kind, raw)
 
     def drain(self) -> list[tuple[bytes, Dissected]]:
-        """Read what the kernel has sent on either device, its own chatter left out."""
+        """Read what the kernel has sent on either device, without its unsolicited packets."""
         packets = []
         for tap in self.taps.values():
             with suppress(BlockingIOError):

@@ -1,4 +1,4 @@
-"""`kill -9`, Ctrl-C and SIGTERM at any moment of `run`, `serve`, `exec` and `grade`: what stays behind?
+"""`kill -9`, Ctrl-C and SIGTERM at random times in `run`, `serve`, `exec` and `grade`: is anything left?
 
 `sudo python -m tests.interop.kill_anytime --times 200` kills so many; a seed makes the same moments, as far
 as the machine is as quick. Each round starts a command, waits a random time, sends it a signal, and looks:
@@ -117,7 +117,7 @@ class Round:
         )
 
     def _talk(self, until_then: float) -> None:
-        """Send and receive as long as somebody answers; count what came back."""
+        """Send and receive until the server ends; count the bytes that came back."""
         port = 7 if self.kind == "serve" else 8000
         with self.machine.network():
             client = socket.socket()
@@ -144,7 +144,7 @@ class Round:
         early = {0} if self.kind in ("run", "grade") else set()
         if status not in ENDS[self.sent] | early:
             return f"status {status}: {err[-300:]}"
-        # What Python itself says when it is interrupted before the first line of ours is none of ours.
+        # Python's own traceback, when it is interrupted before our first line, is not ours.
         if "Traceback" in err and "demuxlab" in err:
             return f"a traceback: {err}"
         return ""
@@ -211,7 +211,7 @@ def marked(mark: str) -> list[int]:
 
 
 def until(look: Callable[[], str]) -> str:
-    """Look until nothing is wrong, for a while: an orphan needs a moment to see that it is one."""
+    """Repeat the checks for a while until all pass: an orphaned process needs some time to end."""
     deadline = time.monotonic() + PATIENCE
     while (wrong := look()) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Random packets with something unusual or wrong in them, for the kernel and for us to judge."""
+"""Random packets with unusual or invalid fields, for comparing the kernel and our stack."""
 
 from tests.interop import craft
 

@@ -11,9 +11,9 @@ from tests.interop.craft import udp_packet
 from tests.interop.kernel import Call, KernelOracle, OracleUnavailable, Probe, SocketSpec
 from tests.interop.test_differential import Ours
 
-from demuxlab.drill import compare, lockstep, permitted
-from demuxlab.drill.crowd import KernelCrowd
-from demuxlab.drill.lockstep import STATE, Story
+from demuxlab.drill import compare, known_differences, lockstep
+from demuxlab.drill.kernel_process import KernelProcess
+from demuxlab.drill.lockstep import STATE, Scenario
 from demuxlab.links.base import LinkUnavailable
 
 LISTEN = (
@@ -40,8 +40,8 @@ EVERY_FLAGS = [
 @pytest.fixture(scope="module")
 def kernel():
     try:
-        with KernelCrowd() as crowd:
-            yield crowd
+        with KernelProcess() as process:
+            yield process
     except LinkUnavailable as unavailable:
         pytest.skip(str(unavailable))
 
@@ -55,15 +55,15 @@ def oracle(need_root):
         pytest.fail(str(unavailable))
 
 
-def agreed(kernel, stories):
-    """Return what each story brought, after both machines were found to agree on it."""
+def agreed(kernel, scenarios):
+    """Return the outcomes of each scenario, after asserting that both stacks agree."""
     found = []
-    for story, theirs in zip(stories, kernel.play(stories), strict=True):
+    for scenario, theirs in zip(scenarios, kernel.play(scenarios), strict=True):
         steps = []
-        for number, (mine, other) in enumerate(zip(lockstep.on_stack(story), theirs, strict=True)):
-            own, kernels, _used = permitted.without(story, number, mine, other)
+        for number, (mine, other) in enumerate(zip(lockstep.on_stack(scenario), theirs, strict=True)):
+            own, kernels, _used = known_differences.without(scenario, number, mine, other)
             different = compare.difference(own, kernels)
-            assert different is None, f"{story.name}, {story.steps[number]}: {different}"
+            assert different is None, f"{scenario.name}, {scenario.steps[number]}: {different}"
             steps.append(own)
         found.append(steps)
     return found
@@ -81,7 +81,7 @@ def segment(flags, size):
 
 
 def closed_port_answer(flags, size):
-    """Return what RFC 9293, section 3.10.7.1, has a closed port answer."""
+    """Return the reply of a closed port according to RFC 9293, section 3.10.7.1."""
     if "R" in flags:
         return None
     if "." in flags:
@@ -92,8 +92,8 @@ def closed_port_answer(flags, size):
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_closed_port_answers_every_combination_of_flags(kernel, version):
     cases = [(flags, size) for flags in EVERY_FLAGS for size in (0, 3)]
-    stories = [Story(f"{flags} {size}", version, (segment(flags, size),)) for flags, size in cases]
-    for (flags, size), [step] in zip(cases, agreed(kernel, stories), strict=True):
+    scenarios = [Scenario(f"{flags} {size}", version, (segment(flags, size),)) for flags, size in cases]
+    for (flags, size), [step] in zip(cases, agreed(kernel, scenarios), strict=True):
         expected = closed_port_answer(flags, size)
         assert [brief(packet) for packet in step.sent] == ([expected] if expected else []), (flags, size)
 
@@ -101,15 +101,17 @@ def test_a_closed_port_answers_every_combination_of_flags(kernel, version):
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_listener_answers_every_combination_of_flags(kernel, version):
     cases = [(flags, size) for flags in EVERY_FLAGS for size in (0, 3)]
-    stories = [Story(f"{flags} {size}", version, (*LISTEN, segment(flags, size))) for flags, size in cases]
-    for (flags, _size), steps in zip(cases, agreed(kernel, stories), strict=True):
+    scenarios = [
+        Scenario(f"{flags} {size}", version, (*LISTEN, segment(flags, size))) for flags, size in cases
+    ]
+    for (flags, _size), steps in zip(cases, agreed(kernel, scenarios), strict=True):
         answers = [brief(packet) for packet in steps[-1].sent]
         if "R" in flags:
             assert answers == []
         elif "." in flags:
             assert answers == [("R", 7000, None)]
         elif "S" in flags and "F" not in flags:
-            assert answers == [("S.", 0, 5001)]  # data on the SYN is not taken: nothing waits for accept
+            assert answers == [("S.", 0, 5001)]  # data on the SYN is not accepted: nothing waits for accept
         else:
             assert answers == []
 
@@ -117,12 +119,14 @@ def test_a_listener_answers_every_combination_of_flags(kernel, version):
 @pytest.mark.parametrize("size", [0, 3])
 def test_time_wait_answers_every_combination_of_flags(kernel, size):
     places = [(flags, start) for flags in EVERY_FLAGS for start in (1002, 1001, 900, 1500)]
-    stories = [
-        Story(f"{flags} {start}", 4, (*TIME_WAIT, f"< {flags} {start}:{start + size}({size}){ack} win 32000"))
+    scenarios = [
+        Scenario(
+            f"{flags} {start}", 4, (*TIME_WAIT, f"< {flags} {start}:{start + size}({size}){ack} win 32000")
+        )
         for flags, start in places
         for ack in [" ack 2" if "." in flags else ""]
     ]
-    for (flags, start), steps in zip(places, agreed(kernel, stories), strict=True):
+    for (flags, start), steps in zip(places, agreed(kernel, scenarios), strict=True):
         answers = [brief(packet) for packet in steps[-1].sent]
         if "R" in flags:
             assert answers == []
@@ -135,12 +139,12 @@ def test_time_wait_answers_every_combination_of_flags(kernel, size):
 @pytest.mark.parametrize(("start", "ends"), [(1002, True), (1001, False), (1003, False), (900, False)])
 def test_only_an_exact_reset_ends_time_wait(kernel, start, ends):
     steps = (*TIME_WAIT, f"< R {start}:{start}(0) win 0", "< . 1001:1001(0) ack 2 win 32000")
-    [found] = agreed(kernel, [Story(f"R {start}", 4, steps)])
+    [found] = agreed(kernel, [Scenario(f"R {start}", 4, steps)])
     assert [brief(packet) for packet in found[-1].sent] == [("R", 2, None) if ends else (".", 2, 1002)]
 
 
 @pytest.mark.parametrize("backlog", [0, 1, 3])
-def test_backlog_and_one_more_are_taken(kernel, backlog):
+def test_the_accept_queue_holds_the_backlog_and_one_more(kernel, backlog):
     def handshake(port):
         syn = f"< {port} > 8080: S 0:0(0) win 32000 <mss 1000>"
         return syn, f"< {port} > 8080: . 1:1(0) ack 1 win 32000"
@@ -149,7 +153,7 @@ def test_backlog_and_one_more_are_taken(kernel, backlog):
     opened = [step for port in range(9001, 9002 + backlog) for step in handshake(port)]
     late = "< 9100 > 8080: S 0:0(0) win 32000 <mss 1000>"
     steps = (*LISTEN[:-1], f"listen(3, {backlog})", *opened, late, *calls, late)
-    [found] = agreed(kernel, [Story("backlog", 4, steps)])
+    [found] = agreed(kernel, [Scenario("backlog", 4, steps)])
     results = dict(zip(range(len(steps)), found, strict=True))
     first_late = len(LISTEN) + len(opened)
     assert results[first_late].sent == ()
@@ -159,8 +163,8 @@ def test_backlog_and_one_more_are_taken(kernel, backlog):
 
 def test_state_after_each_way_to_close(kernel):
     ways = [("shutdown(4, SHUT_WR)",), ("shutdown(4, SHUT_RDWR)",), ("< F. 1001:1001(0) ack 1 win 32000",)]
-    stories = [Story(str(way), 4, (*TIME_WAIT[:-2], *way, STATE)) for way in ways]
-    states = [steps[-1].result for steps in agreed(kernel, stories)]
+    scenarios = [Scenario(str(way), 4, (*TIME_WAIT[:-2], *way, STATE)) for way in ways]
+    states = [steps[-1].result for steps in agreed(kernel, scenarios)]
     assert states == ["TCP_FIN_WAIT1", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"]
 
 

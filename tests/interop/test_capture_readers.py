@@ -1,4 +1,4 @@
-"""Captures and the rest of the world: others read what we write, and we read what others wrote."""
+"""Captures and other programs: they read what we write, and we read what they write."""
 
 import io
 import json
@@ -106,7 +106,7 @@ def fields(frame):
     }
 
 
-# Others read ours.
+# Other programs read our captures.
 
 
 def test_tshark_reads_bytes_and_times(seen, sent):
@@ -238,7 +238,7 @@ def test_what_editcap_saves_again_keeps_every_field(ours, sent, tmp_path):
     assert kept == [expected for _, _, expected in sent]
 
 
-# We read others'.
+# We read captures of other programs.
 
 
 def by_scapy(folder, frames):
@@ -299,7 +299,7 @@ def theirs(tmp_path_factory, ours, sent):
 
 
 @python_pcapng
-def test_we_read_what_others_wrote(theirs, sent):
+def test_we_read_captures_of_other_programs(theirs, sent):
     files, expected = theirs
     assert len(files) == 14
     assert len(expected) == len(files) * len(sent)

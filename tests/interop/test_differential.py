@@ -1,10 +1,10 @@
-"""The Linux kernel against our demultiplexer: the same random sockets, the same packets, the same decisions.
+"""Our demultiplexer compared with the Linux kernel: the same random sockets and packets, the same decisions.
 
 Each run opens random sockets (families, wildcards, options, devices, connected UDP, listeners, connections
 from crafted handshakes, some closed again) and sends random packets. Every call's errno, every receiver and
 every reply must agree. Within a SO_REUSEPORT group any member will do, but a flow must stick to one.
 
-One accident of Linux is told apart: its scan of a port ends at the first pair that shares by SO_REUSEPORT,
+One deviation of Linux is recognised: its scan of a port ends at the first pair that shares by SO_REUSEPORT,
 and TCP's does not begin where a port's first owner shares by it, so that a socket may get in that overlaps
 with another one without the option. Ours refuses it (EADDRINUSE); such a run is not compared, and counted.
 
@@ -152,7 +152,7 @@ def source_for(remote):
 
 @dataclass
 class Run:
-    """A random run, grown step by step."""
+    """A random run, generated step by step."""
 
     chance: random.Random
     steps: list = field(default_factory=list)
@@ -190,7 +190,7 @@ class Run:
             connect = (chance.choice(peers), chance.choice(PEER_PORTS))
         if connect and family == 6 and flags[1] and address != "::":
             # Of sockets connected alike the last one wins, but Linux's early demultiplexing looks at the head
-            # of a chain, and such a socket stands at its tail. Not compared.
+            # of a hash chain, and such a socket is at its tail. Not compared.
             connect = None
         v6only = family == 6 and chance.random() < 0.3
         if connect and connect[0].startswith("::ffff"):
@@ -237,7 +237,7 @@ class Run:
 
 
 class Accident(Exception):
-    """Linux let a socket in because its scan ended early."""
+    """Linux allowed a bind because its scan ended early."""
 
 
 def is_accident(step, kernel, mine):
@@ -250,7 +250,7 @@ def is_accident(step, kernel, mine):
 
 
 def compare(steps, kernel_results):
-    """Yield each disagreement of one run, in words."""
+    """Yield each disagreement of one run as text."""
     ours = Ours()
     sticky = {}
     for step, kernel in zip(steps, kernel_results, strict=True):

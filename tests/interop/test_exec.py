@@ -166,7 +166,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as client:
         assert server.stdout.readline() == "hello from ours\n"
 
 
-def test_nobody_listening_is_refused(tmp_path):
+def test_connecting_to_a_closed_port_is_refused(tmp_path):
     source = """
 import socket, sys
 try:

@@ -1,4 +1,4 @@
-"""The disk is full, read-only or gone, the pipe closed, the name taken: what is not kept is told."""
+"""A full, read-only or missing disk, a closed pipe, a name in use: whatever is not written is reported."""
 
 import json
 import os
@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from tests.interop.faults import ADDRESS, Machine, frames, told
 
+from demuxlab.errors import CallError
 from demuxlab.grading.records import Records
-from demuxlab.labkit import recorder, runner
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit import runner
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.links.memory import MemoryLink
+from demuxlab.recording import recorder
 
 RUN = ("run", "05", "--link", "memory", "--captures")
 NO_SPACE = "No space left on device"
@@ -60,7 +62,7 @@ def test_a_capture_on_a_full_disk_ends_whole_and_the_rest_is_counted(machine, ki
     number, path = re.fullmatch(rf"(\d+) packets are not in (.+): {NO_SPACE}: .+", told(done)).groups()
     (tmp_path / "kept").write_bytes(machine.read(Path(path)))
     kept = frames(tmp_path / "kept")
-    if kind == "full":  # a packet stands there twice, and is kept whole or not at all
+    if kind == "full":  # each packet is written twice, completely or not at all
         packets = len({frame.packet_id for frame in kept})
         assert packets + int(number) == json.loads(whole.stdout.splitlines()[-1])["frame"]
     else:
@@ -116,7 +118,7 @@ def test_no_output_is_left_half_written(machine, course, repository):
     assert [name for name in names if name not in ("r.html", "ballast") and "pcapng" not in name] == []
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sent(machine, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_before_anything_is_sent(machine, tmp_path):
     closed = machine.small_disk("closed", "4k")
     machine.run("mount", "-o", "remount,ro", closed)
     done = machine.demuxlab(*RUN, closed)
@@ -128,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sent(machine
     assert "demuxlab" not in machine.left()
 
 
-def test_a_capture_that_is_deleted_meanwhile_is_told(tmp_path):
+def test_a_capture_that_is_deleted_during_the_run_is_reported(tmp_path):
     folder = tmp_path / "c"
     command = [sys.executable, "-m", "demuxlab", *RUN, folder, "--step"]
     with subprocess.Popen(
@@ -147,7 +149,7 @@ def test_a_capture_that_is_deleted_meanwhile_is_told(tmp_path):
     assert b"Traceback" not in err
 
 
-def test_a_name_that_another_run_takes_in_this_moment_is_passed_over(tmp_path, monkeypatch):
+def test_a_name_that_another_run_uses_first_is_skipped(tmp_path, monkeypatch):
     look = recorder.new_capture_path
 
     def slow_look(*arguments):
@@ -166,7 +168,7 @@ def test_a_name_that_another_run_takes_in_this_moment_is_passed_over(tmp_path, m
 
 def test_two_graders_do_not_share_a_results_file(tmp_path):
     pytest.importorskip("fcntl")
-    with Records(tmp_path / "r"), pytest.raises(ValueError, match="in use by another run"):
+    with Records(tmp_path / "r"), pytest.raises(CallError, match="in use by another run"):
         Records(tmp_path / "r")
     with Records(tmp_path / "r") as mine:
         assert len(mine) == 0
@@ -199,7 +201,7 @@ def test_a_full_disk_behind_the_output_is_no_fault_of_the_lab(tmp_path):
             check=False,
         )
     assert done.returncode == 1
-    assert told(done) == f"the output cannot be written: {NO_SPACE}"
+    assert told(done) == f"the output cannot be written ({NO_SPACE}): make room on the disk"
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Descriptors and memory run out, clocks jump: what works goes on, what does not is counted and told."""
+"""Descriptors and memory run out, clocks jump: the host goes on, and failures are counted and reported."""
 
 import ast
 import errno
@@ -41,7 +41,7 @@ def machine(need_root, need_tool, tmp_path):
 @pytest.mark.parametrize(
     "words", [("run", "04", "--link", "tun", "--captures", "c"), ("serve", "echo"), ("grade",)]
 )
-def test_too_few_descriptors_are_told_wherever_they_run_out(machine, words, repository, tmp_path):
+def test_running_out_of_descriptors_is_reported_at_any_point(machine, words, repository, tmp_path):
     if words == ("grade",):
         words = ("grade", "04", repository / "tests/solutions/04_tcp_four_tuple/reference.py")
     before, ends = machine.left(), set()
@@ -80,7 +80,7 @@ def host():
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_accept_without_descriptors_is_refused_as_in_the_kernel_and_works_again(host):
-    """A server that polls: what cannot be accepted now waits, and is lost in no case."""
+    """A server that polls: a connection that cannot be accepted now stays queued."""
     kernels = [_accept_without_descriptors(kernel_socket)]
     assert [_accept_without_descriptors(sockets)] == kernels == [(errno.EMFILE, b"hello")]
 
@@ -109,7 +109,7 @@ def _until_readable(listener):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_a_connection_that_gets_no_descriptor_in_the_end_is_closed(host, monkeypatch):
-    """Another thread takes the last one between the look and the taking: the client is told."""
+    """Another thread takes the last descriptor between poll and accept: the client gets a RST."""
     from demuxlab.sockets.descriptors import descriptors
 
     def refuse(*_arguments):
@@ -146,7 +146,7 @@ NOT_SEEN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionW
 
 
 def without_memory(work, allocation):
-    """Do `work` while its allocation of this number fails; return whether that was noticed."""
+    """Call `work` while its allocation with this number fails; return whether one failed."""
     capi = pytest.importorskip("_testcapi", reason="no _testcapi in this Python")
     capi.set_nomemory(allocation, allocation + 1)
     try:
@@ -179,7 +179,7 @@ def test_a_datagram_for_which_there_is_no_memory_is_lost_and_nothing_else():
 
 @NOT_SEEN
 def test_a_stream_stays_whole_though_memory_fails_at_any_allocation():
-    """What was not taken was not acknowledged: the peer sends it again."""
+    """Data that was not accepted was not acknowledged: the peer retransmits it."""
     noticed = 0
     for allocation in range(1, 400):
         host = Host("B", ["10.9.0.20"])
@@ -207,10 +207,10 @@ def test_a_stream_stays_whole_though_memory_fails_at_any_allocation():
 class Greedy(HandlerQueue):
     """A queue for whose first segment there is no memory."""
 
-    def take(self, segment, now=0.0):
+    def handle_segment(self, segment, now=0.0):
         if segment.payload == b"too much":
             raise MemoryError
-        return super().take(segment, now)
+        return super().handle_segment(segment, now)
 
 
 def test_a_running_host_counts_the_packet_and_goes_on():
@@ -242,7 +242,7 @@ def test_a_full_receive_buffer_drops_and_counts():
 
 
 @pytest.mark.parametrize("where", ["raise MemoryError", "def run(lab):\n    raise MemoryError"])
-def test_short_memory_is_told_in_one_line_and_not_as_a_fault_of_the_lab(tmp_path, where):
+def test_lack_of_memory_is_reported_in_one_line_and_not_as_a_fault_of_the_lab(tmp_path, where):
     lab = tmp_path / "labs" / "01_large"
     lab.mkdir(parents=True)
     (lab / "lab.py").write_text(f"{where}\n")
@@ -256,7 +256,7 @@ def test_short_memory_is_told_in_one_line_and_not_as_a_fault_of_the_lab(tmp_path
 
 
 def test_no_timer_runs_by_the_time_of_day():
-    """Who asks for the time of day wants to show it; all else is measured by a clock that never jumps."""
+    """The time of day is read only to be shown; everything else uses the monotonic clock."""
     root = Path(demuxlab.__file__).parent
     asked = {
         (str(path.relative_to(root)), node.attr)
@@ -266,13 +266,13 @@ def test_no_timer_runs_by_the_time_of_day():
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in {("time", "time"), ("time", "time_ns"), ("datetime", "now")}
     }
-    assert asked == {("labkit/tun_host.py", "time"), ("links/kernel.py", "time")}
+    assert asked == {("serving/tun_host.py", "time"), ("links/kernel.py", "time")}
 
 
 SET_CLOCK = """
 import socket, sys, time
 from pathlib import Path
-from demuxlab.labkit.tun_host import tun_host
+from demuxlab.serving.tun_host import tun_host
 
 real, jump = time.time, [0.0]
 time.time = lambda: real() + jump[0]

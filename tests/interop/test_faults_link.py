@@ -1,4 +1,4 @@
-"""The device goes while `serve` has connections, or was never there: one line says what happened."""
+"""The device disappears while `serve` has connections, or is missing: one line says what happened."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_device_that_goes_ends_serve_with_one_line(machine, tmp_path, fault, w
     assert len(payloads) == 2, "what came and what went"
 
 
-def test_a_program_is_told_why_nobody_answered_it(machine, tmp_path):
+def test_a_program_whose_device_disappears_gets_an_error(machine, tmp_path):
     (tmp_path / "program.py").write_text(
         "import socket\n"
         "client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
@@ -110,7 +110,9 @@ def open_folder():
         yield folder
 
 
-def test_without_user_namespaces_an_ordinary_user_is_told_the_cure(need_root, open_folder, repository):
+def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
+    need_root, open_folder, repository
+):
     if not _reachable(repository, Path(sys.executable)):
         pytest.skip("an ordinary user cannot reach this folder: put the project where everybody can read it")
 

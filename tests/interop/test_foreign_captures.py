@@ -1,4 +1,4 @@
-"""`demuxlab demux` on captures that others made, of every linktype that it reads."""
+"""`demuxlab demux` on captures of other programs, for every linktype that it reads."""
 
 import json
 import socket
@@ -97,7 +97,7 @@ def test_scapy_s_captures(decide, packets, tmp_path, need_tool, name, linktype, 
 
 
 def test_a_capture_of_openbsd_s_loopback(decide, packets, tmp_path, need_tool):
-    """text2pcap writes the linktype; the family stands in network order."""
+    """text2pcap writes the linktype; the address family is in network byte order."""
     need_tool("text2pcap")
     frames = [
         (2 if packet.version == 4 else 24).to_bytes(4, "big") + bytes(packet.__class__(bytes(packet)))
@@ -130,7 +130,7 @@ def _talk(server, port):
 def test_what_tcpdump_saw_of_the_kernel_s_own_traffic(
     decide, tmp_path, need_root, need_tool, device, linktype
 ):
-    """On lo the kernel leaves checksums unfinished; the decisions must stand all the same."""
+    """On lo the kernel leaves checksums incomplete; the decisions must be the same."""
     need_tool("tcpdump")
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Clients that nobody crafted: the kernel's own UDP, through a TUN, to a handler of ours and back."""
+"""The kernel's own UDP and TCP clients, through a TUN device, with a handler of ours."""
 
 import subprocess
 import threading
@@ -73,7 +73,7 @@ def test_two_clients_of_the_kernel_reach_one_queue_and_are_answered(server, need
     assert socket.taken == 2
 
 
-def test_the_kernel_is_told_that_nobody_listens(server, need_tool):
+def test_a_closed_port_is_reported_to_the_kernel(server, need_tool):
     need_tool("python3", "nsenter")
     link, host, _ = server
     script = (
@@ -89,7 +89,7 @@ def test_the_kernel_is_told_that_nobody_listens(server, need_tool):
     assert host.demultiplexer.counters.dropped["UdpNoPorts"] == 1
 
 
-def test_a_datagram_larger_than_the_mtu_comes_and_goes_in_fragments(server, need_tool):
+def test_a_datagram_larger_than_the_mtu_is_received_and_sent_in_fragments(server, need_tool):
     need_tool("python3", "nsenter")
     link, host, runtime = server
     with runtime.lock:

@@ -1,4 +1,4 @@
-"""The oracle itself: does it see what the kernel does, and does it leave nothing behind?"""
+"""The oracle itself: it reports what the kernel does, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_failing_call_is_named_and_its_socket_is_gone(oracle):
     assert oracle.probe(udp_packet(PEERS[4], here)).receivers == ("a",)
 
 
-def test_what_served_before_does_not_decide(oracle):
+def test_the_processor_that_served_a_socket_before_has_no_influence(oracle):
     peer, here = (PEERS[4][0], 0), ("10.9.0.2", 53)  # connected to any port of the peer
     old, new = (
         SocketSpec(name, "udp", reuse_address=True, bind=here, connect=peer) for name in ("old", "new")
@@ -127,7 +127,7 @@ def test_what_served_before_does_not_decide(oracle):
     assert (first.receivers, second.receivers) == (("old",), ("new",))
 
 
-def test_what_is_not_ip_reaches_nobody(oracle):
+def test_a_packet_that_is_not_ip_reaches_no_socket(oracle):
     oracle.apply([SocketSpec("a", "udp", bind=("0.0.0.0", 53))])
     for junk in (b"", b"\x00" * 40, b"\x45", b"\xff" * 64):
         assert oracle.probe(junk) == Outcome((), None, b"")

@@ -1,4 +1,4 @@
-"""Lab 14: the exercise, put into a live host: curl, a browser, and clients that differ in one value alone."""
+"""Lab 14: the exercise in a live host: curl, a browser, and clients that differ in one value only."""
 
 import random
 import signal
@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import solutions
 
+from demuxlab.errors import CallError
 from demuxlab.host import Host
-from demuxlab.labkit.learner import LearnersDemultiplexer
+from demuxlab.serving.learner import LearnersDemultiplexer
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK, SYN
 
 ROOT = Path(__file__).resolve().parents[2]
-SOLUTIONS = ROOT / "tests" / "solutions" / "14_your_own_demultiplexer"
+SOLUTIONS = solutions.folder("14")
 EXERCISE = ROOT / "labs" / "14_your_own_demultiplexer" / "exercise.py"
 PAGE = "<h1>demuxlab</h1>\n"
 PARTS = 8
@@ -154,15 +156,15 @@ def test_two_clients_that_differ_in_one_value_do_not_meet(serve, solution, twin)
         ("no_source_port", "the same address, another port"),
     ],
 )
-def test_a_value_left_out_lets_one_client_disturb_another(serve, wrong, disturbed):
+def test_a_value_left_out_lets_one_client_disturb_another(serve, wrong, disturbed, tmp_path):
     """So it is the learner's code that decides: the table would have kept the two apart."""
-    with serve(SOLUTIONS / f"wrong_{wrong}.py") as served, first_client(served):
+    with serve(solutions.find("14", wrong).save(tmp_path)) as served, first_client(served):
         for twin, options in TWINS.items():
             found = served.curl("/", *options, "-m", "1")
             assert (found == PAGE) is (twin != disturbed), twin
 
 
-def test_the_starter_serves_nobody_and_says_why(serve):
+def test_the_starter_serves_no_client_and_says_why(serve):
     with serve(EXERCISE) as served:
         assert served.curl() == ""
     for method in ("listen", "deliver"):
@@ -234,8 +236,7 @@ def learner(tmp_path, text):
 
 def test_a_socket_of_the_other_protocol_gets_nothing(tmp_path, capsys):
     """A table without the protocol in its key would hand a datagram to a TCP connection."""
-    wrong = (SOLUTIONS / "wrong_protocol_forgotten.py").read_text()
-    host = learner(tmp_path, wrong)
+    host = learner(tmp_path, solutions.find("14", "protocol_forgotten").source())
     host.listen(80, name="web")
     places = from_text(PEERS[0]), from_text(ADDRESSES[0])
     datagram = ipv4.build(*places, ip.UDP, udp.build(*places, 9157, 80, b"hello"))
@@ -243,6 +244,6 @@ def test_a_socket_of_the_other_protocol_gets_nothing(tmp_path, capsys):
     assert "deliver gave what is udp to a socket that is not, web" in capsys.readouterr().err
 
 
-def test_a_class_that_cannot_be_made_is_told(tmp_path):
-    with pytest.raises(ValueError, match="its class cannot be made"):
+def test_a_class_that_cannot_be_instantiated_is_reported(tmp_path):
+    with pytest.raises(CallError, match="its class cannot be made"):
         learner(tmp_path, "class Demultiplexer:\n    def __init__(self):\n        self.open = list(5)\n")

@@ -146,7 +146,7 @@ def test_a_second_client_is_shown_within_a_second(page):
         assert rules == ["listener", "connection"], "its SYN, and the last part of its handshake"
 
 
-def test_twenty_viewers_at_fifty_segments_a_second_do_not_fall_behind(page, need_tool):
+def test_twenty_viewers_at_fifty_segments_per_second_stay_current(page, need_tool):
     """Datagrams to a closed port, 50 a second for 3 s: all viewers see the last one within a second."""
     need_tool("python3")
     sender = (
@@ -178,7 +178,7 @@ def test_twenty_viewers_at_fifty_segments_a_second_do_not_fall_behind(page, need
             stream.__exit__()
 
 
-def test_a_slow_reader_gets_the_newest_state_and_nothing_piles_up(page):
+def test_a_slow_viewer_gets_the_latest_state_and_no_queue_of_old_ones(page):
     """A viewer that stops reading, and reads on after a thousand datagrams, soon sees the last one."""
     with Stream(page) as slow, Stream(page) as quick:
         slow.next()
@@ -199,7 +199,7 @@ def test_a_slow_reader_gets_the_newest_state_and_nothing_piles_up(page):
         assert seconds < 2
 
 
-def test_a_viewer_that_goes_away_is_forgotten(page):
+def test_a_viewer_that_disconnects_is_removed(page):
     with Stream(page) as gone:
         gone.next()
         [peer] = gone.own
@@ -244,7 +244,7 @@ def test_chromium_shows_a_second_client_within_a_second_and_survives_a_reload(pa
 def test_twenty_tabs_of_one_browser_share_one_stream(page, browser):
     tabs = [browser.tab(f"{page}/") for _ in range(20)]
     for tab in tabs:
-        # What cannot be seen is not drawn.
+        # Chromium does not draw hidden tabs.
         tab.call("Page.bringToFront")
         tab.wait(f"{LIVE} && {OWN} > 0")
     with Stream(page) as stream:
@@ -254,7 +254,7 @@ def test_twenty_tabs_of_one_browser_share_one_stream(page, browser):
             tab.close()
 
 
-def test_a_page_that_is_paused_stands_still(page, browser):
+def test_a_paused_page_does_not_change(page, browser):
     tab = browser.tab(f"{page}/")
     tab.wait(f"{LIVE} && {OWN} > 0")
     tab.value("document.getElementById('pause').click()")

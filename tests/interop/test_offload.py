@@ -1,4 +1,4 @@
-"""The kernel's programs and a host of ours whose segments nobody cuts before they arrive."""
+"""The kernel's programs and a host of ours over a link with segmentation offload."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ def test_a_large_file_arrives_whole(need_root, need_tool, folder, workers):
             assert hashlib.sha256(curl("/data.bin", address=address)).digest() == whole
 
 
-def test_what_is_sent_comes_back(need_root):
+def test_echo(need_root):
     data = os.urandom(5_000_000)
     with serve("echo", "--offload", addresses=(ADDRESS, ADDRESS6)):
         for address in (ADDRESS, ADDRESS6):
@@ -74,7 +74,7 @@ def test_workers_leave_nothing_behind_when_the_first_is_killed(need_root):
     deadline = time.monotonic() + 60
     while any(map(runs, children)) or devices & set(os.listdir("/sys/class/net")):
         assert time.monotonic() < deadline, "the device or a worker is still there"
-        subprocess.run(["true"], check=True)  # others have their turn
+        subprocess.run(["true"], check=True)  # gives other processes time to run
 
 
 def runs(process):

@@ -1,4 +1,4 @@
-"""The main job over every link: the same decisions, and captures that others read and group as we do."""
+"""`demuxlab run` over every link: the same decisions, and captures that other programs read as we do."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def open_folder():
         yield Path(folder)
 
 
-def test_an_ordinary_user_gets_the_best_link_and_is_told_which(open_folder, need_root):
+def test_an_ordinary_user_gets_the_best_link_and_its_name(open_folder, need_root):
     done = demuxlab("run", "--captures", open_folder, user="nobody")
     assert done.returncode == 0, done.stderr
     assert "running as an ordinary user" in done.stderr
@@ -147,7 +147,7 @@ def test_an_ordinary_user_gets_the_best_link_and_is_told_which(open_folder, need
     assert capture.stat().st_uid != 0
 
 
-def test_under_sudo_the_capture_belongs_to_who_called_sudo(open_folder, need_root):
+def test_under_sudo_the_capture_belongs_to_the_user_who_called_sudo(open_folder, need_root):
     script = "import os, sys; os.environ.update(SUDO_UID='65534', SUDO_GID='65534')\n"
     script += "from demuxlab.cli.main import main\n"
     script += f"main(['run', '--link', 'loopback', '--captures', {str(open_folder)!r}])"

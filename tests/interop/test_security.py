@@ -1,4 +1,4 @@
-"""What SECURITY.md says of rights, devices and files, looked up in /proc of running commands."""
+"""The claims of SECURITY.md about rights, devices and files, checked in /proc of running commands."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def test_root_that_serves_only_reaches_files(machine):
             assert seen["NoNewPrivs"] == "1"
 
 
-def test_under_sudo_it_becomes_who_called_it_and_so_are_its_files(machine):
+def test_under_sudo_it_becomes_the_calling_user_and_so_do_its_files(machine):
     process = machine.start("serve", "http", "--capture", "s.pcapng", env=under_sudo())
     try:
         assert process.stdout.readline().startswith("ready: ")

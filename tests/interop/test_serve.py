@@ -1,4 +1,4 @@
-"""`demuxlab serve` and the kernel's programs: curl, nc, ping, and what stays behind."""
+"""`demuxlab serve` with the kernel's programs (curl, nc, ping), and that it leaves nothing behind."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import solutions
 
 from demuxlab.host import Host
 
@@ -162,7 +163,7 @@ def test_the_kernel_sees_a_modern_tcp(need_root, need_tool, folder, tmp_path):
     """SACK, timestamps and window scale agreed on, and nothing sent twice: `ss` and tshark say so."""
     need_tool("ss", "nc", "tshark")
     data = (folder / "data.bin").read_bytes()[:5_000_000]
-    # On a busy machine our host may stand still, and the kernel probes: so up to three times.
+    # On a busy machine our host may be stopped so long that the kernel sends probes: three attempts.
     for attempt in range(3):
         capture = tmp_path / f"discard{attempt}.pcapng"
         told = what_the_kernel_says(data, capture)
@@ -182,7 +183,7 @@ def test_the_kernel_sees_a_modern_tcp(need_root, need_tool, folder, tmp_path):
 
 
 def what_the_kernel_says(data: bytes, capture: Path) -> str:
-    """Send data from a kernel's nc to our discard; return what `ss` tells of the connection."""
+    """Send data from a kernel's nc to our discard; return what `ss` prints of the connection."""
     with (
         serve("discard", "--capture", capture),
         subprocess.Popen(["nc", OTHER, "9"], stdin=subprocess.PIPE) as client,
@@ -208,7 +209,7 @@ def test_a_capture_of_what_was_served(need_root, need_tool, folder, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_stays_behind(need_root, folder, number):
+def test_nothing_is_left_behind(need_root, folder, number):
     command = [sys.executable, "-m", "demuxlab", "serve", "http", "--address", OTHER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, text=True) as process:
         assert process.stdout.readline().startswith("ready:")
@@ -219,11 +220,12 @@ def test_nothing_stays_behind(need_root, folder, number):
         assert f"10.10.{NUMBER}." not in left
 
 
-def test_a_learner_s_demultiplexer_serves_curl(need_root, need_tool, folder, repository):
+def test_a_learner_s_demultiplexer_serves_curl(need_root, need_tool, folder, tmp_path):
     need_tool("curl")
-    solutions = repository / "tests/solutions/04_tcp_four_tuple"
-    for name, fetched in (("reference.py", True), ("wrong_ports_exchanged.py", False)):
-        learners = ("--demultiplexer", solutions / name)
+    right = solutions.folder("04") / "reference.py"
+    wrong = solutions.find("04", "ports_exchanged").save(tmp_path)
+    for solution, fetched in ((right, True), (wrong, False)):
+        learners = ("--demultiplexer", solution)
         with serve("http", "--directory", folder, *learners, addresses=(OTHER, OTHER6)):
             done = subprocess.run(
                 ["curl", "-s", "-m", "2", f"http://{OTHER}/sub/note.txt"], capture_output=True, check=False
@@ -257,9 +259,9 @@ def test_wrong_calls(arguments, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_that_is_no_demultiplexer_is_told(need_root, tmp_path):
+def test_a_file_that_is_not_a_demultiplexer_is_refused(need_root, tmp_path):
     path = tmp_path / "mine.py"
-    for text, message in (("x = 1\n", "has neither a class"), ("def\n", "cannot be loaded (SyntaxError")):
+    for text, message in (("x = 1\n", "has no class Demulti"), ("def\n", "cannot be loaded (SyntaxError")):
         path.write_text(text)
         command = [sys.executable, "-m", "demuxlab", "serve", "echo", "--address", OTHER]
         done = subprocess.run(
@@ -269,7 +271,7 @@ def test_a_file_that_is_no_demultiplexer_is_told(need_root, tmp_path):
         assert message in done.stderr
 
 
-def test_without_rights_the_cure_is_told(need_root):
+def test_without_rights_the_message_says_what_to_do(need_root):
     done = subprocess.run(
         [sys.executable, "-m", "demuxlab", "serve", "http"],
         capture_output=True,

@@ -3,24 +3,26 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from demuxlab import course
 from demuxlab.capture.reader import Capture
 from demuxlab.host import Host
-from demuxlab.labkit import wireshark
-from demuxlab.labkit.recorder import open_recorder
+from demuxlab.recording.recorder import open_recorder
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
 from demuxlab.wire.frame import network_packet
 from demuxlab.wire.segment import ACK, SYN
+from demuxlab.wireshark import program as wireshark
 
 FAR = from_text("10.9.0.10")
-PROFILE = Path(wireshark.__file__).parents[1] / "capture" / "wireshark" / "profile"
+PROFILE = Path(wireshark.__file__).parent / "profile"
 LABS = ("04", "10", "12", "14")
 FIELDS = (
     *("frame.packet_id", "frame.interface_name", "frame.interface_queue", "frame.packet_flags_direction"),
@@ -88,7 +90,7 @@ def seen(runs, tshark):
 # The fields of the Lua script
 
 
-def test_the_fields_say_what_the_run_says(runs, seen):
+def test_the_fields_equal_the_output_of_the_run(runs, seen):
     for (lab, kind), frames in seen.items():
         decided = {int(frame["frame.packet_id"]): frame for frame in frames if frame["demux.verdict"]}
         rows = runs[1][lab]
@@ -134,7 +136,7 @@ def test_a_queues_frame_tells_its_queue_and_not_of_a_retransmission(seen):
     assert [frame["demux.waiting"] for frame in at_queues] == ["0", "0", "17"] * 3 + ["1"]
 
 
-def test_host_names_stand_in_the_place_of_addresses(seen):
+def test_host_names_replace_addresses(seen):
     for kind in ("wire", "full"):
         assert {frame["ip.src_host"] for frame in seen["04", kind]} == {"A", "B", "C"}
 
@@ -157,7 +159,7 @@ class Kept(list):
 
 
 @pytest.mark.parametrize("kind", ["wire", "full"])
-def test_the_fields_say_it_of_decisions_that_no_lab_has(tshark, tmp_path, kind):
+def test_the_fields_of_decisions_that_no_lab_has(tshark, tmp_path, kind):
     """Names with colons, copies, a full queue, damage, others' packets, an answer by a connection."""
     host, kept_decisions = Host("B", ["10.9.0.20"]), Kept()
     host.demultiplexer.explain = True
@@ -290,7 +292,7 @@ def test_copies_keep_comments_names_queues_and_ids(runs, seen, tshark, tmp_path,
     run("mergecap", "-w", merged, copy)
     for path in (copy, merged):
         assert kept(path) == kept(capture)
-        # Host names they leave out, wherever these stand; Wireshark's own "save as" keeps them.
+        # They drop name resolution blocks, wherever these are; Wireshark's own "save as" keeps them.
         assert [without_host(row) for row in fields(tshark, path)] == [*map(without_host, seen["14", kind])]
 
 
@@ -298,7 +300,7 @@ def test_copies_keep_comments_names_queues_and_ids(runs, seen, tshark, tmp_path,
 def test_what_is_saved_again_keeps_host_names_too(runs, tshark, tmp_path, kind):
     copy = tmp_path / "copy.pcapng"
     tshark(runs[0]["14", kind], "-P", "-W", "n", "-w", copy)
-    # The names stand at the end then: read twice, as Wireshark shows a file.
+    # The names are then at the end: read the file twice, as Wireshark does.
     assert fields(tshark, copy, "-2") == fields(tshark, runs[0]["14", kind], "-2")
 
 
@@ -349,7 +351,7 @@ def test_the_formats_have_the_same_packets(runs, lab):
 # Wireshark's list of interfaces
 
 
-def test_the_labs_stand_in_the_list_of_interfaces_and_run(tmp_path):
+def test_the_labs_are_in_the_list_of_interfaces_and_run(tmp_path):
     home = tmp_path / "home"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG", "WIRE"))}
     environment |= {"HOME": str(home), "LANGUAGE": "en"}
@@ -358,7 +360,7 @@ def test_the_labs_stand_in_the_list_of_interfaces_and_run(tmp_path):
     assert len(installed.splitlines()) == 3
     listed = run("tshark", "-D", env=environment).stdout
     assert "demuxlab-04_tcp_four_tuple (04 TCP by 4-tuple: one port, two processes)" in listed
-    assert sum("demuxlab-" in line for line in listed.splitlines()) == 14
+    assert re.findall(r"demuxlab-(\w+)", listed) == [folder.name for folder in course.labs()]
     capture = tmp_path / "x.pcapng"
     chosen = ("-i", "demuxlab-04_tcp_four_tuple", "-w", capture)
     run("tshark", *chosen, env=environment)

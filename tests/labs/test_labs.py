@@ -13,20 +13,21 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests import solutions
 from tests.labs import facts
 from tests.labs.handout import Handout
 from tests.labs.runs import LABS, ROOT, run
 from tests.labs.tshark import Filter, claims_hold
+from tests.solutions import Wrong
 
 from demuxlab.capture.reader import Capture
+from demuxlab.course.questions import Question
+from demuxlab.course.questions import load as load_questions
 from demuxlab.grading.submission import Submission
-from demuxlab.labkit.course import LabFolder
 from demuxlab.labkit.figures import Figures
-from demuxlab.labkit.questions import Question
-from demuxlab.labkit.questions import load as load_questions
+from demuxlab.labkit.folder import LabFolder
 
-SOLUTIONS = ROOT / "tests" / "solutions"
-WRONG = sorted(SOLUTIONS.glob("*/wrong_*.py"))
+WRONG = solutions.wrong()
 
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 
@@ -161,7 +162,6 @@ def test_the_syllabus_names_every_lab_and_fact() -> None:
         r"^\| \[(\d\d_\w+)\]\(\1/README.md\) \| .*? \| (.+?) \| [\d.]+ \| .* \|$", text, re.MULTILINE
     )
     assert [name for name, _ in rows] == [lab.name for lab in LABS]
-    assert len(rows) == 14
     for lab, (_, named) in zip(LABS, rows, strict=True):
         assert set(facts.of_handout(lab)) == set(named.split(", "))
 
@@ -234,7 +234,7 @@ def test_the_starter_scores_nothing_and_says_why(lab: Path) -> None:
 
 @every_lab
 def test_the_reference_solution_scores_everything(lab: Path) -> None:
-    output = graded(lab, "--submission", str(SOLUTIONS / lab.name / "reference.py"))
+    output = graded(lab, "--submission", str(solutions.folder(lab.name) / "reference.py"))
     worth = [points(check) for check in checks(lab).values()]
     assert f"points: {sum(worth)} of {sum(worth)}" in output
     assert f"{len(worth)} passed" in output
@@ -251,24 +251,22 @@ def test_methods_that_do_nothing_score_nothing(lab: Path, tmp_path: Path) -> Non
 
 @every_lab
 def test_solutions_have_the_signatures_of_the_exercise(lab: Path) -> None:
-    def signatures(path: Path) -> list[str]:
-        return re.findall(
-            r"^class .*:|^(?:    )?def [a-z]\w*\([^)]*\) -> .*:", path.read_text("utf-8"), re.MULTILINE
-        )
+    def signatures(source: str) -> list[str]:
+        return re.findall(r"^class .*:|^(?:    )?def [a-z]\w*\([^)]*\) -> .*:", source, re.MULTILINE)
 
-    solutions = sorted((SOLUTIONS / lab.name).glob("*.py"))
-    assert len(solutions) >= 6
-    wanted = signatures(lab / "exercise.py")
+    right = {path.name: path.read_text("utf-8") for path in solutions.folder(lab.name).glob("*.py")}
+    wrong = {solution.name: solution.source() for solution in solutions.wrong(lab.name)}
+    assert len(wrong) >= 5
+    wanted = signatures((lab / "exercise.py").read_text("utf-8"))
     assert wanted
-    for solution in solutions:
-        assert [line for line in signatures(solution) if line in wanted] == wanted, solution
+    for name, source in {**right, **wrong}.items():
+        assert [line for line in signatures(source) if line in wanted] == wanted, name
 
 
-@pytest.mark.parametrize("solution", WRONG, ids=lambda path: f"{path.parent.name[:2]}-{path.stem}")
-def test_a_wrong_solution_fails_the_check_that_is_about_it(solution: Path) -> None:
-    named = solution.read_text(encoding="utf-8").splitlines()[0].removeprefix("# fails: ")
-    check = checks(ROOT / "labs" / solution.parent.name)[named]
-    said = failure(check, solution)
+@pytest.mark.parametrize("solution", WRONG, ids=lambda solution: f"{solution.lab[:2]}-{solution.name}")
+def test_a_wrong_solution_fails_the_check_that_is_about_it(solution: Wrong, tmp_path: Path) -> None:
+    check = checks(ROOT / "labs" / solution.lab)[solution.check]
+    said = failure(check, solution.save(tmp_path))
     assert said is not None
     assert "expected" in said
     assert "hint: " in said or "expected OSError" in said
@@ -276,7 +274,7 @@ def test_a_wrong_solution_fails_the_check_that_is_about_it(solution: Path) -> No
 
 def test_every_check_has_points_and_a_misunderstanding_that_it_is_about() -> None:
     for lab in LABS:
-        named = {path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# fails: ") for path in WRONG}
+        named = {solution.check for solution in solutions.wrong(lab.name)}
         about = [name for name in checks(lab) if name in named]
         assert len(about) >= 10
         assert all(1 <= points(check) <= 2 for check in checks(lab).values())
@@ -284,7 +282,7 @@ def test_every_check_has_points_and_a_misunderstanding_that_it_is_about() -> Non
 
 def test_a_failure_tells_its_story(tmp_path: Path) -> None:
     [lab] = [lab for lab in LABS if lab.name.startswith("04")]
-    wrong = SOLUTIONS / lab.name / "wrong_no_source_address.py"
+    wrong = solutions.find("04", "no_source_address").save(tmp_path)
     output = graded(lab, "--submission", str(wrong), "-k", "two_clients")
     [story] = re.findall(r"^check: (.*?)^=", output, re.MULTILINE | re.DOTALL)
     assert story.splitlines()[0] == "one source port on two clients is two connections"

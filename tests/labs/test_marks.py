@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.labs.runs import LABS, ROOT
+from tests import solutions
+from tests.labs.runs import LABS
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 def test_the_grader_gives_the_marks_of_plain_pytest(lab: Path, tmp_path: Path) -> None:
-    solutions = ROOT / "tests" / "solutions" / lab.name
-    wrong = sorted(solutions.glob("wrong_*.py"))[0]
-    handed_in = [solutions / "reference.py", lab / "exercise.py", wrong]
+    solution = solutions.wrong(lab.name)[0]
+    wrong = solution.save(tmp_path)
+    handed_in = [solutions.folder(lab.name) / "reference.py", lab / "exercise.py", wrong]
     done = subprocess.run(
         [sys.executable, "-m", "demuxlab", "grade", str(lab.name), *map(str, handed_in), "--json"],
         cwd=tmp_path, env={**os.environ, "LANGUAGE": "ko"}, capture_output=True, text=True, timeout=110,
@@ -27,4 +28,4 @@ def test_the_grader_gives_the_marks_of_plain_pytest(lab: Path, tmp_path: Path) -
     assert starter["points"] == 0
     assert all("지금까지의 단계:" in test["message"] for test in starter["tests"])
     failed = {test["name"] for test in mistaken["tests"] if not test["passed"]}
-    assert wrong.read_text(encoding="utf-8").splitlines()[0].removeprefix("# fails: ") in failed
+    assert solution.check in failed

@@ -6,7 +6,7 @@ import pytest
 from tests.labs.handout import Handout
 from tests.labs.runs import LABS, ROOT
 
-from demuxlab.labkit import fields
+from demuxlab.course import fields
 
 _SYN = {"10.9.0.10": 1, "10.9.0.20": 2}
 """The frames in which the two sides give their first numbers."""

@@ -6,7 +6,7 @@ import pytest
 from tests.labs.runs import LABS
 
 from demuxlab.labkit import runner
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
 from demuxlab.links.memory import MemoryLink
 

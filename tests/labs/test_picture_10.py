@@ -4,7 +4,7 @@ import re
 
 from tests.labs.runs import ROOT
 
-from demuxlab.labkit import fields
+from demuxlab.course import fields
 
 _ROW = re.compile(
     r"│ ([a-z]+(?: [a-z]+)?) +(\d+) │(── |◀─ )frame (\d+) +(\w+) +(0x\w{4}|) *(?:──▶|───) ([\d.]+:\d+)"

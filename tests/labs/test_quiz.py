@@ -6,8 +6,8 @@ import pytest
 from tests.labs.runs import LABS
 from tests.labs.tshark import claims_hold
 
-from demuxlab.labkit import fields, quiz
-from demuxlab.labkit.course import LabFolder
+from demuxlab.course import fields, quiz
+from demuxlab.labkit.folder import LabFolder
 
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 

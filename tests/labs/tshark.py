@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from demuxlab.labkit import fields
-from demuxlab.labkit.fields import Fields
-from demuxlab.labkit.questions import Question
+from demuxlab.course import fields
+from demuxlab.course.fields import Fields
+from demuxlab.course.questions import Question
 
 
 class Filter(NamedTuple):

@@ -1,4 +1,4 @@
-"""The live page's language, and that the page has every word that it asks for."""
+"""The live page: its language, and a label for each placeholder."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from demuxlab import language
 from demuxlab.live import browser
-from demuxlab.live.words import WORDS
+from demuxlab.live.labels import LABELS
 
 PAGE = (Path(browser.__file__).parent / "page.html").read_text("utf-8")
 
@@ -30,7 +30,7 @@ def test_the_language_is_the_reader_s(accepted, wanted):
     assert browser.preferred(accepted) == wanted
 
 
-def test_who_names_no_language_gets_the_process_s():
+def test_without_an_available_language_the_page_has_that_of_the_process():
     language.use("ko")
     try:
         assert [browser.preferred(accepted) for accepted in ("", "fr", "en")] == ["ko", "ko", "en"]
@@ -38,13 +38,13 @@ def test_who_names_no_language_gets_the_process_s():
         language.use("en")
 
 
-def test_every_word_of_the_page_is_there():
-    given = {*WORDS, "language", "as_json"}
+def test_every_placeholder_of_the_page_has_a_label():
+    given = {*LABELS, "language", "as_json"}
     assert set(re.findall(r"\{\{(\w+)\}\}", PAGE)) <= given
     assert set(re.findall(r"words\.(\w+)", PAGE)) <= given
     for listed in re.findall(r"= \[(.*?)\]\.map\(word", PAGE):
         assert set(re.findall(r'"(\w+)"', listed)) <= given
 
 
-def test_the_page_needs_nothing_from_elsewhere():
+def test_the_page_loads_nothing_from_other_hosts():
     assert re.findall(r'(?:src|href)="([^"]*)"', PAGE) == ["data:,", "/live/events.js"]

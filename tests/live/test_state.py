@@ -1,11 +1,11 @@
-"""The picture of a host that every live view shows. Virtual time, no link."""
+"""The observer of a host that every live view shows. Virtual time, no link."""
 
 import json
 
 import pytest
 
 from demuxlab.host import Host
-from demuxlab.live.state import SEGMENTS, Picture, endpoint_text
+from demuxlab.live.state import SEGMENTS, HostObserver, endpoint_text
 from demuxlab.wire import icmp, ip, packet, tcp, udp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK, FIN, PSH, SYN, TCPSegment
@@ -19,8 +19,8 @@ def host():
 
 
 @pytest.fixture
-def picture(host):
-    watching = Picture(host)
+def observer(host):
+    watching = HostObserver(host)
     host.observers.append(watching)
     return watching
 
@@ -30,7 +30,7 @@ def datagram(host, port=53, payload=b"name?", source_port=9157):
 
 
 class Client:
-    """A crafted TCP client, whose numbers follow what it sends."""
+    """A crafted TCP client that advances its sequence number with the data that it sends."""
 
     def __init__(self, host, port):
         self.host, self.port, self.sequence, self.acknowledgment = host, port, 1000, 0
@@ -50,19 +50,19 @@ class Client:
         return self
 
 
-def row(picture, name):
-    [found] = [row for row in picture.snapshot()["sockets"] if row["name"] == name]
+def row(observer, name):
+    [found] = [row for row in observer.snapshot()["sockets"] if row["name"] == name]
     return found
 
 
-def queue(picture, name):
-    found = row(picture, name)
+def queue(observer, name):
+    found = row(observer, name)
     return found["waiting"], found["unit"], found["filled"] > 0, found["peak"] > 0
 
 
-def test_a_host_nobody_talks_to(host, picture):
+def test_a_host_without_traffic(host, observer):
     host.listen(80, name="web")
-    state = picture.snapshot()
+    state = observer.snapshot()
     assert state["host"] == {"name": "B", "addresses": ["10.9.0.20", "fd09::20"]}
     assert (state["received"], state["delivered"], state["dropped"], state["sent"]) == (0, 0, {}, 0)
     assert state["segments"] == []
@@ -71,10 +71,10 @@ def test_a_host_nobody_talks_to(host, picture):
     assert (web["local"], web["remote"]) == (["0.0.0.0", 80], None)
 
 
-def test_a_decision_says_where_from_where_to_which_socket_and_by_which_rule(host, picture):
+def test_a_decision_has_source_destination_socket_and_rule(host, observer):
     socket = host.udp("10.9.0.20", 53, name="dns")
     datagram(host)
-    [segment] = picture.snapshot()["segments"]
+    [segment] = observer.snapshot()["segments"]
     assert segment == {
         "number": 1,
         "time": 1.5,
@@ -91,12 +91,12 @@ def test_a_decision_says_where_from_where_to_which_socket_and_by_which_rule(host
     }
 
 
-def test_what_no_socket_takes_is_told_with_its_counter_and_its_answer(host, picture):
+def test_a_drop_has_its_counter_and_its_reply(host, observer):
     datagram(host, port=9)
     Client(host, 9157).send(SYN)
     host.receive(b"\x45garbage", 0.0)
     host.receive(packet.build(A, B, ip.ICMP, icmp.build(A, B, icmp.ECHO, 0)), 0.0)
-    state = picture.snapshot()
+    state = observer.snapshot()
     assert json.loads(json.dumps(state)) == state
     told = [(row["verdict"], row["counter"], row["reply"]) for row in state["segments"]]
     assert told[:2] == [
@@ -109,83 +109,83 @@ def test_what_no_socket_takes_is_told_with_its_counter_and_its_answer(host, pict
     assert state["sent"] == 2, "port unreachable and RST; what answers the ping has not left yet"
 
 
-def test_a_datagram_queue_fills_and_drains(host, picture):
+def test_a_datagram_queue_fills_and_drains(host, observer):
     socket = host.udp("10.9.0.20", 53, name="dns")
-    assert queue(picture, "dns") == (0, "datagram", False, False)
+    assert queue(observer, "dns") == (0, "datagram", False, False)
     datagram(host)
     datagram(host)
-    assert queue(picture, "dns") == (2, "datagram", True, True)
+    assert queue(observer, "dns") == (2, "datagram", True, True)
     while socket.receive():
         pass
-    assert queue(picture, "dns") == (0, "datagram", False, False)
+    assert queue(observer, "dns") == (0, "datagram", False, False)
 
 
-def test_a_queue_that_filled_and_drained_between_two_looks_is_seen(host, picture):
+def test_a_queue_that_filled_and_drained_between_two_snapshots_has_a_peak(host, observer):
     socket = host.udp("10.9.0.20", 53, name="dns")
     datagram(host)
     socket.receive()
-    assert queue(picture, "dns") == (0, "datagram", False, True)
-    assert queue(picture, "dns") == (0, "datagram", False, False)
+    assert queue(observer, "dns") == (0, "datagram", False, True)
+    assert queue(observer, "dns") == (0, "datagram", False, False)
 
 
-def test_a_full_queue_says_what_it_refused(host, picture):
+def test_a_full_queue_counts_the_datagrams_it_dropped(host, observer):
     host.udp("10.9.0.20", 53, name="dns").limit = 600
     for _ in range(5):
         datagram(host)
-    assert row(picture, "dns")["dropped"] == 3
-    assert picture.snapshot()["segments"][-1]["verdict"] == "queue-full"
+    assert row(observer, "dns")["dropped"] == 3
+    assert observer.snapshot()["segments"][-1]["verdict"] == "queue-full"
 
 
-def test_connections_wait_to_be_accepted_and_bytes_to_be_read(host, picture):
+def test_the_accept_queue_and_the_receive_buffer_are_queues(host, observer):
     listener = host.listen(80, name="web")
     client = Client(host, 9157).connect()
-    assert queue(picture, "web")[:2] == (1, "connection")
+    assert queue(observer, "web")[:2] == (1, "connection")
     server = listener.accept()
-    assert queue(picture, "web")[:2] == (0, "connection")
+    assert queue(observer, "web")[:2] == (0, "connection")
     client.send(ACK | PSH, b"GET /")
-    assert queue(picture, "web#1") == (5, "byte", True, True)
-    assert row(picture, "web#1")["remote"] == ["10.9.0.10", 9157]
-    assert row(picture, "web#1")["state"] == "ESTABLISHED"
+    assert queue(observer, "web#1") == (5, "byte", True, True)
+    assert row(observer, "web#1")["remote"] == ["10.9.0.10", 9157]
+    assert row(observer, "web#1")["state"] == "ESTABLISHED"
     server.read(100, 2.0)
     server.write(b"answer", 2.0)
-    assert queue(picture, "web#1") == (0, "byte", False, False)
-    assert row(picture, "web#1")["unsent"] == 6
+    assert queue(observer, "web#1") == (0, "byte", False, False)
+    assert row(observer, "web#1")["unsent"] == 6
     client.send(ACK | FIN)
-    assert row(picture, "web#1")["state"] == "CLOSE-WAIT"
+    assert row(observer, "web#1")["state"] == "CLOSE-WAIT"
 
 
-def test_the_picture_stays_small_whatever_arrives(host, picture):
+def test_the_picture_stays_small_whatever_arrives(host, observer):
     for number in range(1000):
         datagram(host, port=9, source_port=1 + number)
-    state = picture.snapshot()
+    state = observer.snapshot()
     assert (state["number"], len(state["segments"])) == (1000, SEGMENTS)
     assert [row["number"] for row in state["segments"]] == list(range(1001 - SEGMENTS, 1001))
     assert state["dropped"] == {"UdpNoPorts": 1000}
 
 
 def test_of_many_sockets_those_without_a_peer_the_viewers_and_the_newest_are_listed(host):
-    picture = Picture(host, sockets=4)
+    observer = HostObserver(host, sockets=4)
     host.udp("10.9.0.20", 53, name="dns")
     host.listen(80, name="web")
     for port in range(2000, 2009):
         Client(host, port).connect()
-    picture.unlisted.add((A, 2003))
-    state = picture.snapshot()
+    observer.unlisted.add((A, 2003))
+    state = observer.snapshot()
     assert [row["name"] for row in state["sockets"]] == ["dns", "web", "web#4", "web#9"]
     assert state["more_sockets"] == 7
 
 
-def test_a_page_s_own_acknowledgments_are_counted_and_not_listed(host, picture):
+def test_a_page_s_own_acknowledgments_are_counted_and_not_listed(host, observer):
     host.listen(80, name="web")
     viewer, other = Client(host, 2000).connect(), Client(host, 2001).connect()
-    picture.unlisted.add((A, 2000))
-    before = picture.number
+    observer.unlisted.add((A, 2000))
+    before = observer.number
     viewer.send(ACK)
-    assert picture.number == before
+    assert observer.number == before
     other.send(ACK)
     viewer.send(ACK | PSH, b"GET /")
     viewer.send(ACK | FIN)
-    state = picture.snapshot()
+    state = observer.snapshot()
     assert [row["text"] for row in state["segments"][before:]] == ["A", "PA 5 B", "FA"]
     assert state["received"] == state["number"] + 1
 
@@ -199,5 +199,5 @@ def test_a_page_s_own_acknowledgments_are_counted_and_not_listed(host, picture):
         (None, "*"),
     ],
 )
-def test_an_endpoint_in_words(endpoint, text):
+def test_endpoint_text(endpoint, text):
     assert endpoint_text(endpoint) == text

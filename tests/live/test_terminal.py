@@ -1,4 +1,4 @@
-"""The live view in the terminal: what is drawn, in how many lines, and how the terminal is left."""
+"""The live view in the terminal: its content, its height, and the state in which it leaves the terminal."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ from demuxlab.labkit import Lab
 from demuxlab.links.memory import MemoryLink
 from demuxlab.live import terminal
 from demuxlab.live.drawing import draw
-from demuxlab.live.state import Picture
+from demuxlab.live.state import HostObserver
 from demuxlab.live.terminal import Watch
 from demuxlab.wire import ip, packet, udp
 from demuxlab.wire.address import from_text
@@ -28,13 +28,13 @@ SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
 def state(sockets=1, datagrams=1):
     host = Host("B", ["10.9.0.20"])
-    picture = Picture(host)
-    host.observers.append(picture)
+    observer = HostObserver(host)
+    host.observers.append(observer)
     for number in range(sockets):
         host.udp("10.9.0.20", 5000 + number, name=f"echo {number}")
     for number in range(datagrams):
         host.receive(packet.build(A, B, ip.UDP, udp.build(A, B, 9157, 5000 + number, b"hello")), 0.0)
-    return picture.snapshot()
+    return observer.snapshot()
 
 
 def drawn(states, height=30, width=120):
@@ -97,12 +97,12 @@ def test_without_a_terminal_a_lab_s_segments_are_lines_with_the_capture_s_number
 
 @pytest.fixture
 def need_setsid(need_tool):
-    """The terminal must be the run's own: or Ctrl-C would be nobody's."""
+    """Skip without setsid(1): Ctrl-C reaches a process only on its controlling terminal."""
     need_tool("setsid")
 
 
 def run_on_a_terminal(tmp_path, until, keys, *options, term="xterm"):
-    """Run lab 04 on a terminal; press `keys` when `until` was seen. Return what it wrote and its status."""
+    """Run lab 04 on a terminal, type `keys` after `until` was written; return its output and exit status."""
     command = [sys.executable, "-m", "demuxlab", "run", "04", "--link", "memory", "--captures", tmp_path]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

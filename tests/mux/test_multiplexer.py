@@ -1,4 +1,4 @@
-"""Fairness by bytes, headers put on, fragments cut, queues bounded."""
+"""Multiplexer and scheduler: fairness by bytes, IP headers, bounded queues."""
 
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.mux.scheduler import DeficitRoundRobin
@@ -14,7 +14,7 @@ def drain(queues):
         yield turn
 
 
-def test_a_mountain_of_data_does_not_starve_a_word():
+def test_a_bulk_sender_does_not_starve_a_single_packet():
     queues = DeficitRoundRobin(quantum=1500)
     for _ in range(500):
         queues.put("browser", bytes(1500))
@@ -55,7 +55,7 @@ def test_a_full_queue_refuses_and_counts():
     assert queues.put("a", bytes(400))
 
 
-def test_idle_time_saves_nothing_up():
+def test_an_idle_process_loses_its_deficit():
     queues = DeficitRoundRobin(quantum=1000)
     for _ in range(10):
         queues.put("idle", b"x")
@@ -75,7 +75,7 @@ def test_an_ip_header_is_put_on_each_segment():
     assert (datagram.source, datagram.destination, datagram.payload) == (A, B, b"hello")
 
 
-def test_a_packet_larger_than_a_turn_waits_for_several():
+def test_a_packet_larger_than_the_quantum_waits_for_several_rounds():
     multiplexer = Multiplexer(quantum=1500)
     multiplexer.submit("large", A, B, ip.UDP, udp.build(A, B, 1, 2, bytes(4000)))
     for _ in range(5):

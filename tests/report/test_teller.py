@@ -3,8 +3,8 @@
 import pytest
 from tests.report.captures import A, B, C, reference, tcp_packet, told, udp_packet, write
 
-from demuxlab.labkit.recorder import open_recorder
 from demuxlab.labkit.runner import load
+from demuxlab.recording.recorder import open_recorder
 from demuxlab.report import teller
 
 
@@ -54,7 +54,7 @@ def test_an_icmp_error_goes_back_from_the_port_that_it_is_about(repository):
 
 
 def test_a_full_capture_shows_each_segment_once_and_what_waited(repository, tmp_path):
-    from demuxlab.labkit import course
+    from demuxlab import course
     from demuxlab.labkit.lab import Lab
     from demuxlab.links.memory import MemoryLink
 

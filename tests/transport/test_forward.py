@@ -260,7 +260,7 @@ def test_two_clients_with_one_port_get_two_ports_of_ours():
     assert [flow.source for flow in s.forwarder.flows(0.0)] == [back, (W, 9157)]
 
 
-def test_a_port_of_our_own_sockets_or_of_a_rule_is_not_lent():
+def test_a_port_of_our_own_sockets_or_of_a_rule_is_no_source_port():
     s = Script(THERE_UDP, is_free=lambda protocol, address, port: (protocol, address, port) != (17, W, 9157))
     for port in (9157, 53, 0):
         lent = packet.read(s.arrives(datagram((A, port), (W, 53))).packet).source_port
@@ -272,7 +272,7 @@ def test_a_port_of_our_own_sockets_or_of_a_rule_is_not_lent():
     assert not s.forwarder.in_use(ip.UDP, W, lent)
 
 
-def test_a_place_stays_lent_until_its_last_flow_is_gone():
+def test_a_source_port_is_in_use_until_its_last_flow_is_gone():
     s = Script(THERE_UDP, Rule.of("udp", "192.168.0.1", 54, "192.168.0.7", 5454))
     s.arrives(datagram((A, 9157), (W, 53)))
     s.at = 10.0
@@ -584,7 +584,7 @@ def test_a_full_table_gives_up_the_oldest_unanswered_first_then_the_ended():
     assert ports() == [2, 5, 6, 7]
     s.drops(segment((A, 8), (W, 80)), forward.TABLE_FULL)
     assert ports() == [2, 5, 6, 7]
-    assert (s.forwarder.table.given_up, s.forwarder.table.opened) == (3, 7)
+    assert (s.forwarder.table.evicted, s.forwarder.table.opened) == (3, 7)
     s.delivers(segment((A, 2), (W, 80), ACK), segment((A, 2), (W, 8080), ACK))
 
 
@@ -722,13 +722,13 @@ def test_nothing_raises_whatever_arrives_and_the_table_stays_whole():
             )
             assert not isinstance(packet.read(sent), Malformed)
             assert not isinstance(packet.read(out), Malformed)
-        ways = sum(map(len, f.table._ways.values()))
-        assert ways == 2 * len(f.table) <= 12
+        directions = sum(map(len, f.table._directions.values()))
+        assert directions == 2 * len(f.table) <= 12
     assert f.table.opened > 500
     assert f.table.expired > 30
-    assert f.table.given_up > 100
+    assert f.table.evicted > 100
     f.flows(now + 7440)
-    assert (len(f.table), dict(f.table._lent)) == (0, {})
+    assert (len(f.table), dict(f.table._source_ports)) == (0, {})
 
 
 def test_a_host_serves_through_the_forwarder():

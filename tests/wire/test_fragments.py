@@ -1,4 +1,4 @@
-"""Reassembly: any order, overlap refused, memory bounded; and cutting to the MTU."""
+"""Reassembly: any order, no overlap, bounded memory; and fragmentation to the MTU."""
 
 import random
 
@@ -27,7 +27,7 @@ def fragment(start, end, more=True, fill=b"x", identification=1):
 
 @pytest.mark.parametrize("addresses", [V4, V6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("seed", range(8))
-def test_fragments_in_any_order_and_with_repetitions_make_the_datagram(addresses, seed):
+def test_fragments_in_any_order_and_with_duplicates_are_reassembled(addresses, seed):
     reassembler = Reassembler()
     arriving = pieces(addresses)
     arriving += arriving[:1]
@@ -66,7 +66,7 @@ def test_nothing_may_lie_beyond_the_last_fragment():
     assert reassembler.add(fragment(24, 32), 0.0) == malformed.FRAGMENT_BEYOND
 
 
-def test_datagrams_are_told_apart_by_their_identification():
+def test_datagrams_are_distinguished_by_their_identification():
     reassembler = Reassembler()
     reassembler.add(fragment(0, 8, identification=1), 0.0)
     assert reassembler.add(fragment(8, 12, more=False, identification=2), 0.0) is None
@@ -74,7 +74,7 @@ def test_datagrams_are_told_apart_by_their_identification():
     assert reassembler.held == 1
 
 
-def test_memory_is_bounded_and_what_is_given_up_is_counted():
+def test_memory_is_bounded_and_discarded_fragments_are_counted():
     reassembler = Reassembler(max_memory=10_000)
     for identification in range(1000):
         reassembler.add(fragment(0, 1000, identification=identification), 0.0)
@@ -82,7 +82,7 @@ def test_memory_is_bounded_and_what_is_given_up_is_counted():
     assert reassembler.held + reassembler.take_failed() == 1000
 
 
-def test_a_repeated_fragment_costs_nothing():
+def test_a_duplicate_fragment_takes_no_memory():
     reassembler = Reassembler()
     reassembler.add(fragment(0, 8), 0.0)
     memory = reassembler.memory
@@ -91,7 +91,7 @@ def test_a_repeated_fragment_costs_nothing():
     assert (reassembler.memory, reassembler.held) == (memory, 101)
 
 
-def test_a_datagram_that_never_completes_is_given_up_after_the_timeout():
+def test_an_incomplete_datagram_is_discarded_after_the_timeout():
     reassembler = Reassembler()
     reassembler.add(fragment(0, 8), 100.0)
     reassembler.expire(100.0 + fragments.TIMEOUT - 1)

@@ -1,4 +1,4 @@
-"""Link-layer headers: which bytes are the IP packet, and why there are none."""
+"""Link-layer headers: the IP packet of a frame, or the reason why there is none."""
 
 import pytest
 from hypothesis import given, settings
@@ -134,7 +134,7 @@ def test_raw_is_the_packet(linktype, packet):
 )
 def test_ipv6_header_where_ipv4_is_announced(linktype, before):
     assert network_packet(linktype, before + V4) == V4
-    # Neither 4 nor 6 is for whoever reads the IP header to name.
+    # A version other than 4 and 6 is reported by the reader of the IP header.
     assert network_packet(linktype, before + b"\x55") == b"\x55"
     expected = NotIP("IPv6 header in a frame marked IPv4", malformed=True)
     assert network_packet(linktype, before + V6) == expected

@@ -1,4 +1,4 @@
-"""What a link that offloads carries becomes the packets that a wire would have brought, to the byte."""
+"""Offloaded packets are segmented into the packets of a link without offload, to the byte."""
 
 import struct
 
@@ -44,7 +44,7 @@ def test_the_pieces_have_identifications_of_their_own():
 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
-def test_what_arrives_is_cut_as_what_is_sent(source, destination):
+def test_a_received_segment_is_cut_like_a_sent_one(source, destination):
     sent = large(source, destination, bytes(range(250)) * 20)
     at = 20 if len(source) == 4 else 40
     arrived = offload.read(sent.header, sent.headers + b"".join(sent.data))
@@ -65,7 +65,7 @@ def test_a_run_of_datagrams_is_cut(source, destination):
     assert [datagram.payload for datagram in datagrams] == [data[at : at + 64] for at in range(0, 200, 64)]
 
 
-def test_behind_an_extension_header_the_checksum_s_place_tells_the_protocol():
+def test_behind_an_extension_header_the_checksum_s_offset_gives_the_protocol():
     source, destination = PAIRS[1]
     data = bytes(range(100))
     whole = bytearray(udp.build(source, destination, 9157, 53, data))
@@ -79,11 +79,11 @@ def test_behind_an_extension_header_the_checksum_s_place_tells_the_protocol():
     assert datagram.payload == data
 
 
-def test_what_is_neither_tcp_nor_udp_is_left_as_it_is():
+def test_a_packet_that_is_neither_tcp_nor_udp_is_unchanged():
     assert offload.read(struct.pack("=BBHHHH", 1, 0, 0, 0, 20, 8), b"SCTP") == b"SCTP"
 
 
-def test_an_unfinished_checksum_is_taken_only_from_a_link_that_vouches():
+def test_an_incomplete_checksum_is_accepted_only_from_a_link_with_offload():
     sent = large(*PAIRS[0], bytes(100), flags=ACK)
     whole = sent.headers + b"".join(sent.data)
     assert plain.protocol(whole) == 0
@@ -92,5 +92,5 @@ def test_an_unfinished_checksum_is_taken_only_from_a_link_that_vouches():
     assert plain.protocol(finished) == ip.TCP
 
 
-def test_a_packet_with_nothing_left_to_do_is_itself():
+def test_a_complete_packet_is_unchanged():
     assert offload.read(offload.PLAIN_HEADER, b"packet") == b"packet"

@@ -1,4 +1,4 @@
-"""Reading whole packets: right fields, and a named fault for everything that is wrong."""
+"""Reading packets: the right fields, and a reason for everything that is malformed."""
 
 import struct
 
@@ -27,7 +27,7 @@ def tcp_packet(payload: bytes = b"hello", source: bytes = A, destination: bytes 
 
 
 def repaired(data: bytes) -> bytes:
-    """Return an IPv4 packet with its header checksum made right again."""
+    """Return an IPv4 packet with its header checksum recomputed."""
     header = bytearray(data[: (data[0] & 15) * 4])
     header[10:12] = bytes(2)
     header[10:12] = checksum(bytes(header)).to_bytes(2, "big")
@@ -149,7 +149,7 @@ def test_a_packet_cut_anywhere_is_malformed(whole):
         assert isinstance(packet.read(whole[:size]), Malformed), size
 
 
-def test_extension_headers_are_walked():
+def test_extension_headers_are_skipped():
     hop_by_hop = bytes((60, 0, 1, 4)) + bytes(4)
     destination = bytes((43, 0, 1, 4)) + bytes(4)
     routing = bytes((17, 0, 2, 0)) + bytes(4)
@@ -163,7 +163,7 @@ def test_a_zero_udp_checksum_means_none_on_ipv4():
     assert isinstance(datagram, UDPDatagram)
 
 
-def test_an_unfinished_checksum_is_excused_only_where_asked():
+def test_an_incomplete_checksum_is_accepted_only_with_unfinished_too():
     pseudo = pseudo_header_sum(A, B, ip.TCP, len(TCP) - 20)
     unfinished = _with(TCP, 36, struct.pack("!H", pseudo % 0xFFFF))
     assert packet.read(unfinished) == malformed.TCP_CHECKSUM
@@ -172,7 +172,7 @@ def test_an_unfinished_checksum_is_excused_only_where_asked():
     assert isinstance(packet.read(_with(TCP, 44, b"\xff"), Checksums.IGNORE), TCPSegment)
 
 
-def test_fragments_are_told_apart():
+def test_fragments_are_recognised():
     later = repaired(_with(UDP, 6, b"\x00\x02"))
     first = repaired(_with(UDP, 6, b"\x20\x00"))
     for data, offset, more in ((first, 0, True), (later, 16, False)):
@@ -183,7 +183,7 @@ def test_fragments_are_told_apart():
     assert isinstance(packet.read(atomic), UDPDatagram)
 
 
-def test_tcp_options_survive_a_round_trip():
+def test_round_trip_of_tcp_options():
     options = tcp.Options(1460, 7, True, (1, 2), ((5, 9), (20, 30)))
     assert tcp.read_options(tcp.build_options(options)) == options
 

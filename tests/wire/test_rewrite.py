@@ -1,4 +1,4 @@
-"""Rewriting addresses and ports: checksums right without being computed again, every other byte untouched."""
+"""Rewriting addresses and ports: checksums are updated incrementally, every other byte is unchanged."""
 
 import struct
 
@@ -38,7 +38,7 @@ def with_ip_options(data):
     return bytes(header) + data[20:]
 
 
-def test_a_key_says_who_sends_to_whom_and_turns_round():
+def test_endpoints_of_a_key_and_of_the_opposite_direction():
     key = rewrite.make_key(A, 9157, B, 80)
     assert key == packet.read(tcp_packet()).key
     assert rewrite.endpoints(key) == ((A, 9157), (B, 80))
@@ -58,7 +58,7 @@ def test_a_key_says_who_sends_to_whom_and_turns_round():
     ],
     ids=["tcp", "udp", "tcp on ipv6", "udp on ipv6", "ip options"],
 )
-def test_it_is_the_packet_that_would_have_been_built(before, after):
+def test_a_rewritten_packet_equals_one_built_with_the_new_addresses(before, after):
     wanted = packet.read(after)
     assert isinstance(wanted, TCPSegment | UDPDatagram)
     assert rewrite.readdressed(packet.read(before), wanted.key) == wanted
@@ -92,7 +92,7 @@ def test_a_udp_checksum_that_becomes_zero_is_written_as_all_ones():
     assert b"\xff\xff" in fields
 
 
-def test_what_trails_the_datagram_inside_its_packet_stays():
+def test_bytes_behind_the_datagram_within_its_packet_are_kept():
     body = udp.build(A, B, 9157, 53, b"x") + b"trailer"
     moved = rewrite.readdressed(
         packet.read(packet.build(A, B, ip.UDP, body)), rewrite.make_key(C, 5000, B, 53)
@@ -101,7 +101,7 @@ def test_what_trails_the_datagram_inside_its_packet_stays():
     assert packet.read(moved.packet) == moved
 
 
-def test_ipv6_extension_headers_are_passed_over_and_stay():
+def test_ipv6_extension_headers_are_kept():
     body = tcp.build(A6, B6, 9157, 80, b"data", flags=0x18)
     options = bytes((44, 0, 1, 4, 0, 0, 0, 0))
     atomic = bytes((ip.TCP, 5)) + ipv6.fragment_header(ip.TCP, 0, False, 7)[2:]  # 5 is reserved
@@ -118,7 +118,7 @@ FAMILIES = [(A, B, C), (A6, B6, C6)]
 @pytest.mark.parametrize(("a", "b", "c"), FAMILIES, ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("make", [tcp_packet, udp_packet])
 @pytest.mark.parametrize("payload", [b"odd", b"even"])
-def test_an_error_is_about_the_other_packet(a, b, c, make, payload):
+def test_an_icmp_error_quotes_the_rewritten_packet(a, b, c, make, payload):
     def error(quoted, source, destination):
         message = icmp.port_unreachable(quoted, source, destination)
         protocol = ip.ICMP if len(source) == 4 else ip.ICMPV6
@@ -132,7 +132,7 @@ def test_an_error_is_about_the_other_packet(a, b, c, make, payload):
     assert packet.read(moved.packet) == moved
 
 
-def test_a_quoted_packet_may_end_behind_its_first_eight_bytes():
+def test_a_quoted_packet_may_end_after_8_bytes_of_its_transport_header():
     quoted = tcp_packet()[:28]
     message = icmp.build(B, A, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, 0, quoted)
     before = packet.read(packet.build(B, A, ip.ICMP, message))
@@ -148,7 +148,7 @@ ports = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 
 
 @given(st.data(), st.sampled_from([addresses, addresses6]), ports, ports, st.binary(max_size=40))
-def test_there_and_back_is_every_byte_as_it_was(data, family, old_ports, new_ports, payload):
+def test_rewriting_there_and_back_restores_every_byte(data, family, old_ports, new_ports, payload):
     old, new = data.draw(family), data.draw(family)
     make = data.draw(st.sampled_from([tcp_packet, udp_packet]))
     before = packet.read(make(*old, *old_ports, payload))
@@ -158,7 +158,7 @@ def test_there_and_back_is_every_byte_as_it_was(data, family, old_ports, new_por
     assert rewrite.readdressed(there, before.key) == before
 
 
-def test_ipv4_flags_and_identification_stay():
+def test_ipv4_flags_and_identification_are_kept():
     body = udp.build(A, B, 1, 2, b"x")
     before = ipv4.build(A, B, ip.UDP, body, identification=0xBEEF, fragment=0)
     moved = rewrite.readdressed(packet.read(before), rewrite.make_key(C, 1, B, 2))

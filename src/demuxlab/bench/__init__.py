@@ -1,7 +1,7 @@
-"""Benchmarks: ours against its peers, every figure a ratio measured in one run.
+"""Benchmarks: demuxlab compared with other programs, as ratios measured in one run.
 
-`measure` runs the contenders of one benchmark by turns. Each module of a name in `NAMES` is one benchmark:
-its `prepare(effort, folder)` returns what there is to measure. `show` and `plot` tell what came out.
+`measure` runs the contenders of a benchmark in turns. Each module in `NAMES` is a benchmark: its function
+`prepare(effort, folder)` returns what to measure. `show` and `plot` present the results.
 """
 
 NAMES = (
@@ -17,4 +17,4 @@ NAMES = (
     "capture",
     "start",
 )
-"""In the order in which they run."""
+"""The benchmarks, in the order in which they run."""

@@ -1,7 +1,7 @@
-"""`capture`: how many packets a second are written to a pcapng file, and read from one?
+"""`capture`: how many packets per second are written to a pcapng file, and read from one?
 
-Each packet has a time and a comment, the thing that this project's captures are for. Ours is written as a
-recorder writes it: unbuffered, so that the file is whole at every moment.
+Each packet has a time and a comment, as in the captures of this project. Ours is written as a recorder writes
+it, unbuffered, so that the file is whole at any time.
 """
 
 import time
@@ -22,7 +22,7 @@ OURS = "demuxlab"
 _START = 1_700_000_000
 
 
-class Seen(NamedTuple):
+class CapturedPacket(NamedTuple):
     """A packet to be written."""
 
     data: bytes
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     comment: str
 
 
-Write = Callable[[Path, Sequence[Seen]], object]
+Write = Callable[[Path, Sequence[CapturedPacket]], object]
 Read = Callable[[Path], list[tuple[int, bytes]]]
 """Returns each packet's time in microseconds, and its bytes."""
 
@@ -38,12 +38,12 @@ Read = Callable[[Path], list[tuple[int, bytes]]]
 def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
     """Return two benchmarks, of writing and of reading."""
     flows = traffic.shuffled(traffic.mixed(100), 100 if effort.quick else 2000)
-    seen = [
-        Seen(ethernet_frame(flow.packet()), _START + number / 64, f"→ {flow.name}: connection")
+    captured = [
+        CapturedPacket(ethernet_frame(flow.packet()), _START + number / 64, f"→ {flow.name}: connection")
         for number, flow in enumerate(flows)
     ]
     written = folder / "written.pcapng"
-    _write_ours(written, seen)
+    _write_ours(written, captured)
     writers: dict[str, Callable[[], Write]] = {
         OURS: lambda: _write_ours,
         "python-pcapng": _python_pcapng_writer,
@@ -60,7 +60,7 @@ def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
         Benchmark(
             "capture, written",
             "packets/s",
-            {name: _writing(name, make, seen, folder) for name, make in writers.items()},
+            {name: _writing(name, make, captured, folder) for name, make in writers.items()},
             OURS,
             note="pcapng, each packet with a comment; ours unbuffered, the others buffered",
         ),
@@ -74,18 +74,20 @@ def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
     ]
 
 
-def _writing(name: str, make: Callable[[], Write], seen: Sequence[Seen], folder: Path) -> Callable[[], Entry]:
+def _writing(
+    name: str, make: Callable[[], Write], captured: Sequence[CapturedPacket], folder: Path
+) -> Callable[[], Entry]:
     path = folder / f"{name}.pcapng"
 
     def ready() -> Entry:
         write = make()
 
         def answers() -> list[object]:
-            write(path, seen)
+            write(path, captured)
             with Capture(path) as capture:
                 return [(round(frame.time * 1e6), frame.data, frame.comment) for frame in capture]
 
-        return Entry(answers, _repeated(lambda: write(path, seen), len(seen)))
+        return Entry(answers, _repeated(lambda: write(path, captured), len(captured)))
 
     return ready
 
@@ -110,11 +112,11 @@ def _repeated(run: Callable[[], object], items: int) -> Callable[[float], float]
     return turn
 
 
-def _write_ours(path: Path, seen: Sequence[Seen]) -> None:
+def _write_ours(path: Path, captured: Sequence[CapturedPacket]) -> None:
     with path.open("wb", buffering=0) as file:
         writer = PcapngWriter(file)
         writer.interface("wire", ETHERNET)
-        for data, when, comment in seen:
+        for data, when, comment in captured:
             writer.packet(data, when, comment=comment)
 
 
@@ -126,10 +128,10 @@ def _read_ours(path: Path) -> list[tuple[int, bytes]]:
 def _dpkt_writer() -> Write:
     dpkt = peer("dpkt.pcapng")
 
-    def write(path: Path, seen: Sequence[Seen]) -> None:
+    def write(path: Path, captured: Sequence[CapturedPacket]) -> None:
         with path.open("wb") as file:
             writer = dpkt.Writer(file, snaplen=262144)
-            for data, when, comment in seen:
+            for data, when, comment in captured:
                 text = dpkt.PcapngOptionLE(code=dpkt.PCAPNG_OPT_COMMENT, text=comment)
                 end = dpkt.PcapngOptionLE(code=dpkt.PCAPNG_OPT_ENDOFOPT, len=0)
                 size = len(data)
@@ -152,12 +154,12 @@ def _dpkt_reader() -> Read:
 def _python_pcapng_writer() -> Write:
     pcapng, blocks = _python_pcapng()
 
-    def write(path: Path, seen: Sequence[Seen]) -> None:
+    def write(path: Path, captured: Sequence[CapturedPacket]) -> None:
         section = blocks.SectionHeader()
         section.new_member(blocks.InterfaceDescription, link_type=ETHERNET, snaplen=262144)
         with path.open("wb") as file:
             writer = pcapng.FileWriter(file, section)
-            for data, when, comment in seen:
+            for data, when, comment in captured:
                 block = section.new_member(
                     blocks.EnhancedPacket, packet_data=data, options={"opt_comment": comment}
                 )
@@ -183,7 +185,7 @@ def _python_pcapng_reader() -> Read:
 
 def _python_pcapng() -> tuple[Any, Any]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of its own table of options
+        warnings.simplefilter("ignore")  # the package warns about its own table of options
         return peer("pcapng"), peer("pcapng.blocks")
 
 
@@ -192,17 +194,17 @@ def _scapy_writer() -> Write:
     peer("scapy.layers.inet")
     crafted: dict[int, list[Any]] = {}
 
-    def packets(seen: Sequence[Seen]) -> list[Any]:
-        # Who writes with scapy has its packets: dissecting them is not what is measured.
-        if id(seen) not in crafted:
-            crafted[id(seen)] = [ether(data) for data, _when, _comment in seen]
-            for packet, (_data, when, comment) in zip(crafted[id(seen)], seen, strict=True):
+    def packets(captured: Sequence[CapturedPacket]) -> list[Any]:
+        # A program that writes with scapy has scapy's packets already: dissecting them is not measured.
+        if id(captured) not in crafted:
+            crafted[id(captured)] = [ether(data) for data, _when, _comment in captured]
+            for packet, (_data, when, comment) in zip(crafted[id(captured)], captured, strict=True):
                 packet.time, packet.comments = when, [comment.encode()]
-        return crafted[id(seen)]
+        return crafted[id(captured)]
 
-    def write(path: Path, seen: Sequence[Seen]) -> None:
+    def write(path: Path, captured: Sequence[CapturedPacket]) -> None:
         with closing(utils.PcapNgWriter(str(path))) as writer:
-            for packet in packets(seen):
+            for packet in packets(captured):
                 writer.write(packet)
 
     return write

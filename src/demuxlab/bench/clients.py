@@ -1,6 +1,7 @@
-"""The clients, on the kernel's sockets: what they ask, and what they measure where the server does not.
+"""The clients, on the kernel's sockets: their questions, and their figures where the server does not measure.
 
-Each is told whether the server is `over`, and returns as the server's programs do.
+`over()` tells a client whether the server has ended. The result is that of the server's programs: see
+`programs`.
 """
 
 import socket
@@ -11,17 +12,17 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
-from demuxlab.bench.programs import BLOCK, DATAGRAM, DATAGRAMS, PORT, STREAM, Said, throughput
+from demuxlab.bench.programs import BLOCK, DATAGRAM, DATAGRAMS, PORT, STREAM, Result, throughput
 
 _QUESTIONS = 20
 _UDP_SEGMENT = 103  # linux/udp.h: the kernel cuts what is sent into datagrams of so many bytes
-_PATIENCE = 20.0
-_LOOK = 0.5
-"""Seconds after which a client that is not served looks whether the server is still there."""
+_TIMEOUT = 20.0
+# Seconds after which a client whose send blocks checks whether the server has ended.
+_SEND_TIMEOUT = 0.5
 
 
-def datagrams(address: str, _seconds: float, over: Callable[[], bool]) -> Said:
-    """Send datagrams as fast as the kernel takes them."""
+def datagrams(address: str, _seconds: float, over: Callable[[], bool]) -> Result:
+    """Send datagrams as fast as the kernel accepts them."""
     numbered = [bytes((number,)) * DATAGRAM for number in range(DATAGRAMS)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect((address, PORT))
@@ -39,27 +40,27 @@ def datagrams(address: str, _seconds: float, over: Callable[[], bool]) -> Said:
     return {}
 
 
-def receive(address: str, seconds: float, over: Callable[[], bool]) -> Said:
-    """Send a stream; without end where the time is measured."""
+def receive(address: str, seconds: float, over: Callable[[], bool]) -> Result:
+    """Send a stream, of `STREAM` for the questions, without end for the measurement."""
     with _connected(address) as connection:
         if not seconds:
             connection.sendall(STREAM)
             connection.shutdown(socket.SHUT_WR)
             return {}
-        _block(connection, socket.SO_SNDTIMEO, _LOOK)
+        _block(connection, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         data = memoryview(bytes(BLOCK))
-        with suppress(OSError):  # with the device the route is gone, too
+        with suppress(OSError):  # the route disappears with the server's device
             while not over():
-                with suppress(BlockingIOError):  # the server is gone, and has said nothing
+                with suppress(BlockingIOError):  # the server has ended without closing the connection
                     for _ in range(16):
                         connection.sendall(data)
     return {}
 
 
-def send(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
-    """Take a stream."""
+def send(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Receive a stream."""
     with _connected(address) as connection:
-        _block(connection, socket.SO_RCVTIMEO, _PATIENCE)
+        _block(connection, socket.SO_RCVTIMEO, _TIMEOUT)
         buffer = bytearray(BLOCK)
         if seconds:
             return {"figure": throughput(lambda: connection.recv_into(buffer), seconds)}
@@ -69,23 +70,23 @@ def send(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
     return {"answers": [length, sum_]}
 
 
-def connect(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
-    """Connect, be told one's port, and connect anew when the server has closed."""
+def connect(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Connect, receive the number of one's own port, and connect again when the server has closed."""
 
     def once() -> int:
         with _connected(address) as connection:
-            said = b""
+            result = b""
             while data := connection.recv(100):
-                said += data
-            return bool(int(said) == connection.getsockname()[1])
+                result += data
+            return bool(int(result) == connection.getsockname()[1])
 
     if seconds:
         return {"figure": throughput(once, seconds)}
     return {"answers": [once() for _ in range(_QUESTIONS)]}
 
 
-def latency(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
-    """Send a byte and wait for it, again and again; the median is told, in microseconds."""
+def latency(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Send a byte and wait for its echo, repeatedly; the figure is the median in microseconds."""
     with _connected(address) as connection:
 
         def ask(byte: bytes) -> bytes:
@@ -107,11 +108,11 @@ def latency(address: str, seconds: float, _over: Callable[[], bool]) -> Said:
 
 
 def _connected(address: str) -> socket.socket:
-    return socket.create_connection((address, PORT), _PATIENCE)
+    return socket.create_connection((address, PORT), _TIMEOUT)
 
 
 def _block(connection: socket.socket, option: int, seconds: float) -> None:
-    """Let the kernel wait, so many seconds at most: a timeout of Python's would poll before each call."""
+    """Set a timeout of the kernel's, in seconds: with a timeout of Python's each call would poll first."""
     connection.settimeout(None)
     timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     connection.setsockopt(socket.SOL_SOCKET, option, timeval)

@@ -1,4 +1,4 @@
-"""`connect`: how many connections a second does a program accept, talk to and close, one after the other?"""
+"""`connect`: how many connections per second does a program accept, send to and close, one at a time?"""
 
 from pathlib import Path
 

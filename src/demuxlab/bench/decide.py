@@ -1,8 +1,8 @@
 """`decide`: which of 1,000 sockets does this packet belong to?
 
-Packets of 64 bytes of data, UDP to 500 ports and TCP on 500 connections, are read and their socket is found.
-All verify both checksums, each with its own library's means, and all refuse the damaged ones, but for the
-floor: a bare loop of two slices and a dictionary probe, that checks nothing.
+Packets with 64 bytes of data, UDP to 500 ports and TCP on 500 connections, are read and their socket is
+found. All contenders verify both checksums, each with the functions of its library, and reject damaged
+packets. The exception is the floor: a bare loop of two slices and a dictionary probe that verifies nothing.
 """
 
 import struct
@@ -26,7 +26,7 @@ OURS, EXPLAINED = "demuxlab", "demuxlab, Delivery"
 FLOOR, STRUCT = "bare loop", "struct and dict"
 Packets = Sequence[bytes]
 Decide = Callable[[Packets], list[str | None]]
-"""Returns the names of the packets' sockets; None for a packet that nobody gets."""
+"""Returns the names of the packets' sockets; None for a packet that is dropped."""
 
 
 def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
@@ -47,7 +47,7 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
 
     def floor() -> Entry:
         decide = _floor(tables)
-        # It cannot know damaged packets, so it is not asked about them.
+        # It does not detect damaged packets, so it is not given any.
         return Entry(lambda: [*decide(asked), *[None] * len(wrong)], rate(decide, batches))
 
     contenders = {
@@ -70,7 +70,7 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
 
 
 class _Handler:
-    """Writes the name of its socket down."""
+    """Records the name of its socket."""
 
     __slots__ = ("name", "write")
 
@@ -81,12 +81,12 @@ class _Handler:
         self.write(self.name)
         return True
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         self.write(self.name)
 
 
 def _ours(flows: Sequence[traffic.Flow]) -> Decide:
-    """Return a host's way: to the socket's handler, and accounted for."""
+    """Return the way of a host: packets go to the handlers of their sockets and are counted."""
     written: list[str | None] = []
     receivers: dict[type, Receive] = {_Handler: _Handler.receive}
     deliver = FastDemultiplexer(_demultiplexer(flows, written), receivers).deliver
@@ -102,7 +102,7 @@ def _ours(flows: Sequence[traffic.Flow]) -> Decide:
 
 
 def _explained(flows: Sequence[traffic.Flow]) -> Decide:
-    """Return the way of labs and of `demuxlab demux`: a decision that can be told."""
+    """Return the way of labs and of `demuxlab demux`: a `Delivery` for each packet."""
     deliver = _demultiplexer(flows, []).deliver
 
     def decide(packets: Packets) -> list[str | None]:
@@ -124,13 +124,13 @@ def _demultiplexer(flows: Sequence[traffic.Flow], written: list[str | None]) -> 
 
 
 class Tables(NamedTuple):
-    """The sockets' names, by both addresses and both ports (TCP), or the receiver's alone (UDP)."""
+    """Names of sockets by the 4-tuple (TCP) or by destination address and port (UDP), as in the headers."""
 
     connections: dict[bytes, str]
     ports: dict[bytes, str]
 
     def find(self, protocol: int, source: bytes, destination: bytes, sport: int, dport: int) -> str | None:
-        """Return whose segment this is."""
+        """Return the name of the socket that a segment belongs to."""
         if protocol == ip.UDP:
             return self.ports.get(destination + dport.to_bytes(2, "big"))
         return self.connections.get(

@@ -1,7 +1,7 @@
-"""`flows`: how many packets of a capture a second are counted towards their conversations?
+"""`flows`: how many packets per second of a capture are counted by conversation?
 
-The slow ones get the capture's first packets only, so many as they do in a second or a few: rates compare.
-`cat` does nothing but read the file.
+Slow contenders get only the first part of the capture, which takes them a few seconds; rates are compared.
+`cat` only reads the file.
 """
 
 import random
@@ -32,11 +32,11 @@ NUMPY, NUMBA, CAT = "demuxlab, numpy", "demuxlab, numba", "cat"
 _PACKETS, _QUICK, _ASKED = 1_000_000, 10_000, 2000
 _FLOWS = 5_000
 _PARTS = {"nfstream": 5, "dpkt": 20, "tshark": 20, "scapy": 500}
-"""Which part of the capture the slow ones get: a fifth, …"""
+"""The part of the capture that slow contenders get: one fifth, …"""
 
 End = tuple[str, int]
 Conversation = tuple[str, End, End, int, int, int, int]
-"""Protocol, the two ends in order, packets and bytes there, packets and bytes back."""
+"""Protocol, both endpoints in order, packets and bytes from the first, packets and bytes from the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Way:
     """A way to count conversations."""
 
     spend: Callable[[Path], float]
-    """Counts those of a capture; returns the seconds that it took."""
+    """Counts the conversations of a capture; returns the time it took in seconds."""
     tell: Callable[[Path], Iterable[Conversation]] | None
-    """Returns them; None where nothing is counted."""
+    """Returns the conversations of a capture; None for a contender that counts nothing."""
 
 
 def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
@@ -96,11 +96,11 @@ def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
 
 
 def _save(path: Path, count: int) -> None:
-    """Save a pcap of so many packets; a shorter one is the beginning of a longer one."""
+    """Save a pcap file of `count` packets; a shorter one is the beginning of a longer one."""
     frames = []
     for flow in traffic.mixed(_FLOWS):
         there = flow.packet()
-        # The addresses change places, the checksums stay what they are; the ports of the way back too.
+        # Exchanging addresses and ports does not change the checksums.
         ends = there[16:20] + there[12:16] + there[22:24] + there[20:22]
         frames += [ethernet_frame(there), ethernet_frame(there[:12] + ends + there[24:])]
     head = struct.Struct("<IIII").pack
@@ -132,7 +132,7 @@ def _ours(engine: "EngineName") -> Way:
     from demuxlab.flows.count import count
 
     if engine == "numba" and util.find_spec("numba") is None:
-        raise Unavailable(_("numba is not installed: pip install 'demuxlab[fast]'"))
+        raise Unavailable(_("numba is not installed"), "pip install 'demuxlab[fast]'")
 
     def tell(path: Path) -> Iterator[Conversation]:
         for protocol, a, b, *counts in count(path, engine).table.conversations():
@@ -145,7 +145,7 @@ def _ours(engine: "EngineName") -> Way:
 def _cat() -> Way:
     cat = shutil.which("cat")
     if cat is None:
-        raise Unavailable(_("there is no cat on this system"))
+        raise Unavailable(_("there is no cat on this system"), _("install the GNU coreutils"))
 
     def read(path: Path) -> None:
         subprocess.run([cat, path], stdout=subprocess.DEVNULL, check=True)
@@ -156,8 +156,8 @@ def _cat() -> Way:
 _Counts = dict[tuple[int, bytes, int, bytes, int], list[int]]
 
 
-def _told(counts: _Counts) -> Iterator[Conversation]:
-    """Pair the directions that a plain loop counted."""
+def _paired(counts: _Counts) -> Iterator[Conversation]:
+    """Pair the directions counted by a plain loop."""
     for (protocol, source, sport, destination, dport), there in counts.items():
         one, other = (inet_ntoa(source), sport), (inet_ntoa(destination), dport)
         key_back = (protocol, destination, dport, source, sport)
@@ -180,7 +180,7 @@ def _dpkt() -> Way:
                 seen[1] += len(data)
         return counts
 
-    return Way(_timed(count), lambda path: _told(count(path)))
+    return Way(_timed(count), lambda path: _paired(count(path)))
 
 
 def _scapy() -> Way:
@@ -198,7 +198,7 @@ def _scapy() -> Way:
                 seen[1] += len(data)
         return counts
 
-    return Way(_timed(count), lambda path: _told(count(path)))
+    return Way(_timed(count), lambda path: _paired(count(path)))
 
 
 _CONVERSATION = re.compile(r"^(\S+):(\d+)\s+<->\s+(\S+):(\d+)\s+(\d+)\s+(\d+) bytes\s+(\d+)\s+(\d+) bytes\s")
@@ -207,7 +207,7 @@ _CONVERSATION = re.compile(r"^(\S+):(\d+)\s+<->\s+(\S+):(\d+)\s+(\d+)\s+(\d+) by
 def _tshark() -> Way:
     tshark = shutil.which("tshark")
     if tshark is None:
-        raise Unavailable(_("tshark is not installed: sudo apt install tshark"))
+        raise Unavailable(_("tshark is not installed"), "sudo apt install tshark")
     command = [tshark, "-n", "-q", "-z", "conv,tcp", "-z", "conv,udp", "-r"]
 
     def run(path: Path) -> str:
@@ -240,7 +240,7 @@ def _nfstream() -> Way:
 
 
 def by_nfstream(path: str) -> dict[str, Any]:
-    """Count with nfstream, whose own processes end with this one."""
+    """Count with nfstream, in a process of its own: nfstream's processes end with it."""
     streamer = peer("nfstream").NFStreamer
     begin = time.perf_counter()
     flows = list(streamer(source=path, n_dissections=0, idle_timeout=3600, active_timeout=3600))

@@ -1,4 +1,4 @@
-"""`latency`: how long is one byte on its way to a program and back, by TCP?"""
+"""`latency`: how long does a byte take to a program and back, over TCP?"""
 
 from pathlib import Path
 

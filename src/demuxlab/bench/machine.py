@@ -1,4 +1,4 @@
-"""Which machine the figures come from, and which versions of everybody."""
+"""The machine that the figures come from, and the versions of all contenders."""
 
 import os
 import platform
@@ -18,20 +18,20 @@ INSTALL = "pip install 'demuxlab[bench]'"
 
 
 def installed(module: str) -> None:
-    """Raise Unavailable, with the command that installs it, where a peer's module is not there."""
+    """Raise Unavailable, with the command that installs it, where a contender's module is not installed."""
     package = module.partition(".")[0]
     if find_spec(package) is None:
-        raise Unavailable(_("{peer} is not installed: {command}", peer=package, command=INSTALL))
+        raise Unavailable(_("{peer} is not installed", peer=package), INSTALL)
 
 
 def peer(module: str) -> Any:
-    """Import a peer's module, or raise Unavailable where it is not there."""
+    """Import a contender's module; raise Unavailable where it is not installed."""
     installed(module)
     return import_module(module)
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: CPU, usable cores, kernel, its congestion control, versions."""
+    """Return what the figures depend on: CPU, usable cores, kernel and its congestion control, versions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu(),
@@ -44,7 +44,7 @@ def machine() -> dict[str, Any]:
 
 
 def in_words(found: dict[str, Any]) -> str:
-    """Return the machine in one line."""
+    """Return the description of a machine as one line of text."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     kernel = found["kernel"] + (f" ({found['congestion']})" if found["congestion"] else "")
     return f"{found['cpu']}, {found['cores']} cores, {kernel}, {found['python']}; {versions}"
@@ -59,7 +59,7 @@ def _cpu() -> str:
 
 
 def _congestion() -> str:
-    """Return the kernel's own congestion control, which may pace what it sends, to us and to itself."""
+    """Return the kernel's congestion control algorithm, which may pace what the kernel sends."""
     try:
         return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     except OSError:

@@ -1,7 +1,7 @@
-"""Measures contenders against each other in one run, by turns: what disturbs one disturbs all.
+"""Measure contenders against each other in one run and in turns, so that a disturbance affects all of them.
 
-In every round each contender has a turn, and who begins changes from round to round. A ratio is taken
-within a round, and the median of those is what counts. Before any of it, all answer the same questions.
+In each round every contender has one turn; another contender begins in each round. Ratios are computed within
+a round, and the result is their median. Before the first round all contenders must give the same answers.
 """
 
 import gc
@@ -14,26 +14,27 @@ from itertools import zip_longest
 from operator import sub, truediv
 from typing import Any
 
+from demuxlab.errors import DemuxlabError
 from demuxlab.language import _
 
 
-class Unavailable(Exception):
-    """A contender cannot run here; the message says why, and the cure."""
+class Unavailable(DemuxlabError):
+    """A contender cannot run here."""
 
 
-class Disagreement(Exception):
-    """Two contenders answer differently: their times would say nothing."""
+class Disagreement(DemuxlabError):
+    """Two contenders give different answers, so that comparing their times is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much a run may cost."""
+    """The length of a run."""
 
     rounds: int
     seconds: float
-    """About how long one turn lasts."""
+    """The approximate time of a turn."""
     quick: bool = False
-    """Counts so small that the figures say little: to see whether everything runs."""
+    """Little data: to check that everything runs; the figures mean little."""
 
 
 _SHORT = reprlib.Repr()
@@ -44,29 +45,29 @@ FULL, QUICK = Effort(7, 1.0), Effort(2, 0.02, quick=True)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A contender that is ready."""
+    """A contender that is ready to run."""
 
     answers: Callable[[], Sequence[object]] | None
-    """What it says about the benchmark's questions; compared between all contenders. None: nothing."""
+    """Returns its answers to the questions, which must equal those of the others; None: no answers."""
     turn: Callable[[float], float]
-    """Works for about so many seconds; returns the figure in the benchmark's unit."""
+    """Runs for about this number of seconds; returns the figure in the benchmark's unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a contender is to reach, against another where there is a reference."""
+    """A target of a contender, relative to another one where there is a reference."""
 
     contender: str
     reference: str | None = None
     at_least: float | None = None
-    """Of the ratio."""
+    """The least ratio."""
     at_most: float | None = None
-    """Of the ratio; without a reference, of the figure."""
+    """The greatest ratio; without a reference, the greatest figure."""
     at_most_over: float | None = None
-    """Of the difference, in the benchmark's unit."""
+    """The greatest difference to the reference, in the benchmark's unit."""
 
     def reached(self, value: float, ratio: float | None, over: float | None) -> bool:
-        """Tell whether a figure, its ratio and its difference to the reference's are good enough."""
+        """Tell whether a figure, its ratio and its difference `over` the reference meet the target."""
         measured = value if ratio is None else ratio
         if self.at_least is not None:
             return measured >= self.at_least
@@ -75,29 +76,29 @@ class Goal:
         return over is not None and self.at_most_over is not None and over <= self.at_most_over
 
     def to_json(self) -> dict[str, float]:
-        """Return the one limit that is set, by its name."""
+        """Return the limit that is set, by its name."""
         limits = {"at_least": self.at_least, "at_most": self.at_most, "at_most_over": self.at_most_over}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One question, and who is asked."""
+    """One benchmark with its contenders."""
 
     name: str
     unit: str
     contenders: Mapping[str, Callable[[], Entry]]
-    """By name; the call makes the contender ready, or raises Unavailable."""
+    """By name: functions that prepare the contender, or raise Unavailable."""
     reference: str | None = None
-    """The contender that all others are a multiple of."""
+    """The contender that all others are compared with."""
     goals: Sequence[Goal] = ()
     note: str = ""
-    """What a reader of the figures has to know."""
+    """The conditions of the measurement, for readers of the figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A contender's figure, beside that of a reference."""
+    """The figure of a contender, and its ratio to a reference."""
 
     benchmark: str
     contender: str
@@ -107,13 +108,13 @@ class Row:
     """The quartiles."""
     reference: str | None
     ratio: float | None
-    """The median of the rounds' ratios; None without a reference."""
+    """The median of the ratios of all rounds; None without a reference."""
     ratio_spread: tuple[float, float] | None
     target: Goal | None = None
     reached: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as `--json` has it."""
+        """Return the object that `--json` prints."""
         return {
             "benchmark": self.benchmark,
             "contender": self.contender,
@@ -130,29 +131,28 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """What came out of one benchmark."""
+    """The result of one benchmark."""
 
     benchmark: Benchmark
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Contenders that could not run, and why."""
+    """The contenders that could not run, with the reason."""
     rounds: int = 0
     interrupted: bool = False
 
 
 def measure(benchmark: Benchmark, effort: Effort) -> Report:
-    """Check the contenders' answers, then time them by turns; Ctrl-C ends it with the rounds so far.
+    """Compare the contenders' answers, then measure them in turns; Ctrl-C ends it after the rounds so far.
 
-    Raises Disagreement where a contender's answers are not the first one's.
+    Raises Disagreement where the answers of a contender differ from those of the first one.
     """
     report = Report(benchmark)
     rounds: list[dict[str, float]] = []
     try:
         entries = _ready(benchmark, report)
         if not effort.quick:
-            _turns(
-                entries, list(entries), effort.seconds / 10, report
-            )  # what is imported or made at first use
+            # A short turn that does not count: it includes imports and other work of a first use.
+            _turns(entries, list(entries), effort.seconds / 10, report)
         for number in range(effort.rounds if entries else 0):
             first = number % len(entries)
             names = list(entries)
@@ -160,7 +160,7 @@ def measure(benchmark: Benchmark, effort: Effort) -> Report:
     except KeyboardInterrupt:
         report.interrupted = True
     report.rounds = len(rounds)
-    # Who broke down on the way has no figures: its rounds are not whole.
+    # A contender that failed in some round has no figures.
     whole = [{name: figures[name] for name in figures if name not in report.left_out} for figures in rounds]
     report.rows = rows(benchmark, whole)
     return report
@@ -169,7 +169,7 @@ def measure(benchmark: Benchmark, effort: Effort) -> Report:
 def _turns(
     entries: dict[str, Entry], names: Sequence[str], seconds: float, report: Report
 ) -> dict[str, float]:
-    """Give each contender its turn; one that breaks down is out."""
+    """Give each contender its turn; one that fails is removed."""
     figures = {}
     gc.collect()
     for name in names:
@@ -184,7 +184,7 @@ def _turns(
 def _ready(benchmark: Benchmark, report: Report) -> dict[str, Entry]:
     """Return the contenders that can run and agree with the first of them."""
     entries: dict[str, Entry] = {}
-    said: tuple[str, Sequence[object]] | None = None
+    first: tuple[str, Sequence[object]] | None = None
     for name, make in benchmark.contenders.items():
         try:
             entry = make()
@@ -194,8 +194,8 @@ def _ready(benchmark: Benchmark, report: Report) -> dict[str, Entry]:
             continue
         entries[name] = entry
         if answers is not None:
-            said = said or (name, answers)
-            _compare(benchmark.name, *said, name, answers)
+            first = first or (name, answers)
+            _compare(benchmark.name, *first, name, answers)
     return entries
 
 
@@ -218,12 +218,13 @@ def _compare(
                     number=number,
                     said=said,
                     instead=instead,
-                )
+                ),
+                _("one of the two is wrong, report it"),
             )
 
 
 def rows(benchmark: Benchmark, rounds: Sequence[Mapping[str, float]]) -> list[Row]:
-    """Return each contender's row against the benchmark's reference, and one for each further goal."""
+    """Return a row for each contender with the benchmark's reference, and one for each further goal."""
     if not rounds:
         return []
     found = []
@@ -234,7 +235,7 @@ def rows(benchmark: Benchmark, rounds: Sequence[Mapping[str, float]]) -> list[Ro
             if reference is None or reference in rounds[0]:
                 found.append(_row(benchmark, rounds, contender, reference, goals.get(reference)))
             elif reference == benchmark.reference:
-                # The reference could not run: the figure is told all the same.
+                # The reference could not run: the figure is reported without a ratio.
                 found.append(_row(benchmark, rounds, contender, None, None))
     return found
 
@@ -276,7 +277,7 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def rate(run: Callable[[Any], object], batches: Sequence[Sequence[object]]) -> Callable[[float], float]:
-    """Return a turn that runs one batch after the other until its time is over, and tells items a second."""
+    """Return a turn that runs one batch after the other for its time; its figure is items per second."""
 
     def turn(seconds: float) -> float:
         count, number = 0, 0

@@ -1,7 +1,7 @@
-"""`memory`: how much does a host grow by a TCP connection on which nothing happens?
+"""`memory`: how much memory does an idle TCP connection take?
 
-The peers are crafted packets, so that only one end of each connection is in the process; it is one of its
-own for each turn. What the host sends is thrown away.
+The peers are crafted packets, so that only one end of each connection is in the process, which is a new one
+for each turn. Packets that the host sends are discarded.
 """
 
 import gc
@@ -17,10 +17,10 @@ from demuxlab.wire.address import to_text
 from demuxlab.wire.segment import ACK, SYN, TCPSegment
 
 OURS = "demuxlab"
+# New connections per second of virtual time, so that the timers of the handshakes expire.
 _RATE = 1000
-"""New connections a second of virtual time: timers of the handshake run off, as they do with any client."""
+# Connections before the first measurement, so that what a host allocates only once is not counted.
 _WARM = 1000
-"""Connections before the first look: what a host has only once is not counted."""
 
 
 def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
@@ -39,7 +39,7 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
 
 
 def idle(count: int) -> dict[str, float]:
-    """Open connections, and return by how many bytes each of them made this process grow."""
+    """Open `count` connections; return the growth of this process in bytes for each of them."""
     host = Host("B", [to_text(traffic.SERVER)])
     listener = host.listen(80, backlog=4096)
     kept = []

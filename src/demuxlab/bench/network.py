@@ -1,7 +1,7 @@
-"""Turns through a network: a server under test, a client on the kernel's sockets, a namespace for the two.
+"""Turns over a network: a server under test and a client on the kernel's sockets, in one network namespace.
 
-The namespace, its devices and both processes are made for one turn and gone with it. An ordinary user gets it
-through a user namespace, where the system allows that.
+The namespace, its devices and both processes exist for one turn only. An ordinary user gets the namespace
+within a user namespace, where the system allows that.
 """
 
 import json
@@ -19,13 +19,13 @@ from demuxlab.bench.programs import GATEWAY, KERNEL, LO, PYTCP, STACK
 from demuxlab.language import _
 from demuxlab.links import opener
 
-_DEVICE = "tun3"  # the peer takes a device for a TUN by its name
+_DEVICE = "tun3"  # pmd-pytcp recognises a TUN device by its name
+# The same queue length, in packets, as a TUN of ours.
 _QUEUE_LENGTH = 10_000
-"""Packets that a TUN holds for the peer, as many as for us."""
 
 
 def contender(program: str, side: str) -> Callable[[], Entry]:
-    """Return a contender: `program` of `clients` against that of a server on one side."""
+    """Return a contender: `program` of `clients` with the same program of a server on one side."""
 
     def ready() -> Entry:
         if side == PYTCP:
@@ -39,7 +39,7 @@ def contender(program: str, side: str) -> Callable[[], Entry]:
 
 
 def play(program: str, side: str, seconds: float) -> dict[str, Any]:
-    """Play one turn in a new namespace; this process is in it from then on."""
+    """Run one turn in a new namespace, in which this process remains."""
     _enter_namespace()
     if side == PYTCP:
         _make_tun()
@@ -50,24 +50,24 @@ def play(program: str, side: str, seconds: float) -> dict[str, Any]:
     try:
         assert server.stdout is not None
         if server.stdout.readline() != "ready\n":
-            raise Unavailable(_why(server))
-        said = getattr(clients, program)(
+            raise _not_started(server)
+        result = getattr(clients, program)(
             LO if side == KERNEL else STACK, seconds, lambda: server.poll() is not None
         )
-        if "figure" not in said and "answers" not in said:
-            said = json.loads(server.communicate()[0] or "{}")
-        if not said:
-            raise Unavailable(_why(server))
-        return dict(said)
+        if "figure" not in result and "answers" not in result:
+            result = json.loads(server.communicate()[0] or "{}")
+        if not result:
+            raise _not_started(server)
+        return dict(result)
     finally:
         server.kill()
         server.wait()
 
 
-def _why(server: "subprocess.Popen[str]") -> str:
-    """Return the last line that a server which broke down said."""
+def _not_started(server: "subprocess.Popen[str]") -> Unavailable:
+    """Return the error for a server that failed, with the last line that it wrote to standard error."""
     lines = server.communicate()[1].strip().splitlines() or ["?"]
-    return _("the server did not start: {why}", why=lines[-1])
+    return Unavailable(_("the server did not start"), lines[-1])
 
 
 def _enter_namespace() -> None:
@@ -75,22 +75,22 @@ def _enter_namespace() -> None:
     try:
         descriptors = opener.open_here(opener.Request("loopback", private=True))[1]
     except opener.Refused as refused:
-        raise Unavailable(_(str(refused), **refused.values)) from refused
+        raise Unavailable(refused.wrong, refused.cure) from refused
     for descriptor in descriptors:
         os.close(descriptor)
     if user:
-        # Root of the namespace alone: without that, a program that is started has none of the rights here.
+        # Become root within the namespace: otherwise the programs started here would lose their capabilities.
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
 
 
 def _make_tun() -> None:
-    """Make the TUN that the peer opens by its name."""
+    """Create the TUN device that pmd-pytcp opens by its name."""
     from pyroute2 import IPRoute
 
     if not os.access(opener.TUN_DEVICE, os.R_OK | os.W_OK):
-        raise Unavailable(_("{device} cannot be opened: run it with sudo", device=opener.TUN_DEVICE))
+        raise Unavailable(_("{device} cannot be opened", device=opener.TUN_DEVICE), _("run it with sudo"))
     with IPRoute() as route:
         route.link("add", ifname=_DEVICE, kind="tuntap", mode="tun")
         [index] = route.link_lookup(ifname=_DEVICE)

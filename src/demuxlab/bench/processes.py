@@ -1,4 +1,4 @@
-"""Runs a function in a process of its own: its memory is its own, and so is its network where it asks.
+"""Run a function in a process of its own, with its own memory and, where it creates one, its own namespace.
 
 call("demuxlab.bench.memory:idle", 20_000)
 """
@@ -15,20 +15,20 @@ from typing import Any
 from demuxlab.bench.measure import Unavailable
 from demuxlab.language import _
 
-_PATIENCE = 60.0
-"""Seconds after which a turn that should last a few is given up."""
+_TIMEOUT = 60.0
+"""Seconds after which a turn is aborted; it should take a few."""
 
 
 def call(function: str, *arguments: object) -> dict[str, Any]:
-    """Return what `module:function` returns in a new process: a dictionary that JSON can say.
+    """Return what `module:function` returns in a new process: a dictionary of JSON values.
 
-    Unavailable where the function raises that, breaks down or does not end. Nothing of it stays behind: what
-    it started ends with it.
+    Raises Unavailable where the function raises it, fails or does not end in time. All processes that the
+    function has started are killed.
     """
-    words = json.dumps(arguments)
-    # A group of its own: whatever ends this turn, Ctrl-C too, ends all that it started, at once.
+    encoded = json.dumps(arguments)
+    # In a process group of its own, so that the process and all that it has started are killed together.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "demuxlab.bench.processes", function, words],
+        [sys.executable, "-P", "-m", "demuxlab.bench.processes", function, encoded],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,30 +36,33 @@ def call(function: str, *arguments: object) -> dict[str, Any]:
         process_group=0,
     )
     try:
-        output, errors = process.communicate(timeout=_PATIENCE)
+        output, errors = process.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise Unavailable(_("it did not end within {seconds:.0f} seconds", seconds=_PATIENCE)) from None
+        raise Unavailable(
+            _("it did not end within {seconds:.0f} seconds", seconds=_TIMEOUT),
+            _("end other programs, and run it again"),
+        ) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:
         lines = errors.strip().splitlines() or ["?"]
-        raise Unavailable(_("it broke down: {why}", why=lines[-1]))
-    said: dict[str, Any] = json.loads(output.splitlines()[-1])
-    if "unavailable" in said:
-        raise Unavailable(said["unavailable"])
-    return said
+        raise Unavailable(_("it broke down"), lines[-1])
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    if "unavailable" in result:
+        raise Unavailable(*result["unavailable"])
+    return result
 
 
-def main(function: str, words: str) -> None:
-    """Call the function, and print what it returns as JSON."""
+def main(function: str, arguments: str) -> None:
+    """Call the function with arguments in JSON, and print its result as JSON."""
     module, _colon, name = function.partition(":")
     try:
-        said = getattr(import_module(module), name)(*json.loads(words))
+        result = getattr(import_module(module), name)(*json.loads(arguments))
     except Unavailable as why:
-        said = {"unavailable": str(why)}
-    print(json.dumps(said), flush=True)
+        result = {"unavailable": (why.wrong, why.cure)}
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

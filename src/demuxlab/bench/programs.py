@@ -1,7 +1,7 @@
-"""The programs that a server runs, on the kernel's sockets and on ours: `socket` is the module of either.
+"""The programs of a server, on the kernel's sockets or on ours: `socket` is the module of either.
 
-Each says `ready` when it can be talked to, and returns what is told on: `figure`, measured for `seconds`, or
-with 0 seconds its `answers` to the questions that `clients` asks.
+Each calls `ready` when it accepts clients. It returns its `figure`, measured for `seconds`, or for 0 seconds
+its `answers` to the questions of `clients`, or nothing where the client measures.
 """
 
 import time
@@ -12,22 +12,22 @@ from typing import Any
 OURS, OFFLOAD = "demuxlab", "demuxlab, offload"
 KERNEL, BARE, PYTCP = "kernel on lo", "bare os.read loop", "pmd-pytcp"
 STACK, LO, GATEWAY = "10.9.0.2", "127.0.0.1", "10.9.0.1"
-"""Where a stack behind a TUN is, where the kernel's own server is, and the kernel's end of the TUN."""
+"""Addresses: of a stack behind a TUN device, of the kernel's server, of the kernel's end of the TUN."""
 PORT = 8089
 DATAGRAM, DATAGRAMS = 64, 64
-"""The bytes of a datagram, and how many different ones are sent."""
+"""The bytes of a datagram, and the number of different datagrams."""
 BLOCK = 1 << 16
-"""Bytes that a program sends or receives at once."""
+"""Bytes that a program sends or receives in one call."""
 STREAM = bytes(range(251)) * 1200
-"""What is sent where the bytes are looked at."""
+"""The stream for the questions, whose bytes are compared."""
 WARM = 0.2
-"""The part of a turn that is not counted."""
+"""The fraction of a turn at its start that is not counted."""
 
-Said = dict[str, Any]
+Result = dict[str, Any]
 
 
 def throughput(step: Callable[[], int], seconds: float) -> float:
-    """Repeat a step until the time is over; return the sum of what it returned, per second."""
+    """Repeat a step for `seconds`; return the sum of its results per second."""
     begin = time.perf_counter() + seconds * WARM
     while time.perf_counter() < begin:
         step()
@@ -37,13 +37,13 @@ def throughput(step: Callable[[], int], seconds: float) -> float:
     return count / (now - begin)
 
 
-def datagrams(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Said:
-    """Take datagrams as they come."""
+def datagrams(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+    """Receive datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((address, PORT))
         ready()
         seen: set[str] = set()
-        while len(seen) < (1 if seconds else DATAGRAMS):  # some may be lost; they come again
+        while len(seen) < (1 if seconds else DATAGRAMS):  # some may be lost; the client repeats them
             seen.add(receiver.recvfrom(2048)[0].hex())
         if not seconds:
             return {"answers": sorted(seen)}
@@ -56,8 +56,8 @@ def datagrams(socket: Any, address: str, seconds: float, ready: Callable[[], Non
         return {"figure": throughput(take, seconds)}
 
 
-def receive(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Said:
-    """Take all that one client sends."""
+def receive(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+    """Receive the stream of one client."""
     with socket.create_server((address, PORT)) as listener:
         ready()
         connection, _client = listener.accept()
@@ -70,8 +70,8 @@ def receive(socket: Any, address: str, seconds: float, ready: Callable[[], None]
     return {"answers": [length, sum_]}
 
 
-def send(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Said:
-    """Send one client as much as it takes."""
+def send(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+    """Send one client a stream until it closes."""
     with socket.create_server((address, PORT)) as listener:
         ready()
         connection, _client = listener.accept()
@@ -81,14 +81,14 @@ def send(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -
             connection.sendall(data)
             while seconds:
                 connection.sendall(data)
-            connection.recv(1)  # until the client has it all
+            connection.recv(1)  # returns when the client has received everything
         except ConnectionError:
-            pass  # the client has seen enough
+            pass  # the client has closed the connection
     return {}
 
 
-def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Said:
-    """Tell each client its port, and close; until the process is ended."""
+def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Result:
+    """Send each client the number of its port and close, until the process is killed."""
     with socket.create_server((address, PORT), backlog=128) as listener:
         ready()
         while True:
@@ -97,8 +97,8 @@ def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None
                 connection.sendall(b"%d" % port)
 
 
-def latency(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Said:
-    """Send back what one client sends."""
+def latency(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Result:
+    """Echo the data of one client."""
     with socket.create_server((address, PORT)) as listener:
         ready()
         connection, _client = listener.accept()

@@ -1,7 +1,7 @@
-"""The peer pmd-pytcp as a server: `python -m demuxlab.bench.pytcp_peer TUN PROGRAM SECONDS`.
+"""The contender pmd-pytcp as a server: `python -m demuxlab.bench.pytcp_peer TUN PROGRAM SECONDS`.
 
-The programs are those of `programs`, for the peer's sockets, whose calls are coroutines. pmd-pytcp is GPL-3:
-it runs in this process alone, through its public API.
+The programs are those of `programs` for its sockets, whose calls are coroutines. pmd-pytcp is GPL-3: it runs
+in this process alone, through its public API.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from demuxlab.bench.programs import BLOCK, DATAGRAMS, PORT, STACK, STREAM, WARM, Said
+from demuxlab.bench.programs import BLOCK, DATAGRAMS, PORT, STACK, STREAM, WARM, Result
 
+# Seconds between two blocks that are sent: 13 MB/s, several times the rate of pmd-pytcp.
 _PAUSE = 0.005
-"""Seconds between two blocks that are sent: 13 MB/s, several times what the peer can."""
 
 
 async def main(device: str, program: str, seconds: float) -> None:
-    """Bring the peer's stack up, run a program, and print what it returns as JSON."""
+    """Start the stack, run a program, and print its result as JSON."""
     from pmd_net_addr import Ip4IfAddr
     from pmd_pytcp import socket, stack
 
@@ -30,8 +30,8 @@ async def main(device: str, program: str, seconds: float) -> None:
         **stack.initialize_interface__tun(device), ip4_host=Ip4IfAddr(f"{STACK}/24"), ip6_support=False
     )
     await stack.start()
-    said = await _PROGRAMS[program](socket, seconds)
-    print(json.dumps(said), flush=True)
+    result = await _PROGRAMS[program](socket, seconds)
+    print(json.dumps(result), flush=True)
 
 
 async def _throughput(step: Callable[[], Awaitable[int]], seconds: float) -> float:
@@ -50,7 +50,7 @@ async def _bound(socket: Any, kind: Any) -> Any:
         try:
             opened.bind((STACK, PORT))
             break
-        except OSError:  # the stack takes a moment to make the address its own
+        except OSError:  # the stack needs some time until its address is usable
             await asyncio.sleep(0.01)
     if kind == socket.SOCK_STREAM:
         opened.listen(backlog=128)
@@ -63,7 +63,7 @@ async def _accepted(socket: Any) -> Any:
     return connection
 
 
-async def _datagrams(socket: Any, seconds: float) -> Said:
+async def _datagrams(socket: Any, seconds: float) -> Result:
     receiver = await _bound(socket, socket.SOCK_DGRAM)
     seen: set[str] = set()
     while len(seen) < (1 if seconds else DATAGRAMS):
@@ -78,7 +78,7 @@ async def _datagrams(socket: Any, seconds: float) -> Said:
     return {"figure": await _throughput(take, seconds)}
 
 
-async def _receive(socket: Any, seconds: float) -> Said:
+async def _receive(socket: Any, seconds: float) -> Result:
     connection = await _accepted(socket)
     if seconds:
 
@@ -92,20 +92,20 @@ async def _receive(socket: Any, seconds: float) -> Said:
     return {"answers": [length, sum_]}
 
 
-async def _send(socket: Any, seconds: float) -> Said:
+async def _send(socket: Any, seconds: float) -> Result:
     connection = await _accepted(socket)
     data = bytes(BLOCK) if seconds else STREAM
     with suppress(OSError):
         await connection.send(data)
         while seconds:
-            # The peer takes whatever it is given at once: who did not wait would only fill memory.
+            # send() never blocks, but queues without limit: sending without a pause would fill the memory.
             await asyncio.sleep(_PAUSE)
             await connection.send(data)
-        await connection.recv(1)  # until the client has it all
+        await connection.recv(1)  # returns when the client has received everything
     return {}
 
 
-async def _connect(socket: Any, _seconds: float) -> Said:
+async def _connect(socket: Any, _seconds: float) -> Result:
     listener = await _bound(socket, socket.SOCK_STREAM)
     while True:
         connection, (_host, port) = await listener.accept()

@@ -1,4 +1,4 @@
-"""`receive`: how many bytes a second does a program get from a client of the kernel's, by TCP?"""
+"""`receive`: how many bytes per second does a program receive over TCP from a client on the kernel?"""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""`scale`: what does a packet cost when 100, or 1,000,000 sockets are open?
+"""`scale`: how long does a packet take with 100, and with 1,000,000 open sockets?
 
-Each turn draws its packets anew from all connections, so that caches hold none of them.
+Each turn draws its packets at random from all connections, so that they are in no cache.
 """
 
 import random
@@ -36,7 +36,7 @@ class _Handler:
         """Receive a packet."""
         return True
 
-    def take(self, _segment: Segment, _now: float) -> None:
+    def handle_segment(self, _segment: Segment, _now: float) -> None:
         """Take a segment."""
 
 
@@ -51,7 +51,7 @@ def _of(size: int) -> Callable[[], Entry]:
         deliver, draw = fast.deliver, random.Random(size)
 
         def answers() -> list[object]:
-            # The first hundred connections are open in every table, and the last one of all in none.
+            # The first hundred connections are open in every table, the last one in none.
             asked = [*range(100), 10**7]
             sockets = [fast.sole_receiver(traffic.connection(number).packet(), ip.TCP) for number in asked]
             return [(found.remote_address, found.remote_port) if found else None for found in sockets]

@@ -1,4 +1,4 @@
-"""`send`: how many bytes a second does a program get to a client of the kernel's, by TCP?"""
+"""`send`: how many bytes per second does a program send over TCP to a client on the kernel?"""
 
 from pathlib import Path
 

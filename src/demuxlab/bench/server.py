@@ -1,6 +1,6 @@
 """The server of a turn: `python -m demuxlab.bench.server SIDE PROGRAM SECONDS`, in the namespace of the turn.
 
-Prints `ready`, and what its program returns as JSON.
+It prints `ready`, and later the result of its program as JSON.
 """
 
 import json
@@ -12,26 +12,24 @@ from typing import Any
 
 from demuxlab.bench import programs
 from demuxlab.bench.programs import BARE, GATEWAY, KERNEL, LO, OFFLOAD, STACK
-from demuxlab.labkit.tun_host import tun_host
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
+from demuxlab.serving.tun_host import tun_host
 
 
 def main(side: str, program: str, seconds: float) -> None:
-    """Run a program on one side; the last line of standard error says why it cannot be."""
+    """Run a program on one side; where that fails, the last line of standard error says why."""
     try:
         if side == KERNEL:
-            said = getattr(programs, program)(socket, LO, seconds, _ready)
+            result = getattr(programs, program)(socket, LO, seconds, _ready)
         elif side == BARE:
-            said = _bare(seconds)
+            result = _bare(seconds)
         else:
-            said = _on_ours(program, seconds, offload=side == OFFLOAD)
-    except opener.Refused as refused:
-        sys.exit(_(str(refused), **refused.values))
+            result = _on_ours(program, seconds, offload=side == OFFLOAD)
     except LinkUnavailable as why:
         sys.exit(str(why))
-    print(json.dumps(said), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 def _ready() -> None:
@@ -46,17 +44,17 @@ def _on_ours(program: str, seconds: float, *, offload: bool) -> dict[str, Any]:
     from demuxlab import sockets
 
     def refuse(less: str) -> None:
-        raise LinkUnavailable(less)
+        raise LinkUnavailable(less, _("measure it on a newer kernel"))
 
-    # A kernel that leaves only TCP's segments whole says so: then datagrams are not what is to be measured.
+    # A kernel with segmentation offload for TCP only (no USO) cannot run the benchmark of datagrams.
     remark = refuse if program == "datagrams" else _tell
     with tun_host((STACK,), _tell, offload=offload, remark=remark) as runtime, sockets.on(runtime):
-        said: dict[str, Any] = getattr(programs, program)(sockets, STACK, seconds, _ready)
-    return said
+        result: dict[str, Any] = getattr(programs, program)(sockets, STACK, seconds, _ready)
+    return result
 
 
 def _bare(seconds: float) -> dict[str, Any]:
-    """Read packets from a TUN and do nothing with them: no stack can be faster."""
+    """Read packets from a TUN device and discard them: no stack can be faster."""
     request = opener.Request("tun", private=False, kernel_addresses=(f"{GATEWAY}/24",))
     tun = opener.open_here(request)[1][0]
     read = os.read

@@ -1,4 +1,4 @@
-"""What came out of benchmarks, in words and tables: for a terminal, and for a README."""
+"""The results of benchmarks as tables, for a terminal and for a README."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 def in_text(report: Report) -> str:
-    """Return one benchmark's table for a terminal, with what a reader has to know."""
+    """Return the table of one benchmark for a terminal, with its note."""
     benchmark = report.benchmark
     lines = ["", f"{benchmark.name} ({benchmark.unit}): {benchmark.note}"]
     if report.rows:
@@ -20,7 +20,7 @@ def in_text(report: Report) -> str:
 
 
 def in_markdown(reports: Sequence[Report], machine: str) -> str:
-    """Return one table of all benchmarks for a README, with notes and the machine."""
+    """Return one table of all benchmarks in Markdown, with their notes and the machine."""
     cells = []
     for report in reports:
         name = f"{report.benchmark.name}, {report.benchmark.unit}"
@@ -75,7 +75,7 @@ def _left_out(report: Report) -> Iterator[str]:
 
 
 def in_words(goal: Goal, unit: str) -> str:
-    """Return what is to be reached, such as `≥ 5 × dpkt`."""
+    """Return a goal as text, such as `≥ 5 × dpkt`."""
     if goal.at_most_over is not None:
         return f"≤ {goal.at_most_over:g} {unit} over {goal.reference}"
     sign, limit = ("≥", goal.at_least) if goal.at_least is not None else ("≤", goal.at_most or 0.0)
@@ -83,7 +83,7 @@ def in_words(goal: Goal, unit: str) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a figure with three digits that count, and a prefix where it is large."""
+    """Return a figure with three significant digits, and an SI prefix where it is large."""
     for size, prefix in _PREFIXES:
         if value >= size:
             return f"{value / size:.3g}{prefix}"

@@ -1,4 +1,4 @@
-"""`start`: how long until a command has said its piece, beside a Python that does nothing?"""
+"""`start`: how long does a command take, compared with a Python that does nothing?"""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from demuxlab.language import _
 
 NOTHING, HELP, RUN = "python -c pass", "demuxlab --help", "demuxlab run"
 _MAIN = "from demuxlab.cli.main import main; main()"
-"""What the command `demuxlab` is: installed or not, the same."""
+"""The program of the command `demuxlab`, which need not be installed."""
 
 
 def prepare(_effort: Effort, folder: Path) -> list[Benchmark]:
@@ -35,7 +35,7 @@ def _starting(program: str, *arguments: str) -> Callable[[], Entry]:
         taken = time.perf_counter() - begin
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["?"]
-            raise Unavailable(_("it ends with status {status}: {why}", status=done.returncode, why=lines[-1]))
+            raise Unavailable(_("it ends with status {status}", status=done.returncode), lines[-1])
         return taken * 1000
 
     def turn(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""The packets that benchmarks ask about, and who they are for."""
+"""The packets of the benchmarks, and the sockets that they belong to."""
 
 import random
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from demuxlab.wire.segment import ACK
 SERVER = from_text("10.9.0.20")
 PAYLOAD = bytes(range(64))
 _CLIENTS = 60_000
-"""Ports that a client host uses before the next host begins."""
+"""The number of connections from one client host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The packets of one sender to one socket of the server's."""
+    """The packets of one client to one socket of the server."""
 
     protocol: int
     source: bytes
     source_port: int
     port: int
     name: str
-    """The socket's."""
+    """The name of the socket."""
 
     def packet(self, payload: bytes = PAYLOAD) -> bytes:
         """Return an IP packet of the flow."""
@@ -38,14 +38,14 @@ def _segment(source: bytes, destination: bytes, source_port: int, port: int, pay
 
 
 def connection(number: int) -> Flow:
-    """Return one of up to a billion TCP connections to port 80."""
+    """Return the TCP connection to port 80 with this number, up to a billion."""
     host, port = divmod(number, _CLIENTS)
     source = (0x0A0A0000 + host).to_bytes(4, "big")
     return Flow(ip.TCP, source, 1024 + port, 80, f"P{number}")
 
 
 def mixed(sockets: int) -> list[Flow]:
-    """Return flows for so many sockets: half of them UDP with ports of their own, half connections."""
+    """Return a flow for each of `sockets` sockets: half UDP on different ports, half TCP connections."""
     flows = [connection(number) for number in range(sockets)]
     for number in range(0, sockets, 2):
         sender = flows[number]
@@ -54,11 +54,11 @@ def mixed(sockets: int) -> list[Flow]:
 
 
 def damaged(packet: bytes) -> Iterator[bytes]:
-    """Yield a packet with one bit wrong in its header, in its ports, in its checksum and in its data."""
+    """Yield the packet with one bit changed in its header, in its ports, in its checksum and in its data."""
     for at in (8, 22, 36 if packet[9] == ip.TCP else 26, len(packet) - 1):
         yield packet[:at] + bytes((packet[at] ^ 1,)) + packet[at + 1 :]
 
 
 def shuffled(flows: list[Flow], count: int) -> list[Flow]:
-    """Return so many flows drawn at random, the same ones in every run."""
+    """Return `count` flows drawn at random, the same ones in every run."""
     return random.Random(4).choices(flows, k=count)

@@ -1,4 +1,4 @@
-"""`tun`: how many datagrams a second does a program get by recvfrom, through a TUN from the kernel?"""
+"""`tun`: how many datagrams per second does a program receive with recvfrom through a TUN device?"""
 
 from pathlib import Path
 

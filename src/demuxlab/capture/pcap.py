@@ -1,6 +1,6 @@
-"""The classic pcap writer: packets and their times, and nothing else.
+"""The pcap writer: packets with their times, little endian and in microseconds, which every program reads.
 
-Little endian and in microseconds, the form that every program reads. Source: draft-ietf-opsawg-pcap.
+Source: draft-ietf-opsawg-pcap.
 """
 
 from struct import Struct
@@ -15,7 +15,7 @@ _record_head = Struct("<IIII").pack
 
 
 class PcapWriter(WholeBlocks):
-    """Write one pcap file of a linktype; `snaplen` is in bytes, longer packets are cut to it."""
+    """Write one pcap file of a linktype; packets longer than `snaplen` bytes are truncated to it."""
 
     def __init__(self, file: BinaryIO, linktype: int, *, snaplen: int = 262144) -> None:
         super().__init__(file)
@@ -23,9 +23,9 @@ class PcapWriter(WholeBlocks):
         self._write(_file_head(0xA1B2C3D4, 2, 4, 0, 0, snaplen, linktype))  # version 2.4, times in UTC
 
     def packet(self, data: bytes | memoryview, now: float) -> int:
-        """Write a packet seen at `now` and return its frame number (1, 2, …), or 0 if it could not be kept.
+        """Write a packet captured at `now`; return its frame number (1, 2, …), or 0 if it was not written.
 
-        `now` is in seconds since the epoch, 0 to 2**32, else ValueError.
+        `now` is in seconds since the epoch. Raises ValueError unless it is from 0 to 2**32.
         """
         seconds, microseconds = divmod(round(now * 1e6), 1_000_000) if now >= 0.0 else (-1, 0)
         if not 0 <= seconds < _MAX_SECONDS:

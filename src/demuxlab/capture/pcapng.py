@@ -1,9 +1,9 @@
-"""The pcapng writer: packets with their interface, direction, queue, identity and a comment that tells.
+"""The pcapng writer: packets with their interface, direction, queue, packet id and comment.
 
-One block, one write: a file on an unbuffered binary file object is whole up to its last packet at every
-moment, even after kill -9. Blocks are little endian everywhere, so the same packets make the same bytes.
-Source: draft-ietf-opsawg-pcapng. The verdict of a packet goes into its comment: epb_verdict is never
-written, because Wireshark 4.0's editcap saves files that hold one corrupt.
+Each block is one write, so that an unbuffered file is whole up to its last packet at any time, even after
+kill -9. Blocks are little endian on every machine: the same packets give the same bytes. The verdict on a
+packet is part of its comment. epb_verdict is never written, because editcap of Wireshark 4.0 writes corrupt
+files from captures that contain it. Source: draft-ietf-opsawg-pcapng.
 """
 
 import sys
@@ -43,7 +43,7 @@ def packet_options(
     packet_id: int | None = None,
     queue: int | None = None,
 ) -> bytes:
-    """Return the options of a packet block, without their end; `PcapngWriter.packet` has the units."""
+    """Return the options of a packet block, without opt_endofopt; for units see `PcapngWriter.packet`."""
     options = _DIRECTION[inbound]
     if comment:
         options = _text(1, comment) + options
@@ -57,27 +57,29 @@ def packet_options(
 
 
 def last_option(packet_id: int) -> bytes:
-    """Return the one option that differs from packet to packet, and the end of all options."""
+    """Return epb_packetid, the one option that differs from packet to packet, and opt_endofopt."""
     return _last_option(5, 8, packet_id, 0)
 
 
 class PcapngWriter(WholeBlocks):
-    """Write one section to a binary file."""
+    """Write one section to a binary file; see `WholeBlocks` for write errors."""
 
     def __init__(self, file: BinaryIO, *, application: str = "demuxlab", comment: str = "") -> None:
         super().__init__(file)
         self._interfaces: list[tuple[int, int]] = []  # linktype, snaplen
         self._limit = sys.maxsize
         self._first_ticks: int | None = None
-        head = _section_head(0x1A2B3C4D, 1, 0, -1)  # byte order, version 1.0, section length not known
+        head = _section_head(
+            0x1A2B3C4D, 1, 0, -1
+        )  # byte-order magic, version 1.0, section length unspecified
         self._write(_block(_SECTION, head, _text(1, comment), _text(4, application)))
 
     def interface(self, name: str, linktype: int, *, snaplen: int = 262144, description: str = "") -> int:
-        """Describe a capture point, stamped in nanoseconds, and return its number (0, 1, …).
+        """Write an Interface Description Block with nanosecond timestamps; return its number (0, 1, …).
 
-        `snaplen` is in bytes; longer packets are cut to it, 0 for never. ValueError: a further interface must
-        share the first one's linktype and snaplen, and must not be RAW: libpcap 1.10 (tcpdump)
-        cannot read such a file, or loses packets of it silently.
+        Packets longer than `snaplen` bytes are truncated to it; 0 is no limit. Raises ValueError if a further
+        interface has another linktype or snaplen than the first, or is RAW: libpcap 1.10 (tcpdump) cannot
+        read such a file, or silently loses packets of it.
         """
         if self._interfaces and (linktype == RAW or (linktype, snaplen) != self._interfaces[0]):
             raise ValueError("several interfaces must share one linktype, not RAW, and one snaplen")
@@ -88,13 +90,15 @@ class PcapngWriter(WholeBlocks):
         return len(self._interfaces) - 1
 
     def names(self, names: Mapping[bytes, str]) -> None:
-        """Give addresses (4 bytes for IPv4, 16 for IPv6; else ValueError) names, for the packets to come."""
+        """Write a Name Resolution Block; raises ValueError unless an address has 4 or 16 bytes."""
         records = []
         for address, name in names.items():
             if len(address) not in (4, 16):
                 raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}")
             value = address + _utf8(name, _MAX_OPTION - 17) + b"\0"
-            records.append(_option(1 if len(address) == 4 else 2, value))  # laid out like an option
+            records.append(
+                _option(1 if len(address) == 4 else 2, value)
+            )  # a record has the layout of an option
         self._write(_block(_NAMES, b"", *records))
 
     def packet(
@@ -109,11 +113,12 @@ class PcapngWriter(WholeBlocks):
         packet_id: int | None = None,
         dropped: int | None = None,
     ) -> int:
-        """Write a packet seen at `now` and return its frame number (1, 2, …), or 0 if it could not be kept.
+        """Write a packet captured at `now`; return its frame number (1, 2, …), or 0 if it was not written.
 
-        `now` is in seconds since the epoch, 0 to 2**64 ns, else ValueError. `queue` has 32 bits, `packet_id`
-        (one packet at two capture points carries one id) and `dropped` (packets lost since the last
-        one on this interface) 64, else struct.error. A comment is cut after 65,535 bytes of UTF-8.
+        `now` is in seconds since the epoch; raises ValueError unless it is from 0 to 2**64 ns. `queue` has 32
+        bits. `packet_id` (the same for one packet on two interfaces) and `dropped` (packets lost on this
+        interface since the previous one) have 64 bits; larger numbers raise struct.error. A comment is
+        truncated to 65,535 bytes of UTF-8.
         """
         options = packet_options(
             comment=comment, inbound=inbound, dropped=dropped, packet_id=packet_id, queue=queue
@@ -121,20 +126,20 @@ class PcapngWriter(WholeBlocks):
         self._check(interface)
         return self.packets(now, [(interface, data, options + _END if options else b"")])
 
-    def packets(self, now: float, seen: Sequence[tuple[int, bytes | memoryview, bytes]]) -> int:
-        """Write packets seen at the same moment, (interface, data, options), in one write.
+    def packets(self, now: float, captured: Sequence[tuple[int, bytes | memoryview, bytes]]) -> int:
+        """Write packets captured at the same time, (interface, data, options), in one write.
 
-        Options are none, or those of `packet_options` with `last_option` behind them. Returns the frame
-        number of the first packet, or 0 if they could not be kept.
+        `options` are empty, or those of `packet_options` followed by `last_option`. Returns the frame number
+        of the first packet, or 0 if they were not written.
         """
         if self.error is not None:
-            self.lost += len(seen)
+            self.lost += len(captured)
             return 0
         ticks = _nanoseconds(now)
         high, low = ticks >> 32, ticks & 0xFFFFFFFF
         limit = self._limit
         parts: list[bytes | memoryview] = []
-        for interface, packet, options in seen:
+        for interface, packet, options in captured:
             data, size = packet, len(packet)
             original = size
             if size > limit:
@@ -144,18 +149,19 @@ class PcapngWriter(WholeBlocks):
             head = _packet_head(_PACKET, total, interface, high, low, size, original)
             parts += head, data, padding, options, _u32(total)
         if not self._write(b"".join(parts)):
-            self.lost += len(seen)
+            self.lost += len(captured)
             return 0
         if self._first_ticks is None:
             self._first_ticks = ticks
         first = self.frames + 1
-        self.frames += len(seen)
+        self.frames += len(captured)
         return first
 
     def statistics(self, interface: int, now: float, *, received: int, dropped: int) -> None:
-        """Write an interface's counters at `now` (seconds): packets received, and of these dropped.
+        """Write an Interface Statistics Block at `now` (seconds since the epoch).
 
-        The counted time begins with the capture's first packet and ends now.
+        `received` are the packets received, `dropped` those of them that were dropped, from the first packet
+        of the capture until now.
         """
         self._check(interface)
         end = _nanoseconds(now)
@@ -177,14 +183,14 @@ def _nanoseconds(now: float) -> int:
     if not 0.0 <= now < _MAX_TIME:
         raise ValueError(f"a capture's time runs from 0 to {_MAX_TIME:.0f} seconds, and this is {now}")
     seconds = int(now)
-    # A float holds today's time to a quarter of a microsecond: more digits would be noise.
+    # A float resolves the current time to a quarter of a microsecond: nanoseconds would be noise.
     return seconds * 1_000_000_000 + round((now - seconds) * 1e6) * 1000
 
 
 def _utf8(text: str, limit: int) -> bytes:
     encoded = text.encode("utf-8", "replace")
     if len(encoded) > limit:
-        encoded = encoded[:limit].decode("utf-8", "ignore").encode()  # no half character
+        encoded = encoded[:limit].decode("utf-8", "ignore").encode()  # not in the middle of a character
     return encoded
 
 

@@ -1,7 +1,7 @@
-"""The bytes of a capture, wherever they come from: a file, one compressed with gzip or zstd, standard input.
+"""The bytes of a capture from a file, a file compressed with gzip or zstd, or standard input.
 
-What a source is says its first bytes, not its name. Reading fills a buffer of the caller's, so that a file
-larger than memory passes through a few megabytes.
+Compression is recognised by the first bytes, not by the name. The caller's buffer is filled, so that a file
+larger than memory is read in a few megabytes.
 """
 
 import errno
@@ -24,10 +24,10 @@ _BUFFER = 1 << 18
 
 
 class Source:
-    """An open source: `fill` it into buffers, then close it, or use `with`.
+    """An open source: call `fill` until it returns 0, then close it, or use `with`.
 
-    CaptureError if the file cannot be opened, OSError if it cannot be read. `size` is that of the file in
-    bytes, None of what is no file.
+    Raises CaptureError if the file cannot be opened. `size` is the size of the file in bytes, None for a
+    pipe.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -50,14 +50,18 @@ class Source:
         self.close()
 
     def fill(self, room: memoryview) -> int:
-        """Fill a buffer as far as there are bytes, and return how many; OSError where they are damaged."""
+        """Fill a buffer as far as possible; return the number of bytes, 0 at the end.
+
+        Raises OSError where the source cannot be read or decompressed, after the bytes before that were
+        returned.
+        """
         filled = 0
         while filled < len(room) and self._failure is None:
             try:
                 count = self._read(room[filled:])
             except EOFError:
                 self._failure = OSError(errno.EIO, _("the compressed data is cut"))
-            except Exception as error:  # zlib.error and ZstdError have no better name in common
+            except Exception as error:  # zlib.error and ZstdError have no other base class in common
                 why = isinstance(error, OSError) and error.strerror
                 self._failure = OSError(errno.EIO, why or _("the compressed data is damaged"))
             else:
@@ -69,8 +73,8 @@ class Source:
         return filled
 
     @property
-    def place(self) -> int:
-        """How many bytes of the file itself were read: with `size`, how far this is."""
+    def position(self) -> int:
+        """The bytes read of the file itself, compressed or not: the progress towards `size`."""
         return self._raw.tell() if self.size is not None else 0
 
     def close(self) -> None:
@@ -80,7 +84,7 @@ class Source:
 
 
 class _Rejoined(io.RawIOBase):
-    """The first bytes, already read, and then the rest: what cannot seek is looked at only once."""
+    """The first bytes, which have been read already, followed by the rest: a pipe cannot seek back."""
 
     def __init__(self, head: bytes, rest: Any) -> None:
         self._head = head
@@ -103,7 +107,8 @@ def _standard_input() -> BinaryIO:
 
 
 def _reading(file: io.RawIOBase, head: bytes) -> Callable[[memoryview], int]:
-    """Return what reads a file, decompressed; once a call, so that nothing read before an error is lost."""
+    """Return a function that reads a file, decompressed, into a buffer."""
+    # readinto1 reads only once for each call, so that the bytes before an error are returned.
     if head.startswith(_GZIP):
         return gzip.GzipFile(fileobj=io.BufferedReader(file, _BUFFER)).readinto1
     if head.startswith(_ZSTD):

@@ -1,4 +1,4 @@
-"""What both capture writers stand on: a file gets whole blocks; a write error is told, not raised."""
+"""The base of both capture writers: a file contains only whole blocks, and write errors are not raised."""
 
 import contextlib
 import errno
@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 
 class WholeBlocks:
-    """Write blocks to a binary file, best an unbuffered one: `open(path, "wb", buffering=0)`.
+    """Write blocks to a binary file, which should be unbuffered: `open(path, "wb", buffering=0)`.
 
-    Write errors are not raised, for a lab must not fall with its recorder: the first one stops the
-    writing for good, a half block is cut off again where the file can seek, `error` holds the error
-    and `lost` counts the packets not kept since; `frames` counts those kept. The file stays the caller's
-    to close. Not safe for two threads at once.
+    Write errors are not raised: a lab goes on when its capture cannot be written. After the first error,
+    which is kept in `error`, nothing more is written, and a partial block is truncated where the file can
+    seek. `frames` counts the packets written, `lost` those not written. Closing the file is left to the
+    caller. Not thread-safe.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -26,7 +26,8 @@ class WholeBlocks:
         written = 0
         try:
             while True:
-                # Short on a nearly full disk or by a signal: writing the rest tells which.
+                # A short write means a nearly full disk or a signal: writing the rest fails in the first
+                # case.
                 count = self._file.write(block[written:] if written else block)
                 if not count:
                     raise BlockingIOError(errno.EAGAIN, "the capture file takes no more bytes")
@@ -38,11 +39,11 @@ class WholeBlocks:
         except ValueError:  # how a Python file says that it is closed
             self.error = OSError(errno.EBADF, "the capture file is closed")
         if written:
-            self._cut_back(written)
+            self._truncate(written)
         return False
 
-    def _cut_back(self, half: int) -> None:
-        # A pipe is not seekable and cannot take back what it was given.
+    def _truncate(self, size: int) -> None:
+        """Remove the last `size` bytes; nothing can be removed from a pipe."""
         with contextlib.suppress(OSError, ValueError):
             if self._file.seekable():
-                self._file.truncate(self._file.seek(-half, 1))
+                self._file.truncate(self._file.seek(-size, 1))

@@ -10,6 +10,8 @@ import click
 
 from demuxlab.bench import NAMES
 from demuxlab.bench.measure import FULL, QUICK, Benchmark, Disagreement, Effort, Report, measure
+from demuxlab.errors import CallError
+from demuxlab.files import reason, writing
 from demuxlab.language import _
 from demuxlab.links import rights
 
@@ -95,13 +97,13 @@ def _measured(names: tuple[str, ...], effort: Effort) -> Iterator[Report | Disag
                     except Disagreement as disagreement:
                         yield disagreement
         except OSError as error:
-            raise click.UsageError(
+            raise CallError(
                 _(
-                    "the benchmark's files cannot be kept in {folder} ({why}): "
-                    "set TMPDIR to a folder with room",
+                    "the benchmark's files cannot be kept in {folder} ({why})",
                     folder=folder,
-                    why=error.strerror or error,
-                )
+                    why=reason(error),
+                ),
+                _("set TMPDIR to a folder with room"),
             ) from error
 
 
@@ -116,15 +118,13 @@ def _print_json(report: Report) -> None:
 def _check(plot: Path) -> None:
     """Say before the minutes of measuring what would be in the way of drawing."""
     if util.find_spec("matplotlib") is None:
-        raise click.UsageError(_("--plot needs matplotlib: pip install 'demuxlab[bench]'"))
+        raise CallError(_("--plot needs matplotlib"), "pip install 'demuxlab[bench]'")
     if plot.suffix and plot.suffix not in _PICTURES and not plot.is_dir():
-        raise click.UsageError(
-            _("{path} is no picture that can be drawn: name a .png, a .svg or a folder", path=plot)
+        raise CallError(
+            _("{path} is no picture that can be drawn", path=plot), _("name a .png, a .svg or a folder")
         )
-    try:
+    with writing(plot, _("give another --plot")):
         (plot.parent if plot.suffix in _PICTURES else plot).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(plot, error) from error
 
 
 def _plot(reports: list[Report], plot: Path, machine: str) -> None:
@@ -135,18 +135,10 @@ def _plot(reports: list[Report], plot: Path, machine: str) -> None:
     else:
         pictures = [(plot / f"{_file_name(report)}.svg", [report]) for report in reports]
     for path, drawn in pictures:
-        try:
+        with writing(path, _("give another --plot")):
             draw(drawn, path, machine)
-        except OSError as error:
-            raise _unwritable(path, error) from error
         click.echo(_("plot: {path}", path=path), err=True)
 
 
 def _file_name(report: Report) -> str:
     return report.benchmark.name.replace(", ", "-")
-
-
-def _unwritable(path: Path, error: OSError) -> click.UsageError:
-    return click.UsageError(
-        _("{path} cannot be written ({why}): give another --plot", path=path, why=error.strerror or error)
-    )

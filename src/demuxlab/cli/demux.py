@@ -8,10 +8,14 @@ from typing import Any
 
 import click
 
-from demuxlab.capture.reader import Capture, CaptureError, Frame
-from demuxlab.demux.delivery import MALFORMED, NOT_TRANSPORT, Delivery
+from demuxlab.capture.reader import Capture, Frame
+from demuxlab.demux import explanation
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket_file import SocketFileError, load
+from demuxlab.demux.verdicts import Verdict
+from demuxlab.errors import CallError
+from demuxlab.files import reading
 from demuxlab.labkit.journal import Entry
 from demuxlab.language import _, english
 from demuxlab.wire.address import endpoint_text
@@ -50,16 +54,13 @@ def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> N
     demultiplexer = Demultiplexer(explain=explain or not as_json)
     _load_sockets(socket_file, demultiplexer)
     verdicts: Counter[str] = Counter()
-    try:
-        with Capture(capture) as frames:
-            for entry in _decide(frames, demultiplexer):
-                verdicts[entry.delivery.verdict] += 1
-                if as_json:
-                    click.echo(json.dumps(_as_json(entry, explain)))
-                else:
-                    click.echo(_steps(entry) if explain else _line(entry))
-    except CaptureError as error:
-        raise click.UsageError(str(error)) from error
+    with Capture(capture) as frames:
+        for entry in _decide(frames, demultiplexer):
+            verdicts[entry.delivery.verdict] += 1
+            if as_json:
+                click.echo(json.dumps(_as_json(entry, explain)))
+            else:
+                click.echo(_steps(entry) if explain else _line(entry))
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
     click.echo(_("packets: {counts}", counts=told), err=True)
     if frames.damage:
@@ -68,23 +69,19 @@ def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> N
 
 
 def _load_sockets(path: Path, demultiplexer: Demultiplexer) -> None:
+    with reading(path, _("give a JSON file of sockets")):
+        text = path.read_text(encoding="utf-8")
     try:
-        load(path.read_text(encoding="utf-8"), demultiplexer.table)
-    except OSError as error:
-        raise click.UsageError(
-            _("{path} cannot be read: {why}: give a file of sockets", path=path, why=error.strerror)
-        ) from error
-    except UnicodeDecodeError as error:
-        raise click.UsageError(_("{path} is not text: give a JSON file of sockets", path=path)) from error
+        load(text, demultiplexer.table)
     except SocketFileError as error:
-        raise click.UsageError(f"{path}: {error}") from error
+        raise CallError(f"{path}: {error.wrong}", error.cure) from error
 
 
 def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> Iterator[Entry]:
     for frame in frames:
         packet = network_packet(frame.linktype, frame.data)
         if isinstance(packet, NotIP):
-            verdict = MALFORMED if packet.malformed else NOT_TRANSPORT
+            verdict = Verdict.MALFORMED if packet.malformed else Verdict.NOT_TRANSPORT
             yield Entry(frame.number, Delivery(verdict, Malformed(packet.reason, "IfInErrors")))
             continue
         missing = frame.original_length - len(frame.data)
@@ -103,7 +100,7 @@ def _line(entry: Entry) -> str:
 
 def _steps(entry: Entry) -> str:
     """Return the decision's numbered steps, below each other, behind the frame's number."""
-    steps = enumerate(entry.delivery.steps(), 1)
+    steps = enumerate(explanation.steps(entry.delivery), 1)
     lines = [f"{number}. {step}".replace("\n", "\n   ") for number, step in steps]
     return f"{entry.frame:>6}  " + "\n".join(lines).replace("\n", "\n" + " " * 8) + "\n"
 
@@ -111,5 +108,5 @@ def _steps(entry: Entry) -> str:
 def _as_json(entry: Entry, explain: bool) -> dict[str, Any]:
     row = entry.as_json()
     if explain:
-        row["explanation"] = [step.replace("\n", " ") for step in entry.delivery.steps(english)]
+        row["explanation"] = [step.replace("\n", " ") for step in explanation.steps(entry.delivery, english)]
     return row

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import click
 
 from demuxlab import terminal
-from demuxlab.labkit.wireshark import find
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
+from demuxlab.wireshark.program import find
 
 
 @click.command(name="doctor", help=_("Say what this machine allows, and how to mend what it does not."))

@@ -8,11 +8,10 @@ import click
 from demuxlab.drill import capture, drill
 from demuxlab.drill.runner import Outcome
 from demuxlab.drill.script import Script, ScriptError
+from demuxlab.errors import CallError
+from demuxlab.files import reading, reason
 from demuxlab.language import _
 from demuxlab.links import rights
-from demuxlab.links.base import LinkUnavailable
-
-_WRONG_CALL = 2
 
 
 @click.command(
@@ -71,18 +70,14 @@ def command(
 ) -> None:
     """Play packetdrill scripts."""
     if bool(scripts) == bool(count):
-        raise click.UsageError(_("one of the two is wanted: give scripts to play, or --compare N"))
+        raise CallError(_("one of the two is wanted"), _("give scripts to play, or --compare N"))
     if count:
         from demuxlab.cli.drill_compare import compare
 
         compare(count, seed, captures, as_json=as_json)
         return
     loaded = [_load(path) for path in scripts]
-    try:
-        played = list(drill.play_all(loaded, on, tolerance_usecs))
-    except LinkUnavailable as unavailable:
-        click.echo(f"demuxlab: {unavailable}", err=True)
-        raise SystemExit(_WRONG_CALL) from unavailable
+    played = list(drill.play_all(loaded, on, tolerance_usecs))
     # Only the namespaces needed rights; what is saved is the user's who called sudo.
     rights.drop()
     for script, outcome in played:
@@ -104,16 +99,10 @@ def command(
 
 def _load(path: Path) -> Script:
     try:
-        return drill.load(path)
-    except OSError as error:
-        raise click.UsageError(
-            _("{path} cannot be read: {why}: give a packetdrill script", path=path, why=error.strerror)
-        ) from error
-    except UnicodeDecodeError as error:
-        raise click.UsageError(_("{path} is not text: give a packetdrill script", path=path)) from error
+        with reading(path, _("give a packetdrill script")):
+            return drill.load(path)
     except ScriptError as error:
-        click.echo(f"demuxlab: {path}:{error.line}: {error}", err=True)
-        raise SystemExit(_WRONG_CALL) from error
+        raise CallError(f"{path}:{error.line}", error.cure) from error
 
 
 def _tell(script: Script, outcome: Outcome | None, on: str, folder: Path, *, as_json: bool) -> None:
@@ -142,7 +131,7 @@ def _save(script: Script, outcome: Outcome, on: str, folder: Path) -> str | None
         click.echo(
             _(
                 "demuxlab: the capture was not saved ({why}): give another --captures",
-                why=error.strerror or error,
+                why=reason(error),
             ),
             err=True,
         )

@@ -8,12 +8,11 @@ import click
 
 from demuxlab.drill import compare as comparison
 from demuxlab.drill.compare import Disagreement, Tally
-from demuxlab.drill.partings import PARTINGS
-from demuxlab.drill.permitted import PERMITTED
+from demuxlab.drill.divergences import DIVERGENCES
+from demuxlab.drill.known_differences import KNOWN_DIFFERENCES
+from demuxlab.files import reason
 from demuxlab.language import _
-from demuxlab.links.base import LinkUnavailable
 
-_WRONG_CALL = 2
 _MOST_SAVED = 20
 """Disagreements that are made short and saved: most have a few causes."""
 
@@ -22,27 +21,30 @@ def compare(count: int, seed: int, folder: Path, *, as_json: bool) -> None:
     """Compare `count` random scripts; end with status 1 where the two disagree."""
     tally, began = Tally(), time.monotonic()
     found = 0
-    try:
-        for disagreement in comparison.compare(count, seed, tally):
-            found += 1
-            _tell(disagreement, folder, as_json=as_json)
-            if found == _MOST_SAVED:
-                break
-    except LinkUnavailable as unavailable:
-        click.echo(f"demuxlab: {unavailable}", err=True)
-        raise SystemExit(_WRONG_CALL) from unavailable
+    for disagreement in comparison.compare(count, seed, tally):
+        found += 1
+        _tell(disagreement, folder, as_json=as_json)
+        if found == _MOST_SAVED:
+            break
     took = time.monotonic() - began
     figures = {
         **{"scripts": tally.scripts, "steps": tally.steps, "packets": tally.packets, "disagreements": found},
-        **{"permitted": tally.permitted, "scripts_per_second": round(tally.scripts / took, 1)},
+        **{"permitted": tally.known, "scripts_per_second": round(tally.scripts / took, 1)},
     }
     if as_json:
         click.echo(json.dumps({"seed": seed, **figures}))
-    rules = [(rule.name, rule.source) for rule in PERMITTED] + [(rule.name, rule.source) for rule in PARTINGS]
+    rules = [(rule.name, rule.source) for rule in KNOWN_DIFFERENCES] + [
+        (rule.name, rule.source) for rule in DIVERGENCES
+    ]
     for name, source in rules:
-        if times := tally.permitted[name]:
-            said = _("permitted: {name} ({source}), {times} times", name=_(name), source=source, times=times)
-            click.echo(said, err=True)
+        if times := tally.known[name]:
+            line = _(
+                "known difference: {name} ({source}), {times} times",
+                name=_(name),
+                source=source,
+                times=times,
+            )
+            click.echo(line, err=True)
     click.echo(
         _(
             "drill, seed {seed}: {scripts} scripts, {steps} steps and {packets} packets compared; "
@@ -67,13 +69,13 @@ def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
         click.echo(
             _(
                 "demuxlab: the script was not saved ({why}): give another --captures",
-                why=error.strerror or error,
+                why=reason(error),
             ),
             err=True,
         )
-    where = found.story.name if path is None else path
+    where = found.scenario.name if path is None else path
     if as_json:
-        row = {"script": None if path is None else str(path), "story": found.story.name, "line": line}
+        row = {"script": None if path is None else str(path), "story": found.scenario.name, "line": line}
         click.echo(json.dumps({**row, "field": found.field, "kernel": found.kernels, "ours": found.ours}))
         return
     click.echo(

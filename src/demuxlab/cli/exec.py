@@ -12,10 +12,10 @@ from types import TracebackType
 
 import click
 
-from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, tun_host
+from demuxlab.errors import CallError
 from demuxlab.language import _
-from demuxlab.links.base import LinkUnavailable
 from demuxlab.runtime import Runtime
+from demuxlab.serving.tun_host import DEFAULT_ADDRESS, tun_host
 from demuxlab.sockets import descriptors, use
 from demuxlab.sockets.install import install
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -47,21 +47,14 @@ def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
     stack = ExitStack()
     # At exit rather than at the end of this function: the program's threads and exit handlers come first.
     atexit.register(stack.close)
-    try:
-        runtime = stack.enter_context(
-            tun_host(
-                (address,),
-                lambda what: click.echo(f"demuxlab: {what}", err=True),
-                offload=offload,
-                remark=lambda sentence: click.echo(sentence, err=True),
-            )
+    runtime = stack.enter_context(
+        tun_host(
+            (address,),
+            lambda problem: click.echo(f"demuxlab: {problem}", err=True),
+            offload=offload,
+            remark=lambda sentence: click.echo(sentence, err=True),
         )
-    except LinkUnavailable as error:
-        raise click.UsageError(_("no TUN: {why}", why=error)) from error
-    except ValueError as error:
-        raise click.UsageError(
-            _("{wrong}: give an address such as {right}", wrong=error, right=DEFAULT_ADDRESS)
-        ) from error
+    )
     run_program(program, runtime)
 
 
@@ -74,14 +67,14 @@ def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
     atexit.register(_deliver, runtime)
     module = program[0] == "-m"
     if module and len(program) == 1:
-        raise click.UsageError(_("-m needs a module: name one, as in `demuxlab exec -- -m http.server`"))
+        raise CallError(_("-m needs a module"), _("name one, as in `demuxlab exec -- -m http.server`"))
     name, *arguments = program[1:] if module else program
     if not module and not Path(name).is_file():
-        raise click.UsageError(_("there is no file {file}: give a Python program, or -m MODULE", file=name))
+        raise CallError(_("there is no file {file}", file=name), _("give a Python program, or -m MODULE"))
     sys.argv = [name, *arguments]
     sys.path[0:0] = ["" if module else str(Path(name).resolve().parent)]
     if module and not _exists(name):
-        raise click.UsageError(_("there is no module {module}: give one that Python can import", module=name))
+        raise CallError(_("there is no module {module}", module=name), _("give one that Python can import"))
     use(runtime)
     install()
     try:

@@ -1,6 +1,6 @@
-"""What Wireshark asks for its list of interfaces: each lab is one, and capturing on it runs the lab.
+"""The extcap program: Wireshark lists each lab as an interface, and capturing on it runs the lab.
 
-The protocol is that of extcap(4): Wireshark calls this several times for each lab when it starts, so little
+The protocol is that of extcap(4). Wireshark calls this several times for each lab when it starts, so little
 is imported before a capture begins.
 """
 
@@ -10,13 +10,24 @@ import re
 import sys
 from pathlib import Path
 
-from demuxlab.labkit import course
+from demuxlab import course
+from demuxlab.labkit.folder import LabFolder
 
 _LINKS = ("memory", "loopback", "tun")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Answer one call; the exit status is 0, or 1 with a line on standard error that Wireshark shows."""
+    try:
+        return _answer(arguments)
+    except Exception as error:
+        from demuxlab.terminal import explained
+
+        print(f"demuxlab: {explained(error)}", file=sys.stderr)
+        return 1
+
+
+def _answer(arguments: list[str] | None) -> int:
     call, _rest = _parser().parse_known_args(arguments)
     if call.extcap_interfaces:
         print("extcap {version=0.1}{display=demuxlab}")
@@ -48,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _interface(folder: course.LabFolder) -> str:
+def _interface(folder: LabFolder) -> str:
     return f"demuxlab-{folder.name}"
 
 
@@ -59,19 +70,14 @@ def _plain(title: str) -> str:
 
 def _capture(interface: str, kind: str, fifo: Path) -> int:
     """Run a lab, in the full format, into Wireshark's pipe."""
-    from demuxlab.labkit.full_recorder import FullRecorder
     from demuxlab.labkit.lab import Lab
-    from demuxlab.labkit.runner import CannotRun, load
-    from demuxlab.links.base import LinkUnavailable
+    from demuxlab.labkit.runner import load
     from demuxlab.links.choose import open_link
+    from demuxlab.recording.full_recorder import FullRecorder
 
-    try:
-        folder = course.find(interface.removeprefix("demuxlab-"))
-        script = load(folder)
-        link, _sentence = open_link(kind)
-    except (course.NoSuchLab, CannotRun, LinkUnavailable) as error:
-        print(f"demuxlab: {error}", file=sys.stderr)
-        return 1
+    folder = course.find(interface.removeprefix("demuxlab-"))
+    script = load(folder)
+    link, _sentence = open_link(kind)
     with contextlib.closing(link), fifo.open("wb", buffering=0) as file:
         comment = f"demuxlab {folder.name} over {link.kind}"
         recorder = FullRecorder(fifo, file, comment=comment, link=link.name)

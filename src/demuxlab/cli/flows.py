@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from demuxlab.capture.reader import CaptureError, printable
+from demuxlab.capture.reader import printable
 from demuxlab.capture.source import STANDARD_INPUT
+from demuxlab.errors import CallError
 from demuxlab.labkit import tables
 from demuxlab.language import _, marked
 from demuxlab.wire import ip
@@ -45,10 +46,7 @@ def command(captures: tuple[str, ...], cluster: str | None, as_json: bool) -> No
     """List conversations."""
     from demuxlab.flows.many import merged
 
-    try:
-        counted = _on_this_machine(captures) if cluster is None else _on_cluster(captures, cluster)
-    except CaptureError as error:
-        raise click.UsageError(str(error)) from error
+    counted = _on_this_machine(captures) if cluster is None else _on_cluster(captures, cluster)
     found = merged(captures, counted)
     if as_json:
         for conversation in found.table.conversations():
@@ -78,7 +76,7 @@ def _on_this_machine(captures: Sequence[str]) -> "list[Counted]":
             places[path] = place
             progress.update(bar, completed=sum(places.values()))
 
-        return on_this_machine(captures, tell=tell)
+        return on_this_machine(captures, progress=tell)
 
 
 def _size(path: str) -> int:
@@ -92,29 +90,19 @@ def _on_cluster(captures: Sequence[str], address: str) -> "list[Counted]":
     from demuxlab.flows.many import on_cluster
 
     if STANDARD_INPUT in captures:
-        raise click.UsageError(
-            _("standard input is not on the cluster: name files that its workers can read")
-        )
-    try:
-        return on_cluster([os.path.abspath(path) for path in captures], address, _tell_dashboard)
-    except ImportError as error:
-        raise click.UsageError(_("no Dask here: pip install 'demuxlab[cluster]'")) from error
-    except OSError as error:
-        raise click.UsageError(
-            _("no cluster answers at {address}: start one, see the README", address=address)
-        ) from error
+        raise CallError(_("standard input is not on the cluster"), _("name files that its workers can read"))
+    return on_cluster([os.path.abspath(path) for path in captures], address, _show_dashboard)
 
 
-def _tell_dashboard(link: str) -> None:
-    if link:
-        click.echo(_("dashboard: {link}", link=link), err=True)
+def _show_dashboard(url: str) -> None:
+    click.echo(_("dashboard: {link}", link=url), err=True)
 
 
 def _print_table(found: "Flows") -> None:
     """Print the conversations of most bytes, and say what was left away."""
     table = found.table
     count = len(table.first)
-    shown = table.conversations(table.biggest(_SHOWN))
+    shown = table.conversations(table.largest(_SHOWN))
     click.echo(tables.table(_HEADERS, [_row(conversation) for conversation in shown]))
     if count > _SHOWN:
         told = _(

@@ -9,14 +9,17 @@ from typing import Any
 
 import click
 
+from demuxlab import course
+from demuxlab.errors import CallError, DemuxlabError
+from demuxlab.files import reason, writing
 from demuxlab.grading import outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.records import Records
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
-from demuxlab.labkit import course, tables
-from demuxlab.labkit.whole_file import write_whole
+from demuxlab.labkit import tables
 from demuxlab.language import _
+from demuxlab.recording.whole_file import write_whole
 
 _FORMS = {
     "gradescope": _("Write Gradescope's results.json, of one submission."),
@@ -100,21 +103,16 @@ def command(
     **forms: Path | None,
 ) -> None:  # fmt: skip
     """Grade submissions."""
-    try:
-        folder = course.find(lab).path
-    except course.NoSuchLab as error:
-        raise click.UsageError(str(error)) from error
+    folder = course.find(lab).path
     if gradescope_zip is not None:
         from demuxlab.grading.gradescope_zip import build
 
-        try:
+        with writing(gradescope_zip, _("name another file")):
             build(gradescope_zip, folder, hidden)
-        except OSError as error:
-            raise click.UsageError(_cannot_write(gradescope_zip, error)) from error
         click.echo(_("archive: {path}", path=gradescope_zip), err=True)
         return
     if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
-        raise click.UsageError(_("no sandbox here: {cure}", cure=sandbox.why_not_best()))
+        raise CallError(_("no sandbox here"), sandbox.why_not_best())
     handed_in = _collected(submissions)
     todo = jobs(handed_in, folder, hidden, seed, patience)
     wanted = {form: path for form, path in forms.items() if path is not None}
@@ -126,36 +124,27 @@ def command(
     if similar is not None:
         _compare(handed_in, folder, similar)
     for name, why in failed:
-        click.echo(
-            f"demuxlab: {_('{name} was not graded: {why}: run it again', name=name, why=why)}", err=True
-        )
+        click.echo(_("demuxlab: {name} was not graded: {why}", name=name, why=why), err=True)
     short = any(result["points"] < result["max_points"] for result in graded)
     raise SystemExit(1 if failed or (strict and short) else 0)
 
 
 def _collected(submissions: Sequence[Path]) -> list[HandedIn]:
     if not submissions:
-        raise click.UsageError(_("there is nothing to grade: name a file or a folder of submissions"))
-    try:
-        found, skipped = collect(submissions)
-    except FileNotFoundError as error:
-        raise click.UsageError(_("{path} is not there: name a file or a folder", path=error)) from error
-    except OSError as error:
-        raise click.UsageError(f"{error.filename}: {error.strerror}: name another") from error
+        raise CallError(_("there is nothing to grade"), _("name a file or a folder of submissions"))
+    found, skipped = collect(submissions)
     for name in skipped:
         click.echo(_("skipped: {name} is neither Python, an archive nor a folder", name=name), err=True)
     if not found:
-        raise click.UsageError(_("no submission is in there: name a file or a folder of submissions"))
+        raise CallError(_("no submission is in there"), _("name a file or a folder of submissions"))
     return found
 
 
 def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:
-    from demuxlab.grading.similar import CannotCompare, compare
+    from demuxlab.grading.similar import compare
 
-    try:
+    with writing(report, _("name a new folder")):
         page = compare(handed_in, lab / "exercise.py", report)
-    except (CannotCompare, OSError) as error:
-        raise click.UsageError(str(error)) from error
     told = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
     click.echo(told, err=True)
 
@@ -164,14 +153,8 @@ def _records(stack: ExitStack, path: Path | None, lab: str, count: int) -> Recor
     if path is None and count == 1:
         return None
     path = path or Path(f"{lab}.grades.jsonl")
-    try:
+    with writing(path, _("name another with --results")):
         return stack.enter_context(Records(path))
-    except ValueError as error:
-        raise click.UsageError(f"{error}") from error
-    except OSError as error:
-        raise click.UsageError(
-            _("{path} cannot be written ({why}): name another with --results", path=path, why=error.strerror)
-        ) from error
 
 
 def _grade(
@@ -199,37 +182,25 @@ def _keep(records: Records, job: Job, result: dict[str, Any]) -> None:
     try:
         records.keep(job, result)
     except OSError as error:
-        # To go on would be to grade for nobody: what is kept stays, and a rerun goes on from there.
-        told = _(
-            "{path} cannot be written ({why}): {count} results are kept there: make room and run it again",
-            path=records.path,
-            why=error.strerror,
-            count=len(records),
-        )
-        click.echo(f"demuxlab: {told}", err=True)
-        raise SystemExit(1) from error
+        # What is graded from here on would be lost; a rerun goes on after the results that are kept.
+        raise DemuxlabError(
+            _("{path} cannot be written ({why})", path=records.path, why=reason(error)),
+            _("{count} results are kept there, make room and run it again", count=len(records)),
+        ) from error
 
 
 def _outcomes(
     new: Sequence[Job], cluster: str | None, processes: int | None
 ) -> Generator[Outcome, None, None]:
     if cluster is not None:
-        try:
-            outcomes = on_cluster(new, cluster, _tell_dashboard)
-        except ImportError as error:
-            raise click.UsageError(_("no Dask here: pip install 'demuxlab[cluster]'")) from error
-        except OSError as error:
-            raise click.UsageError(
-                _("no cluster answers at {address}: start one, see the README", address=cluster)
-            ) from error
+        outcomes = on_cluster(new, cluster, _show_dashboard)
     else:
         outcomes = on_this_machine(new, processes or 0)
     yield from outcomes if not sys.stderr.isatty() else _with_bar(outcomes, len(new))
 
 
-def _tell_dashboard(link: str) -> None:
-    if link:
-        click.echo(_("dashboard: {link}", link=link), err=True)
+def _show_dashboard(url: str) -> None:
+    click.echo(_("dashboard: {link}", link=url), err=True)
 
 
 def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
@@ -241,16 +212,8 @@ def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
 
 def _write(wanted: dict[str, Path], results: Sequence[dict[str, Any]]) -> None:
     for form, path in wanted.items():
-        try:
+        with writing(path, _("name another file")):
             write_whole(path, outputs.FORMS[form](results))
-        except outputs.OneOnly as error:
-            raise click.UsageError(str(error)) from error
-        except OSError as error:
-            raise click.UsageError(_cannot_write(path, error)) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    return _("{path} cannot be written ({why}): name another file", path=path, why=error.strerror)
 
 
 def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:

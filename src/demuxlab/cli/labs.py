@@ -2,20 +2,17 @@
 
 import click
 
-from demuxlab.labkit import course, tables
-from demuxlab.labkit.progress import Progress
+from demuxlab import course
+from demuxlab.course.progress import Progress
+from demuxlab.labkit import tables
 from demuxlab.language import _
 
 
 @click.command(name="labs", help=_("List the labs, and what of them this folder has passed."))
 def command() -> None:
     """List the labs."""
-    try:
-        folders = course.labs()
-    except course.NoSuchLab as error:
-        raise click.UsageError(str(error)) from error
     rows = []
-    for lab in folders:
+    for lab in course.labs():
         progress = Progress(lab)
         rows.append((lab.name, lab.title.partition(" ")[2], progress.exercise(), progress.quiz()))
     click.echo(tables.table(("lab", "title", "exercise", "quiz"), rows))

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import course, progress
+from demuxlab import course
+from demuxlab.course import progress
+from demuxlab.errors import CallError
+from demuxlab.files import reason
 from demuxlab.language import _
 
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", progress.NAME, "*.pyc")
@@ -15,22 +18,19 @@ _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", progress.NAME, "
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(folder: Path) -> None:
     """Copy the course."""
-    try:
-        labs = course.installed_folder()
-    except course.NoSuchLab as error:
-        raise click.UsageError(str(error)) from error
+    labs = course.installed_folder()
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise click.UsageError(_("{folder} is there and not empty: name a new folder", folder=folder))
+            raise CallError(_("{folder} is there and not empty", folder=folder), _("name a new folder"))
         shutil.copytree(labs, folder / "labs", ignore=_NOT_COPIED)
         (folder / "captures").mkdir()
         for lab in sorted(labs.glob(f"[0-9][0-9]_*/{course.SCRIPT}")):
             name = f"{lab.parent.name}.pcapng"
             shutil.copy(labs.parent / "captures" / name, folder / "captures" / name)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise click.UsageError(
-            _("the course cannot be copied to {folder}: {why}: name another folder", folder=folder, why=why)
+        raise CallError(
+            _("the course cannot be copied to {folder} ({why})", folder=folder, why=reason(error)),
+            _("name another folder"),
         ) from error
     click.echo(_("the course is in {folder}. Begin with:", folder=folder))
     click.echo(f"\n    cd {folder}\n    demuxlab run 01\n    demuxlab labs\n")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import wireshark
+from demuxlab.errors import CallError
 from demuxlab.language import _
+from demuxlab.wireshark import program as wireshark
 
 
 @click.command(
@@ -24,12 +25,9 @@ from demuxlab.language import _
 def command(capture: Path | None, install: bool) -> None:
     """Start Wireshark on a capture."""
     if capture is None and not install:
-        raise click.UsageError(_("no capture: name one, or give --install"))
-    try:
-        if install:
-            for path in wireshark.install():
-                click.echo(_("installed: {path}", path=path))
-        if capture is not None:
-            wireshark.show(capture)
-    except wireshark.NoWireshark as error:
-        raise click.ClickException(str(error)) from error
+        raise CallError(_("no capture"), _("name one, or give --install"))
+    if install:
+        for path in wireshark.install():
+            click.echo(_("installed: {path}", path=path))
+    if capture is not None:
+        wireshark.show(capture)

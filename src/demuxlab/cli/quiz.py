@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from demuxlab.labkit import course, quiz, tables
-from demuxlab.labkit.progress import Progress
-from demuxlab.labkit.questions import QuestionError
-from demuxlab.labkit.quiz import Marked, QuizError
-from demuxlab.labkit.runner import CannotRun
+from demuxlab import course
+from demuxlab.course import quiz
+from demuxlab.course.progress import Progress
+from demuxlab.course.quiz import Marked
+from demuxlab.errors import CallError
+from demuxlab.files import writing
+from demuxlab.labkit import tables
 from demuxlab.language import _
 
 
@@ -34,21 +36,14 @@ from demuxlab.language import _
 def command(lab: str, student: str | None, folder: Path, sheet: Path | None, as_json: bool) -> None:
     """Make a quiz, or mark it."""
     if (student is None) == (sheet is None):
-        raise click.UsageError(_("a quiz is made with --student ID, or marked with --check SHEET: give one"))
-    try:
-        wanted = course.find(lab)
-        if sheet is not None:
-            _mark(sheet, wanted.name, as_json)
-            return
-        assert student is not None
+        raise CallError(_("a quiz is made with --student ID, or marked with --check SHEET"), _("give one"))
+    wanted = course.find(lab)
+    if sheet is not None:
+        _mark(sheet, wanted.name, as_json)
+        return
+    assert student is not None
+    with writing(folder, _("give another with --folder")):
         capture, written = quiz.make(wanted, student, folder)
-    except (course.NoSuchLab, QuizError, QuestionError, CannotRun) as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise click.UsageError(
-            _("{folder} cannot be written to ({why}): give another with --folder", folder=folder, why=why)
-        ) from error
     if as_json:
         click.echo(
             json.dumps(
@@ -63,7 +58,7 @@ def command(lab: str, student: str | None, folder: Path, sheet: Path | None, as_
 def _mark(sheet: Path, wanted: str, as_json: bool) -> None:
     student, lab, marked = quiz.mark(sheet)
     if lab.name != wanted:
-        raise QuizError(_("{sheet} is a sheet of {lab}: name that lab", sheet=sheet, lab=lab.name))
+        raise CallError(_("{sheet} is a sheet of {lab}", sheet=sheet, lab=lab.name), _("name that lab"))
     points = sum(answer.right for answer in marked)
     Progress(lab).note_quiz(student, points, len(marked))
     if as_json:

@@ -5,9 +5,11 @@ from pathlib import Path
 import click
 
 from demuxlab import terminal
-from demuxlab.capture.reader import Capture, CaptureError
-from demuxlab.labkit.whole_file import write_whole
+from demuxlab.capture.reader import Capture
+from demuxlab.errors import CallError
+from demuxlab.files import writing
 from demuxlab.language import _
+from demuxlab.recording.whole_file import write_whole
 from demuxlab.report import page, teller
 
 
@@ -36,24 +38,17 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
     ending = f"-{figure}.svg" if figure else ".html"
     output = output or Path(capture.stem + ending)
     if output.exists() and capture.exists() and output.samefile(capture):
-        raise click.UsageError(_("{path} is the capture itself: give another file with -o", path=output))
-    try:
-        with Capture(capture) as frames:
-            told = teller.of_capture(frames, capture.name)
-    except CaptureError as error:
-        raise click.UsageError(str(error)) from error
+        raise CallError(_("{path} is the capture itself", path=output), _("give another file with -o"))
+    with Capture(capture) as frames:
+        told = teller.of_capture(frames, capture.name)
     written = page.svg(told, figure) if figure else page.html(told)
     if not written:
-        raise click.UsageError(
-            _("{path} has nothing for the figure {figure}: choose another one", path=capture, figure=figure)
+        raise CallError(
+            _("{path} has nothing for the figure {figure}", path=capture, figure=figure),
+            _("choose another one"),
         )
-    try:
+    with writing(output, _("give another file with -o")):
         write_whole(output, written)
-    except OSError as error:
-        why = error.strerror or error
-        raise click.UsageError(
-            _("{path} cannot be written ({why}): give another file with -o", path=output, why=why)
-        ) from error
     click.echo(_("report: {path}", path=output))
     if told.damage:
         click.echo(f"demuxlab: {capture}: {told.damage}", err=True)

@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from demuxlab import terminal
-from demuxlab.labkit import course
+from demuxlab import course, terminal
 from demuxlab.labkit.command import run_and_exit, run_options
 from demuxlab.labkit.runner import Settings
 from demuxlab.language import _
@@ -26,8 +25,5 @@ FIGURE = "04"
 @run_options
 def command(lab: str, **options: Any) -> None:
     """Run a lab, or all."""
-    try:
-        folders = course.labs() if lab == "all" else [course.find(lab)]
-    except course.NoSuchLab as error:
-        raise click.UsageError(str(error)) from error
+    folders = course.labs() if lab == "all" else [course.find(lab)]
     run_and_exit(folders, Settings(**options))

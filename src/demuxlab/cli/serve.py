@@ -9,12 +9,12 @@ from types import FrameType
 
 import click
 
-from demuxlab.labkit.recorder import FORMATS, WIRE
-from demuxlab.labkit.tun_host import DEFAULT_ADDRESS, cut_off, tun_host
-from demuxlab.labkit.workers import Workers
+from demuxlab.errors import CallError
 from demuxlab.language import _
-from demuxlab.links.base import LinkUnavailable
+from demuxlab.recording.recorder import FORMATS, WIRE
 from demuxlab.runtime import Runtime
+from demuxlab.serving.tun_host import DEFAULT_ADDRESS, cut_off, tun_host
+from demuxlab.serving.workers import Workers
 
 _LOOK = 0.2
 """Seconds between two looks at whether a signal came."""
@@ -96,12 +96,14 @@ def command(
 ) -> None:
     """Serve on a host of ours behind a TUN, until a signal ends it."""
     if live and service != "http":
-        raise click.UsageError(
-            _("--live is a page, and {service} has none: call serve http --live, or --watch", service=service)
+        raise CallError(
+            _("--live is a page, and {service} has none", service=service),
+            _("call serve http --live, or --watch"),
         )
     if workers > 1 and (capture or live or watch):
-        raise click.UsageError(
-            _("each worker sees only its own flows: leave out --capture, --live and --watch, or --workers")
+        raise CallError(
+            _("each worker sees only its own flows"),
+            _("leave out --capture, --live and --watch, or --workers"),
         )
     several = Workers(workers) if workers > 1 else None
     signals: list[int] = []
@@ -118,53 +120,43 @@ def command(
             problems.append(_("a worker has ended by itself: start it again"))
         return bool(signals or problems) or cut_off(runtime)
 
-    try:
-        with tun_host(
-            addresses,
-            problems.append,
-            capture,
-            kind=kind,
-            offload=offload,
-            remark=lambda sentence: click.echo(sentence, err=True),
-            workers=several,
-        ) as runtime:
-            from demuxlab.labkit import servers, tables
-            from demuxlab.live.browser import LiveView
+    with tun_host(
+        addresses,
+        problems.append,
+        capture,
+        kind=kind,
+        offload=offload,
+        remark=lambda sentence: click.echo(sentence, err=True),
+        workers=several,
+    ) as runtime:
+        from demuxlab.labkit import tables
+        from demuxlab.live.browser import LiveView
+        from demuxlab.serving import servers
 
-            if learners is not None:
-                _let_choose(learners, runtime)
+        if learners is not None:
+            from demuxlab.serving.learner import LearnersDemultiplexer
 
-            def show(_number: int, _frame: FrameType | None) -> None:
-                with runtime.lock:
-                    click.echo(tables.sockets(runtime.host.demultiplexer.table), err=True)
+            LearnersDemultiplexer(learners, runtime.host.demultiplexer)
 
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, stop)
-            signal.signal(signal.SIGUSR1, show)
-            view = _terminal_view(runtime) if watch else None
-            running = servers.start(service, runtime, port, directory, LiveView(runtime) if live else None)
-            if several is None or (several.ready() and not several.number):
-                for place in running.places:
-                    click.echo(f"ready: {place}")
-            if view is not None:
-                view(wait)
-            while not wait(_LOOK):
-                pass
-            if several is not None:
-                several.stop()
-            running.stop()
-    except LinkUnavailable as error:
-        raise click.UsageError(_("no TUN: {why}", why=error)) from error
-    except ValueError as error:
-        raise click.UsageError(
-            _("{wrong}: give an address such as {right}", wrong=error, right=DEFAULT_ADDRESS)
-        ) from error
-    except FileExistsError as error:
-        raise click.UsageError(
-            _("{capture} is there already: give another name with --capture", capture=capture)
-        ) from error
-    except OSError as error:
-        raise click.UsageError(f"{error.filename or service}: {error.strerror or error}") from error
+        def show(_number: int, _frame: FrameType | None) -> None:
+            with runtime.lock:
+                click.echo(tables.sockets(runtime.host.demultiplexer.table), err=True)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        signal.signal(signal.SIGUSR1, show)
+        view = _terminal_view(runtime) if watch else None
+        running = servers.start(service, runtime, port, directory, LiveView(runtime) if live else None)
+        if several is None or (several.ready() and not several.number):
+            for place in running.places:
+                click.echo(f"ready: {place}")
+        if view is not None:
+            view(wait)
+        while not wait(_LOOK):
+            pass
+        if several is not None:
+            several.stop()
+        running.stop()
     for problem in problems:
         click.echo(f"demuxlab: {problem}", err=True)
     if problems:
@@ -173,16 +165,7 @@ def command(
 
 def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:
     """Begin to look at a host, before anybody talks to it; what is returned shows it until told to stop."""
-    from demuxlab.live.newest import Newest
+    from demuxlab.live.latest_state import LatestState
     from demuxlab.live.terminal import follow
 
-    return partial(follow, Newest(runtime, dict))
-
-
-def _let_choose(learners: Path, runtime: Runtime) -> None:
-    from demuxlab.labkit.learner import LearnersDemultiplexer
-
-    try:
-        LearnersDemultiplexer(learners, runtime.host.demultiplexer)
-    except ValueError as error:
-        raise click.UsageError(_("{wrong}: give the file of a solved exercise", wrong=error)) from error
+    return partial(follow, LatestState(runtime, dict))

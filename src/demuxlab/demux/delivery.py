@@ -5,8 +5,8 @@ from html import escape
 
 from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION
-from demuxlab.language import Say, _
+from demuxlab.demux.verdicts import Reply, Rule, Verdict
+from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, is_any, to_text
 from demuxlab.wire.icmp import ICMPMessage
@@ -15,23 +15,17 @@ from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.packet import Arrival, OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
-DELIVERED, NO_SOCKET, MALFORMED, NOT_TRANSPORT = "delivered", "no-socket", "malformed", "not-transport"
-QUEUE_FULL, NOT_OURS, FORWARDED = "queue-full", "not-ours", "forwarded"
-RST, PORT_UNREACHABLE = "rst", "port-unreachable"
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What became of one packet."""
 
-    verdict: str
-    """`delivered`, `no-socket`, `malformed`, `not-transport`, `queue-full`, `not-ours` or `forwarded`."""
+    verdict: Verdict
     arrival: Arrival
     """The packet as read; its fields travel with it from here on."""
     socket: Socket | None = None
     rule: str | None = None
-    reply: str | None = None
-    """What is answered because no socket takes the segment: `rst`, `port-unreachable` or None."""
+    reply: Reply | None = None
     counter: str = ""
     """The counter under which the packet was dropped; empty where it was not."""
     lookup: Lookup | None = None
@@ -64,26 +58,23 @@ class Delivery:
             return f"IP protocol {arrival.protocol}"
         return self.counter
 
-    def steps(self, say: Say = _) -> tuple[str, ...]:
-        """Return the decision step by step, in the language in use: `demuxlab.demux.explanation`."""
-        from demuxlab.demux.explanation import steps
-
-        return steps(self, say)
-
     def explain(self) -> str:
         """Return the decision in one English sentence, as the capture's comment has it."""
         segment = self.segment
-        if self.verdict == FORWARDED:
+        if self.verdict == Verdict.FORWARDED:
             return f"↷ forwarded by {self.rule}"
-        if segment is None or self.verdict == NOT_OURS:
+        if segment is None or self.verdict == Verdict.NOT_OURS:
             return f"✗ {self.verdict}: {self.reason}" if self.reason else f"✗ {self.verdict}"
         if self.socket is None:
-            answer = {RST: "answered with RST", PORT_UNREACHABLE: "answered with ICMP port unreachable"}
+            answer = {
+                Reply.RST: "answered with RST",
+                Reply.PORT_UNREACHABLE: "answered with ICMP port unreachable",
+            }
             where = endpoint_text(segment.destination, segment.destination_port)
             protocol = ip.PROTOCOL_NAMES[segment.protocol]
-            said = answer.get(self.reply or "", "not answered")
+            said = answer[self.reply] if self.reply else "not answered"
             return f"✗ no {protocol} socket for {where}; {said}{self._losers_in_words()}"
-        arrow = "→" if self.verdict == DELIVERED else "✗ queue full:"
+        arrow = "→" if self.verdict == Verdict.DELIVERED else "✗ queue full:"
         said = "; answered with RST: it acknowledges what was never sent" if self.reply else ""
         name = self.socket.name or f"socket {self.socket.number}"
         return f"{arrow} {name}: {self._key_in_words(segment)}{said}{self._losers_in_words()}"
@@ -101,7 +92,7 @@ class Delivery:
         assert self.socket is not None
         source = endpoint_text(segment.source, segment.source_port)
         destination = endpoint_text(segment.destination, segment.destination_port)
-        if self.rule in (CONNECTION, CONNECTED_TWO_TUPLE):
+        if self.rule in (Rule.CONNECTION, Rule.CONNECTED_TWO_TUPLE):
             return f"{self.rule} {source} → {destination}"
         if self.copies:
             return f"a copy each to {', '.join(s.name for s in self.copies)}: {destination}"

@@ -3,20 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from demuxlab.demux.counters import Counters
-from demuxlab.demux.delivery import (
-    DELIVERED,
-    MALFORMED,
-    NO_SOCKET,
-    NOT_OURS,
-    NOT_TRANSPORT,
-    PORT_UNREACHABLE,
-    QUEUE_FULL,
-    RST,
-    Delivery,
-)
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
-from demuxlab.demux.socket import LISTEN, Refusal, Socket
-from demuxlab.demux.table import COPY, Candidate, SocketTable
+from demuxlab.demux.socket import LISTEN, Drop, Socket
+from demuxlab.demux.table import Candidate, SocketTable
+from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
@@ -114,17 +105,17 @@ class Demultiplexer:
 
     def _decide(self, arrival: Arrival, now: float, device: str, packets: int) -> Delivery:
         if isinstance(arrival, Malformed):
-            return Delivery(MALFORMED, arrival, counter=arrival.counter)
+            return Delivery(Verdict.MALFORMED, arrival, counter=arrival.counter)
         if not self._is_ours(arrival.destination):
-            return Delivery(NOT_OURS, arrival, counter="IpInAddrErrors")
+            return Delivery(Verdict.NOT_OURS, arrival, counter="IpInAddrErrors")
         if isinstance(arrival, Fragment):
-            return Delivery(NOT_TRANSPORT, arrival)
+            return Delivery(Verdict.NOT_TRANSPORT, arrival)
         if self._addresses is not None and device != LOOPBACK and self._is_false(arrival):
-            return Delivery(MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
+            return Delivery(Verdict.MALFORMED, SOURCE_ADDRESS, counter=SOURCE_ADDRESS.counter)
         if isinstance(arrival, ICMPMessage):
-            return Delivery(NOT_TRANSPORT, arrival)
+            return Delivery(Verdict.NOT_TRANSPORT, arrival)
         if isinstance(arrival, OtherProtocol):
-            return Delivery(NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
+            return Delivery(Verdict.NOT_TRANSPORT, arrival, counter="IpInUnknownProtos")
         if self._is_to_many(arrival.destination):
             return self._to_many(arrival, now, device, packets)
         winner = next(self.choose(arrival, device), None)
@@ -138,11 +129,11 @@ class Demultiplexer:
     ) -> Delivery:
         """Hand a segment to the socket that won the lookup; the decision is not counted yet."""
         socket, rule = winner
-        refusal = _hand_over(socket, segment, now)
-        if refusal is None:
-            return Delivery(DELIVERED, segment, socket, rule, lookup=lookup)
-        verdict = QUEUE_FULL if refusal.counter else DELIVERED
-        return Delivery(verdict, segment, socket, rule, refusal.reply, refusal.counter, lookup)
+        drop = _hand_over(socket, segment, now)
+        if drop is None:
+            return Delivery(Verdict.DELIVERED, segment, socket, rule, lookup=lookup)
+        verdict = Verdict.QUEUE_FULL if drop.counter else Verdict.DELIVERED
+        return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
@@ -150,15 +141,15 @@ class Demultiplexer:
         if not receivers:
             lookup = look_around_copies(self.table, segment, (), device, packets) if self.explain else None
             counter = _NO_SOCKET_COUNTERS[segment.protocol]
-            return Delivery(NO_SOCKET, segment, counter=counter, lookup=lookup)
-        refusals = [_hand_over(socket, segment, now) for socket in receivers]
-        first = refusals[0]
-        counter = first.counter if first and all(refusals) else ""
-        verdict = QUEUE_FULL if counter else DELIVERED
-        took = tuple(socket for socket, refusal in zip(receivers, refusals, strict=True) if refusal is None)
+            return Delivery(Verdict.NO_SOCKET, segment, counter=counter, lookup=lookup)
+        drops = [_hand_over(socket, segment, now) for socket in receivers]
+        first = drops[0]
+        counter = first.counter if first and all(drops) else ""
+        verdict = Verdict.QUEUE_FULL if counter else Verdict.DELIVERED
+        took = tuple(socket for socket, drop in zip(receivers, drops, strict=True) if drop is None)
         copies = took or tuple(receivers)
         lookup = look_around_copies(self.table, segment, copies, device, packets) if self.explain else None
-        return Delivery(verdict, segment, copies[0], COPY, None, counter, lookup, copies)
+        return Delivery(verdict, segment, copies[0], Rule.COPY, None, counter, lookup, copies)
 
     def _look_around(self, segment: Segment, winner: Candidate | None, device: str, packets: int) -> Lookup:
         """Walk over the candidates, once for each flow as long as the table stays as it is."""
@@ -196,25 +187,25 @@ _NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
 def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
     """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
     if isinstance(segment, TCPSegment):
-        reply = None if segment.flags & flags.RST else RST
+        reply = None if segment.flags & flags.RST else Reply.RST
     else:
-        reply = None if is_any(segment.source) else PORT_UNREACHABLE
+        reply = None if is_any(segment.source) else Reply.PORT_UNREACHABLE
     counter = _NO_SOCKET_COUNTERS[segment.protocol]
-    return Delivery(NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
+    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
 
 
-def _hand_over(socket: Socket, segment: Segment, now: float) -> Refusal | None:
+def _hand_over(socket: Socket, segment: Segment, now: float) -> Drop | None:
     if socket.handler is not None:
-        return socket.handler.take(segment, now)
+        return socket.handler.handle_segment(segment, now)
     if socket.state == LISTEN and isinstance(segment, TCPSegment):
-        return listener_refusal(segment)
+        return listener_drop(segment)
     return None
 
 
-def listener_refusal(segment: TCPSegment) -> Refusal | None:
+def listener_drop(segment: TCPSegment) -> Drop | None:
     """Return what a listening socket says to all but a clean SYN (RFC 9293, section 3.10.7.2)."""
     if segment.flags & (flags.RST | flags.ACK) == flags.ACK:
-        return Refusal(reply=RST)
+        return Drop(reply=Reply.RST)
     if segment.flags & (flags.SYN | flags.RST | flags.FIN) != flags.SYN:
-        return Refusal()
+        return Drop()
     return None

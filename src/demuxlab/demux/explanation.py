@@ -6,27 +6,12 @@ decides anything: the steps tell what the lookup itself met (`Lookup`).
 
 from collections.abc import Iterable, Iterator
 
-from demuxlab.demux.delivery import (
-    FORWARDED,
-    MALFORMED,
-    NO_SOCKET,
-    NOT_OURS,
-    QUEUE_FULL,
-    RST,
-    Delivery,
-)
+from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.slot import in_one_group
 from demuxlab.demux.socket import Socket
-from demuxlab.demux.table import (
-    CONNECTED_TWO_TUPLE,
-    CONNECTION,
-    LISTENER,
-    TWO_TUPLE,
-    WILDCARD_LISTENER,
-    WILDCARD_TWO_TUPLE,
-)
-from demuxlab.language import Say, marked
+from demuxlab.demux.verdicts import Reply, Rule, Verdict
+from demuxlab.language import Say, _, marked
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -37,18 +22,18 @@ from demuxlab.wire.packet import OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, flag_letters
 
 _RULES = {
-    ip.TCP: (CONNECTION, LISTENER, WILDCARD_LISTENER),
-    ip.UDP: (CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE),
+    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
+    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
 }
 """The order in which `SocketTable.candidates` asks."""
 _QUESTIONS = marked(
     {
-        CONNECTION: "Does a connection have all four values?",
-        LISTENER: "Does a socket listen on {destination}?",
-        WILDCARD_LISTENER: "Does a socket listen on port {port} of every address?",
-        CONNECTED_TWO_TUPLE: "Is a socket on {destination} connected to this sender?",
-        TWO_TUPLE: "Is a socket bound to {destination}?",
-        WILDCARD_TWO_TUPLE: "Is a socket bound to port {port} of every address?",
+        Rule.CONNECTION: "Does a connection have all four values?",
+        Rule.LISTENER: "Does a socket listen on {destination}?",
+        Rule.WILDCARD_LISTENER: "Does a socket listen on port {port} of every address?",
+        Rule.CONNECTED_TWO_TUPLE: "Is a socket on {destination} connected to this sender?",
+        Rule.TWO_TUPLE: "Is a socket bound to {destination}?",
+        Rule.WILDCARD_TWO_TUPLE: "Is a socket bound to port {port} of every address?",
     }
 )
 _FULL = marked(
@@ -81,10 +66,11 @@ _FIRST_QUERY_V6 = 128
 """ICMPv6 types below are errors (RFC 4443, section 2.1)."""
 
 
-def steps(delivery: Delivery, say: Say) -> tuple[str, ...]:
-    """Return the steps in the language that `say` speaks, to be told while the decision is fresh.
+def steps(delivery: Delivery, say: Say = _) -> tuple[str, ...]:
+    """Return a decision step by step, translated by `say`: by default into the language in use.
 
-    Where the demultiplexer was not told to explain, who lost is not known, and left out.
+    The sockets that were passed over are known only where the demultiplexer was set to explain. The text
+    follows the state of the table, so call this before the next packet is decided.
     """
     return tuple("\n".join(lines) for lines in _Story(delivery, say).steps())
 
@@ -101,13 +87,13 @@ class _Story:
         delivery, lookup, segment = self._delivery, self._delivery.lookup, self._delivery.segment
         if segment is None:
             yield from self._no_segment()
-        elif delivery.verdict == FORWARDED:
+        elif delivery.verdict == Verdict.FORWARDED:
             yield [self._segment(segment)]
             yield [
                 self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.rule),
                 self.say("It is handed on; no socket is asked."),
             ]
-        elif delivery.verdict == NOT_OURS:
+        elif delivery.verdict == Verdict.NOT_OURS:
             yield [self._segment(segment)]
             yield [self._not_ours(segment.destination)]
         else:
@@ -148,7 +134,7 @@ class _Story:
     def _no_segment(self) -> Iterator[list[str]]:
         say, arrival, delivery = self.say, self._delivery.arrival, self._delivery
         if isinstance(arrival, Malformed):
-            if delivery.verdict == MALFORMED:
+            if delivery.verdict == Verdict.MALFORMED:
                 yield [say("What came? A packet that cannot be read: {why}.", why=say(arrival.reason))]
                 yield [
                     say("Is a socket asked? No: what is not right is dropped, and never answered.")
@@ -185,7 +171,7 @@ class _Story:
                 )
             ]
             refused = say("Is a socket asked? No: only TCP and UDP have ports here.") + self._counted()
-        ours = delivery.verdict != NOT_OURS
+        ours = delivery.verdict != Verdict.NOT_OURS
         yield [refused if ours else self._not_ours(arrival.destination)]
 
     def _icmp(self, message: ICMPMessage, values: dict[str, object]) -> Iterator[str]:
@@ -302,17 +288,17 @@ class _Story:
     def _outcome(self, segment: Segment) -> str:
         delivery, say = self._delivery, self.say
         name = _name(delivery.socket) if delivery.socket else ""
-        if delivery.verdict == NO_SOCKET:
+        if delivery.verdict == Verdict.NO_SOCKET:
             return self._refused(segment) + self._counted()
-        if delivery.verdict == QUEUE_FULL:
+        if delivery.verdict == Verdict.QUEUE_FULL:
             return say(_FULL.get(delivery.counter, _DROPPED)) + self._counted()
-        if delivery.reply == RST:
+        if delivery.reply == Reply.RST:
             return say("It acknowledges what was never sent: RST is the answer.")
         if delivery.copies:
             return say("Each of them has a copy in its queue.")
         if not isinstance(segment, TCPSegment):
             return say("It waits in {name}'s queue until the process reads it.", name=name)
-        if delivery.rule in (LISTENER, WILDCARD_LISTENER):
+        if delivery.rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
             return self._listened(segment)
         return say("{name} takes it: it belongs to that connection.", name=name)
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from demuxlab.demux.slot import in_one_group, score
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION, COPY, Candidate, SocketTable
+from demuxlab.demux.table import Candidate, SocketTable
+from demuxlab.demux.verdicts import Rule
 from demuxlab.language import Say, english
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -93,7 +94,7 @@ def look_around_copies(
     matching = table.copies(segment, device) if segment.protocol == ip.UDP else []
     without = [socket for socket in port if socket not in copies]
     losers = tuple(
-        Loser(socket, Reason("its queue is full"), COPY)
+        Loser(socket, Reason("its queue is full"), Rule.COPY)
         if socket in matching
         else Loser(socket, _why_no_copy(socket, segment, device))
         for socket in without[:MAX_LOSERS]
@@ -112,9 +113,9 @@ def _why_lost(
         return Reason("the demultiplexer in the table's place chose no socket")
     if replaced:
         return Reason("the demultiplexer in the table's place chose another socket")
-    if winner.rule == CONNECTION:
+    if winner.rule == Rule.CONNECTION:
         return Reason("the 4-tuple is more specific")
-    if winner.rule == CONNECTED_TWO_TUPLE:
+    if winner.rule == Rule.CONNECTED_TWO_TUPLE:
         if loser.remote_address:
             return Reason("connected earlier")
         return Reason("a connected socket is more specific")

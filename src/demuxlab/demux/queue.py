@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Generic, TypeVar
 
-from demuxlab.demux.socket import Refusal
+from demuxlab.demux.socket import Drop
 from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
@@ -53,11 +53,11 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     __slots__ = ()
 
-    def take(self, segment: Segment, _now: float = 0.0) -> Refusal | None:
+    def handle_segment(self, segment: Segment, _now: float = 0.0) -> Drop | None:
         """Queue a segment, or drop it where the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
-        return Refusal("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
+        return Drop("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
 
     def get(self) -> Segment | None:
         """Return the oldest segment, or None when nothing waits."""

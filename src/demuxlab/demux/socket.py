@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from demuxlab.demux.verdicts import Reply
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any
 from demuxlab.wire.segment import Segment
@@ -13,20 +14,20 @@ _NO_HOSTS_IPV4 = b"\xf0\0\0\0"
 """An address that no host has (240.0.0.0): it overlaps with the wildcard alone."""
 
 
-class Refusal(NamedTuple):
-    """What a handler says that did not want a segment."""
+class Drop(NamedTuple):
+    """The answer of a handler that did not accept a segment."""
 
     counter: str = ""
     """The counter of the drop; empty where the segment was delivered and only answered."""
-    reply: str | None = None
-    """`rst`, or None."""
+    reply: Reply | None = None
+    """An RST, or no answer."""
 
 
 class Handler(Protocol):
     """Takes the segments that the demultiplexer assigns to a socket."""
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
-        """Take a segment at the time `now` (seconds), or refuse it."""
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
+        """Handle a segment that arrived at `now` (seconds), or return why it was not accepted."""
         ...
 
 

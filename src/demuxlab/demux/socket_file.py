@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from demuxlab.demux.socket import BOUND, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT, Socket
 from demuxlab.demux.table import SocketTable
+from demuxlab.errors import CallError
 from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import from_text, unmapped
@@ -27,8 +28,8 @@ _FIELDS = (
 )
 
 
-class SocketFileError(ValueError):
-    """The text is not a table of sockets; the message has the line, the field and what it should be."""
+class SocketFileError(CallError):
+    """The text is not a table of sockets: on which line, in which field, and what belongs there."""
 
 
 def load(text: str, table: SocketTable) -> None:
@@ -45,21 +46,17 @@ def _entries(text: str) -> list[tuple[Any, int]]:
         whole = json.loads(text)
     except RecursionError:
         raise SocketFileError(
-            _("the JSON is nested too deeply: a table of sockets has three levels")
+            _("the JSON is nested too deeply"), _("a table of sockets has three levels")
         ) from None
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError):
             raise SocketFileError(
-                _(
-                    "line {line}, column {column}: not JSON: {why}",
-                    line=error.lineno,
-                    column=error.colno,
-                    why=error.msg,
-                )
+                _("line {line}, column {column}: not JSON", line=error.lineno, column=error.colno),
+                error.msg,
             ) from error
-        raise SocketFileError(_("not JSON: {why}", why=error)) from error
+        raise SocketFileError(_("not JSON"), str(error)) from error
     if not isinstance(whole, dict) or not isinstance(whole.get("sockets"), list):
-        raise SocketFileError(_('line 1: the file must be an object with a list "sockets"'))
+        raise SocketFileError(_("line {line}", line=1), _('the file must be an object with a list "sockets"'))
     decoder = json.JSONDecoder()
     at = _skip(text, text.index("{") + 1)
     entries: list[tuple[Any, int]] = []
@@ -196,7 +193,5 @@ class _Entry:
             end = at if known and at >= 0 else self._start
         line = self._text.count("\n", 0, end) + 1
         if field:
-            raise SocketFileError(
-                _("line {line}: field {field}: {problem}", line=line, field=field, problem=problem)
-            )
-        raise SocketFileError(_("line {line}: {problem}", line=line, problem=problem))
+            raise SocketFileError(_("line {line}: field {field}", line=line, field=field), problem)
+        raise SocketFileError(_("line {line}", line=line), problem)

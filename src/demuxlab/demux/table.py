@@ -12,21 +12,15 @@ from typing import NamedTuple, Protocol
 from demuxlab.demux.ports_in_use import PortsInUse
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
+from demuxlab.demux.verdicts import Rule
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import Segment
 
-CONNECTION, LISTENER, WILDCARD_LISTENER = "connection", "listener", "wildcard listener"
-CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE = (
-    "connected two-tuple",
-    "two-tuple",
-    "wildcard two-tuple",
-)
-COPY = "copy to each"
 _ALL_HOSTS = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
 """The groups that every host is in: 224.0.0.1 (RFC 1112, section 4) and ff02::1 (RFC 4291, section 2.8)."""
-_SPECIFIC_RULE = {ip.TCP: LISTENER, ip.UDP: TWO_TUPLE}
-_WILDCARD_RULE = {ip.TCP: WILDCARD_LISTENER, ip.UDP: WILDCARD_TWO_TUPLE}
+_SPECIFIC_RULE = {ip.TCP: Rule.LISTENER, ip.UDP: Rule.TWO_TUPLE}
+_WILDCARD_RULE = {ip.TCP: Rule.WILDCARD_LISTENER, ip.UDP: Rule.WILDCARD_TWO_TUPLE}
 
 
 class Candidate(NamedTuple):
@@ -211,11 +205,11 @@ class SocketTable:
         if protocol == ip.TCP:
             connection = self._connections.get(key)
             if connection is not None and connection.device in ("", device):
-                yield Candidate(connection, CONNECTION)
+                yield Candidate(connection, Rule.CONNECTION)
         elif (sockets := self._connected.get(key)) is not None:
             for socket in reversed(sockets):
                 if socket.device in ("", device):
-                    yield Candidate(socket, CONNECTED_TWO_TUPLE)
+                    yield Candidate(socket, Rule.CONNECTED_TWO_TUPLE)
         slots, port = self._slots[protocol], key[-2:]
         if (slot := slots.get(segment.destination + port)) is not None:
             yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)

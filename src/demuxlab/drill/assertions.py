@@ -1,6 +1,7 @@
-"""Assertions on TCP_INFO between %{ and }%: Python's grammar, and no Python is run.
+"""Assertions on TCP_INFO between %{ and }%: written in Python, but never executed as Python.
 
-Only assert statements over the fields' names, a few constants, numbers, comparisons and arithmetic.
+They are parsed and evaluated here: assert statements with field names, a few constants, numbers, comparisons
+and arithmetic. Everything else is refused, as a script may come from anywhere.
 """
 
 import ast
@@ -41,15 +42,15 @@ _UNARY: dict[type[ast.unaryop], Any] = {
     ast.UAdd: operator.pos,
     ast.Invert: operator.invert,
 }
-_LONGEST, _MOST_PARTS = 10_000, 300
+_MAX_CHARACTERS, _MAX_NODES = 10_000, 300
 
 
 class AssertionFailed(Exception):
-    """An assertion does not hold; the message has its text and the values of the fields in it."""
+    """An assertion failed; the message quotes it with the values of its fields."""
 
 
 def check(text: str, line: int) -> None:
-    """Raise ScriptError where the text is more than assertions on known fields."""
+    """Raise ScriptError where the text has anything but assertions on known fields."""
     for statement in _statements(text, line):
         for node in (statement.test, statement.msg):
             if node is not None:
@@ -57,7 +58,7 @@ def check(text: str, line: int) -> None:
 
 
 def run(text: str, info: Mapping[str, int]) -> None:
-    """Raise AssertionFailed where an assertion does not hold for the fields of `info`."""
+    """Evaluate assertions on the fields of TCP_INFO; raise AssertionFailed at the first that fails."""
     for statement in _statements(text, 0):
         try:
             holds = _value(statement.test, info)
@@ -70,7 +71,7 @@ def run(text: str, info: Mapping[str, int]) -> None:
 
 
 def _statements(text: str, line: int) -> list[ast.Assert]:
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_CHARACTERS:
         raise ScriptError(line, _("expected shorter assertions"))
     try:
         body = ast.parse(textwrap.dedent(text).strip()).body
@@ -83,7 +84,7 @@ def _statements(text: str, line: int) -> list[ast.Assert]:
 
 def _check(node: ast.expr, line: int) -> None:
     parts = list(ast.walk(node))
-    if len(parts) > _MOST_PARTS:
+    if len(parts) > _MAX_NODES:
         raise ScriptError(line, _("expected shorter assertions"))
     for part in parts:
         if isinstance(part, ast.Name):
@@ -112,21 +113,22 @@ def _value(node: ast.expr, info: Mapping[str, int]) -> Any:
         if node.id in TCP_INFO_NAMES:
             return TCP_INFO_NAMES[node.id]
         if node.id not in info:
-            raise AssertionFailed(f"{node.id} is not told by the system under test")
+            raise AssertionFailed(f"{node.id} is not reported by the system under test")
         return info[node.id]
     if isinstance(node, ast.Tuple | ast.List):
         return [_value(element, info) for element in node.elts]
     if isinstance(node, ast.BoolOp):
-        together = all if isinstance(node.op, ast.And) else any
-        return together(_value(value, info) for value in node.values)
+        combine = all if isinstance(node.op, ast.And) else any
+        return combine(_value(value, info) for value in node.values)
     if isinstance(node, ast.UnaryOp):
         return _UNARY[type(node.op)](_value(node.operand, info))
     if isinstance(node, ast.BinOp):
         left, right = _value(node.left, info), _value(node.right, info)
         if not isinstance(left, int | float) or not isinstance(right, int | float):
-            raise TypeError("only numbers can be reckoned with")
+            # A text times a number could fill the memory.
+            raise TypeError("only numbers can be added or multiplied")
         return _BINARY[type(node.op)](left, right)
-    assert isinstance(node, ast.Compare), "check let nothing else through"
+    assert isinstance(node, ast.Compare), "check() refuses every other node"
     left = _value(node.left, info)
     for sign, part in zip(node.ops, node.comparators, strict=True):
         right = _value(part, info)

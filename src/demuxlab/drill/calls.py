@@ -1,4 +1,4 @@
-"""The system calls of a script, made on sockets of Python's API: ours or the kernel's, the same methods."""
+"""The system calls of a script, made by the methods of Python's socket API on our sockets or the kernel's."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ CALLS = {
     **{"close": (1, 1), "shutdown": (2, 2), "setsockopt": (5, 5), "getsockopt": (5, 5)},
     **{"fcntl": (2, 3), "poll": (3, 3), "ioctl": (2, 3)},
 }
-"""The calls known here, with how many arguments they take, at least and at most."""
+"""The system calls supported, with their least and greatest number of arguments."""
 _MAX_READ = 16 << 20
 _LINGER = ("onoff", "l_onoff"), ("linger", "l_linger")
 _TIME = ("tv_sec",), ("tv_usec",)
@@ -26,11 +26,11 @@ _OPTION_SIZE = 256
 
 
 class WrongResult(Exception):
-    """A call did not do what the script expects; the message says what it did."""
+    """A call did not return what the script expects; the message says what it returned."""
 
 
 class Sockets(Protocol):
-    """What of calls differs between our sockets and the kernel's."""
+    """The calls that are made differently on our sockets and on the kernel's."""
 
     def socket(self, family: int, kind: int, protocol: int) -> Any:
         """Return a new socket."""
@@ -41,42 +41,43 @@ class Sockets(Protocol):
         ...
 
     def nonblocking(self, opened: Any) -> bool:
-        """Tell whether a socket never blocks."""
+        """Tell whether a socket is in non-blocking mode (O_NONBLOCK)."""
         ...
 
     def poll(self, wanted: list[tuple[Any, int]], timeout: int) -> list[int]:
-        """Wait for events of sockets, at most `timeout` milliseconds (-1: without limit); return them."""
+        """Return each socket's revents, as poll(2) does; `timeout` in milliseconds (-1: no limit)."""
         ...
 
-    def waiting(self, opened: Any, request: int) -> int:
-        """Return what ioctl(2) says of SIOCINQ, SIOCOUTQ or SIOCOUTQNSD."""
+    def queued(self, opened: Any, request: int) -> int:
+        """Return the bytes queued in a socket: SIOCINQ, SIOCOUTQ or SIOCOUTQNSD (tcp(7))."""
         ...
 
 
 class Calls:
-    """The calls of one script, and the files that its numbers stand for."""
+    """Makes the calls of one script, and keeps the sockets of its file descriptors."""
 
     def __init__(self, sockets: Sockets, options: Options) -> None:
         self.files: dict[int, Any] = {}
-        self.told: list[int | str] = []
-        """What the last getsockopt, ioctl or poll found: a value, or events."""
+        self.outputs: list[int | str] = []
+        """The output arguments of the last getsockopt, ioctl or poll: a value, or each socket's revents."""
         self._sockets = sockets
         self._options = options
 
-    # One call, in three steps: what to do, done by whoever can wait, and what it must have returned
+    # A call takes three steps: `prepare` returns a function; the machine calls it, in a thread of its own
+    # where it may block; `verify` compares the result with the script.
 
     def prepare(self, call: Call) -> Callable[[], Any]:
-        """Return what makes the call; it may block, and raises OSError where the call fails."""
+        """Return a function that makes the call; it may block, and raises OSError where the call fails."""
         make: Callable[[Any, tuple[Value, ...]], Any] = getattr(self, f"_{call.name}")
         if call.name in ("socket", "poll"):
             return lambda: make(None, call.arguments)
         opened = self.files.get(call.arguments[0]) if isinstance(call.arguments[0], int) else None
         if opened is None:
-            return _no_such_file
+            return _bad_descriptor
         return lambda: make(opened, call.arguments)
 
     def verify(self, call: Call, value: Any, error: OSError | None) -> None:
-        """Raise WrongResult where the call returned something else than the script says."""
+        """Raise WrongResult where the call did not return what the script expects."""
         result = -1 if error is not None else self.number(call, value)
         actual = _result_text(result, (error.errno or 0) if error else 0)
         if not isinstance(call.result, EllipsisType) and result != call.result:
@@ -85,14 +86,14 @@ class Calls:
             raise WrongResult(f"Expected errno {call.error} but got {actual}")
 
     def number(self, call: Call, value: Any) -> int:
-        """Return what a call returned as a number: a new socket gets the one expected, or the lowest free."""
+        """Return a call's result as a number; a new socket gets the number expected, or the lowest free."""
         if isinstance(value, int):
             return value
         number = call.result if isinstance(call.result, int) and call.result >= 0 else _free(self.files)
         self.files[number] = value
         return number
 
-    # The calls: on which socket, and all arguments as the script has them
+    # The calls: each gets its socket, and all arguments as the script has them
 
     def _socket(self, _: None, arguments: tuple[Value, ...]) -> Any:
         family, kind, protocol = arguments
@@ -152,10 +153,10 @@ class Calls:
     def _getsockopt(self, opened: Any, arguments: tuple[Value, ...]) -> int:
         level, name, value = _int(arguments[1]), _int(arguments[2]), arguments[3]
         if isinstance(value, str):
-            self.told = [opened.getsockopt(level, name, _OPTION_SIZE).rstrip(b"\0").decode()]
+            self.outputs = [opened.getsockopt(level, name, _OPTION_SIZE).rstrip(b"\0").decode()]
         else:
-            self.told = [opened.getsockopt(level, name)]
-        _same("option", value, self.told[0])
+            self.outputs = [opened.getsockopt(level, name)]
+        _check_output("option", value, self.outputs[0])
         return 0
 
     def _fcntl(self, opened: Any, arguments: tuple[Value, ...]) -> int:
@@ -172,23 +173,23 @@ class Calls:
         wanted = [(self.files.get(entry.get("fd", -1)), _int(entry.get("events", 0))) for entry in entries]
         found = iter(self._sockets.poll([pair for pair in wanted if pair[0] is not None], _int(arguments[2])))
         ready = 0
-        self.told = []
+        self.outputs = []
         for entry, (opened, _events) in zip(entries, wanted, strict=True):
             actual = select.POLLNVAL if opened is None else next(found)
             ready += bool(actual)
-            self.told.append(actual)
+            self.outputs.append(actual)
             if entry.get("revents", ...) is not ... and entry["revents"] != actual:
                 raise WrongResult(f"Expected revents {entry['revents']:#x} but got {actual:#x}")
         return ready
 
     def _ioctl(self, opened: Any, arguments: tuple[Value, ...]) -> int:
-        found = self._sockets.waiting(opened, _int(arguments[1]))
-        self.told = [found]
-        _same("ioctl", arguments[2] if len(arguments) > 2 else ..., found)
+        found = self._sockets.queued(opened, _int(arguments[1]))
+        self.outputs = [found]
+        _check_output("ioctl", arguments[2] if len(arguments) > 2 else ..., found)
         return 0
 
 
-def _no_such_file() -> int:
+def _bad_descriptor() -> int:
     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
@@ -212,7 +213,7 @@ def _str(value: Value) -> str:
     return value
 
 
-def _same(what: str, expected: Value, found: Value) -> None:
+def _check_output(what: str, expected: Value, found: Value) -> None:
     if isinstance(expected, list):
         expected = expected[0] if expected else ...
     if expected is not ... and found != expected:

@@ -1,26 +1,30 @@
-"""Random stories on our stack and on the kernel: where do they disagree?"""
+"""Play random scripts on our stack and on the kernel, and report where they disagree."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from demuxlab.drill import lockstep, partings, permitted, random_stories
-from demuxlab.drill.crowd import KernelCrowd
-from demuxlab.drill.lockstep import Observed, Story
-from demuxlab.drill.packets import script_text
+from demuxlab.drill import divergences, known_differences, lockstep, random_scripts
+from demuxlab.drill.kernel_process import KernelProcess
+from demuxlab.drill.lockstep import Observed, Scenario
+from demuxlab.drill.packet_text import script_text
 from demuxlab.drill.script import TCPPacket
 
 _BATCH = 200
+# Steps that minimising keeps: without O_NONBLOCK, calls would block when the script is played by itself.
 _KEPT = "fcntl"
-"""Without it a call would block when the script is played by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Where the two disagree first, in a story made as short as it can be."""
+    """The first step of a scenario in which the two stacks disagree.
 
-    story: Story
+    `field` is what differs ("result", "value", "packets" or a packet's field), `ours` and `kernels` its
+    values as text, `kernel` the kernel's outcome of every step up to this one.
+    """
+
+    scenario: Scenario
     step: int
     field: str
     ours: str
@@ -28,107 +32,110 @@ class Disagreement:
     kernel: tuple[Observed, ...]
 
     def script(self) -> tuple[str, int]:
-        """Return the story as a packet script with what the kernel did, and the line of the disagreement."""
+        """Return a packet script that expects what the kernel did, and the line of the disagreement."""
         notes = (
-            f"{self.story.name}: our stack and the Linux kernel disagree; expected is what the kernel does.",
+            f"{self.scenario.name}: our stack and the Linux kernel disagree; expected: the kernel.",
             f"step {self.step + 1}, {self.field}: kernel {self.kernels}, ours {self.ours}",
         )
-        text, lines = lockstep.as_script(self.story, self.kernel, notes)
+        text, lines = lockstep.as_script(self.scenario, self.kernel, notes)
         return text, lines[self.step]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was compared so far."""
+    """Counts of what has been compared so far."""
 
     scripts: int = 0
     steps: int = 0
     packets: int = 0
-    permitted: Counter[str] = field(default_factory=Counter)
-    """How often each rule of what is permitted was needed."""
+    known: Counter[str] = field(default_factory=Counter)
+    """How often each known difference or divergence was met, by its name."""
 
 
 def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
-    """Play `count` random stories on both; yield each disagreement. LinkUnavailable: no kernel to ask."""
-    with KernelCrowd() as kernel:
-        begun: list[tuple[Story, list[Observed]]] = []
+    """Play `count` random scripts on both stacks; yield each disagreement, minimised, and count in `tally`.
+
+    Raises LinkUnavailable where no namespace with a TUN device can be made for the kernel.
+    """
+    with KernelProcess() as kernel:
+        submitted: list[tuple[Scenario, list[Observed]]] = []
         for start in range(0, count, _BATCH):
-            # The kernel's process plays one batch while this one makes the next.
+            # The kernel's process plays one batch while this one generates the next.
             batch = [
-                random_stories.story(f"seed {seed}, script {number}", f"{seed}.{number}")
+                random_scripts.generate(f"seed {seed}, script {number}", f"{seed}.{number}")
                 for number in range(start, min(start + _BATCH, count))
             ]
-            if begun:
-                yield from _answered(begun, kernel, tally)
-            kernel.ask([story for story, _ours in batch])
-            begun = batch
-        if begun:
-            yield from _answered(begun, kernel, tally)
+            if submitted:
+                yield from _disagreements(submitted, kernel, tally)
+            kernel.submit([scenario for scenario, _ours in batch])
+            submitted = batch
+        if submitted:
+            yield from _disagreements(submitted, kernel, tally)
 
 
-def _answered(
-    batch: Sequence[tuple[Story, list[Observed]]], kernel: KernelCrowd, tally: Tally
+def _disagreements(
+    batch: Sequence[tuple[Scenario, list[Observed]]], kernel: KernelProcess, tally: Tally
 ) -> Iterator[Disagreement]:
     found = []
-    for (story, ours), theirs in zip(batch, kernel.answer(), strict=True):
+    for (scenario, ours), theirs in zip(batch, kernel.results(), strict=True):
         tally.scripts += 1
         tally.steps += len(theirs)
         tally.packets += sum(len(observed.sent) for observed in theirs)
-        if _first(story, ours, theirs, tally.permitted) is not None:
-            found.append(story)
-    for story in found:
-        if (smallest := _minimised(story, kernel)) is not None:
+        if _first(scenario, ours, theirs, tally.known) is not None:
+            found.append(scenario)
+    for scenario in found:
+        if (smallest := _minimised(scenario, kernel)) is not None:
             yield smallest
 
 
-def _played(story: Story, kernel: KernelCrowd) -> Disagreement | None:
-    return _first(story, lockstep.on_stack(story), kernel.play([story])[0])
+def _played(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
+    return _first(scenario, lockstep.on_stack(scenario), kernel.play([scenario])[0], Counter())
 
 
-def _minimised(story: Story, kernel: KernelCrowd) -> Disagreement | None:
-    """Drop steps as long as the two disagree; None where they do so no more when played again."""
-    found = _played(story, kernel)
+def _minimised(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
+    """Remove steps while the disagreement remains; return None where it does not occur a second time."""
+    found = _played(scenario, kernel)
     if found is None:
         return None
-    story = replace(story, steps=story.steps[: found.step + 1])
-    for index in reversed(range(len(story.steps) - 1)):
-        if story.steps[index].startswith(_KEPT):
+    scenario = replace(scenario, steps=scenario.steps[: found.step + 1])
+    for index in reversed(range(len(scenario.steps) - 1)):
+        if scenario.steps[index].startswith(_KEPT):
             continue
-        shorter = _played(lockstep.without(story, index), kernel)
+        shorter = _played(lockstep.without(scenario, index), kernel)
         if shorter is not None and shorter.field == found.field:
             found = shorter
-            story = replace(shorter.story, steps=shorter.story.steps[: shorter.step + 1])
-    return replace(found, story=story)
+            scenario = replace(shorter.scenario, steps=shorter.scenario.steps[: shorter.step + 1])
+    return replace(found, scenario=scenario)
 
 
 def _first(
-    story: Story, ours: Sequence[Observed], kernel: Sequence[Observed], used: Counter[str] | None = None
+    scenario: Scenario, ours: Sequence[Observed], kernel: Sequence[Observed], known: Counter[str]
 ) -> Disagreement | None:
+    """Return the first disagreement; count in `known` the rules that explain other differences."""
     expected = []
-    for step, (mine, theirs) in enumerate(zip(ours, kernel, strict=True)):
-        own, kernels, rules = permitted.without(story, step, mine, theirs)
+    for number, (mine, theirs) in enumerate(zip(ours, kernel, strict=True)):
+        own, kernels, rules = known_differences.without(scenario, number, mine, theirs)
         expected.append(kernels)
-        if used is not None:
-            used.update(rules)
+        known.update(rules)
         different = difference(own, kernels)
         if different is None:
             continue
-        moment = partings.Moment(story, step, own.sent, kernels.sent, expected[:-1])
-        rule = partings.parting(moment)
-        if rule is None:
-            return Disagreement(story, step, *different, tuple(expected))
-        if used is not None:
-            used[rule.name] += 1
+        step = divergences.DifferingStep(scenario, number, own.sent, kernels.sent, expected[:-1])
+        divergence = divergences.applicable(step)
+        if divergence is None:
+            return Disagreement(scenario, number, *different, tuple(expected))
+        # From here on the two connections are in different states: the rest cannot be compared.
+        known[divergence.name] += 1
         return None
     return None
 
 
 def difference(ours: Observed, kernel: Observed) -> tuple[str, str, str] | None:
-    """Return the first field in which a step's outcomes differ, ours and the kernel's; None: in none."""
+    """Return the first field in which two outcomes differ, with both values; None where they are equal."""
     if ours.result != kernel.result:
         return "result", ours.result, kernel.result
-    if ours.told != kernel.told and not permitted.hung_up(ours.told, kernel.told):
-        return "value", ours.told, kernel.told
+    if ours.value != kernel.value and not known_differences.hung_up(ours.value, kernel.value):
+        return "value", ours.value, kernel.value
     for mine, theirs in zip(ours.sent, kernel.sent, strict=False):
         for name, one, other in _fields(mine, theirs):
             if one != other:
@@ -158,8 +165,8 @@ def _texts(sent: Sequence[TCPPacket]) -> str:
 
 
 def save(found: Disagreement, folder: Path) -> Path:
-    """Write a disagreement as a script; return its path. OSError where that cannot be."""
+    """Write a disagreement as a script; return its path. Raises OSError where it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{found.story.name.replace(', ', '_').replace(' ', '_')}.pkt"
+    path = folder / f"{found.scenario.name.replace(', ', '_').replace(' ', '_')}.pkt"
     path.write_text(found.script()[0], encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""The names of numbers that a script may use, with the values of this machine."""
+"""The symbolic constants that a script may use, with their values on this machine."""
 
 import errno
 import fcntl
@@ -50,11 +50,11 @@ TCP_INFO_NAMES = {
         )
     },
 }
-"""What an assertion on TCP_INFO may use beside its fields (linux/tcp.h)."""
+"""Constants for assertions on TCP_INFO (linux/tcp.h)."""
 
 
 def value(name: str) -> int | None:
-    """Return a constant's value, None where there is none of the name."""
+    """Return the value of a constant; None where the name is unknown."""
     if name in _MORE:
         return _MORE[name]
     if _NAMES.match(name):

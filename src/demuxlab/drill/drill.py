@@ -1,4 +1,4 @@
-"""Scripts from file to outcome: read them, play each on a machine of its own."""
+"""Load packet scripts from files, and play each of them on a machine of its own."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,23 +10,26 @@ from demuxlab.drill.runner import Outcome, play
 from demuxlab.drill.script import Script
 
 STACK, KERNEL = "stack", "kernel"
-_AT_ONCE = 8
-"""Scripts on the kernel mostly wait."""
-_LARGEST = 4 << 20
+# Scripts on the kernel mostly wait for time to pass, so that several can run at once.
+_CONCURRENT = 8
+_MAX_CHARACTERS = 4 << 20
 
 
 def load(path: Path) -> Script:
-    """Read a script; OSError, UnicodeDecodeError or ScriptError say what is wrong with it."""
+    """Read a script of at most 4 Mi characters from a file.
+
+    Raises OSError or UnicodeDecodeError where the file cannot be read, ScriptError where the script is wrong.
+    """
     with path.open(encoding="utf-8") as file:
-        return parse(file.read(_LARGEST), path)
+        return parse(file.read(_MAX_CHARACTERS), path)
 
 
 def play_on(script: Script, on: str, tolerance: int | None = None) -> Outcome | None:
-    """Play a script; None where it is about the other machine only.
+    """Play a script on `STACK` or `KERNEL`; return None where its `--only` names the other one.
 
-    `tolerance` in microseconds instead of the script's: on the kernel alone, for virtual time is exact.
-    On the kernel the calling thread is moved into a namespace for good: give it a thread of its own.
-    LinkUnavailable: this machine or user cannot have a namespace with a TUN.
+    `tolerance`, in microseconds, replaces the script's own; it applies to the kernel alone, as virtual time
+    is exact. On the kernel the calling thread stays in the script's network namespace: use a thread for each
+    script. Raises LinkUnavailable where no namespace with a TUN device can be made.
     """
     if script.options.only not in ("", on):
         return None
@@ -48,12 +51,12 @@ def play_on(script: Script, on: str, tolerance: int | None = None) -> Outcome | 
 def play_all(
     scripts: Sequence[Script], on: str, tolerance: int | None = None
 ) -> Iterator[tuple[Script, Outcome | None]]:
-    """Play scripts, on the kernel several at once, each in a thread and a namespace of its own."""
+    """Play scripts in order; on the kernel several at once, each in a thread and a namespace of its own."""
     if on == STACK:
         for script in scripts:
             yield script, play_on(script, on)
         return
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="drill") as pool:
+    with ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="drill") as pool:
         running = [pool.submit(play_on, script, on, tolerance) for script in scripts]
         try:
             for script, outcome in zip(scripts, running, strict=True):

@@ -1,4 +1,4 @@
-"""Cuts a packet script into words."""
+"""Lexer of packet scripts."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from demuxlab.language import _
 NUMBER, NAME, TEXT, SHELL, CODE, MARK, OPTION, END = (
     *("number", "name", "text", "shell", "code", "mark", "option", "end"),
 )
-_WORD = re.compile(
+_TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|\#[^\n]*|/\*.*?\*/)
     |(?P<option>(?<![^\n])--[a-z_]+(?:=[^\s#]*)?)
     |(?P<shell>`[^`]*`)
@@ -24,34 +24,32 @@ _WORD = re.compile(
 _UNFINISHED = {"`": "`", '"': '"', "%": "}%", "/": "*/"}
 
 
-class Word(NamedTuple):
-    """A word, the line that it begins on (from 1), and where in the text it begins and ends."""
+class Token(NamedTuple):
+    """A token, and the line that it begins on, from 1."""
 
     kind: str
     text: str
     line: int
-    start: int
-    end: int
 
 
-def words(text: str) -> list[Word]:
-    """Return a script's words, without comments; the last one is of the kind `END`."""
+def tokens(text: str) -> list[Token]:
+    """Return a script's tokens, without comments; the last one is of the kind `END`."""
     found = []
     at, line = 0, 1
     while at < len(text):
-        match = _WORD.match(text, at)
+        match = _TOKEN.match(text, at)
         if match is None:
-            raise ScriptError(line, _wrong(text[at]))
-        kind, word = match.lastgroup or "", match.group()
+            raise ScriptError(line, _error(text[at]))
+        kind, token = match.lastgroup or "", match.group()
         if kind != "space":
-            found.append(Word(MARK if kind == "dots" else kind, word, line, at, match.end()))
-        line += word.count("\n")
+            found.append(Token(MARK if kind == "dots" else kind, token, line))
+        line += token.count("\n")
         at = match.end()
-    found.append(Word(END, "", line, at, at))
+    found.append(Token(END, "", line))
     return found
 
 
-def _wrong(character: str) -> str:
+def _error(character: str) -> str:
     if closing := _UNFINISHED.get(character):
         return _("expected {what}, found the end of the file", what=repr(closing))
     return _("expected {what}, found {found}", what=_("a line of the script"), found=repr(character))

@@ -1,8 +1,8 @@
-"""Scripts played step by step: what did each step bring, on one machine and on the other?
+"""Scenarios played step by step, with the outcome of each step.
 
-A step is a line of a script without time and without what is expected: "write(4, ..., 100)", "< . 1:1(0)
-ack 1 win 500", `PAUSE` or `STATE`. A "?" in it stands for what a call tells. Steps with what they brought are
-a script again, which `demuxlab drill` plays.
+A scenario is a script without times and without expectations. Its steps are calls ("write(4, ..., 100)"),
+segments ("< . 1:1(0) ack 1 win 500"), `PAUSE` and `STATE`; a "?" is an output argument of a call. The steps
+together with their outcomes are a packet script again, which `demuxlab drill` plays.
 """
 
 import errno
@@ -14,25 +14,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from demuxlab.drill import header, packets
+from demuxlab.drill import option_lines, packet_text, packets
 from demuxlab.drill.calls import Calls, Sockets
 from demuxlab.drill.constants import TCP_INFO_NAMES
-from demuxlab.drill.machine import Ongoing, Sent
+from demuxlab.drill.flow import Flow, Flows
+from demuxlab.drill.machine import Ongoing, SentSegment
 from demuxlab.drill.on_stack import Stack
 from demuxlab.drill.parser import parse
 from demuxlab.drill.script import LOCKSTEP_MTU, Call, Options, TCPPacket
 from demuxlab.wire.segment import TCPSegment
 
 PAUSE = "pause"
-"""Nothing happens for `PAUSE_SECONDS`: longer than the first timeout, shorter than the second."""
+"""A step in which nothing happens for `PAUSE_SECONDS`."""
+# Longer than the first retransmission timeout, shorter than the second.
 PAUSE_SECONDS = 0.35
 _AFTER_TIMEOUT = ".1"
 STATE = "state"
-"""Which state is the latest connection in?"""
-ASKED = "?"
-_USUAL_PORT = Options().bind_port
+"""A step that reads the state of the latest connection from TCP_INFO."""
+PLACEHOLDER = "?"
+_DEFAULT_PORT = Options().bind_port
+# Microseconds of virtual time between two steps.
 _STEP_TIME = 1000
-"""Microseconds from step to step."""
 _STATES = {
     number: name
     for name, number in TCP_INFO_NAMES.items()
@@ -43,8 +45,8 @@ _POLLRDHUP = 0x2000
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """A script without what is expected."""
+class Scenario:
+    """A packet script without times and expectations."""
 
     name: str
     ip_version: int
@@ -52,9 +54,9 @@ class Story:
 
     @property
     def options(self) -> Options:
-        """The options that its script begins with."""
+        """The options of its script."""
         lines = (f"--ip_version=ipv{self.ip_version}", "--lockstep=1", f"--mtu={LOCKSTEP_MTU}")
-        return header.read(enumerate(lines, 1))[0]
+        return option_lines.read(enumerate(lines, 1))[0]
 
     @property
     def written(self) -> int:
@@ -64,30 +66,30 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a step brought."""
+    """The outcome of a step."""
 
     result: str
-    """What a call returned, as a script has it, or the name of the state."""
-    told: str
-    """What stands for "?"."""
+    """What a call returned, as a script writes it, or the name of the state."""
+    value: str
+    """The output argument of the call, in place of its "?"."""
     sent: tuple[TCPPacket, ...]
 
 
 class Machine(Protocol):
-    """What plays a step: nothing of it waits."""
+    """The system under test of a scenario: none of its methods waits."""
 
     sockets: Sockets
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive."""
+        """Inject a packet."""
         ...
 
     def call(self, function: Callable[[], Any]) -> Ongoing:
         """Make a call that does not block."""
         ...
 
-    def sent(self) -> list[Sent]:
-        """Return what was sent since the last time."""
+    def sent(self) -> list[SentSegment]:
+        """Return the segments sent since the last call."""
         ...
 
     def info(self, opened: Any) -> dict[str, int]:
@@ -96,7 +98,7 @@ class Machine(Protocol):
 
 
 class OnStack:
-    """Our stack, one step every millisecond of virtual time."""
+    """Our stack, with one step every millisecond of virtual time."""
 
     def __init__(self, options: Options) -> None:
         self._stack = Stack(options)
@@ -105,7 +107,7 @@ class OnStack:
         self.close = self._stack.close
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive."""
+        """Inject a packet."""
         self.wait(_STEP_TIME)
         self._stack.send(packet)
 
@@ -113,7 +115,7 @@ class OnStack:
         """Make a call."""
         self.wait(_STEP_TIME)
         ongoing = Ongoing()
-        # In this thread, as nothing blocks: that is three times as fast.
+        # In this thread, as nothing blocks: three times as fast as `Stack.call`.
         try:
             ongoing.value = function()
         except OSError as error:
@@ -122,11 +124,11 @@ class OnStack:
         return ongoing
 
     def wait(self, time: int) -> None:
-        """Let microseconds pass."""
+        """Advance the clock by `time` microseconds."""
         self._stack.wait(self._stack.now() + time)
 
-    def sent(self) -> list[Sent]:
-        """Return what was sent."""
+    def sent(self) -> list[SentSegment]:
+        """Return the segments sent since the last call."""
         found = []
         while (sent := self._stack.receive(self._stack.now())) is not None:
             found.append(sent)
@@ -140,51 +142,52 @@ class Player:
         self._options = options
         self._machine = machine
         self._calls = Calls(machine.sockets, options)
-        self._flows = packets.Flows(options)
-        self._asked: int | None = None
+        self._flows = Flows(options)
+        self._latest: int | None = None
 
     def do(self, step: str) -> Observed:
-        """Play a step; who plays `PAUSE` has waited already."""
-        result = told = ""
+        """Play a step and return its outcome; the caller has waited before it plays `PAUSE`."""
+        result = value = ""
         if step == STATE:
             result = self._state()
         elif step != PAUSE:
             action = _read(step)
             if isinstance(action, Call):
-                result, told = self._call(action)
+                result, value = self._call(action)
             else:
                 assert isinstance(action, TCPPacket)
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
-        return Observed(result, told, tuple(self._seen(sent.segment) for sent in self._machine.sent()))
+        return Observed(result, value, tuple(self._as_script(sent.segment) for sent in self._machine.sent()))
 
-    # Many stories share a kernel, so that each listens on a port of its own; they all name the usual one.
+    # Many scenarios share one kernel: each listens on a port of its own, and all of them name the default
+    # port.
 
     def _on_own_port(self, packet: TCPPacket) -> TCPPacket:
-        if packet.ports is None or packet.ports[1] != _USUAL_PORT:
+        if packet.ports is None or packet.ports[1] != _DEFAULT_PORT:
             return packet
         return replace(packet, ports=(packet.ports[0], self._options.bind_port))
 
-    def _flow_of(self, packet: TCPPacket) -> packets.Flow:
-        return self._flows.of(self._on_own_port(packet))
+    def _flow_of(self, packet: TCPPacket) -> Flow:
+        return self._flows.of_packet(self._on_own_port(packet))
 
-    def _seen(self, segment: TCPSegment) -> TCPPacket:
-        flow = self._flows.that_sent(segment)
+    def _as_script(self, segment: TCPSegment) -> TCPPacket:
+        flow = self._flows.of_segment(segment)
         packet = packets.as_script(segment, flow)
         if flow is self._flows.current and packet.ports is None:
             return packet
         own = segment.source_port
-        usual = _USUAL_PORT if own == self._options.bind_port else own
-        return replace(packet, ports=(usual, segment.destination_port))
+        named = _DEFAULT_PORT if own == self._options.bind_port else own
+        return replace(packet, ports=(named, segment.destination_port))
 
     def _state(self) -> str:
-        opened = self._calls.files.get(-1 if self._asked is None else self._asked)
+        opened = self._calls.files.get(-1 if self._latest is None else self._latest)
         if opened is None:
             return ""
         state = self._machine.info(opened).get("tcpi_state", 0)
         return _STATES.get(state, str(state))
 
     def _call(self, call: Call) -> tuple[str, str]:
-        self._calls.told = []
+        self._calls.outputs = []
         ongoing = self._machine.call(self._calls.prepare(call))
         if ongoing.error is not None:
             if not isinstance(ongoing.error, OSError):
@@ -198,30 +201,30 @@ class Player:
         if call.name in ("socket", "accept"):
             self._calls.files[number].setblocking(False)
         self._watch(call, number if call.name == "accept" else call.arguments[0])
-        told = self._calls.told
+        outputs = self._calls.outputs
         if call.name == "poll":
-            return str(number), " ".join(_events(int(events)) for events in told)
-        return str(number), str(told[0]) if told else ""
+            return str(number), " ".join(_events(int(events)) for events in outputs)
+        return str(number), str(outputs[0]) if outputs else ""
 
     def _watch(self, call: Call, number: Any) -> None:
-        """Take note of which connection the packets belong to."""
+        """Remember the latest connection: `STATE` reads it, and packets without ports belong to it."""
         if call.name == "accept" and number in self._calls.files:
-            self._asked = number
-        elif call.name == "connect" and number in self._calls.files and self._asked != number:
-            self._asked = number
-            self._flows.begin(None, self._options.connect_port)
+            self._latest = number
+        elif call.name == "connect" and number in self._calls.files and self._latest != number:
+            self._latest = number
+            self._flows.begin_connection(None, self._options.connect_port)
 
 
 @lru_cache(maxsize=4096)
 def _read(step: str) -> Call | TCPPacket:
-    text = step.replace(ASKED, "...")
+    text = step.replace(PLACEHOLDER, "...")
     [event] = parse(f"0 {text}" if step.startswith("<") else f"0 {text} = ...", Path("step")).events
     assert isinstance(event.action, Call | TCPPacket)
     return event.action
 
 
 def segment_of(step: str) -> TCPPacket | None:
-    """Return the segment that arrives in a step; None where the step is another."""
+    """Return the segment that a step injects; None for any other step."""
     action = _read(step) if step.startswith("<") else None
     return action if isinstance(action, TCPPacket) else None
 
@@ -231,13 +234,13 @@ def _events(number: int) -> str:
     return "|".join(names) or "0"
 
 
-def on_stack(story: Story) -> list[Observed]:
-    """Play a story on our stack; return what each step brought."""
-    machine = OnStack(story.options)
+def on_stack(scenario: Scenario) -> list[Observed]:
+    """Play a scenario on our stack; return the outcome of each step."""
+    machine = OnStack(scenario.options)
     try:
-        player = Player(story.options, machine)
+        player = Player(scenario.options, machine)
         found = []
-        for step in story.steps:
+        for step in scenario.steps:
             if step == PAUSE:
                 machine.wait(round(PAUSE_SECONDS * 1_000_000))
             found.append(player.do(step))
@@ -246,14 +249,17 @@ def on_stack(story: Story) -> list[Observed]:
         machine.close()
 
 
-def as_script(story: Story, observed: Sequence[Observed], notes: Sequence[str] = ()) -> tuple[str, list[int]]:
-    """Return steps and what they brought as a packet script, and the line on which each step stands."""
+def as_script(
+    scenario: Scenario, observed: Sequence[Observed], notes: Sequence[str] = ()
+) -> tuple[str, list[int]]:
+    """Return the steps and their outcomes as a packet script, and the line of each step."""
     lines = [*(f"// {note}" for note in notes), "--lockstep=1", f"--mtu={LOCKSTEP_MTU}"]
-    if story.ip_version == 6:
+    if scenario.ip_version == 6:
         lines.append("--ip_version=ipv6")
     lines.append("")
+    # After a pause the next step waits for the pause, or follows soon on the retransmission that it brought.
     delay, at = "0", []
-    for step, found in zip(story.steps, observed, strict=False):
+    for step, found in zip(scenario.steps, observed, strict=False):
         at.append(len(lines) + 1)
         if step == PAUSE:
             delay = _AFTER_TIMEOUT if found.sent else str(PAUSE_SECONDS)
@@ -265,7 +271,7 @@ def as_script(story: Story, observed: Sequence[Observed], notes: Sequence[str] =
             delay = ".001"
         time = "+0" if step != PAUSE else f"+0~+{PAUSE_SECONDS}"
         for packet in found.sent:
-            text = packets.script_text(packet, 0).partition(" ")[2]
+            text = packet_text.script_text(packet, 0).partition(" ")[2]
             lines.append(f"{time:<6}> {text}")
     return "\n".join(lines) + "\n", at
 
@@ -273,10 +279,10 @@ def as_script(story: Story, observed: Sequence[Observed], notes: Sequence[str] =
 def _step_text(step: str, found: Observed) -> str:
     if step.startswith("<"):
         return step
-    call = step.replace(ASKED, found.told or "...")
+    call = step.replace(PLACEHOLDER, found.value or "...")
     return f"{call} = {found.result}"
 
 
-def without(story: Story, index: int) -> Story:
-    """Return the story without one step."""
-    return replace(story, steps=story.steps[:index] + story.steps[index + 1 :])
+def without(scenario: Scenario, index: int) -> Scenario:
+    """Return the scenario without one step."""
+    return replace(scenario, steps=scenario.steps[:index] + scenario.steps[index + 1 :])

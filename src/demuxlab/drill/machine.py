@@ -1,4 +1,4 @@
-"""What a drill is played on: our stack in virtual time, or the kernel in real time."""
+"""The system under test: our stack in virtual time, or the kernel in real time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from demuxlab.drill.calls import Sockets
 from demuxlab.wire.segment import TCPSegment
 
 
-class Seen(NamedTuple):
-    """A packet that crossed the wire, and when: microseconds since the start."""
+class WirePacket(NamedTuple):
+    """A packet on the wire; `time` in microseconds since the start, `inbound` is to the system under test."""
 
     packet: bytes
     time: int
     inbound: bool
 
 
-class Sent(NamedTuple):
-    """A segment that the system under test sent, and when."""
+class SentSegment(NamedTuple):
+    """A segment that the system under test sent; `time` in microseconds since the start."""
 
     segment: TCPSegment
     time: int
@@ -25,7 +25,7 @@ class Sent(NamedTuple):
 
 @dataclass(slots=True)
 class Ongoing:
-    """A call that was begun."""
+    """A call that has been started: its result, or its error, once it has returned."""
 
     value: Any = None
     error: Exception | None = None
@@ -38,12 +38,12 @@ class Machine(Protocol):
 
     name: str
     """`stack` or `kernel`."""
-    seen: list[Seen]
-    """All packets, in order."""
+    captured: list[WirePacket]
+    """All packets of both directions, in order."""
     tolerance: int
-    """How far from its time a packet may be."""
-    patience: int
-    """How long to wait for what may come at any time."""
+    """How far from its time a packet may be sent."""
+    timeout: int
+    """How long to wait for a packet that may be sent at any time."""
 
     @property
     def sockets(self) -> Sockets:
@@ -55,33 +55,33 @@ class Machine(Protocol):
         ...
 
     def wait(self, until: int) -> None:
-        """Let time pass."""
+        """Wait until a time."""
         ...
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive at the system under test."""
+        """Inject a packet into the system under test."""
         ...
 
-    def receive(self, until: int) -> Sent | None:
-        """Return the oldest segment that was sent and not yet returned; None where none comes in time."""
+    def receive(self, until: int) -> SentSegment | None:
+        """Return the oldest segment sent and not yet returned; None where none is sent in time."""
         ...
 
     def call(self, function: Callable[[], Any], *, may_block: bool) -> Ongoing:
-        """Begin a call; it has ended on return, unless it blocks."""
+        """Start a call; it has returned already, unless it blocks."""
         ...
 
     def join(self, ongoing: Ongoing, until: int) -> None:
-        """Let time pass until a call has ended, at the latest `until`."""
+        """Wait until a call has returned, or until a time."""
         ...
 
     def info(self, opened: Any) -> dict[str, int]:
-        """Return the fields of TCP_INFO that are known of a socket."""
+        """Return a socket's TCP_INFO, as far as the system under test reports it."""
         ...
 
     def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl; return False where there is no such knob."""
+        """Set a sysctl; return False where it does not exist."""
         ...
 
     def close(self) -> None:
-        """End everything."""
+        """Close all sockets, and end a call that blocks."""
         ...

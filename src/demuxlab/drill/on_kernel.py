@@ -1,7 +1,7 @@
-"""The Linux kernel's TCP as the system under test: a TUN in a network namespace of its own, in real time.
+"""The Linux kernel's TCP as the system under test: a TUN device in its own network namespace, in real time.
 
-The thread that makes a `Kernel` moves into the namespace for good; the threads that it starts for calls are
-in there as well.
+The thread that creates a `Kernel` enters the namespace and stays there; the threads that it starts for calls
+inherit the namespace.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-from demuxlab.drill.machine import Ongoing, Seen, Sent
+from demuxlab.drill.machine import Ongoing, SentSegment, WirePacket
 from demuxlab.drill.script import LOCKSTEP_BUFFER, LOCKSTEP_WINDOW, MICROSECONDS, Options
 from demuxlab.language import _
 from demuxlab.links import opener
@@ -29,12 +29,13 @@ from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.segment import TCPSegment
 
 _SIOCSIFMTU = 0x8922
-_BEFORE = {
+# Limits that would hide from a script how the kernel answers a segment.
+_NO_LIMITS = {
     "net.ipv4.tcp_invalid_ratelimit": "0",
     "net.ipv4.icmp_ratelimit": "0",
     "net.ipv4.tcp_no_metrics_save": "1",
 }
-"""Limits that would hide from a script what a segment does."""
+# The sysctls of a script in lockstep: what is sent depends on the steps alone, not on the time between them.
 _LOCKSTEP = {
     # What our TCP does not have, and no RFC demands: RACK and TLP, DSACK, F-RTO, ECN.
     "net.ipv4.tcp_recovery": "0",
@@ -42,20 +43,19 @@ _LOCKSTEP = {
     "net.ipv4.tcp_dsack": "0",
     "net.ipv4.tcp_frto": "0",
     "net.ipv4.tcp_ecn": "0",
-    # What depends on how busy the device is.
+    # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",
     # Buffers as large as those of `on_stack`.
     "net.ipv4.tcp_rmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
     "net.ipv4.tcp_wmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
 }
-"""The knobs of a script in lockstep: what is sent depends on the steps alone, not on the time between."""
-_UNBLOCKED = 2 * MICROSECONDS
-"""The time in which a call returns that does not block, on however slow a machine."""
+# A call that does not block returns within this time, however slow the machine.
+_NONBLOCKING_LIMIT = 2 * MICROSECONDS
 _SCOPE_LINK, _INFO_SIZE = 253, 512
-_KERNELS = 256
-"""The metric of the IPv6 routes that the kernel makes itself."""
+# The metric of the IPv6 routes that the kernel adds itself (IP6_RT_PRIO_ADDRCONF).
+_KERNEL_ROUTE_PRIORITY = 256
 PREFIX = {4: 1, 6: 16}
-"""So short that the route of the address leads to every remote one that a script may name."""
+"""Prefix length of the local address by IP version: so short that its route covers every remote address."""
 
 
 class KernelSockets:
@@ -77,7 +77,7 @@ class KernelSockets:
         return made
 
     def nonblocking(self, opened: Any) -> bool:
-        """Tell whether a socket never blocks."""
+        """Tell whether a socket is in non-blocking mode."""
         return bool(fcntl.fcntl(opened, fcntl.F_GETFL) & os.O_NONBLOCK)
 
     def poll(self, wanted: list[tuple[Any, int]], timeout: int) -> list[int]:
@@ -88,71 +88,68 @@ class KernelSockets:
         ready = dict(poll.poll(timeout))
         return [ready.get(opened.fileno(), 0) for opened, _events in wanted]
 
-    def waiting(self, opened: Any, request: int) -> int:
-        """Return what ioctl(2) says."""
+    def queued(self, opened: Any, request: int) -> int:
+        """Return the bytes queued in a socket, by ioctl(2)."""
         answer = fcntl.ioctl(opened, request, bytes(4))
         number: int = struct.unpack("i", answer)[0]
         return number
 
 
 class Kernel:
-    """The machine of `--on kernel`; LinkUnavailable where there can be no namespace or no TUN."""
+    """The machine of `--on kernel`; raises LinkUnavailable without a namespace or a TUN device."""
 
     name = "kernel"
-    patience = 10 * MICROSECONDS
+    timeout = 10 * MICROSECONDS
 
     def __init__(self, options: Options, tolerance: int) -> None:
         if os.geteuid() != 0:
-            raise LinkUnavailable(_("a drill on the kernel needs root: run it with sudo"))
+            raise LinkUnavailable(_("a drill on the kernel needs root"), _("run it with sudo"))
         self.tolerance = tolerance
         version = options.ip_version
         address = f"{options.local_ip}/{PREFIX[version]}"
-        try:
-            # Here and not in a process of the opener's own: this thread is to be in the namespace anyway.
-            self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
-        except opener.Refused as refused:
-            raise LinkUnavailable(_(str(refused), **refused.values)) from refused
+        # In this process, not in the opener's own: this thread makes its calls in the namespace.
+        self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
         self._tun = TunEnd(self._descriptors[0])
         self._wake_reader, self._wake_writer = os.pipe()
         self.sockets = KernelSockets()
-        self.seen: list[Seen] = []
-        self._sent: deque[Sent] = deque()
+        self.captured: list[WirePacket] = []
+        self._sent: deque[SentSegment] = deque()
         try:
             set_mtu(self._device, options.mtu)
         except OSError as error:
             self.close()
             raise LinkUnavailable(
-                _("the drill's namespace cannot be used ({why}): run it with sudo", why=error.strerror)
+                _("the drill's namespace cannot be used ({why})", why=error.strerror), _("run it with sudo")
             ) from error
-        set_knobs(lockstep=bool(options.lockstep))
+        set_sysctls(lockstep=bool(options.lockstep))
         if options.lockstep:
-            acknowledge_at_once(self._device, (address,))
+            set_quick_ack(self._device, (address,))
         self._start = time.monotonic_ns()
 
     def now(self) -> int:
-        """Return the time."""
+        """Return the microseconds since the start."""
         return (time.monotonic_ns() - self._start) // 1000
 
     def wait(self, until: int) -> None:
-        """Let time pass."""
+        """Wait until a time."""
         self._watch(until, lambda: False)
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive."""
+        """Inject a packet."""
         self._read()
-        self.seen.append(Seen(packet, self.now(), True))
-        # What the kernel does not take for a packet, it drops: no more is done on a wire.
+        self.captured.append(WirePacket(packet, self.now(), True))
+        # A write of what is not an IP packet fails; on a wire it would be dropped without an error.
         with suppress(OSError):
             self._tun.send(packet)
         self._read()
 
-    def receive(self, until: int) -> Sent | None:
+    def receive(self, until: int) -> SentSegment | None:
         """Return the oldest segment that was sent."""
         self._watch(until, lambda: bool(self._sent))
         return self._sent.popleft() if self._sent else None
 
     def call(self, function: Callable[[], Any], *, may_block: bool) -> Ongoing:
-        """Begin a call."""
+        """Start a call in a thread of its own."""
         ongoing = Ongoing()
 
         def run() -> None:
@@ -166,11 +163,11 @@ class Kernel:
 
         threading.Thread(target=run, name="a call of the drill", daemon=True).start()
         if not may_block:
-            self.join(ongoing, self.now() + _UNBLOCKED)
+            self.join(ongoing, self.now() + _NONBLOCKING_LIMIT)
         return ongoing
 
     def join(self, ongoing: Ongoing, until: int) -> None:
-        """Let time pass until a call has ended."""
+        """Wait until a call has returned, or until a time."""
         self._watch(until, lambda: ongoing.ended is not None)
 
     def info(self, opened: Any) -> dict[str, int]:
@@ -178,13 +175,13 @@ class Kernel:
         return info(opened)
 
     def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl, where there is such a knob."""
+        """Set a sysctl; return False where the kernel refuses it."""
         return _sysctl(name, value)
 
     def close(self) -> None:
-        """End everything."""
+        """Close all sockets and the namespace's device."""
         for opened in self.sockets.opened:
-            # Closing alone would not wake a call that blocks.
+            # close(2) does not wake a thread that blocks on the socket; shutdown(2) does.
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
             opened.close()
@@ -194,7 +191,7 @@ class Kernel:
         os.close(self._wake_writer)
 
     def _watch(self, until: int, stop: Callable[[], bool]) -> None:
-        """Take note of packets when they come, until it is `until` or `stop` says so."""
+        """Record packets as they are sent, until a time or until `stop()` is true."""
         tun = self._tun.fileno()
         while True:
             self._read()
@@ -208,27 +205,28 @@ class Kernel:
     def _read(self) -> None:
         while (packet := self._tun.receive(0)) is not None:
             now = self.now()
-            self.seen.append(Seen(packet, now, False))
+            self.captured.append(WirePacket(packet, now, False))
             segment = wire_packet.read(packet)
             if isinstance(segment, TCPSegment):
-                self._sent.append(Sent(segment, now))
+                self._sent.append(SentSegment(segment, now))
 
 
 def info(opened: Any) -> dict[str, int]:
-    """Return the fields of TCP_INFO of a socket of the kernel's."""
+    """Return TCP_INFO of a socket of the kernel."""
     return tcp_info.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE))
 
 
-def set_knobs(*, lockstep: bool) -> None:
-    """Set this namespace's sysctls so that limits hide nothing; a kernel may lack some of them."""
-    for name, value in {**_BEFORE, **(_LOCKSTEP if lockstep else {})}.items():
+def set_sysctls(*, lockstep: bool) -> None:
+    """Set the sysctls of this namespace for a script; those that the kernel does not have are skipped."""
+    for name, value in {**_NO_LIMITS, **(_LOCKSTEP if lockstep else {})}.items():
         _sysctl(name, value)
 
 
-def acknowledge_at_once(device: str, addresses: tuple[str, ...]) -> None:
-    """Let the routes of a device's addresses ("10.0.0.1/8") delay no ACK, with one window (ip-route(8))."""
+def set_quick_ack(device: str, addresses: tuple[str, ...]) -> None:
+    """Set `quickack` and `window` on the routes of a device's addresses ("10.0.0.1/8"): see ip-route(8)."""
     from pyroute2 import IPRoute
 
+    ipv6_only = {"family": socket.AF_INET6, "priority": _KERNEL_ROUTE_PRIORITY}
     with IPRoute() as netlink:
         [index] = netlink.link_lookup(ifname=device)
         for address in addresses:
@@ -240,7 +238,7 @@ def acknowledge_at_once(device: str, addresses: tuple[str, ...]) -> None:
                 prefsrc=str(own.ip),
                 scope=_SCOPE_LINK,
                 metrics={"quickack": 1, "window": LOCKSTEP_WINDOW},
-                **({"family": socket.AF_INET6, "priority": _KERNELS} if own.version == 6 else {}),
+                **(ipv6_only if own.version == 6 else {}),
             )
 
 
@@ -253,6 +251,6 @@ def _sysctl(name: str, value: str) -> bool:
 
 
 def set_mtu(device: str, mtu: int) -> None:
-    """Set the largest packet of a device, in bytes."""
+    """Set the MTU of a device, in bytes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFMTU, struct.pack("16si12x", device.encode(), mtu))

@@ -1,7 +1,7 @@
-"""Our own TCP as the system under test, in virtual time: nothing waits, and the same script runs the same.
+"""Our own TCP as the system under test, in virtual time: no test ever sleeps, and every run is the same.
 
-A call that blocks has a thread of its own, but only one thread ever runs: the interpreter goes on when the
-call waits or has returned, and lets it run whenever the socket has told it of a change.
+A call that blocks has a thread of its own, but only one thread runs at a time: the interpreter continues when
+the call waits or has returned, and resumes it when its condition is notified or its timeout is due.
 """
 
 import errno
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from demuxlab import sockets
-from demuxlab.drill.machine import Ongoing, Seen, Sent
+from demuxlab.drill.machine import Ongoing, SentSegment, WirePacket
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
@@ -26,10 +26,11 @@ from demuxlab.transport.timers import NEVER
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.segment import TCPSegment
 
+# The host's clock at the start, in seconds: small, so that a float resolves far less than a microsecond.
 _START = 1000.0
-"""The host's clock at the start, in seconds: small, so that floats tell microseconds well apart."""
 _FLOAT_ERROR = 0.01
-_REAL_PATIENCE = 20.0
+# Real seconds that a call's thread may compute before it waits or returns.
+_THREAD_TIMEOUT = 20.0
 _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "net.ipv4.tcp_timestamps": ("timestamps", lambda value: int(value) != 0),
     "net.ipv4.tcp_sack": ("sack", lambda value: int(value) != 0),
@@ -43,15 +44,15 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "net.ipv4.tcp_keepalive_intvl": ("keepalive_interval", float),
     "net.ipv4.tcp_keepalive_probes": ("keepalive_probes", int),
 }
-"""Which sysctls are defaults of new sockets here, and how their values are read."""
+"""The sysctls supported: each sets a default of new sockets, converted from text by the function."""
 
 
-class _Ended(Exception):
-    """The drill is over: a call that blocks is given up."""
+class _Cancelled(Exception):
+    """The script has ended while a call blocks: its thread ends as well."""
 
 
 class _Runtime:
-    """Runs the host for its sockets."""
+    """The runtime of the host's sockets, whose clock is virtual."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -61,9 +62,9 @@ class _Runtime:
         self.seconds = _START
         self.outgoing: list[bytes] = []
         self.idle = threading.Event()
-        """No call runs: there is none, or it waits."""
+        """Set while no call runs: there is none, or it waits."""
         self.idle.set()
-        self.waiting_on: _Moment | None = None
+        self.waiting_on: _VirtualCondition | None = None
         self.wakes_at = NEVER
         self.ended = False
 
@@ -77,17 +78,17 @@ class _Runtime:
         self.outgoing += self.host.packets(self.seconds)
 
     def condition(self) -> Waiting:
-        return _Moment(self)
+        return _VirtualCondition(self)
 
     def wake(self) -> None:
-        """Let the call that waits run on."""
+        """Resume the call that waits."""
         with self.lock:
             if self.waiting_on is not None:
                 self.waiting_on.notify_all()
 
 
-class _Moment(threading.Condition):
-    """What a blocking call waits on, in virtual time."""
+class _VirtualCondition(threading.Condition):
+    """The condition that a blocking call waits on; its timeout passes in virtual time."""
 
     def __init__(self, runtime: _Runtime) -> None:
         super().__init__(runtime.lock)
@@ -98,10 +99,10 @@ class _Moment(threading.Condition):
         runtime.wakes_at = NEVER if timeout is None else runtime.seconds + timeout
         runtime.waiting_on = self
         runtime.idle.set()
-        told = super().wait()
+        notified = super().wait()
         if runtime.ended:
-            raise _Ended
-        return told
+            raise _Cancelled
+        return notified
 
     def notify_all(self) -> None:
         runtime = self._runtime
@@ -112,7 +113,7 @@ class _Moment(threading.Condition):
 
 
 class StackSockets:
-    """Our sockets; new ones begin with the settings that sysctls made the default."""
+    """Our sockets; new ones have the settings that the script's sysctls made the default."""
 
     def __init__(self, runtime: _Runtime) -> None:
         self._runtime = runtime
@@ -137,7 +138,7 @@ class StackSockets:
         return made
 
     def nonblocking(self, opened: Any) -> bool:
-        """Tell whether a socket never blocks."""
+        """Tell whether a socket is in non-blocking mode."""
         return not opened.getblocking()
 
     def poll(self, wanted: list[tuple[Any, int]], timeout: int) -> list[int]:
@@ -153,13 +154,13 @@ class StackSockets:
                 self._changed.wait(None if deadline == NEVER else deadline - runtime.seconds)
         return [ready.get(number, 0) for number in numbers]
 
-    def told(self) -> None:
-        """Something has happened on the host: who polls looks again."""
+    def notify_pollers(self) -> None:
+        """Resume a poll call that waits: the state of the host has changed."""
         with self._runtime.lock:
             self._changed.notify_all()
 
-    def waiting(self, opened: Any, request: int) -> int:
-        """Return what ioctl(2) says."""
+    def queued(self, opened: Any, request: int) -> int:
+        """Return the bytes queued in a connection, as ioctl(2) does."""
         endpoint = _endpoint(opened)
         if not isinstance(endpoint, TCPEndpoint) or endpoint.listening:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -179,7 +180,7 @@ class Stack:
 
     name = "stack"
     tolerance = 0
-    patience = 3600 * MICROSECONDS
+    timeout = 3600 * MICROSECONDS
 
     def __init__(self, options: Options) -> None:
         self._host = Host("drill", [options.local_ip], mtu=options.mtu)
@@ -188,38 +189,38 @@ class Stack:
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
             self.sockets.defaults.answer_period = 0.0
-        self.seen: list[Seen] = []
-        self._sent: deque[Sent] = deque()
+        self.captured: list[WirePacket] = []
+        self._sent: deque[SentSegment] = deque()
         self._thread: threading.Thread | None = None
 
     def now(self) -> int:
-        """Return the time."""
+        """Return the microseconds since the start."""
         return round((self._runtime.seconds - _START) * MICROSECONDS)
 
     def wait(self, until: int) -> None:
-        """Let time pass."""
-        self._pass_time(until, lambda: False)
+        """Advance the clock to a time."""
+        self._advance(until, lambda: False)
 
     def send(self, packet: bytes) -> None:
-        """Let a packet arrive."""
+        """Inject a packet."""
         with self._runtime.lock:
-            self.seen.append(Seen(packet, self.now(), True))
+            self.captured.append(WirePacket(packet, self.now(), True))
             self._host.receive(packet, self._runtime.seconds)
-        self._settle()
+        self._run_until_idle()
 
-    def receive(self, until: int) -> Sent | None:
+    def receive(self, until: int) -> SentSegment | None:
         """Return the oldest segment that was sent."""
-        self._pass_time(until, lambda: bool(self._sent))
+        self._advance(until, lambda: bool(self._sent))
         return self._sent.popleft() if self._sent else None
 
     def call(self, function: Callable[[], Any], *, may_block: bool) -> Ongoing:  # noqa: ARG002
-        """Begin a call."""
+        """Start a call in a thread of its own."""
         ongoing = Ongoing()
 
         def run() -> None:
             try:
                 ongoing.value = function()
-            except _Ended:
+            except _Cancelled:
                 return
             except Exception as error:
                 ongoing.error = error
@@ -229,20 +230,20 @@ class Stack:
         self._runtime.idle.clear()
         self._thread = threading.Thread(target=run, name="a call of the drill", daemon=True)
         self._thread.start()
-        self._settle()
+        self._run_until_idle()
         return ongoing
 
     def join(self, ongoing: Ongoing, until: int) -> None:
-        """Let time pass until a call has ended."""
-        self._pass_time(until, lambda: ongoing.ended is not None)
+        """Advance the clock until a call has returned, or to a time."""
+        self._advance(until, lambda: ongoing.ended is not None)
 
     def info(self, opened: Any) -> dict[str, int]:
         """Return the fields of TCP_INFO."""
-        told: dict[str, int] = _endpoint(opened).info()
-        return told
+        fields: dict[str, int] = _endpoint(opened).info()
+        return fields
 
     def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl, where there is such a knob."""
+        """Set a sysctl; return False where the stack does not have it."""
         if name not in _SETTINGS:
             return False
         field, read = _SETTINGS[name]
@@ -253,37 +254,37 @@ class Stack:
         return True
 
     def close(self) -> None:
-        """End everything."""
+        """Close all sockets, and end a call that blocks."""
         self._runtime.ended = True
         self._runtime.wake()
         if self._thread is not None:
-            self._thread.join(_REAL_PATIENCE)
+            self._thread.join(_THREAD_TIMEOUT)
         for opened in self.sockets.opened:
             if not opened._own.closed:
                 opened.settimeout(0)
                 opened.close()
 
-    def _pass_time(self, until: int, stop: Callable[[], bool]) -> None:
-        """Let time go on from one timer to the next until it is `until` or `stop` says so."""
+    def _advance(self, until: int, stop: Callable[[], bool]) -> None:
+        """Advance the clock from one timer to the next, to a time or until `stop()` is true."""
         runtime = self._runtime
-        self._settle()
+        self._run_until_idle()
         while not stop():
             due = min(self._host.next_tick, runtime.wakes_at)
             if due == NEVER or (due - _START) * MICROSECONDS - _FLOAT_ERROR > until:
                 runtime.seconds = max(runtime.seconds, _START + until / MICROSECONDS)
-                self._settle()
+                self._run_until_idle()
                 return
             runtime.seconds = max(runtime.seconds, due)
             if runtime.wakes_at <= runtime.seconds:
                 runtime.wake()
-            self._settle()
+            self._run_until_idle()
 
-    def _settle(self) -> None:
-        """Let host and call do all that there is to do at this moment."""
+    def _run_until_idle(self) -> None:
+        """Let host and call do all that there is to do at this step."""
         runtime = self._runtime
-        self.sockets.told()
+        self.sockets.notify_pollers()
         while True:
-            runtime.idle.wait(_REAL_PATIENCE)
+            runtime.idle.wait(_THREAD_TIMEOUT)
             with runtime.lock:
                 due = self._host.next_tick <= runtime.seconds
                 if due:
@@ -291,15 +292,15 @@ class Stack:
                 runtime.flush()
                 packets, runtime.outgoing = runtime.outgoing, []
             for packet in packets:
-                self._take(packet)
+                self._record(packet)
             if due or packets:
-                self.sockets.told()
+                self.sockets.notify_pollers()
             elif runtime.idle.is_set():
                 return
 
-    def _take(self, packet: bytes) -> None:
+    def _record(self, packet: bytes) -> None:
         time = self.now()
-        self.seen.append(Seen(packet, time, False))
+        self.captured.append(WirePacket(packet, time, False))
         segment = wire_packet.read(packet)
         if isinstance(segment, TCPSegment):
-            self._sent.append(Sent(segment, time))
+            self._sent.append(SentSegment(segment, time))

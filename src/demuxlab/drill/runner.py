@@ -1,13 +1,18 @@
-"""Plays a script on a machine: the same interpreter for our stack and for the kernel."""
+"""Interpreter of packet scripts, the same for our stack and for the kernel.
+
+A script is played event by event: the interpreter waits until an event is due, then makes the call or injects
+the packet, or waits for the packet that must be sent and compares it field by field.
+"""
 
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from demuxlab.drill import assertions, packets, sysctls
+from demuxlab.drill import assertions, packet_text, packets, sysctls
 from demuxlab.drill.calls import Calls, WrongResult
-from demuxlab.drill.machine import Machine, Ongoing, Seen
+from demuxlab.drill.flow import Flows
+from demuxlab.drill.machine import Machine, Ongoing, WirePacket
 from demuxlab.drill.script import (
     ABSOLUTE,
     ANY,
@@ -21,11 +26,11 @@ from demuxlab.drill.script import (
     TCPPacket,
 )
 
-_NO_SOCKET = "there is no connected socket to ask"
+_NO_SOCKET = "there is no connected socket"
 
 
 class Failed(Exception):
-    """The system under test did something else than the script says."""
+    """The system under test did not do what the script expects; `line` is the script's, from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -34,37 +39,39 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a script: `failure` is empty where it passed; the packets are all that crossed."""
+    """The result of a script: `failure` is empty where it passed; `captured` are all packets, both ways."""
 
     failure: str
-    seen: Sequence[Seen]
+    captured: Sequence[WirePacket]
     notes: tuple[str, ...] = field(default=())
 
 
 def play(script: Script, machine: Machine) -> Outcome:
-    """Play a script to its end or to its first failure; the machine stays the caller's to close."""
+    """Play a script to its end or to its first failure; closing the machine is left to the caller."""
     drill = _Drill(script, machine)
     failure = ""
     try:
         drill.play()
     except Failed as failed:
         failure = f"{script.path}:{failed.line}: {failed}"
-    return Outcome(failure, tuple(machine.seen), (*script.notes, *drill.notes))
+    return Outcome(failure, tuple(machine.captured), (*script.notes, *drill.notes))
 
 
 class _Drill:
     def __init__(self, script: Script, machine: Machine) -> None:
         self._script = script
         self._machine = machine
-        self._flows = packets.Flows(script.options)
+        self._flows = Flows(script.options)
         self._calls = Calls(machine.sockets, script.options)
-        self._asked: Any = None
-        """The socket that assertions are about: the latest that was accepted or connects."""
+        self._latest: Any = None
+        """The socket that assertions apply to: the latest one accepted or connecting."""
         self._blocked: tuple[Event, Call, Ongoing, int] | None = None
+        """The call that blocks, with the time at which it must return."""
+        # In real time the interpreter itself takes time: a relative time counts from the start of the
+        # previous event at the earliest and from its end at the latest.
         self._began = self._ended = 0
-        """When the event before began and ended: in real time between them lies what we ourselves needed."""
+        # The largest delay of the interpreter since a call blocked: the call may return that much later.
         self._late = 0
-        """How late we were since a call blocks, by which it may return late as well."""
         self.notes: list[str] = []
 
     def play(self) -> None:
@@ -93,7 +100,7 @@ class _Drill:
         if isinstance(action, Call):
             self._call(event, action, base)
         elif isinstance(action, TCPPacket):
-            self._machine.send(packets.build(action, self._flows.of(action)))
+            self._machine.send(packets.build(action, self._flows.of_packet(action)))
         elif isinstance(action, ICMPPacket):
             self._machine.send(packets.build_icmp(action, self._flows.current))
         elif isinstance(action, Shell):
@@ -110,16 +117,16 @@ class _Drill:
         earliest = began + time.start
         latest = ended + (time.start if time.latest is None else time.latest)
         if time.kind == ANY:
-            earliest, latest = 0, machine.now() + machine.patience
+            earliest, latest = 0, machine.now() + machine.timeout
         sent = machine.receive(latest + machine.tolerance)
-        script = packets.script_text(packet, machine.now() if time.kind == ANY else earliest)
+        script = packet_text.script_text(packet, machine.now() if time.kind == ANY else earliest)
         if sent is None:
             raise Failed(
                 event.line,
                 f"error handling packet: timed out waiting for packet: expected {_when(earliest, latest)} "
                 f"but nothing was sent until {_seconds(machine.now())}\nscript packet: {script}",
             )
-        flow = self._flows.of(packet)
+        flow = self._flows.of_packet(packet)
         try:
             packets.compare(packet, sent.segment, flow, machine.tolerance)
             if not earliest - machine.tolerance <= sent.time <= latest + machine.tolerance:
@@ -135,7 +142,7 @@ class _Drill:
         return sent.time
 
     def _nothing_more(self, line: int) -> None:
-        """See that nothing was sent that the script does not say."""
+        """Fail where a packet was sent that the script does not expect."""
         sent = self._machine.receive(self._machine.now())
         if sent is not None:
             live = packets.live_text(sent.segment, self._flows.current, sent.time)
@@ -163,7 +170,7 @@ class _Drill:
         self._verify(event, call, ongoing)
 
     def _finish_call(self) -> None:
-        """Wait for the call that still blocks, and check when and with what it returned."""
+        """Wait for the call that still blocks; check the time and the result of its return."""
         if self._blocked is None:
             return
         event, call, ongoing, returns = self._blocked
@@ -193,23 +200,23 @@ class _Drill:
         except WrongResult as wrong:
             raise Failed(event.line, f"runtime error in {call.name} call: {wrong}") from wrong
         if call.name == "accept" and error is None:
-            self._asked = ongoing.value
+            self._latest = ongoing.value
 
     def _watch(self, call: Call) -> None:
-        """Take note of which connection packets without ports belong to from now on."""
+        """Make the connection of a connect or listen call the one that packets without ports belong to."""
         options = self._script.options
         opened = self._calls.files.get(call.arguments[0]) if isinstance(call.arguments[0], int) else None
         if opened is None or call.name not in ("connect", "listen"):
             return
         address = call.arguments[1] if call.name == "connect" else None
         if call.name == "listen":
-            self._flows.begin(opened.getsockname()[1])
-        elif opened is not self._asked:
+            self._flows.begin_connection(opened.getsockname()[1])
+        elif opened is not self._latest:
             port = address.get("sin_port", options.connect_port) if isinstance(address, dict) else 0
-            self._asked = opened
-            self._flows.begin(None, port or options.connect_port)
+            self._latest = opened
+            self._flows.begin_connection(None, port or options.connect_port)
 
-    # The rest
+    # Shell lines and assertions
 
     def _shell(self, line: int, shell: Shell) -> None:
         settings, ignored = sysctls.read(shell.text)
@@ -220,9 +227,9 @@ class _Drill:
 
     def _assert(self, line: int, code: Code) -> None:
         try:
-            if self._asked is None:
+            if self._latest is None:
                 raise assertions.AssertionFailed(_NO_SOCKET)
-            assertions.run(code.text, self._machine.info(self._asked))
+            assertions.run(code.text, self._machine.info(self._latest))
         except (assertions.AssertionFailed, OSError) as error:
             raise Failed(line, f"assertion failed: {error}") from error
 

@@ -1,4 +1,4 @@
-"""What a packet script says: its options and, line by line, what happens when.
+"""The parts of a packet script: its options and its events, as the parser returns them.
 
 Times are whole microseconds. A value that the script leaves open ("...") is Python's `...`.
 """
@@ -8,33 +8,37 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
+from demuxlab.errors import CallError
+from demuxlab.language import _
+
 MICROSECONDS = 1_000_000
 
 LOCKSTEP_BUFFER = 6_291_456
-"""Bytes of both buffers in a script in lockstep."""
+"""Bytes of the send and of the receive buffer of a script in lockstep."""
 LOCKSTEP_WINDOW = 65_535
-"""Bytes that both offer without window scale."""
+"""Bytes that both stacks advertise without window scaling."""
+# Linux advertises a window of whole segments: with this MTU the MSS on IPv4 is 1285 bytes, and 51 segments
+# are exactly 65,535 bytes.
 LOCKSTEP_MTU = 1325
-"""Linux offers whole segments: this makes them 1285 bytes on IPv4, of which 51 are the window."""
 
 ABSOLUTE, RELATIVE, ANY = "absolute", "relative", "any"
-"""Since the script's start; since the line before; whenever it comes."""
+"""Since the start of the script; since the previous event; at any time ("*")."""
 
 Value = Any
 """An argument of a call: int, str, list, dict with field names, or `...`."""
 
 
-class ScriptError(Exception):
-    """The script is wrong: `line` is where, the message what was expected there."""
+class ScriptError(CallError):
+    """The script is wrong: `line`, from 1, is where; `cure` says what was expected there."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, line: int, expected: str) -> None:
+        super().__init__(_("line {line}", line=line), expected)
         self.line = line
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """When a line happens."""
+    """When an event happens."""
 
     kind: str
     start: int = 0
@@ -57,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One TCP option; `values` are its numbers in the script's order, `sack` gives edges in pairs."""
+    """One TCP option with its values: `mss` and `wscale` one, `TS` TSval and TSecr, `sack` pairs of edges."""
 
     kind: str
     values: tuple[int, ...] = ()
@@ -76,12 +80,12 @@ class TCPPacket:
     urgent: int | None = None
     options: tuple[Option, ...] | EllipsisType = ()
     ports: tuple[int, int] | None = None
-    """Source and destination, where the script names them."""
+    """Source and destination port, where the script names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ICMPPacket:
-    """An ICMP error about a segment that the system under test sent, whose start it quotes."""
+    """An ICMP error about a segment that the system under test sent; it quotes the start of that segment."""
 
     type: str
     code: str
@@ -92,7 +96,7 @@ class ICMPPacket:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """Shell commands: never run; those that set a sysctl are understood."""
+    """Shell commands. They are never run: those that set a sysctl are interpreted (`sysctls`)."""
 
     text: str
 
@@ -109,7 +113,7 @@ Action = Call | TCPPacket | ICMPPacket | Shell | Code
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line: when, and what."""
+    """One event of a script: its line, its time and what happens."""
 
     line: int
     time: Time
@@ -118,7 +122,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What "--option=value" lines set; addresses as text, sizes in bytes."""
+    """The "--option=value" lines of a script; addresses as text, sizes in bytes."""
 
     ip_version: int = 4
     local_ip: str = "192.168.0.1"
@@ -127,13 +131,13 @@ class Options:
     connect_port: int = 8080
     mtu: int = 1500
     tolerance_usecs: int = 4000
-    """How far from its time a packet of the kernel's may be."""
+    """How far from its time a packet of the kernel may be sent."""
     tcp_ts_tick_usecs: int = 0
-    """How long a tick of the timestamp clock is; 0: TSval is not compared."""
+    """The period of the timestamp clock; 0: TSval is not compared."""
     lockstep: int = 0
-    """Every segment is acknowledged at once, and nothing is sent but what the script says."""
+    """1: ACKs are not delayed, and no segment may be sent that the script does not expect."""
     only: str = ""
-    """`stack` or `kernel`, where a script is about one of them alone."""
+    """`stack` or `kernel`, where a script applies to one of them only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +148,4 @@ class Script:
     options: Options
     events: tuple[Event, ...]
     notes: tuple[str, ...] = field(default=())
-    """What of it has no effect here, with file and line."""
+    """Parts of the script that have no effect here, with file and line."""

@@ -12,7 +12,8 @@ from typing import Any
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.socket import Socket
-from demuxlab.demux.table import CONNECTION, Candidate
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule
 from demuxlab.fast import plain
 from demuxlab.fast.plain import DESTINATION, DESTINATION_PORT, KEY, SOURCE
 from demuxlab.wire import ip
@@ -74,7 +75,7 @@ class FastDemultiplexer:
         segment = plain.read(packet)
         if socket is not None and protocol == ip.TCP:
             # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
-            winner = Candidate(socket, CONNECTION)
+            winner = Candidate(socket, Rule.CONNECTION)
             return demultiplexer.count(demultiplexer.hand_over(segment, winner, now))
         return demultiplexer.decide(segment, now)
 

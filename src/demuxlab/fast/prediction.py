@@ -8,7 +8,6 @@ C). All other segments are for `TCPConnection`, which does the same in full.
 from demuxlab.fast import plain
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.states import State
-from demuxlab.transport.timers import NEVER
 
 _LARGE = 4096
 """Bytes of data from which on data stays in the packet that brought it, instead of being copied out of it."""
@@ -33,7 +32,7 @@ class Prediction:
         """Send what the segments since the last call have caused: one ACK and one burst of data for all."""
         if self._to_send:
             for connection in self._to_send:
-                connection.settle(now)
+                connection.flush(now)
             self._to_send.clear()
 
 
@@ -44,42 +43,50 @@ def _receive(
     if fields is None:
         return False
     number, acknowledgment, window, stamp, echo, data = fields
-    receiver, sender, output, size = connection.receiver, connection.sender, connection.output, len(data)
-    following, unacked = receiver.next, sender.unacked
+    receiver, sender, timestamps, size = (
+        connection.receiver,
+        connection.sender,
+        connection.timestamps,
+        len(data),
+    )
+    following, unacked, recovery = receiver.next, sender.unacked, sender.recovery
     advance = acknowledgment - unacked & 0xFFFFFFFF
     if (
         number != following & 0xFFFFFFFF
         or not (size or advance)
         or advance > sender.next - unacked
-        or following + size > receiver.edge
-        or connection.timestamps != (stamp >= 0)
-        or receiver.early
+        or following + size > receiver.right_edge
+        or (timestamps is None) != (stamp < 0)
+        or receiver.has_gap
         or receiver.fin is not None
-        or sender.fin is not None
-        or sender.recover is not None
-        or sender.duplicates
+        or sender.buffer.fin is not None
+        or recovery.recovery_point is not None
+        or recovery.duplicates
         or connection.orphan
     ):
         return False
-    if stamp >= 0:
-        if stamp - connection.recent & 0xFFFFFFFF >= 1 << 31:
+    acknowledgments, round_trip = connection.acknowledgments, None
+    if timestamps is not None:
+        if not timestamps.is_newer(stamp):
             return False
-        if following <= output.acknowledged:
-            connection.recent, connection.recent_at = stamp, now
-    connection.heard_at = now
-    connection.probes = 0
-    sender.offered(following, unacked + advance, window << connection.scale_out)
+        if following <= acknowledgments.last_sent:
+            timestamps.recent, timestamps.recent_at = stamp, now
+        if advance:
+            round_trip = timestamps.elapsed_since(echo, now)
+    connection.last_received_at = now
+    connection.unanswered_probes = 0
+    sender.update_window(following, unacked + advance, window << connection.send_shift)
     if advance:
-        sender.acknowledge(unacked + advance, now, output.elapsed_since(echo, now) if stamp >= 0 else None)
-        connection.retransmit_at = connection.stalled_since = NEVER
+        sender.acknowledge(unacked + advance, now, round_trip)
+        connection.deadlines.acknowledged()
     if size:
         end = following + size  # before anything changes: memory may run out at every step
         receiver.data.append(data if size >= _LARGE else bytes(data))
         receiver.next = end
-        output.data_arrived(size, now)
-    if output.wants_to_acknowledge or sender.waits or not sender.idle:
+        connection.data_received(size, now)
+    if acknowledgments.wanted or sender.has_unsent or sender.in_flight:
         to_send[connection] = None
-    elif connection.acknowledge_at < connection.deadline:
-        connection.deadline = connection.acknowledge_at
+    elif connection.deadlines.delayed_ack < connection.deadline:
+        connection.deadline = connection.deadlines.delayed_ack
         connection.services.timers.update(connection)
     return True

@@ -1,7 +1,7 @@
-"""A capture in batches: some megabytes of it at a time, and where the packets in them stand.
+"""Read a capture in batches of a few megabytes, and find the packets in each of them.
 
-An engine finds the records that look as they should. Every other one is read as `capture.reader` does it, so
-that a file ends at the same byte for both, and with the same words.
+An engine finds the records that are valid. Any other one is read by the functions of `capture.reader`, so
+that both stop at the same byte of a damaged file, with the same message.
 """
 
 import struct
@@ -11,41 +11,52 @@ from typing import NamedTuple
 import numpy as np
 
 from demuxlab.capture import reader
-from demuxlab.capture.reader import DamageError, Section
+from demuxlab.capture.section import (
+    INTERFACE,
+    LITTLE_ENDIAN,
+    PACKETS,
+    SECTION,
+    SIMPLE_PACKET,
+    DamageError,
+    Section,
+    check_block,
+    check_block_end,
+)
 from demuxlab.capture.source import Source
+from demuxlab.flows.engine import MARGIN, Bytes, Clock, Engine
 from demuxlab.flows.one_by_one import Record
-from demuxlab.flows.rows import Places
-from demuxlab.flows.shapes import MARGIN, Bytes, Clock, Engine
+from demuxlab.flows.rows import Indices
 from demuxlab.language import _
 
+# Bytes at the start of a block: type, length, and for a section header its byte-order magic.
 _HEAD = 12
-"""Bytes of a block's beginning: kind, length, and of a section its byte order."""
+# Offset of the frame in an Enhanced Packet Block. It is 12 in a Simple Packet Block, where the offset is only
+# used to sort records, and 28 sorts them as well.
 _FRAME = 28
-"""Where in a packet block the frame stands; in a simple one it does not, but the order is kept."""
 
 
 class Group(NamedTuple):
-    """Packets of one linktype, stamped by one clock; see `shapes.Counter` on `frames`."""
+    """Packets of one linktype whose timestamps have one `clock`; `frames`: see `engine.Counter.count`."""
 
     linktype: int
     clock: Clock
-    frames: Places
+    frames: Indices
 
 
 class Batch(NamedTuple):
-    """The packets of some megabytes, which begin at byte `base` of the file, in byte order "<" or ">".
+    """The packets in `data`, which begins at byte `base` of the file, in byte order "<" or ">".
 
-    `odd` holds the records that no engine finds.
+    `others` are the records that the engine has not found, read one by one.
     """
 
     data: Bytes
     base: int
     order: str
     groups: list[Group]
-    odd: list[Record]
+    others: list[Record]
 
     def record(self, group: Group, number: int) -> Record:
-        """Return a frame for who reads one by one."""
+        """Return a frame of a group as a record for `one_by_one`."""
         at = int(group.frames[number])
         high, low, size, original = struct.unpack_from(self.order + "IIII", self.data.data, at - 16)
         time = group.clock.nanosecond(high, low)
@@ -53,10 +64,10 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Iterate over a source's batches, once; a batch is good until the next one.
+    """Iterate over a source's batches, once; a batch is valid until the next one is read.
 
-    CaptureError at the first step if it is no capture. Then `packets` counts those seen, and `damage` is ""
-    or the sentence that says where the reading ended early and why.
+    The first step raises CaptureError if the source is not a capture. `packets` counts the packets so far;
+    `damage` is "", or a sentence that says where and why reading ended before the end of the file.
     """
 
     def __init__(self, source: Source, name: str, engine: Engine) -> None:
@@ -66,12 +77,12 @@ class Batches:
         self._name = name
         self._engine = engine
         self._data = np.zeros(engine.batch + MARGIN, np.uint8)
-        self._base = 0  # the file's byte at which the data begin,
-        self._at = 0  # where in them the next record does,
-        self._end = 0  # and where they end
+        self._base = 0  # offset in the file of the first byte of the data
+        self._at = 0  # index in the data of the next record
+        self._end = 0  # index of the end of the data
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._recognise()
+        batches = self._open()
         try:
             yield from batches
         except (EOFError, DamageError, struct.error, OSError) as error:
@@ -80,10 +91,14 @@ class Batches:
                 self.damage = reader.damage(error, start, end, self.packets)
 
     def _fill(self) -> None:
-        """Read on, behind what is left; EOFError if nothing follows, OSError if it cannot be read."""
+        """Keep the bytes from the next record on, and read more behind them.
+
+        Raises EOFError at the end of the source, OSError where it cannot be read.
+        """
         left = self._end - self._at
         data = self._data
-        if left > (len(data) - MARGIN) // 2:  # a record longer than the buffer
+        # A record longer than half of the buffer needs a larger one.
+        if left > (len(data) - MARGIN) // 2:
             data = np.zeros(2 * len(data), np.uint8)
         data[:left] = self._data[self._at : self._end].copy()
         self._data, self._base, self._at, self._end = data, self._base + self._at, 0, left
@@ -93,7 +108,7 @@ class Batches:
             raise EOFError
         self._end += count
 
-    def _recognise(self) -> Iterator[Batch]:
+    def _open(self) -> Iterator[Batch]:
         try:
             self._fill()
         except EOFError:
@@ -126,7 +141,7 @@ class Batches:
     def _pcapng(self) -> Iterator[Batch]:
         section = Section("<")
         while True:
-            batch, ended = self._stretch(section)
+            batch, ended = self._scan(section)
             yield batch
             if isinstance(ended, Exception):
                 raise ended
@@ -139,13 +154,13 @@ class Batches:
                 section.describe(ended[8:-4])
             self._at += len(ended)
 
-    def _stretch(self, section: Section) -> tuple[Batch, bytes | Exception | None]:
-        """Return the packets up to the next block that changes the section, and that block.
+    def _scan(self, section: Section) -> tuple[Batch, bytes | Exception | None]:
+        """Return the packets up to the next section header or interface description, and that block.
 
-        None instead of it: more bytes are needed. An error: the stretch ends in damage.
+        The block is None where the buffer ends first, an exception where a damaged block comes first.
         """
-        found: list[Places] = []
-        odd: list[Record] = []
+        found: list[Indices] = []
+        others: list[Record] = []
         ended: bytes | Exception | None
         try:
             while True:
@@ -158,51 +173,52 @@ class Batches:
                 if block is None:
                     break
                 kind, _size = section.block_head(block)
-                if kind in (reader.SECTION, reader.INTERFACE):
+                if kind in (SECTION, INTERFACE):
                     break
-                if kind in reader.PACKETS:
-                    odd.append(self._odd(section, kind, block))
+                if kind in PACKETS:
+                    others.append(self._other(section, kind, block))
                     self.packets += 1
                 self._at += len(block)
         except (DamageError, struct.error) as error:
             ended = error
         groups = _groups(section, self._data, np.concatenate(found)) if found else []
-        return Batch(self._data, self._base, section.order, groups, odd), ended
+        return Batch(self._data, self._base, section.order, groups, others), ended
 
     def _block(self, section: Section) -> bytes | None:
-        """Return the block that comes next, None if not all of it is here yet; DamageError if it is none."""
+        """Return the next block, or None if the buffer ends within it; DamageError if it is invalid."""
         head = self._data[self._at : min(self._at + _HEAD, self._end)].tobytes()
         if len(head) < _HEAD:
             return None
         if head[:4] == reader.PCAPNG:
             section = _new_section(head)
         _kind, size = section.block_head(head)
-        reader.check_block(size)
+        check_block(size)
         if self._at + size > self._end:
             return None
         block = self._data[self._at : self._at + size].tobytes()
-        reader.check_block_end(block)
+        check_block_end(block)
         return block
 
-    def _odd(self, section: Section, kind: int, block: bytes) -> Record:
+    def _other(self, section: Section, kind: int, block: bytes) -> Record:
         frame = section.frame(kind, block[8:-4], 0)
         time = 0
-        if kind != reader.SIMPLE_PACKET:
+        if kind != SIMPLE_PACKET:
             high, low = struct.unpack_from(section.order + "II", block, 12)
             time = Clock.of(section.interfaces[frame.interface]).nanosecond(high, low)
         return Record(self._base + self._at + _FRAME, time, frame.linktype, frame.data, frame.original_length)
 
 
 def _new_section(block: bytes) -> Section:
-    return Section("<" if block[8:12] == reader.LITTLE_ENDIAN else ">")
+    return Section("<" if block[8:12] == LITTLE_ENDIAN else ">")
 
 
-def _groups(section: Section, data: Bytes, frames: Places) -> list[Group]:
-    """Sort packets by the linktype and the clock of their interfaces."""
+def _groups(section: Section, data: Bytes, frames: Indices) -> list[Group]:
+    """Group packets by the linktype and the clock of their interfaces."""
     kinds = [(interface.linktype, Clock.of(interface)) for interface in section.interfaces]
     distinct = list(dict.fromkeys(kinds))
     if len(distinct) <= 1:
         return [Group(*kind, frames) for kind in distinct]
     words = np.ndarray(len(data) - 3, section.order + "u4", data, strides=(1,))
+    # The interface number is 20 bytes before the frame in an Enhanced Packet Block.
     which = np.array([distinct.index(kind) for kind in kinds])[words[frames - 20]]
     return [Group(*kind, frames[which == number]) for number, kind in enumerate(distinct)]

@@ -1,7 +1,7 @@
-"""The numba engine: one packet after the other, compiled. See `shapes.Engine` for what it does.
+"""The numba engine: a compiled loop over the packets. See `engine.Engine` for its interface.
 
-What was compiled is kept beside this file, so only the first run waits for it. Places are unsigned here: of a
-signed one, numba would ask each time whether it counts from the end.
+numba caches the compiled code beside this file, so that only the first run compiles. Offsets are unsigned:
+for a signed index numba would check each time whether it is negative and counts from the end.
 """
 
 from typing import Any
@@ -9,50 +9,50 @@ from typing import Any
 import numpy as np
 from numba import njit, uint64
 
-from demuxlab.capture.reader import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
-from demuxlab.flows.rows import MULTIPLIERS, WORDS, Places, Rows
-from demuxlab.flows.shapes import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.rows import MULTIPLIERS, WORDS, Indices, Rows
 from demuxlab.wire import ip
 
 _FAMILIES = np.array(IPV6_FAMILIES, np.uint64)
+# 64-bit words of a row, which fills a cache line: 5 of the key, packets, bytes, offset of the first packet.
 _ROW = 8
-"""Words of a row, as many as a cache line has: the key, packets, bytes, the first one's place."""
 _FIRST_ROWS = 1 << 12
 _FAMILY = {"": 0, "network": 1, "host": 2}
 
 
 class Compiled:
-    """See `shapes.Engine`."""
+    """An `engine.Engine`."""
 
     batch = 1 << 22
 
     def __init__(self) -> None:
-        self._places = np.empty(0, np.intp)
+        self._offsets = np.empty(0, np.intp)
 
-    def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Places, int]:
+    def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Indices, int]:
         """Find records."""
-        places = self._room(len(data) // 16)
-        count, at = _pcap(data, uint64(at), uint64(end), order == ">", uint64(longest), places)
-        return places[:count], int(at)
+        offsets = self._room(len(data) // 16)
+        count, at = _pcap(data, uint64(at), uint64(end), order == ">", uint64(longest), offsets)
+        return offsets[:count], int(at)
 
-    def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Places, int]:
+    def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Indices, int]:
         """Find packet blocks."""
-        places = self._room(len(data) // 32)
-        count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), places)
-        return places[:count].copy(), int(at)
+        offsets = self._room(len(data) // 32)
+        count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), offsets)
+        return offsets[:count].copy(), int(at)
 
     def counter(self, linktype: int, clock: Clock) -> "CompiledCounter":
         """Return a counter."""
         return CompiledCounter(LINKS[linktype], clock)
 
-    def _room(self, count: int) -> Places:
-        if len(self._places) < count:
-            self._places = np.empty(count, np.intp)
-        return self._places
+    def _room(self, count: int) -> Indices:
+        if len(self._offsets) < count:
+            self._offsets = np.empty(count, np.intp)
+        return self._offsets
 
 
 class CompiledCounter:
-    """See `shapes.Counter`: a hash table of rows, open addressing, never more than half full."""
+    """An `engine.Counter`: a hash table of rows with open addressing, at most half full."""
 
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = (uint64(link.payload), link.ethertype_at, _FAMILY[link.family], link.version)
@@ -63,7 +63,7 @@ class CompiledCounter:
         self._slots = np.zeros(2 * _FIRST_ROWS, np.uint32)
         self._rest = np.empty(0, np.intp)
 
-    def count(self, data: Bytes, frames: Places, base: int, order: str) -> Places:
+    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
         """Count packets."""
         if len(self._rest) < len(frames):
             self._rest = np.empty(len(frames), np.intp)
@@ -84,7 +84,7 @@ class CompiledCounter:
         _place(self._rows, self._used, self._slots, MULTIPLIERS)
 
     def rows(self) -> Rows:
-        """Return what was counted."""
+        """Return the directions counted so far."""
         columns = self._rows[: self._used].T.copy()
         times = self._times[: self._used]
         high, low = times >> np.uint64(32), times & np.uint64(0xFFFFFFFF)
@@ -107,7 +107,7 @@ def _byte(data: Any, at: Any) -> Any:
 
 @_inlined
 def _u16(data: Any, at: Any) -> Any:
-    """Read in network order."""
+    """Read 16 bits in network byte order."""
     return uint64(data[at]) << uint64(8) | uint64(data[at + uint64(1)])
 
 
@@ -134,21 +134,21 @@ def _u64(data: Any, at: Any) -> Any:
 
 
 @_compiled
-def _pcap(data: Any, at: Any, end: Any, big: bool, longest: Any, places: Any) -> Any:
+def _pcap(data: Any, at: Any, end: Any, big: bool, longest: Any, offsets: Any) -> Any:
     count = 0
     while at + uint64(16) <= end:
         size = _u32(data, at + uint64(8), big)
         after = at + uint64(16) + size
         if size > longest or after > end:
             break
-        places[count] = at + uint64(16)
+        offsets[count] = at + uint64(16)
         count += 1
         at = after
     return count, at
 
 
 @_compiled
-def _pcapng(data: Any, at: Any, end: Any, big: bool, interfaces: Any, places: Any) -> Any:
+def _pcapng(data: Any, at: Any, end: Any, big: bool, interfaces: Any, offsets: Any) -> Any:
     count = 0
     while at + uint64(12) <= end:
         kind, size = _u32(data, at, big), _u32(data, at + uint64(4), big)
@@ -163,7 +163,7 @@ def _pcapng(data: Any, at: Any, end: Any, big: bool, interfaces: Any, places: An
             captured = _u32(data, at + uint64(20), big)
             if captured > size - uint64(32) or not _options_end(data, at + uint64(28) + captured, last, big):
                 break
-            places[count] = at + uint64(28)
+            offsets[count] = at + uint64(28)
             count += 1
         elif kind in (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET):
             break
@@ -173,7 +173,7 @@ def _pcapng(data: Any, at: Any, end: Any, big: bool, interfaces: Any, places: An
 
 @_compiled
 def _options_end(data: Any, at: Any, end: Any, big: bool) -> bool:
-    """Say whether the options behind a packet end where their block does, or before."""
+    """Tell whether the options of a packet block end within the block."""
     at = at + uint64(3) & ~uint64(3)
     while at + uint64(4) <= end:
         code, length = _u16(data, at), _u16(data, at + uint64(2))
@@ -198,7 +198,7 @@ def _hash(key: Any, multipliers: Any) -> Any:
 
 @_compiled
 def _place(rows: Any, used: int, slots: Any, multipliers: Any) -> None:
-    """Enter all rows into empty slots: a slot holds a row's number from 1, or 0."""
+    """Enter all rows into empty slots; a slot holds a row's number plus 1, or 0 where it is free."""
     mask = uint64(len(slots) - 1)
     for row in range(used):
         slot = _hash(rows[row], multipliers) & mask
@@ -209,7 +209,7 @@ def _place(rows: Any, used: int, slots: Any, multipliers: Any) -> None:
 
 @_inlined
 def _ip_version(data: Any, frame: Any, link: Any) -> Any:
-    """Return where the IP packet begins, and 4 or 6, or 0 for neither."""
+    """Return the offset of the IP packet, and its version, 4 or 6, or 0 for neither."""
     payload, ethertype_at, family, version = link
     at = frame + payload
     first = _byte(data, at) >> uint64(4)
@@ -240,7 +240,12 @@ def _count(
     data: Any, frames: Any, done: int, base: Any, big: bool, link: Any, slots: Any, rows: Any, times: Any,
     used: int, rest: Any, left: int, multipliers: Any,
 ) -> Any:  # fmt: skip
-    """Count frames from number `done` on; return how far it came before the rows were full."""
+    """Count the frames from number `done` on.
+
+    Returns the number of the frame at which the rows were full (or of all frames), the rows used, and how
+    many frames were appended to `rest`, which `one_by_one` must read. The rules are those of
+    `vectorised._segments`.
+    """
     mask = uint64(len(slots) - 1)
     none = uint64(0)
     nowhere = none - uint64(1)
@@ -248,11 +253,11 @@ def _count(
         frame = uint64(frames[number])
         end = frame + _u32(data, frame - uint64(8), big)
         at, version = _ip_version(data, frame, link)
-        good = version != 0
+        accepted = version != 0
         if version == 4:
             header = (_byte(data, at) & uint64(15)) << uint64(2)
             segment, room = at + header, _u16(data, at + uint64(2))
-            good = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
+            accepted = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
             room -= header
             protocol = _byte(data, at + uint64(9))
         else:
@@ -260,11 +265,11 @@ def _count(
             protocol = _byte(data, at + uint64(6))
         if protocol == ip.TCP:
             need = _byte(data, segment + uint64(12)) >> uint64(4) << uint64(2)
-            good = good and need >= 20
+            accepted = accepted and need >= 20
         else:
             need = uint64(8)
-            good = good and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
-        if not good or need > room or segment + need > end:
+            accepted = accepted and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
+        if not accepted or need > room or segment + need > end:
             rest[left] = number
             left += 1
             continue

@@ -1,18 +1,18 @@
-"""A hash table in numpy arrays: many keys are looked up with each instruction, and new ones entered."""
+"""A hash table in numpy arrays: each operation looks up or enters many keys at once."""
 
 from typing import Any
 
 import numpy as np
 
-from demuxlab.flows.rows import HALF, MULTIPLIERS, WORDS, Places, Rows, Words, grouped
+from demuxlab.flows.rows import HALF, MULTIPLIERS, WORDS, Indices, Rows, Words, grouped
 
 _FIRST_ROWS = 1 << 12
+# The words of a key that are not zero for IPv4; the last one has the IP version.
 _IPV4_WORDS = (0, 4)
-"""The words of a key that are not empty with IPv4; the last one tells the version."""
 
 
 class Directions:
-    """A row for each direction; open addressing, the slots never more than half full."""
+    """One row for each direction of a conversation; open addressing, the slots at most half full."""
 
     def __init__(self) -> None:
         self._used = 0
@@ -20,13 +20,13 @@ class Directions:
         self._slots = np.zeros(2 * _FIRST_ROWS, np.intp)  # a row's number from 1, or 0
 
     def rows(self) -> Rows:
-        """Return the rows, in no order."""
+        """Return the rows, in no particular order."""
         return Rows(*(column[..., : self._used] for column in self._rows))
 
-    def add(self, keys: Words, sizes: Words) -> tuple[Places, Places]:
-        """Count packets, a column each of keys and a length in bytes.
+    def add(self, keys: Words, sizes: Words) -> tuple[Indices, Indices]:
+        """Count packets: `keys` has one column for each, `sizes` its length in bytes.
 
-        Return the numbers of the new rows, and which packets are the first of them: see `date`.
+        Returns the numbers of the new rows and the index of the first packet of each, for `set_first`.
         """
         words = range(WORDS) if keys[1].any() or keys[3].any() else _IPV4_WORDS
         hashes = _hashes(keys)
@@ -44,13 +44,13 @@ class Directions:
         np.add.at(self._rows.bytes, rows, sizes)
         return new, firsts
 
-    def date(self, rows: Places, first: Words, time: Words) -> None:
-        """Say of new rows where and when their first packets stand."""
+    def set_first(self, rows: Indices, first: Words, time: Words) -> None:
+        """Set the file offset and the time of the first packet of new rows."""
         self._rows.first[rows] = first
         self._rows.time[rows] = time
 
-    def _find(self, keys: Words, hashes: Words, words: Any) -> tuple[Places, Places]:
-        """Return the rows of keys, and which ones have none yet."""
+    def _find(self, keys: Words, hashes: Words, words: Any) -> tuple[Indices, Indices]:
+        """Return the row of each key (negative: none yet), and the indices of the keys without a row."""
         mask = len(self._slots) - 1
         slots = hashes.astype(np.intp) & mask
         rows = self._slots[slots] - 1
@@ -63,7 +63,7 @@ class Directions:
             looking = looking[other & (found >= 0)]
         return rows, np.flatnonzero(rows < 0)
 
-    def _enter(self, rows: Places, hashes: Words) -> None:
+    def _enter(self, rows: Indices, hashes: Words) -> None:
         mask = len(self._slots) - 1
         slots = hashes.astype(np.intp) & mask
         self._used = max(self._used, int(rows[-1]) + 1)

@@ -1,6 +1,6 @@
-"""The conversations of many files: each file by itself, in threads or on a Dask cluster, then merged exactly.
+"""Count the conversations of many files, in threads or on a Dask cluster, and merge the results exactly.
 
-Threads are enough, for the engines leave Python's lock free while they go through a batch.
+Threads suffice: the engines release the interpreter lock while they process a batch.
 """
 
 import os
@@ -16,11 +16,11 @@ from demuxlab.capture.source import STANDARD_INPUT
 from demuxlab.flows.count import Counted, EngineName, count
 from demuxlab.flows.rows import Conversation, Table
 
-Tell = Callable[[str, int], None]
+Progress = Callable[[str, int], None]
 
 
 class Flows(NamedTuple):
-    """What all files hold together; see `Counted`. `damages` are (file, sentence)."""
+    """The conversations of all files together, see `Counted`; `damages` are (file, sentence)."""
 
     table: Table
     packets: int
@@ -29,13 +29,13 @@ class Flows(NamedTuple):
 
 
 def flows(paths: Sequence[str | os.PathLike[str]], engine: EngineName | None = None) -> list[Conversation]:
-    """Return the conversations of captures, in the order of their first packets; errors as of `count`."""
+    """Return the conversations of captures, in the order of their first packets; raises as `count` does."""
     names = [os.fspath(path) for path in paths]
     return list(merged(names, on_this_machine(names, engine)).table.conversations())
 
 
 def merged(paths: Sequence[str], counted: Sequence[Counted]) -> Flows:
-    """Merge what was counted of these files."""
+    """Merge the results of these files."""
     return Flows(
         Table.merged([each.table for each in counted]),
         sum(each.packets for each in counted),
@@ -45,19 +45,19 @@ def merged(paths: Sequence[str], counted: Sequence[Counted]) -> Flows:
 
 
 def on_this_machine(
-    paths: Sequence[str], engine: EngineName | None = None, tell: Tell | None = None
+    paths: Sequence[str], engine: EngineName | None = None, progress: Progress | None = None
 ) -> list[Counted]:
-    """Count each file, one a core at a time; `tell` is told how many bytes of each were read."""
+    """Count each file, one per core at a time; `progress` is called with a file and the bytes read of it."""
     stopped = threading.Event()
 
     def one(path: str) -> Counted:
-        def told(place: int) -> None:
+        def report(offset: int) -> None:
             if stopped.is_set():
                 raise InterruptedError
-            if tell is not None:
-                tell(path, place)
+            if progress is not None:
+                progress(path, offset)
 
-        return count(path, engine, told)
+        return count(path, engine, report)
 
     if len(paths) == 1 or STANDARD_INPUT in paths:
         return [one(path) for path in paths]
@@ -65,13 +65,13 @@ def on_this_machine(
         try:
             return list(pool.map(one, paths))
         except BaseException:
-            stopped.set()  # the threads end with the batch that they are at
+            stopped.set()  # each thread ends after its current batch
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def on_cluster(paths: Sequence[str], address: str, tell: Callable[[str], None]) -> list[Counted]:
-    """Count each file on the worker that gets it, which must find it under the same name; see `cluster`."""
+    """Count each file on a worker of a Dask cluster, where it must have the same path; see `cluster`."""
     jobs = {f"flows-{number}": _Job(path, language.code()) for number, path in enumerate(paths)}
     found: dict[str, Counted] = {}
     for key, counted, error in cluster.on_cluster(_count, jobs, address, tell):

@@ -1,6 +1,6 @@
-"""The readable way: one frame after the other, through the same readers as a host's.
+"""Count frames one by one, with the same header readers as a host's.
 
-It is what the engines are held to, and what reads the packets that they leave out.
+This is the reference for the engines, and it counts the packets that they do not handle.
 """
 
 from collections import Counter
@@ -18,9 +18,9 @@ from demuxlab.wire.malformed import Malformed
 
 
 class Record(NamedTuple):
-    """A captured frame. `place` orders the records of a file, `time` is in nanoseconds since the epoch."""
+    """A captured frame; `offset` orders the records of a file, `time` is in nanoseconds since the epoch."""
 
-    place: int
+    offset: int
     time: int
     linktype: int
     data: bytes
@@ -28,9 +28,9 @@ class Record(NamedTuple):
 
 
 class OneByOne:
-    """Counts records in the order of their file; `left_out` counts those of no conversation, by reason.
+    """Counts records in the order of their file; `left_out` counts those in no conversation, by reason.
 
-    A datagram in fragments counts as the one record that completes it.
+    The fragments of a datagram count as one packet, that of the record which completes it.
     """
 
     def __init__(self) -> None:
@@ -43,16 +43,16 @@ class OneByOne:
         packet = network_packet(record.linktype, record.data)
         found = packet.reason if isinstance(packet, NotIP) else endpoints.read(packet)
         if isinstance(found, Fragment):
-            found = self._whole(found, record.time)
+            found = self._reassembled(found, record.time)
         if isinstance(found, str):
             self.left_out[found] += 1
             return
         key = rows.key(found.protocol, found.source, found.destination, found.ports)
-        counts = self._counts.setdefault(key, [0, 0, record.place, record.time])
+        counts = self._counts.setdefault(key, [0, 0, record.offset, record.time])
         counts[0] += 1
         counts[1] += record.original_length
 
-    def _whole(self, fragment: Fragment, time: int) -> endpoints.Endpoints | str:
+    def _reassembled(self, fragment: Fragment, time: int) -> endpoints.Endpoints | str:
         whole = self._reassembler.add(fragment, time / 1e9)
         if not isinstance(whole, Whole):
             return whole.reason if isinstance(whole, Malformed) else endpoints.FRAGMENT
@@ -60,7 +60,7 @@ class OneByOne:
         return endpoints.FRAGMENT if isinstance(found, Fragment) else found
 
     def rows(self) -> Rows:
-        """Return what was counted."""
+        """Return the directions counted so far."""
         keys = np.array(list(self._counts), np.uint64).reshape(-1, rows.WORDS).T
         counts = np.array(list(self._counts.values()), np.uint64).reshape(-1, 4).T
         return Rows(keys, *counts)

@@ -1,8 +1,8 @@
-"""Conversations as columns of numbers: one direction's packets, two directions paired, files merged.
+"""Conversations as numpy columns: count the packets of directions, pair directions, merge files.
 
-A direction's key is five words of 64 bits. Four hold the addresses as they stand in the header (of IPv4 only
-the first one: source, destination), the fifth the ports, the protocol and the IP version. The words are
-little endian, so their bytes are the header's own.
+The key of a direction is five 64-bit words. Four hold the addresses in the order of the IP header, source
+before destination (for IPv4 both fit into the first word), the fifth the ports, the protocol and the IP
+version. The words are little endian, so that their bytes are those of the headers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from demuxlab.wire import ip
 from demuxlab.wire.address import to_text
 
 Words = NDArray[np.uint64]
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
 WORDS = 5
 IPV4, IPV6 = np.uint64(4 << 40), np.uint64(6 << 40)
 """The IP version, in the fifth word."""
+# Random in every process, so that a capture cannot be crafted whose keys all have one hash.
 MULTIPLIERS = np.random.default_rng().integers(1, 2**63, WORDS, np.uint64) * np.uint64(2) + np.uint64(1)
-"""Of the hash. Nobody can craft packets whose hashes are equal, for these are others in every process."""
 HALF, _PORT = np.uint64(32), np.uint64(16)
 _LOW_HALF, _LOW_PORT = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
 _VERSION = np.uint64(40)
@@ -30,7 +30,7 @@ _VERSION = np.uint64(40)
 class Conversation(NamedTuple):
     """The TCP or UDP packets between two endpoints, (address as 4 or 16 bytes, port); `a` sent first.
 
-    Bytes are those of the frames on the link, the captured ones and the ones cut off.
+    Bytes are the original lengths of the frames on the link, also where the capture has them truncated.
     """
 
     protocol: int
@@ -42,7 +42,7 @@ class Conversation(NamedTuple):
     bytes_ba: int
 
     def as_json(self) -> dict[str, str | int | list[str | int]]:
-        """Return contract 3's object."""
+        """Return the object that `demuxlab flows --json` prints."""
         return {
             "protocol": ip.PROTOCOL_NAMES[self.protocol],
             "a": [to_text(self.a[0]), self.a[1]],
@@ -55,10 +55,10 @@ class Conversation(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Packets of one direction, a column each: its key, how many packets and bytes, where and when the first.
+    """Directions, one in each column: key, packets, bytes, and the offset and time of the first packet.
 
-    `keys` has `WORDS` rows. `first` orders the packets of one
-    file, `time` is in nanoseconds since the epoch.
+    `keys` has shape (WORDS, n), the others (n,). `first` is an offset in the file or any number that orders
+    its packets; `time` is in nanoseconds since the epoch.
     """
 
     keys: Words
@@ -69,12 +69,12 @@ class Rows(NamedTuple):
 
     @staticmethod
     def combined(parts: "Sequence[Rows]") -> "Rows":
-        """Return each direction once; in a part it is already."""
+        """Merge parts of one file: each direction, which occurs once in a part, occurs once in the result."""
         parts = [part for part in parts if len(part.first)] or list(parts[:1])
         if len(parts) == 1:
             return parts[0]
         joined = Rows(*_joined(parts))
-        rows = Rows(*_taken(joined, np.argsort(joined.first)))
+        rows = Rows(*_selected(joined, np.argsort(joined.first)))
         order, starts, firsts = grouped(rows.keys)
         return Rows(
             rows.keys[:, firsts],
@@ -86,10 +86,10 @@ class Rows(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Conversations, each once, in the order of their first packets.
+    """Conversations, one in each column, in the order of their first packets.
 
-    Of a conversation's two directions, `keys` are those of the one whose numbers are lower, and so are
-    `packets` and `bytes`; `turned` says that the other direction was first.
+    `keys`, `packets` and `bytes` are those of the direction with the smaller key, the columns `_back` those
+    of the other; `reversed` tells that the other direction sent first.
     """
 
     keys: Words
@@ -99,36 +99,36 @@ class Table(NamedTuple):
     bytes_back: Words
     first: Words
     time: Words
-    turned: NDArray[np.bool_]
+    reversed: NDArray[np.bool_]
 
     @staticmethod
     def of(rows: Rows) -> "Table":
-        """Pair the directions of one file."""
+        """Pair the directions of one file to conversations."""
         back = _back(rows.keys)
-        turned = _is_less(back, rows.keys)
+        reversed = _is_less(back, rows.keys)
         none = np.zeros_like(rows.packets)
         return Table(
-            np.where(turned, back, rows.keys),
-            np.where(turned, none, rows.packets),
-            np.where(turned, none, rows.bytes),
-            np.where(turned, rows.packets, none),
-            np.where(turned, rows.bytes, none),
+            np.where(reversed, back, rows.keys),
+            np.where(reversed, none, rows.packets),
+            np.where(reversed, none, rows.bytes),
+            np.where(reversed, rows.packets, none),
+            np.where(reversed, rows.bytes, none),
             rows.first,
             rows.time,
-            turned,
+            reversed,
         )._combined(np.argsort(rows.first))
 
     @staticmethod
     def merged(tables: "Sequence[Table]") -> "Table":
-        """Merge the tables of files, by the times of first packets; equal ones in the files' order."""
+        """Merge the tables of files in the order of their first packets' times, equal times in file order."""
         if len(tables) == 1:
             return tables[0]
         joined = Table(*_joined(tables))
         file = np.repeat(np.arange(len(tables)), [len(table.first) for table in tables])
         return joined._combined(np.lexsort((joined.first, file, joined.time)))
 
-    def _combined(self, by_first: Places) -> "Table":
-        table = Table(*_taken(self, by_first))
+    def _combined(self, by_first: Indices) -> "Table":
+        table = Table(*_selected(self, by_first))
         order, starts, firsts = grouped(table.keys)
         each = Table(
             table.keys[:, firsts],
@@ -138,18 +138,18 @@ class Table(NamedTuple):
             _sums(table.bytes_back[order], starts),
             table.first[firsts],
             table.time[firsts],
-            table.turned[firsts],
+            table.reversed[firsts],
         )
-        return Table(*_taken(each, np.argsort(firsts)))
+        return Table(*_selected(each, np.argsort(firsts)))
 
-    def biggest(self, count: int) -> Places:
-        """Return where the conversations of most bytes stand; of equal ones the earlier first."""
+    def largest(self, count: int) -> Indices:
+        """Return the indices of the `count` conversations with most bytes; equal ones in their order."""
         return np.lexsort((~(self.bytes + self.bytes_back),))[:count]
 
-    def conversations(self, places: Places | None = None) -> Iterator[Conversation]:
-        """Yield the conversations that stand at these places, or all."""
-        for place in range(len(self.first)) if places is None else places:
-            yield self._conversation(int(place))
+    def conversations(self, indices: Indices | None = None) -> Iterator[Conversation]:
+        """Yield the conversations with these indices, or all."""
+        for index in range(len(self.first)) if indices is None else indices:
+            yield self._conversation(int(index))
 
     def _conversation(self, at: int) -> Conversation:
         data = self.keys[:, at].astype("<u8").tobytes()
@@ -162,22 +162,26 @@ class Table(NamedTuple):
             (int(self.packets[at]), int(self.bytes[at])),
             (int(self.packets_back[at]), int(self.bytes_back[at])),
         ]
-        if self.turned[at]:
+        if self.reversed[at]:
             ends.reverse()
             counts.reverse()
         return Conversation(protocol, ends[0], ends[1], *counts[0], *counts[1])
 
 
 def key(protocol: int, source: bytes, destination: bytes, ports: bytes) -> tuple[int, ...]:
-    """Return a direction's words."""
+    """Return the key of a direction; addresses have 4 or 16 bytes, `ports` are the first 4 of the header."""
     version = 4 if len(source) == 4 else 6
     data = (source + destination).ljust(32, b"\0") + ports + bytes((protocol, version, 0, 0))
     return tuple(int.from_bytes(data[at : at + 8], "little") for at in range(0, 8 * WORDS, 8))
 
 
-def grouped(keys: Words) -> tuple[Places, Places, Places]:
-    """Return an order that puts equal keys together, where in it groups start, and the first of each."""
-    words = [word for word in range(WORDS) if keys[word].any()]  # of IPv4, three are empty
+def grouped(keys: Words) -> tuple[Indices, Indices, Indices]:
+    """Group equal keys.
+
+    Returns an order of the columns that puts equal keys together, the index in it at which each group starts,
+    and the smallest column index of each group.
+    """
+    words = [word for word in range(WORDS) if keys[word].any()]  # for IPv4, three words are zero
     if not words:
         return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.intp)
     hashes = np.add.reduce([keys[word] * MULTIPLIERS[word] for word in words])
@@ -192,13 +196,13 @@ def grouped(keys: Words) -> tuple[Places, Places, Places]:
 
 
 def _differs(columns: Sequence[Words] | Words) -> NDArray[np.bool_]:
-    """Say of each place whether it differs from the one before; the first one does."""
+    """Tell for each index whether its values differ from those before it; true for the first one."""
     differs = np.ones(len(columns[0]), np.bool_)
     differs[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return differs
 
 
-def _sums(column: Words, starts: Places) -> Words:
+def _sums(column: Words, starts: Indices) -> Words:
     return np.add.reduceat(column, starts) if len(starts) else column[:0]
 
 
@@ -206,12 +210,12 @@ def _joined(parts: Sequence[tuple[Any, ...]]) -> list[Any]:
     return [np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)]
 
 
-def _taken(columns: tuple[Any, ...], places: Places) -> list[Any]:
-    return [column[..., places] for column in columns]
+def _selected(columns: tuple[Any, ...], offsets: Indices) -> list[Any]:
+    return [column[..., offsets] for column in columns]
 
 
 def _back(keys: Words) -> Words:
-    """Return the keys of the other directions."""
+    """Return the keys of the opposite directions."""
     ipv4 = keys[4] >> _VERSION == 4
     back = keys[[2, 3, 0, 1, 4]]
     back[0] = np.where(ipv4, keys[0] >> HALF | keys[0] << HALF, back[0])

@@ -1,6 +1,6 @@
-"""The numpy engine: each instruction on many packets. See `shapes.Engine` for what it does.
+"""The numpy engine: each operation handles many packets. See `engine.Engine` for its interface.
 
-What it decides are the shapes that nearly all packets have; every other one it leaves out.
+It counts packets of the common layouts and leaves all others to `one_by_one`.
 """
 
 from struct import Struct
@@ -9,69 +9,70 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from demuxlab.capture.reader import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
-from demuxlab.flows import chains
+from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
+from demuxlab.flows import parallel_scan
 from demuxlab.flows.directions import Directions
-from demuxlab.flows.rows import HALF, IPV4, IPV6, WORDS, Places, Rows
-from demuxlab.flows.shapes import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.rows import HALF, IPV4, IPV6, WORDS, Indices, Rows
 from demuxlab.wire import ip, tcp, udp
 
+# A guess looks for a record in so many bytes from the start of a lane,
 _WINDOW = 256
-"""Bytes from the beginning of a lane in which a record is looked for."""
-_NEAR = 1 << 16  # seconds
+# with a time so near, in seconds, to that of the first record,
+_NEAR = 1 << 16
+# and a captured length in this range.
 _LIKELY = range(20, 1 << 18)
-"""Lengths of the packets that a guess goes by."""
-_NO_PLACES = np.empty(0, np.intp)
+_NO_INDICES = np.empty(0, np.intp)
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 
 
 class Vectorised:
-    """See `shapes.Engine`."""
+    """An `engine.Engine`."""
 
     batch = 2 << 20
 
-    def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Places, int]:
+    def pcap(self, data: Bytes, at: int, end: int, order: str, longest: int) -> tuple[Indices, int]:
         """Find records."""
         words, read = _field(data, order + "u4"), Struct(order + "I").unpack_from
-        starts = chains.walk(
+        starts = parallel_scan.scan(
             at,
             end - 15,
             _likely_records(words, at, end),
-            lambda places: words[places + 8].astype(np.intp) + 16,
-            lambda place: read(data.data, place + 8)[0] + 16,
+            lambda offsets: words[offsets + 8].astype(np.intp) + 16,
+            lambda offset: read(data.data, offset + 8)[0] + 16,
         )
         sizes = words[starts + 8].astype(np.intp)
-        count = _up_to_first((sizes > longest) | (starts + 16 + sizes > end))
+        count = _count_before_first((sizes > longest) | (starts + 16 + sizes > end))
         if not count:
-            return _NO_PLACES, at
+            return _NO_INDICES, at
         return starts[:count] + 16, int(starts[count - 1] + 16 + sizes[count - 1])
 
-    def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Places, int]:
+    def pcapng(self, data: Bytes, at: int, end: int, order: str, interfaces: int) -> tuple[Indices, int]:
         """Find packet blocks."""
         words = data[: len(data) & ~3].view(order + "u4")  # blocks are aligned, and so is the buffer
         read = Struct(order + "I").unpack_from
-        starts = chains.walk(
+        starts = parallel_scan.scan(
             at >> 2,
             (end - 11) >> 2,
             _likely_blocks(words, at, end),
-            lambda places: np.maximum(words[places + 1].astype(np.intp) >> 2, 3),
-            lambda place: max(read(data.data, 4 * place + 4)[0] >> 2, 3),
+            lambda offsets: np.maximum(words[offsets + 1].astype(np.intp) >> 2, 3),
+            lambda offset: max(read(data.data, 4 * offset + 4)[0] >> 2, 3),
         )
         kinds, sizes = words[starts], words[starts + 1].astype(np.intp)
         ends = starts + (sizes >> 2)
         bad = (
-            np.isin(kinds, _LEFT_OUT)
+            np.isin(kinds, _NOT_HANDLED)
             | (sizes < 12)
             | (sizes & 3 > 0)
             | (sizes > MAX_BLOCK)
             | (4 * ends > end)
         )
         bad |= words[np.minimum(ends, len(words)) - 1] != sizes
-        count = _up_to_first(bad)
+        count = _count_before_first(bad)
         packets = starts[:count][kinds[:count] == PACKET]
-        sound = _up_to_first(~_are_sound(data, words, packets, order, interfaces))
-        if sound < len(packets):
-            return 4 * packets[:sound] + 28, int(4 * packets[sound])
+        valid = _count_before_first(~_are_valid(data, words, packets, order, interfaces))
+        if valid < len(packets):
+            return 4 * packets[:valid] + 28, int(4 * packets[valid])
         return 4 * packets + 28, int(4 * ends[count - 1]) if count else at
 
     def counter(self, linktype: int, clock: Clock) -> "VectorCounter":
@@ -79,113 +80,116 @@ class Vectorised:
         return VectorCounter(LINKS[linktype], clock)
 
 
-_LEFT_OUT = (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET)
+_NOT_HANDLED = (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET)
 
 
 def _field(data: Bytes, kind: str) -> Any:
-    """Return a view in which item n is the number at byte n."""
+    """Return a view in which item n is the number that begins at byte n."""
     width = np.dtype(kind).itemsize
     return np.ndarray(len(data) - width + 1, kind, data, strides=(1,))
 
 
-def _up_to_first(bad: Any) -> int:
+def _count_before_first(bad: Any) -> int:
     return int(bad.argmax()) if bad.any() else len(bad)
 
 
-def _likely_records(words: Any, at: int, end: int) -> Places:
-    """Guess records of pcap: two in a row whose times are near the first one's."""
-    lanes, size = chains.windows(at, end)
+def _likely_records(words: Any, at: int, end: int) -> Indices:
+    """Guess one pcap record in each lane: two in a row have times near that of the first record."""
+    lanes, size = parallel_scan.windows(at, end)
     if not lanes:
-        return _NO_PLACES
+        return _NO_INDICES
     first = int(words[at])
     window = as_strided(words[at + size :], (lanes, _WINDOW), (size, 1))
-    lane, place = np.nonzero(_near(window, first))
-    places = at + (lane + 1) * size + place
-    captured = words[places + 8].astype(np.intp)
-    likely = (captured >= _LIKELY.start) & (captured < _LIKELY.stop) & (captured <= words[places + 12])
-    following = np.minimum(places + 16 + captured, end)
+    lane, offset = np.nonzero(_near(window, first))
+    offsets = at + (lane + 1) * size + offset
+    captured = words[offsets + 8].astype(np.intp)
+    likely = (captured >= _LIKELY.start) & (captured < _LIKELY.stop) & (captured <= words[offsets + 12])
+    following = np.minimum(offsets + 16 + captured, end)
     likely &= _near(words[following], first)
-    return _one_a_lane(lane[likely], places[likely])
+    return _first_in_each_lane(lane[likely], offsets[likely])
 
 
 def _near(seconds: Any, first: int) -> Any:
     return seconds.astype(np.uint32) - np.uint32(max(first - _NEAR, 0)) < 2 * _NEAR
 
 
-def _likely_blocks(words: Any, at: int, end: int) -> Places:
-    """Guess packet blocks: of which the two lengths agree. Places are in words."""
-    lanes, size = chains.windows(at, end)
+def _likely_blocks(words: Any, at: int, end: int) -> Indices:
+    """Guess one packet block in each lane: its two lengths agree. Offsets are in 32-bit words."""
+    lanes, size = parallel_scan.windows(at, end)
     if not lanes:
-        return _NO_PLACES
+        return _NO_INDICES
     size >>= 2
     window = as_strided(words[(at >> 2) + size :], (lanes, _WINDOW >> 2), (4 * size, 4))
-    lane, place = np.nonzero(window == PACKET)
-    places = (at >> 2) + (lane + 1) * size + place
-    sizes = words[places + 1].astype(np.intp)
+    lane, offset = np.nonzero(window == PACKET)
+    offsets = (at >> 2) + (lane + 1) * size + offset
+    sizes = words[offsets + 1].astype(np.intp)
     likely = (sizes >= _LIKELY.start + 32) & (sizes < _LIKELY.stop) & (sizes & 3 == 0)
-    lane, places, sizes = lane[likely], places[likely], sizes[likely]
-    agree = words[np.minimum(places + (sizes >> 2) - 1, len(words) - 1)] == sizes
-    return _one_a_lane(lane[agree], places[agree])
+    lane, offsets, sizes = lane[likely], offsets[likely], sizes[likely]
+    agree = words[np.minimum(offsets + (sizes >> 2) - 1, len(words) - 1)] == sizes
+    return _first_in_each_lane(lane[agree], offsets[agree])
 
 
-def _one_a_lane(lanes: Places, places: Places) -> Places:
-    first: Places = np.unique(lanes, return_index=True)[1]
-    return places[first]
+def _first_in_each_lane(lanes: Indices, offsets: Indices) -> Indices:
+    first: Indices = np.unique(lanes, return_index=True)[1]
+    return offsets[first]
 
 
-def _are_sound(data: Bytes, words: Any, packets: Places, order: str, interfaces: int) -> Any:
-    """Say which packet blocks hold what their lengths say, options too."""
+def _are_valid(data: Bytes, words: Any, packets: Indices, order: str, interfaces: int) -> Any:
+    """Tell which packet blocks have a known interface, and a packet and options that end within the block."""
     sizes, captured = words[packets + 1].astype(np.intp), words[packets + 5].astype(np.intp)
-    sound = (sizes >= 32) & (words[packets + 2] < interfaces) & (captured <= sizes - 32)
+    valid = (sizes >= 32) & (words[packets + 2] < interfaces) & (captured <= sizes - 32)
     halves = _field(data, order + "u2")
-    option = np.where(sound, 4 * packets + 28 + (captured + 3 & ~3), 0)
-    ends = np.where(sound, 4 * packets + sizes - 4, 0)
+    option = np.where(valid, 4 * packets + 28 + (captured + 3 & ~3), 0)
+    ends = np.where(valid, 4 * packets + sizes - 4, 0)
     which = np.flatnonzero(option + 4 <= ends)
-    while len(which):  # the next option of each
-        place = option[which]
-        goes_on = halves[place] != 0
-        which, place = which[goes_on], place[goes_on]
-        length = halves[place + 2].astype(np.intp)
-        sound[which] &= place + 4 + length <= ends[which]
-        option[which] = place + 4 + (length + 3 & ~3)
+    # Each round reads the next option of every block that has one more.
+    while len(which):
+        offset = option[which]
+        not_last = halves[offset] != 0  # opt_endofopt is 0
+        which, offset = which[not_last], offset[not_last]
+        length = halves[offset + 2].astype(np.intp)
+        valid[which] &= offset + 4 + length <= ends[which]
+        option[which] = offset + 4 + (length + 3 & ~3)
         which = which[option[which] + 4 <= ends[which]]
-    return sound
+    return valid
 
 
 class VectorCounter:
-    """See `shapes.Counter`."""
+    """An `engine.Counter`."""
 
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._clock = clock
         self._directions = Directions()
 
-    def count(self, data: Bytes, frames: Places, base: int, order: str) -> Places:
+    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
         """Count packets."""
         words = _field(data, order + "u4")
         at, ipv4, ipv6 = _packets(self._link, data, frames)
         ends = frames + words[frames - 8]
-        protocol, segments, good = _segments(data, at, ipv4, ipv6, ends)
-        rest = np.flatnonzero(~good)
+        protocol, segments, accepted = _segments(data, at, ipv4, ipv6, ends)
+        rest = np.flatnonzero(~accepted)
         if len(rest):
             frames, at, ipv6, protocol, segments = (
-                column[good] for column in (frames, at, ipv6, protocol, segments)
+                column[accepted] for column in (frames, at, ipv6, protocol, segments)
             )
         if len(frames):
             sizes = words[frames - 4].astype(np.uint64)
             new, firsts = self._directions.add(_keys(data, at, ipv6, protocol, segments), sizes)
             first = frames[firsts]
             high, low = words[first - 16].astype(np.uint64), words[first - 12].astype(np.uint64)
-            self._directions.date(new, (first + base).astype(np.uint64), self._clock.nanoseconds(high, low))
+            self._directions.set_first(
+                new, (first + base).astype(np.uint64), self._clock.nanoseconds(high, low)
+            )
         return rest
 
     def rows(self) -> Rows:
-        """Return what was counted."""
+        """Return the directions counted so far."""
         return self._directions.rows()
 
 
-def _packets(link: Link, data: Bytes, frames: Places) -> tuple[Places, Any, Any]:
-    """Return where the IP packets begin, and which ones are IPv4 and which IPv6."""
+def _packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any, Any]:
+    """Return the offsets of the IP packets, and which of them are IPv4 and which IPv6."""
     numbers = _field(data, ">u2")
     at = frames + link.payload
     if link.ethertype_at >= 0:
@@ -208,24 +212,28 @@ def _packets(link: Link, data: Bytes, frames: Places) -> tuple[Places, Any, Any]
     return at, may_be_4 & (version == 4), may_be_6 & (version == 6)
 
 
-def _segments(data: Bytes, at: Places, ipv4: Any, ipv6: Any, ends: Places) -> tuple[Any, Places, Any]:
-    """Return the protocols, where the transport headers begin, and which ones are whole."""
+def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> tuple[Any, Indices, Any]:
+    """Return the protocols, the offsets of the transport headers, and which packets can be counted.
+
+    Those are TCP and UDP, not fragmented, whose headers are valid and lie within the IP packet and the
+    capture.
+    """
     numbers = _field(data, ">u2")
     header = np.where(ipv4, (data[at] & 15).astype(np.intp) << 2, 40)
     room = numbers[at + np.where(ipv4, 2, 4)].astype(np.intp) - np.where(ipv4, header, 0)
     protocol = data[at + np.where(ipv4, 9, 6)]
-    good = ipv4 & (header >= 20) & (numbers[at + 6] & 0x3FFF == 0) | ipv6
+    accepted = ipv4 & (header >= 20) & (numbers[at + 6] & 0x3FFF == 0) | ipv6
     segments = at + header
     is_tcp = protocol == ip.TCP
     need = np.where(is_tcp, (data[segments + 12] >> 4).astype(np.intp) << 2, udp.HEADER_LENGTH)
-    good &= is_tcp & (need >= tcp.HEADER_LENGTH) | (protocol == ip.UDP) & (
+    accepted &= is_tcp & (need >= tcp.HEADER_LENGTH) | (protocol == ip.UDP) & (
         numbers[segments + 4] >= udp.HEADER_LENGTH
     )
-    return protocol, segments, good & (need <= room) & (segments + need <= ends)
+    return protocol, segments, accepted & (need <= room) & (segments + need <= ends)
 
 
-def _keys(data: Bytes, at: Places, ipv6: Any, protocol: Any, segments: Places) -> Any:
-    """Return the packets' keys, a column each; see `rows`."""
+def _keys(data: Bytes, at: Indices, ipv6: Any, protocol: Any, segments: Indices) -> Any:
+    """Return the keys of the packets, one in each column; see `rows`."""
     words = _field(data, "<u8")
     keys = np.zeros((WORDS, len(at)), np.uint64)
     keys[0] = words[at + np.where(ipv6, 8, 12)]

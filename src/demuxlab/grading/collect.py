@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from demuxlab.errors import CallError
+from demuxlab.files import reading
 from demuxlab.grading.answers import neutral
 from demuxlab.grading.submission import MAX_SOURCE
 from demuxlab.language import _
@@ -21,8 +23,8 @@ _MAX_MEMBERS = 10_000
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
-class NotTaken(Exception):
-    """This cannot be graded; the message says why, for the learner."""
+class _NotTaken(Exception):
+    """The submission cannot be graded; the message becomes its `problem`, for the learner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,17 @@ class HandedIn:
 def collect(paths: Iterable[Path]) -> tuple[list[HandedIn], list[str]]:
     """Return the submissions of files and folders, by name, and what in the folders is none.
 
-    FileNotFoundError where a path is not there.
+    CallError where a path does not exist or may not be read.
     """
     found: dict[str, HandedIn] = {}
     skipped = []
     for path in paths:
         if not os.path.lexists(path):
-            raise FileNotFoundError(str(path))
-        entries = sorted(path.iterdir()) if _is_collection(path) else [path]
+            raise CallError(
+                _("{path} does not exist", path=path), _("name a file or a folder of submissions")
+            )
+        with reading(path, _("name a file or a folder of submissions")):
+            entries = sorted(path.iterdir()) if _is_collection(path) else [path]
         for entry in entries:
             if entry.name.startswith((".", "__")):
                 continue
@@ -77,7 +82,7 @@ def _take(path: Path) -> HandedIn:
     name = neutral(_name(path)).replace("\n", "�")
     try:
         return HandedIn(name, _source(path))
-    except NotTaken as error:
+    except _NotTaken as error:
         return HandedIn(name, b"", neutral(str(error)))
     except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
         why = " ".join(str(error).split())  # tarfile tells of each compression on a line of its own
@@ -95,11 +100,11 @@ def _name(path: Path) -> str:
 def _source(path: Path) -> bytes:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        raise NotTaken(_("{file} is a link: hand in the file itself", file=path.name))
+        raise _NotTaken(_("{file} is a link: hand in the file itself", file=path.name))
     if stat.S_ISDIR(mode):
         return _source(path / _choose([entry.name for entry in path.iterdir()]))
     if not stat.S_ISREG(mode):
-        raise NotTaken(_("{file} is no ordinary file", file=path.name))
+        raise _NotTaken(_("{file} is no ordinary file", file=path.name))
     if path.name.endswith(".zip"):
         return _from_zip(path)
     if path.name.endswith(_TAR):
@@ -115,7 +120,7 @@ def _from_zip(path: Path) -> bytes:
         _check_names(member.filename for member in members)
         for member in members:
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise NotTaken(_("{file} is a link: hand in the file itself", file=member.filename))
+                raise _NotTaken(_("{file} is a link: hand in the file itself", file=member.filename))
         wanted = _choose([member.filename for member in members])
         with archive.open(wanted) as file:
             return _bounded(file.read(MAX_SOURCE + 1))
@@ -131,7 +136,7 @@ def _from_tar(path: Path) -> bytes:
         _check_names(member.name for member in members)
         for member in members:
             if not (member.isreg() or member.isdir()):
-                raise NotTaken(_("{file} is a link or a device: hand in the file itself", file=member.name))
+                raise _NotTaken(_("{file} is a link or a device: hand in the file itself", file=member.name))
         wanted = _choose([member.name for member in members if member.isreg()])
         file = archive.extractfile(wanted)
         assert file is not None
@@ -141,12 +146,12 @@ def _from_tar(path: Path) -> bytes:
 def _check_names(names: Iterator[str]) -> None:
     for number, name in enumerate(names):
         if number >= _MAX_MEMBERS:
-            raise NotTaken(
+            raise _NotTaken(
                 _("the archive has more than {count} files: hand in the exercise only", count=_MAX_MEMBERS)
             )
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or path.drive:
-            raise NotTaken(
+            raise _NotTaken(
                 _("{name!r} leads out of the archive: pack it again without such paths", name=name)
             )
 
@@ -158,12 +163,12 @@ def _choose(names: list[str]) -> str:
     chosen = exercises or files
     if len(chosen) != 1:
         if not chosen:
-            raise NotTaken(_("there is no Python file in it: hand in one exercise.py"))
-        raise NotTaken(_("{count} files could be meant: hand in one exercise.py", count=len(chosen)))
+            raise _NotTaken(_("there is no Python file in it: hand in one exercise.py"))
+        raise _NotTaken(_("{count} files could be meant: hand in one exercise.py", count=len(chosen)))
     return chosen[0]
 
 
 def _bounded(source: bytes) -> bytes:
     if len(source) > MAX_SOURCE:
-        raise NotTaken(_("the file has more than {size} bytes", size=MAX_SOURCE))
+        raise _NotTaken(_("the file has more than {size} bytes", size=MAX_SOURCE))
     return source

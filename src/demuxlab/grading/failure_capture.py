@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demuxlab.capture.pcapng import PcapngWriter
-from demuxlab.labkit.course import LabFolder
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.language import _
 from demuxlab.links.memory import EPOCH, STEP
 from demuxlab.wire.frame import RAW

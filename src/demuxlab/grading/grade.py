@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from demuxlab import __version__, language
+from demuxlab.files import reason
 from demuxlab.grading import sandbox
 from demuxlab.grading.collect import HandedIn
 from demuxlab.grading.plugin import PROPERTY
 from demuxlab.grading.submission import InfrastructureError
+from demuxlab.language import _
 
 _one_at_a_time = threading.Lock()
 """pytest runs once in a process at a time; who wants more starts more processes."""
@@ -75,20 +77,35 @@ def grade(job: Job) -> dict[str, Any]:
     language.use(job.language)
     if sandbox.best() != job.level:
         # A worker of a cluster may allow less than the machine that asked: the result must not claim more.
-        cure = sandbox.why_not_best()
         raise InfrastructureError(
-            f"the level is {sandbox.best()} there, and {job.level} was asked for: {cure}"
+            _(
+                "the isolation level is {level} there, and {wanted} was asked for",
+                level=sandbox.best(),
+                wanted=job.level,
+            ),
+            sandbox.why_not_best(),
         )
     for last in range(_TRIES):
         try:
             collected = _run_checks(job)
         except OSError as error:
-            raise InfrastructureError(f"the submission cannot be laid out ({error.strerror})") from error
-        broken = [row["message"] for row in collected if row["infrastructure"]]
+            raise InfrastructureError(
+                _("the submission cannot be written to a temporary folder ({why})", why=reason(error)),
+                _("set TMPDIR to a folder with room"),
+            ) from error
+        broken = [row["infrastructure"] for row in collected if row["infrastructure"]]
         if not broken and collected:
             break
         if last == _TRIES - 1:
-            raise InfrastructureError(broken[0] if broken else f"the checks of {job.lab} do not run")
+            wrong, cure = (
+                broken[0]
+                if broken
+                else (
+                    _("the checks of {lab} do not run", lab=job.lab),
+                    _("copy the lab from the course again"),
+                )
+            )
+            raise InfrastructureError(wrong, cure)
     tests = [
         {
             "name": row["name"],

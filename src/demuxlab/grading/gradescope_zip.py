@@ -9,6 +9,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_COURSE = (("course", "labs"), ("course", "captures"))
 _TIME = (2020, 1, 1, 0, 0, 0)
 _SETUP = """#!/usr/bin/env bash
 set -e
@@ -53,7 +54,9 @@ def _files(lab: Path, hidden: Path | None) -> Iterator[tuple[str, Path]]:
     for root, name in roots:
         for path in root.rglob("*"):
             inside = path.relative_to(root)
-            if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "course":
+            # An installed package holds every lab; the archive takes the one that it is for.
+            elsewhere = root == _PACKAGE and inside.parts[:2] in _COURSE
+            if path.is_file() and "__pycache__" not in inside.parts and not elsewhere:
                 yield f"{name}/{inside.as_posix()}", path
 
 

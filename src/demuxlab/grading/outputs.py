@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from demuxlab.errors import CallError
+from demuxlab.language import _
+
 Result = dict[str, Any]
-
-
-class OneOnly(ValueError):
-    """The form is for one submission."""
 
 
 def gradescope(results: Sequence[Result]) -> str:
@@ -192,7 +191,10 @@ def _feedback(result: Result) -> str:
 
 def _only(results: Sequence[Result], form: str) -> Result:
     if len(results) != 1:
-        raise OneOnly(f"{form}'s file is for one submission, not {len(results)}: grade one, or write a CSV")
+        raise CallError(
+            _("{form}'s file is for one submission, not {count}", form=form, count=len(results)),
+            _("grade one, or write a CSV"),
+        )
     return results[0]
 
 

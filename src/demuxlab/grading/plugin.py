@@ -135,7 +135,7 @@ def pytest_runtest_makereport(
         "max_points": worth,
         "message": "" if report.passed else _message(report),
         "hidden": item.path.parent in item.config.stash[_HIDDEN],
-        "infrastructure": isinstance(error, InfrastructureError),
+        "infrastructure": (error.wrong, error.cure) if isinstance(error, InfrastructureError) else None,
     }
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)
@@ -173,8 +173,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _note_progress(root: Path, scored: dict[str, dict[str, Any]]) -> None:
-    from demuxlab.labkit.course import LabFolder
-    from demuxlab.labkit.progress import Progress
+    from demuxlab.course.progress import Progress
+    from demuxlab.labkit.folder import LabFolder
 
     for folder in dict.fromkeys((root / nodeid.partition("::")[0]).parent for nodeid in scored):
         own = {n: row for n, row in scored.items() if (root / n.partition("::")[0]).parent == folder}

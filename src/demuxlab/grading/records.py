@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from demuxlab.errors import CallError
 from demuxlab.grading.grade import Job
 from demuxlab.language import _
 
@@ -16,9 +17,9 @@ class Records:
     """Results by the keys of their jobs. A last line that a crash cut off is given up, and graded again."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it; OSError where that cannot be.
+        """Open the file, or make it; OSError where that is not possible.
 
-        ValueError where it is another file, or in the hands of another run.
+        CallError where it is not a results file, or another run has it open.
         """
         self.path = path
         self._known: dict[str, dict[str, Any]] = {}
@@ -30,24 +31,26 @@ class Records:
                 for line in lines:
                     if not line.endswith(b"\n"):
                         break
-                    self._remember(line, path)
+                    self._read_line(line, path)
                     end += len(line)
             self._file.truncate(end)
         except BlockingIOError as error:
             self._file.close()
-            raise ValueError(
-                _("{path} is in use by another run: wait for it, or name another file", path=path)
+            raise CallError(
+                _("{path} is in use by another run", path=path), _("wait for it, or name another file")
             ) from error
         except BaseException:
             self._file.close()
             raise
 
-    def _remember(self, line: bytes, path: Path) -> None:
+    def _read_line(self, line: bytes, path: Path) -> None:
         try:
             entry = json.loads(line)
             self._known[entry["key"]] = {**entry["result"]}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} is no file of results: name another") from error
+            raise CallError(
+                _("{path} is not a results file", path=path), _("name another with --results")
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -7,26 +7,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.grading.collect import EXERCISE, HandedIn
 from demuxlab.language import _
-
-
-class CannotCompare(Exception):
-    """There is no comparison; the message says why, and the cure."""
 
 
 def compare(found: Sequence[HandedIn], starter: Path, folder: Path) -> Path | None:
     """Write a report of the most similar pairs into a new folder; return its first page, None without any.
 
-    What all have from the starter does not count.
+    What all have from the starter does not count. CallError where they cannot be compared.
     """
     if importlib.util.find_spec("compare50") is None:
-        raise CannotCompare(_("no compare50 here: pip install 'demuxlab[similar]'"))
+        raise CallError(_("no compare50 here"), "pip install 'demuxlab[similar]'")
     if folder.exists():
-        raise CannotCompare(_("{folder} is there already: name a new folder", folder=folder))
+        raise CallError(_("{folder} is there already", folder=folder), _("name a new folder"))
     readable = [each for each in found if not each.problem and "/" not in each.name]
     if len(readable) < 2:
-        raise CannotCompare(_("there are not two submissions to compare"))
+        raise CallError(
+            _("there are not two submissions to compare"), _("name at least two that can be read")
+        )
     with tempfile.TemporaryDirectory(prefix="demuxlab-") as place:
         for each in readable:
             (Path(place) / each.name).mkdir()
@@ -40,6 +39,6 @@ def compare(found: Sequence[HandedIn], starter: Path, folder: Path) -> Path | No
         )
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise CannotCompare(_("compare50 failed: {said}", said=" ".join(said)))
+        raise DemuxlabError(_("compare50 failed"), " ".join(said))
     page = folder / "index.html"
     return page if page.is_file() else None

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from demuxlab.errors import DemuxlabError
 from demuxlab.grading import sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
 from demuxlab.grading.sandbox import Inmate
 from demuxlab.grading.words import in_words, is_packet
-from demuxlab.language import english
+from demuxlab.language import _, english
 
 CALL_TIMEOUT = 10.0
 """Seconds that one call may take."""
@@ -30,8 +31,8 @@ class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
 
 
-class InfrastructureError(Exception):
-    """The learner's file could not be asked, by no fault of its own: try again."""
+class InfrastructureError(DemuxlabError):
+    """The submission could not be graded, and that is not its fault."""
 
 
 class Offer:
@@ -162,12 +163,12 @@ class Submission:
                 raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
             self._inmate = sandbox.start(source, self.level)
         except OSError as error:
-            raise InfrastructureError(f"the sandbox does not start: {error}") from error
+            raise _no_sandbox(str(error)) from error
         line = self._line(time.monotonic() + START_TIMEOUT)
         if line is None or not line.startswith(b'{"ready"'):
             said = self._printed.decode(errors="replace").strip()
             self.close()
-            raise InfrastructureError(f"the sandbox does not start: {said or 'no answer'}")
+            raise _no_sandbox(said or _("no answer"))
 
     def _say(self, words: dict[str, Any], name: str, deadline: float) -> None:
         """Write one line, while the learner's process may be busy printing."""
@@ -290,6 +291,10 @@ class Submission:
                 return "<something else>"
         kind = neutral(value.get("type", "something else"))[:100]
         return self._offers.get(value.get("object", ""), f"<{kind}>")
+
+
+def _no_sandbox(why: str) -> InfrastructureError:
+    return InfrastructureError(_("the sandbox does not start ({why})", why=why), _("run it again"))
 
 
 def _offered(offer: Offer | None) -> str:

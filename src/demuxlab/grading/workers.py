@@ -19,6 +19,7 @@ from typing import Any
 from demuxlab import cluster
 from demuxlab.grading.grade import Job, grade
 from demuxlab.grading.submission import InfrastructureError
+from demuxlab.language import _
 
 _TRIES = 4
 _JOBS_PER_PROCESS = 200
@@ -40,7 +41,7 @@ def on_this_machine(jobs: Sequence[Job], processes: int = 0) -> Iterator[Outcome
 def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
     """Grade in one pool, and in another one what is left where a process of the first was killed."""
     left = {job.key: job for job in jobs}
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         with _pool(processes) as pool:
             try:
                 with _untouched_by_ctrl_c():
@@ -57,7 +58,16 @@ def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
             except BrokenExecutor:
                 pass  # what is left goes to a new pool
     for job in left.values():
-        yield job, None, "the processes that grade are killed again and again: is memory short?"
+        yield (
+            job,
+            None,
+            str(
+                InfrastructureError(
+                    _("the grading processes are killed again and again"),
+                    _("give them more memory, or grade with fewer --processes"),
+                )
+            ),
+        )
 
 
 @contextmanager
@@ -112,12 +122,18 @@ def _untouched_by_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def on_cluster(jobs: Sequence[Job], address: str, tell: Callable[[str], None]) -> Iterator[Outcome]:
+def on_cluster(jobs: Sequence[Job], address: str, show_dashboard: Callable[[str], None]) -> Iterator[Outcome]:
     """Grade on the workers of a Dask cluster; see `cluster.on_cluster`, also for the errors."""
     by_key = {job.key: job for job in jobs}
-    return _outcomes(by_key, cluster.on_cluster(grade, by_key, address, tell))
+    return _outcomes(by_key, cluster.on_cluster(grade, by_key, address, show_dashboard))
 
 
 def _outcomes(jobs: dict[str, Job], outcomes: Iterator[cluster.Outcome[dict[str, Any]]]) -> Iterator[Outcome]:
     for key, result, error in outcomes:
-        yield jobs[key], result, "" if error is None else str(error) or type(error).__name__
+        yield jobs[key], result, "" if error is None else _line(error)
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, InfrastructureError):
+        return str(error)
+    return str(InfrastructureError(str(error) or type(error).__name__, _("run it again")))

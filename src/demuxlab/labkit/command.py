@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import click
 
 from demuxlab import terminal
-from demuxlab.labkit.course import LabFolder
-from demuxlab.labkit.recorder import FORMATS
-from demuxlab.labkit.runner import WRONG_CALL, CannotRun, Settings, run_labs
+from demuxlab.labkit.folder import LabFolder
+from demuxlab.labkit.runner import Settings, run_labs
 from demuxlab.language import _
+from demuxlab.recording.recorder import FORMATS
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -62,12 +62,7 @@ def run_options(function: _Function) -> _Function:
 
 def run_and_exit(folders: list[LabFolder], settings: Settings) -> None:
     """Run labs and end the process with their exit status."""
-    try:
-        status = run_labs(folders, settings)
-    except CannotRun as error:
-        click.echo(f"demuxlab: {error}", err=True)
-        status = WRONG_CALL
-    raise SystemExit(status)
+    raise SystemExit(run_labs(folders, settings))
 
 
 def main(script: str) -> None:

@@ -13,9 +13,9 @@ from demuxlab.labkit import tables
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.journal import Journal
 from demuxlab.labkit.network import LabError, LabRuntime, Network
-from demuxlab.labkit.recorder import Recorder
 from demuxlab.language import _
 from demuxlab.links.base import Link
+from demuxlab.recording.recorder import Recorder
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import from_text
 
@@ -95,7 +95,7 @@ class Lab:
         hosts = self._network.hosts
         if any(host.name == name for host in hosts):
             raise LabError(
-                _("lab {lab} has a host {name} already: give another name", lab=self.name, name=name)
+                _("lab {lab} has a host {name} already", lab=self.name, name=name), _("give another name")
             )
         own = [self._figures.address(address) for address in addresses]
         secret = f"{self.name}/{name}" if hosts else self.name
@@ -129,7 +129,7 @@ class Lab:
         """
         if not self._network.hosts:
             raise LabError(
-                _('lab {lab} has no host yet: make it with lab.host("B", "10.9.0.20")', lab=self.name)
+                _("lab {lab} has no host yet", lab=self.name), _('make it with lab.host("B", "10.9.0.20")')
             )
         self._network.inject(bytes(packet))
         return self.replies()
@@ -239,7 +239,7 @@ class Lab:
 
     def _repr_html_(self) -> str:
         """Return the run's ladder: how a notebook shows a lab."""
-        from demuxlab.report.notebook import ladder_of
+        from demuxlab.labkit.notebook import ladder_of
 
         return ladder_of(self.name, self.journal.entries, self._names)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK
+from demuxlab.errors import DemuxlabError
 from demuxlab.host import Host
 from demuxlab.language import _
 from demuxlab.links.base import Link
@@ -27,8 +28,8 @@ Departed = Callable[[bytes, float], None]
 """Told of a packet that left for a host whose packets are crafted, and when."""
 
 
-class LabError(Exception):
-    """The lab cannot go on; the message says what is wrong and how to mend it."""
+class LabError(DemuxlabError):
+    """The lab cannot go on."""
 
 
 class Network:
@@ -94,7 +95,8 @@ class Network:
             return True
         if end == math.inf:
             raise LabError(
-                _("a call would wait for ever: nobody has anything to send, so let the peer act before it")
+                _("a call would wait for ever"),
+                _("nobody has anything to send, so let the peer act before it"),
             )
         self._microseconds = round(end)
         return False
@@ -145,11 +147,11 @@ class Network:
             if arrived is None:
                 raise LabError(
                     _(
-                        "a packet did not cross the {kind} link in {seconds:.0f} seconds: "
-                        "try --link memory, and demuxlab doctor",
+                        "a packet did not cross the {kind} link in {seconds:.0f} seconds",
                         kind=self._link.kind,
                         seconds=_PATIENCE,
-                    )
+                    ),
+                    _("try --link memory, and demuxlab doctor"),
                 )
             # The kernel's own chatter on a shared device is not the lab's traffic.
 

@@ -15,16 +15,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from demuxlab import language
-from demuxlab.labkit.course import LabFolder
+from demuxlab.errors import CallError
+from demuxlab.files import reason
+from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
-from demuxlab.labkit.live import Live
 from demuxlab.labkit.network import LabError
-from demuxlab.labkit.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
-from demuxlab.labkit.wireshark import NoWireshark
 from demuxlab.language import _
 from demuxlab.links import rights
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
+from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
+from demuxlab.wireshark.live import Live
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch
@@ -51,8 +52,8 @@ class Settings:
     """Show the hosts in the terminal while the lab runs."""
 
 
-class CannotRun(Exception):
-    """The call cannot be carried out; the message says what is wrong and how to mend it."""
+class CannotRun(CallError):
+    """The labs cannot be run as they were called."""
 
 
 class _NoOutput(Exception):
@@ -65,10 +66,12 @@ class _NoOutput(Exception):
 def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     """Run labs one after the other and return the exit status: 0 all held, 1 a check failed.
 
-    Raises CannotRun before anything was sent, where a link or the captures folder cannot be had.
+    CannotRun or NoWireshark before anything was sent, where a link or the captures folder cannot be had.
     """
     if settings.live and (len(folders) > 1 or settings.format not in (None, FULL)):
-        raise CannotRun(_("--live shows one lab, in the full format: name the lab and leave --format out"))
+        raise CannotRun(
+            _("--live shows one lab, in the full format"), _("name the lab and leave --format out")
+        )
     links = _open_links(len(folders), settings)
     try:
         live = _drop_rights(settings)
@@ -98,16 +101,18 @@ def _open_links(count: int, settings: Settings) -> list[Link]:
     except LinkUnavailable as unavailable:
         for link in links:
             link.close()
-        raise CannotRun(_("no {link} link: {why}", link=settings.link, why=unavailable)) from unavailable
+        raise CannotRun(
+            _("no {link} link: {why}", link=settings.link, why=unavailable.wrong), unavailable.cure
+        ) from unavailable
     return links
 
 
 def _drop_rights(settings: Settings) -> Live | None:
     """Give up rights, and start the Wireshark of `--live`: with sudo as the user who called it."""
     # Where root is no user's, Wireshark wants to give up the rights itself, and cannot when they are gone.
-    early = _live() if settings.live and rights.stay_root_s() else None
+    early = Live() if settings.live and rights.stay_root_s() else None
     _tell(rights.drop())
-    return _live() if settings.live and early is None else early
+    return Live() if settings.live and early is None else early
 
 
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
@@ -147,13 +152,6 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
     return bool(lab.failed)
 
 
-def _live() -> Live:
-    try:
-        return Live()
-    except NoWireshark as error:
-        raise CannotRun(str(error)) from error
-
-
 def _watch(say: Callable[[str], None]) -> "Watch":
     from demuxlab.live.terminal import Watch
 
@@ -174,12 +172,8 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | No
                 return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
     except OSError as error:
         raise CannotRun(
-            _(
-                "no capture can be saved in {folder} ({why}): give a folder that you may write to "
-                "with --captures DIR",
-                folder=captures,
-                why=error.strerror or error,
-            )
+            _("no capture can be saved in {folder} ({why})", folder=captures, why=reason(error)),
+            _("give a folder that you may write to with --captures DIR"),
         ) from error
 
 
@@ -189,7 +183,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     language.add(folder.path)
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
     if spec is None or spec.loader is None:
-        raise CannotRun(_("{script} cannot be loaded: is it a Python file?", script=script))
+        raise CannotRun(_("{script} cannot be loaded", script=script), _("is it a Python file?"))
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -197,7 +191,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     except MemoryError:
         raise
     except Exception as error:
-        raise CannotRun(_("{error}: mend the script", error=_where(error, script))) from error
+        raise CannotRun(_where(error, script), _("mend the script")) from error
     return run  # type: ignore[no-any-return]
 
 

@@ -1,12 +1,15 @@
 """What a link is: two ends that carry IP packets, one for the host under study, one for everybody else."""
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from demuxlab.wire.offload import Arrived
+from demuxlab.errors import CallError
+
+if TYPE_CHECKING:
+    from demuxlab.wire.offload import Arrived
 
 
-class LinkUnavailable(Exception):
-    """This machine or this user cannot have such a link; the message says why, and the cure."""
+class LinkUnavailable(CallError):
+    """This machine or this user cannot have such a link."""
 
 
 class LinkEnd(Protocol):
@@ -29,7 +32,7 @@ class LinkEnd(Protocol):
 class OffloadingEnd(Protocol):
     """An end of a link that offloads: `send` of the same end takes `Large` segments too."""
 
-    def receive_uncut(self) -> bytes | Arrived | None:
+    def receive_uncut(self) -> "bytes | Arrived | None":
         """Return the next packet as the link gives it, or None without waiting for one."""
         ...
 

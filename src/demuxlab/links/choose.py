@@ -60,7 +60,7 @@ def _open_in_kernel(
     kind: str, private: bool, kernel_addresses: tuple[str, ...], offload: bool = False, queues: int = 1
 ) -> "KernelLink":
     if sys.platform != "linux":
-        raise LinkUnavailable(_("{link} links need Linux: use --link memory here", link=kind))
+        raise LinkUnavailable(_("{link} links need Linux", link=kind), _("use --link memory here"))
     from demuxlab.links.kernel import KernelLink
     from demuxlab.links.opener import Request
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from demuxlab.language import _
 from demuxlab.links.base import LinkEnd, LinkUnavailable
-from demuxlab.links.opener import Request
+from demuxlab.links.opener import Refused, Request
 from demuxlab.links.packet_ends import LoopbackEnd, OffloadingTunEnd, TunEnd, TunOutside
 
 _OPEN_TIMEOUT = 30.0
@@ -95,11 +95,11 @@ def _ask_opener(request: Request) -> tuple[str, list[int], str]:
         lines = errors.strip().splitlines()
         why = lines[-1] if lines else _("no answer in {seconds:.0f} seconds", seconds=_OPEN_TIMEOUT)
         raise LinkUnavailable(
-            _("the link could not be opened ({why}): use --link memory, and demuxlab doctor", why=why)
+            _("the link could not be opened ({why})", why=why), _("use --link memory, and demuxlab doctor")
         )
     said = json.loads(answer)
-    if "refused" in said:
-        raise LinkUnavailable(_(said["refused"], **said["values"]))
+    if "wrong" in said:
+        raise Refused.from_json(said)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return said["name"], list(descriptors), said["offloads"]

@@ -17,6 +17,9 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
+
+from demuxlab.links.base import LinkUnavailable
 
 TUN_DEVICE = "/dev/net/tun"
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -49,13 +52,27 @@ class Request:
         return json.dumps(asdict(self))
 
 
-class Refused(Exception):
-    """The machine said no; the message has the cure. Whoever asked translates it, and puts the values in."""
+class Refused(LinkUnavailable):
+    """The system refused what the link needs.
 
-    def __init__(self, text: str, **values: str | None) -> None:
-        super().__init__(text)
-        self.values = values
-        self.answer = json.dumps({"refused": text, "values": values}).encode()
+    The texts are English with {names} for the values: the process that asked for the link may speak another
+    language than this one, and makes the error again `from_json`.
+    """
+
+    def __init__(self, wrong: str, cure: str, **values: str | None) -> None:
+        from demuxlab.language import _  # reads a catalog, which a link that can be had does without
+
+        super().__init__(_(wrong, **values), _(cure, **values))
+        self._texts = {"wrong": wrong, "cure": cure, "values": values}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error for another process."""
+        return self._texts
+
+    @classmethod
+    def from_json(cls, texts: dict[str, Any]) -> Self:
+        """Return the error that another process had, in this one's language."""
+        return cls(texts["wrong"], texts["cure"], **texts["values"])
 
 
 def main() -> None:
@@ -66,7 +83,7 @@ def main() -> None:
     try:
         name, descriptors = open_here(request)
     except Refused as refused:
-        channel.sendall(refused.answer)
+        channel.sendall(json.dumps(refused.to_json()).encode())
         return
     offloads = _offload(descriptors[0]) if request.offload else ""
     answer = json.dumps({"name": name, "descriptors": len(descriptors), "offloads": offloads}).encode()
@@ -80,7 +97,8 @@ def open_here(request: Request) -> tuple[str, list[int]]:
     """
     if request.kind == "tun" and not Path(TUN_DEVICE).exists():
         raise Refused(
-            "there is no {device}: load it with sudo modprobe tun, or give it to the container",
+            "there is no {device}",
+            "load it with sudo modprobe tun, or give it to the container",
             device=TUN_DEVICE,
         )
     if request.private:
@@ -105,18 +123,18 @@ def _enter_namespace() -> None:
     problem = os.strerror(ctypes.get_errno())
     if os.geteuid() == 0:
         raise Refused(
-            "no network namespace for root ({why}): this container forbids it; start it with "
-            "--cap-add SYS_ADMIN, or use --link memory",
+            "no network namespace for root ({why})",
+            "this container forbids it; start it with --cap-add SYS_ADMIN, or use --link memory",
             why=problem,
         )
     with suppress(OSError):
         if _APPARMOR.read_text().strip() == "1":
             raise Refused(
-                "no user namespace for an ordinary user ({why}): run it with sudo, "
-                "or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+                "no user namespace for an ordinary user ({why})",
+                "run it with sudo, or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
                 why=problem,
             )
-    raise Refused("no user namespace for an ordinary user ({why}): run it with sudo", why=problem)
+    raise Refused("no user namespace for an ordinary user ({why})", "run it with sudo", why=problem)
 
 
 def _tun(request: Request) -> tuple[list[int], str]:
@@ -129,8 +147,9 @@ def _tun(request: Request) -> tuple[list[int], str]:
             descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise Refused(
-                "{device} cannot be opened ({why}): run it with sudo, or let everybody make TUNs "
-                "in namespaces of their own with sudo chmod 666 {device}",
+                "{device} cannot be opened ({why})",
+                "run it with sudo, or let everybody make TUNs in namespaces of their own with "
+                "sudo chmod 666 {device}",
                 device=TUN_DEVICE,
                 why=error.strerror,
             ) from error
@@ -139,7 +158,7 @@ def _tun(request: Request) -> tuple[list[int], str]:
             name = fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name, flags))[:16]
         except OSError as error:
             raise Refused(
-                "no TUN device may be made here ({why}): run it with sudo", why=error.strerror
+                "no TUN device may be made here ({why})", "run it with sudo", why=error.strerror
             ) from error
         descriptors.append(descriptor)
     return descriptors, name.rstrip(b"\0").decode()
@@ -182,7 +201,7 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
                 host, _, length = address.partition("/")
                 if host in taken:
                     raise Refused(
-                        "{address} is an address of this machine already, perhaps of another run: "
+                        "{address} is an address of this machine already, perhaps of another run",
                         "give an --address of another network",
                         address=host,
                     )
@@ -195,10 +214,11 @@ def _configure(name: str, addresses: tuple[str, ...]) -> None:
         problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)
         if not addresses:
             raise Refused(
-                "{device} cannot be set up ({why}): run it with sudo", device=name, why=problem
+                "{device} cannot be set up ({why})", "run it with sudo", device=name, why=problem
             ) from error
         raise Refused(
-            "the addresses {addresses} on {device} cannot be set up ({why}): run it with sudo",
+            "the addresses {addresses} on {device} cannot be set up ({why})",
+            "run it with sudo",
             addresses=", ".join(addresses),
             device=name,
             why=problem,
@@ -210,7 +230,7 @@ def _packet_socket(device: str) -> int:
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
     except OSError as error:
         raise Refused(
-            "no packet socket may be opened ({why}): run it with sudo", why=error.strerror
+            "no packet socket may be opened ({why})", "run it with sudo", why=error.strerror
         ) from error
     opened.bind((device, _ETH_P_ALL))
     return opened.detach()

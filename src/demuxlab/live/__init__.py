@@ -1,1 +1,1 @@
-"""Live views of a host: one picture of it, shown in the browser and in the terminal."""
+"""Live views of a host, in the browser and in the terminal: both show the snapshots of one observer."""

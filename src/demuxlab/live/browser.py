@@ -1,7 +1,7 @@
-"""The live page: plain HTML, and server-sent events through our own TCP.
+"""The live page: plain HTML, updated by server-sent events over our own TCP.
 
-Who reads slowly gets the newest state: one is written to a viewer when the last one that it was given has
-left, so that nothing piles up.
+A state is written to a viewer only when the write of the previous one has returned, so that a slow viewer
+gets the latest state and no queue of old ones.
 """
 
 import json
@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from demuxlab import language
-from demuxlab.live.newest import INTERVAL, Newest
+from demuxlab.live.labels import LABELS
+from demuxlab.live.latest_state import INTERVAL, LatestState
 from demuxlab.live.state import Row
-from demuxlab.live.words import WORDS
 from demuxlab.runtime import RunsHost
 from demuxlab.wire.address import from_text
 
 PAGE, EVENTS, SCRIPT = "/", "/live/events", "/live/events.js"
+# Bytes of a viewer's send buffer: small, so that few old states wait in it.
 SEND_BUFFER = 16_384
-"""Bytes of a viewer's send buffer: what is older than the newest state should not wait there."""
 _HERE = Path(__file__).parent
 _COOKIE = "demuxlab"
 _TOKEN = re.compile(r"[\w-]{22}")
@@ -40,17 +40,17 @@ _Peer = tuple[str, int]
 
 
 class LiveView:
-    """Answers what concerns the live page, for the request handlers of an http.server on a runtime's host."""
+    """Answers the requests for the live page in an http.server on a runtime's host."""
 
     def __init__(self, runtime: RunsHost) -> None:
         self._name = runtime.host.name
-        self._newest = Newest(runtime, _event)
+        self._latest = LatestState(runtime, _event)
         self._browsers: dict[_Peer, str] = {}
 
     def answer(self, handler: BaseHTTPRequestHandler) -> bool:
-        """Answer a GET or HEAD; return False, and answer nothing, where the path is not the page's."""
+        """Answer a GET or HEAD; return False, without an answer, where the path is not one of the page's."""
         path = handler.path.partition("?")[0]
-        # Every request of a browser says whose its connection is, a file's too.
+        # Every request, also for a file, has the cookie that identifies the browser of its connection.
         peer, browser = _peer(handler), _browser(handler) or secrets.token_urlsafe(16)
         self._browsers[peer] = browser
         if path == PAGE:
@@ -67,11 +67,11 @@ class LiveView:
         return True
 
     def closed(self, handler: BaseHTTPRequestHandler) -> None:
-        """Forget a connection that is over."""
+        """Remove a connection that has ended."""
         self._browsers.pop(_peer(handler), None)
 
     def _stream(self, handler: BaseHTTPRequestHandler, peer: _Peer, browser: str) -> None:
-        """Send states until the viewer goes away (HTML standard, section 9.2)."""
+        """Send states as server-sent events until the viewer disconnects (HTML standard, section 9.2)."""
         handler.close_connection = True
         handler.send_response(HTTPStatus.OK)
         handler.send_header("Content-Type", "text/event-stream")
@@ -82,30 +82,30 @@ class LiveView:
             return
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         unlisted = (from_text(peer[0]), peer[1])
-        self._newest.picture.unlisted.add(unlisted)
-        seen, told = 0, b""
+        self._latest.observer.unlisted.add(unlisted)
+        sent_version, sent_own = 0, b""
         try:
             with suppress(OSError):
                 while True:
-                    version, event = self._newest.look()
-                    if version != seen:
-                        seen, own = version, self._connections_of(browser)
-                        handler.wfile.write(event if own == told else own + event)
-                        told = own
+                    version, event = self._latest.get()
+                    if version != sent_version:
+                        sent_version, own = version, self._connections_of(browser)
+                        handler.wfile.write(event if own == sent_own else own + event)
+                        sent_own = own
                     time.sleep(INTERVAL)
         finally:
-            self._newest.picture.unlisted.discard(unlisted)
+            self._latest.observer.unlisted.discard(unlisted)
 
     def _connections_of(self, browser: str) -> bytes:
         """Return the connections of one browser as an event."""
-        own = sorted(peer for peer, whose in list(self._browsers.items()) if whose == browser)
+        own = sorted(peer for peer, other in list(self._browsers.items()) if other == browser)
         return b"event: you\ndata: " + json.dumps(own).encode() + b"\n\n"
 
 
 def preferred(accepted: str) -> str:
-    """Return the first language of an Accept-Language header that there is (RFC 9110, section 12.5.4).
+    """Return the most preferred language of an Accept-Language header (RFC 9110, section 12.5.4).
 
-    Where it names none of them, the process's.
+    Where none of its languages is available, the language of this process.
     """
     ranges = [(float(quality or 1), tag.lower()) for tag, quality in _RANGE.findall(accepted)]
     for quality, tag in sorted(ranges, key=lambda entry: -entry[0]):
@@ -120,15 +120,15 @@ def _event(state: Row) -> bytes:
 
 def _page(wanted: str, name: str) -> bytes:
     catalog = language.translations(wanted)
-    words: dict[str, str] = {key: catalog.get(text, text) for key, text in WORDS.items()}
-    words |= {"language": wanted, "title": words["title"].format(name=name)}
-    # A script's text ends at the first "</", whatever it stands in.
-    words["as_json"] = json.dumps(words, ensure_ascii=False).replace("<", "\\u003c")
+    labels: dict[str, str] = {key: catalog.get(text, text) for key, text in LABELS.items()}
+    labels |= {"language": wanted, "title": labels["title"].format(name=name)}
+    # A browser ends a script at "</script", even within a string.
+    labels["as_json"] = json.dumps(labels, ensure_ascii=False).replace("<", "\\u003c")
 
-    def word(found: re.Match[str]) -> str:
-        return words[found[1]] if found[1] == "as_json" else escape(words[found[1]])
+    def label(found: re.Match[str]) -> str:
+        return labels[found[1]] if found[1] == "as_json" else escape(labels[found[1]])
 
-    return re.sub(r"\{\{(\w+)\}\}", word, (_HERE / "page.html").read_text("utf-8")).encode()
+    return re.sub(r"\{\{(\w+)\}\}", label, (_HERE / "page.html").read_text("utf-8")).encode()
 
 
 def _send(handler: BaseHTTPRequestHandler, body: bytes, kind: str, cookie: str = "") -> None:
@@ -150,7 +150,7 @@ def _peer(handler: Any) -> _Peer:
 
 
 def _browser(handler: BaseHTTPRequestHandler) -> str:
-    """Return which browser a request comes from, by its cookie; empty where it has none of ours."""
+    """Return the token of a request's cookie, which identifies its browser; "" without a valid one."""
     try:
         cookie = SimpleCookie(handler.headers.get("Cookie", "")).get(_COOKIE)
     except CookieError:

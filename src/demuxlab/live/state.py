@@ -1,7 +1,7 @@
-"""A bounded picture of one host: its sockets, their queues, its last decisions, its counters.
+"""The state of one host for live views: its sockets, their queues, its latest decisions, its counters.
 
-Every live view shows this, whoever draws it: plain dictionaries, as JSON has them. Watching costs a few
-attribute reads a packet; the rest is paid by whoever looks.
+A state is made of dictionaries and lists, as in JSON, and is bounded in size. Observing costs a few attribute
+reads for each packet; everything else is done when a snapshot is taken.
 """
 
 from collections import deque
@@ -20,24 +20,24 @@ from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import FIN, RST, SYN, TCPSegment, flag_letters
 
 SEGMENTS = 24
-"""Decisions that a picture remembers."""
+"""The number of latest decisions in a snapshot."""
 SOCKETS = 100
-"""Sockets that a picture lists at most."""
+"""The greatest number of sockets in a snapshot."""
 
 Row = dict[str, Any]
 
 
-class Picture:
-    """An observer of a host. Who calls holds the host's lock, where it has one.
+class HostObserver:
+    """An observer of a host. The caller holds the lock of the host's runtime, where it has one.
 
-    `unlisted` are peers, (address, port), whose bare acknowledgments are counted and not listed: those of a
-    live page, which would otherwise show little but itself.
+    `unlisted` are peers, (address, port), whose pure ACKs are not listed: those of live pages, whose own
+    traffic would otherwise fill the list.
     """
 
     def __init__(self, host: Host, *, segments: int = SEGMENTS, sockets: int = SOCKETS) -> None:
         self.host = host
         self.number = 0
-        """Decisions listed so far."""
+        """The number of decisions listed so far."""
         self.unlisted: set[tuple[bytes, int]] = set()
         self._sent = 0
         self._most = sockets
@@ -45,11 +45,11 @@ class Picture:
         self._shown = 0
 
     def received(self, packet: bytes, delivery: Delivery, now: float) -> None:  # noqa: ARG002
-        """Remember a decision, and how full the socket's queue is after it."""
+        """Record a decision, and how full the socket's queue is after it."""
         socket = delivery.socket
         if socket is None:
             filled = 0.0
-        elif (socket.remote_address, socket.remote_port) in self.unlisted and _is_bare(delivery):
+        elif (socket.remote_address, socket.remote_port) in self.unlisted and _is_pure_ack(delivery):
             return
         else:
             filled = _queue(socket.handler)[2]
@@ -57,18 +57,18 @@ class Picture:
         self._recent.append((self.number, now, delivery, filled))
 
     def sent(self, packet: bytes, now: float) -> None:  # noqa: ARG002
-        """Count a packet that went out."""
+        """Count a packet that was sent."""
         self._sent += 1
 
     def snapshot(self) -> Row:
-        """Return the host as it is now. A queue's `peak` is its fullest since the last snapshot."""
+        """Return the state of the host; a queue's `peak` (0 to 1) is its fullest since the last snapshot."""
         table, counters = self.host.demultiplexer.table, self.host.demultiplexer.counters
         peaks: dict[Socket, float] = {}
         for number, _, delivery, filled in self._recent:
             if number > self._shown and delivery.socket is not None:
                 peaks[delivery.socket] = max(filled, peaks.get(delivery.socket, 0.0))
         self._shown = self.number
-        listed = sorted(nsmallest(self._most, table, key=self._place), key=lambda socket: socket.number)
+        listed = sorted(nsmallest(self._most, table, key=self._priority), key=lambda socket: socket.number)
         return {
             "host": {"name": self.host.name, "addresses": list(self.host.addresses)},
             "number": self.number,
@@ -81,26 +81,26 @@ class Picture:
             "segments": [_segment_row(number, now, delivery) for number, now, delivery, _ in self._recent],
         }
 
-    def _place(self, socket: Socket) -> tuple[bool, bool, int]:
-        """Say which sockets to list first: those without a peer, those who look on, then the newest."""
+    def _priority(self, socket: Socket) -> tuple[bool, bool, int]:
+        """Return a sort key: sockets without a peer come first, then those of viewers, then the newest."""
         peer = (socket.remote_address, socket.remote_port)
         return bool(socket.remote_address), peer not in self.unlisted, -socket.number
 
 
-def _is_bare(delivery: Delivery) -> bool:
+def _is_pure_ack(delivery: Delivery) -> bool:
     segment = delivery.arrival
     return isinstance(segment, TCPSegment) and not segment.payload and not segment.flags & (SYN | FIN | RST)
 
 
 def _queue(handler: Handler | None) -> tuple[int, str, float]:
-    """Return what waits for the process: how many, of what, and how much of the queue that fills (0 to 1)."""
+    """Return how much is queued for the process, its unit, and how full the queue is, 0 to 1."""
     if isinstance(handler, TCPConnection):
         waiting = len(handler.receiver.data)
         return waiting, "byte", min(1.0, waiting / max(1, handler.receiver.limit))
     if isinstance(handler, BoundedQueue):
         return len(handler), "datagram", min(1.0, handler.size / max(1, handler.limit))
     if isinstance(handler, TCPListener):
-        # One more than the backlog is taken (listen(2)).
+        # As on Linux, the accept queue holds one connection more than the backlog.
         return handler.waiting, "connection", min(1.0, handler.waiting / (handler.backlog + 1))
     return 0, "", 0.0
 

@@ -1,4 +1,4 @@
-"""The live view in the terminal, redrawn in place; where there is no terminal, a line for each segment."""
+"""The live view in the terminal, redrawn in place; without a terminal, one line for each segment."""
 
 import os
 import sys
@@ -15,16 +15,16 @@ from demuxlab.demux.delivery import Delivery
 from demuxlab.host import Host
 from demuxlab.language import _
 from demuxlab.live.drawing import draw, segment_cells
-from demuxlab.live.newest import INTERVAL, Newest
-from demuxlab.live.state import Picture, Row
-from demuxlab.live.words import WORDS
+from demuxlab.live.labels import LABELS
+from demuxlab.live.latest_state import INTERVAL, LatestState
+from demuxlab.live.state import HostObserver, Row
 
 PACE = 0.2
-"""Seconds for which each segment of a run is shown, whose own time is virtual."""
+"""Seconds for which each segment of a lab is shown; the lab itself runs in virtual time."""
 
 
 def has_terminal() -> bool:
-    """Tell whether standard error is a terminal on which lines can be drawn anew."""
+    """Tell whether standard error is a terminal that can be redrawn."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
@@ -35,21 +35,21 @@ def as_line(segment: Row) -> str:
     return " ".join(filter(None, (number, protocol, source, destination, text, goes, why, answer)))
 
 
-def follow(newest: Newest[Row], wait: Callable[[float], bool]) -> None:
-    """Show a running host on standard error until `wait`, given seconds, says that it is to stop."""
+def follow(latest: LatestState[Row], wait: Callable[[float], bool]) -> None:
+    """Show a running host on standard error until `wait(seconds)` returns True."""
     if has_terminal():
-        _draw(newest, wait)
+        _draw(latest, wait)
     else:
-        # Whoever read the lines may go: the host serves on.
+        # The reader of a pipe may end; the host goes on serving.
         with suppress(BrokenPipeError):
-            _print(newest, wait)
+            _print(latest, wait)
 
 
-def _draw(newest: Newest[Row], wait: Callable[[float], bool]) -> None:
+def _draw(latest: LatestState[Row], wait: Callable[[float], bool]) -> None:
     console, shown = Console(stderr=True), 0
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            version, state = newest.look()
+            version, state = latest.get()
             if version != shown:
                 live.update(draw([state], console.height), refresh=True)
                 shown = version
@@ -57,62 +57,62 @@ def _draw(newest: Newest[Row], wait: Callable[[float], bool]) -> None:
                 return
 
 
-def _print(newest: Newest[Row], wait: Callable[[float], bool]) -> None:
-    told = 0
+def _print(latest: LatestState[Row], wait: Callable[[float], bool]) -> None:
+    printed = 0
     while True:
-        _version, state = newest.look()
-        segments = [segment for segment in state["segments"] if segment["number"] > told]
-        if left_out := state["number"] - told - len(segments):
-            print(_(WORDS["left_out"], count=left_out), file=sys.stderr)
+        _version, state = latest.get()
+        segments = [segment for segment in state["segments"] if segment["number"] > printed]
+        if left_out := state["number"] - printed - len(segments):
+            print(_(LABELS["left_out"], count=left_out), file=sys.stderr)
         for segment in segments:
             print(as_line(segment), file=sys.stderr)
         sys.stderr.flush()
-        told = state["number"]
+        printed = state["number"]
         if wait(INTERVAL):
             return
 
 
-class _Sent:
-    """Lets a picture count what its host sends; which decisions it lists, the lab says."""
+class _SentOnly:
+    """An observer that passes on sent packets only: the lab reports the decisions, with frame numbers."""
 
-    def __init__(self, picture: Picture) -> None:
-        self.sent = picture.sent
+    def __init__(self, observer: HostObserver) -> None:
+        self.sent = observer.sent
 
     def received(self, packet: bytes, delivery: Delivery, now: float) -> None:
-        """Pass."""
+        """Ignore a decision."""
 
 
 class Watch:
-    """Shows the hosts of a lab below what the lab says, while it is used as a context manager.
+    """A context manager that shows the hosts of a lab below the lab's own output.
 
-    Each segment is shown for `pace` seconds. `say` gets a line for each where there is no terminal.
+    Each segment is shown for `pace` seconds. Without a terminal `say` is called with one line for each.
     """
 
     def __init__(self, say: Callable[[str], None] = print, *, pace: float = PACE) -> None:
         self._say = say
         self._pace = pace
-        self._pictures: dict[Host, Picture] = {}
+        self._observers: dict[Host, HostObserver] = {}
         self._live: Live | None = None
 
     def host(self, host: Host) -> None:
         """Show one more host."""
-        self._pictures[host] = picture = Picture(host)
-        host.observers.append(_Sent(picture))
+        self._observers[host] = observer = HostObserver(host)
+        host.observers.append(_SentOnly(observer))
 
     def received(self, host: Host, packet: bytes, delivery: Delivery, now: float, frame: int) -> None:
-        """Show what a host decided about a packet, under the number that it has in the capture."""
-        picture = self._pictures[host]
-        picture.number = frame - 1
-        picture.received(packet, delivery, now)
+        """Show a host's decision about a packet, with the packet's frame number in the capture."""
+        observer = self._observers[host]
+        observer.number = frame - 1
+        observer.received(packet, delivery, now)
         if self._live is None:
-            segment = picture.snapshot()["segments"][-1]
+            segment = observer.snapshot()["segments"][-1]
             self._say(f"  {host.name} {as_line(segment)}")
         else:
             self._refresh()
             time.sleep(self._pace)
 
     def still(self, pause: Callable[[], None]) -> None:
-        """Let the picture stand while a question is asked below it."""
+        """Leave the drawing unchanged while `pause` asks a question below it."""
         self._stop()
         pause()
         self._start()
@@ -126,7 +126,7 @@ class Watch:
 
     def _start(self) -> None:
         if has_terminal():
-            # What goes into a file goes there still.
+            # Standard output stays where it is redirected to a file.
             self._live = Live(
                 console=Console(stderr=True),
                 auto_refresh=False,
@@ -142,9 +142,9 @@ class Watch:
 
     def _refresh(self) -> None:
         if self._live is not None:
-            states = [picture.snapshot() for picture in self._pictures.values()]
-            # A third of the terminal is left to what the lab says.
+            states = [observer.snapshot() for observer in self._observers.values()]
+            # A third of the terminal is left for the lab's own output.
             height = self._live.console.height * 2 // 3
-            # Narrower than the terminal, or the ^C that it shows would begin a line of its own.
+            # Two columns narrower than the terminal, so that the echo of Ctrl-C does not wrap to a new line.
             drawn = Constrain(draw(states, height), self._live.console.width - 2)
             self._live.update(drawn, refresh=True)

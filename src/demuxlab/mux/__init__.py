@@ -1,1 +1,1 @@
-"""Whose segment goes down the link next: multiplexing, as fair queues and IP headers."""
+"""Multiplexing: the segments of several processes share one link, queued fairly and given IP headers."""

@@ -1,7 +1,8 @@
-"""Who gets the link next: deficit round robin (Shreedhar and Varghese, SIGCOMM 1995).
+"""Deficit round robin: which process sends next (Shreedhar and Varghese, SIGCOMM 1995).
 
-Each process in turn is granted a quantum of bytes and sends whole packets while its deficit covers them.
-So a process with a word to say waits for one quantum of each other process, however much data they have.
+In each round a process is granted a quantum of bytes, and sends whole packets as long as its deficit counter
+covers them. A process with a single packet thus waits for at most one quantum of each other process, however
+much data they have queued.
 """
 
 from collections import deque
@@ -9,7 +10,7 @@ from collections import deque
 from demuxlab.wire.offload import Large
 
 QUANTUM = 1500
-"""Bytes granted a turn; at least the largest packet, so that every turn sends something."""
+"""Bytes granted in each round; at least the MTU, so that every round sends a packet."""
 
 
 class _Flow:
@@ -23,7 +24,7 @@ class _Flow:
 
 
 class DeficitRoundRobin:
-    """Queues of packets by process, each bounded to `limit` bytes, served fairly by bytes."""
+    """One queue of packets for each process, at most `limit` bytes each, served fairly by bytes."""
 
     def __init__(self, *, quantum: int = QUANTUM, limit: int = 1 << 20) -> None:
         self.quantum = quantum
@@ -33,11 +34,11 @@ class DeficitRoundRobin:
         self._turns: deque[str] = deque()
 
     def __bool__(self) -> bool:
-        """Tell whether a packet waits."""
+        """Tell whether a packet is queued."""
         return bool(self._turns)
 
     def put(self, process: str, packet: bytes | Large) -> bool:
-        """Queue a packet of a process; False, and counted, where its queue is full."""
+        """Queue a packet of a process; where its queue is full, count it as dropped and return False."""
         flow, size = self._flows.get(process), len(packet)
         if flow is None:
             flow = self._flows[process] = _Flow()
@@ -50,7 +51,7 @@ class DeficitRoundRobin:
         return True
 
     def get(self) -> tuple[str, bytes | Large] | None:
-        """Return the next (process, packet) for the link, or None when nothing waits."""
+        """Return the next (process, packet) for the link, or None when the queues are empty."""
         while self._turns:
             process = self._turns[0]
             flow = self._flows[process]
@@ -66,7 +67,7 @@ class DeficitRoundRobin:
             flow.size -= size
             flow.deficit -= size
             if not flow.packets:
-                # An idle process saves nothing up: what is left of its grant is forfeited.
+                # An idle process loses its deficit: it cannot save up for a burst.
                 self._turns.popleft()
                 del self._flows[process]
             return process, packet

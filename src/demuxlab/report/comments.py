@@ -6,37 +6,32 @@ Any text may stand in a capture's comments: what is not a decision of ours is no
 import re
 from dataclasses import dataclass
 
-from demuxlab.demux.delivery import (
-    DELIVERED,
-    FORWARDED,
-    MALFORMED,
-    NO_SOCKET,
-    NOT_OURS,
-    NOT_TRANSPORT,
-    PORT_UNREACHABLE,
-    QUEUE_FULL,
-    RST,
-)
-from demuxlab.demux.table import (
-    CONNECTED_TWO_TUPLE,
-    CONNECTION,
-    LISTENER,
-    TWO_TUPLE,
-    WILDCARD_LISTENER,
-    WILDCARD_TWO_TUPLE,
-)
+from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import _
 
 COPY = "a copy each to"
 _RULES = "|".join(
-    (CONNECTION, LISTENER, WILDCARD_LISTENER, CONNECTED_TWO_TUPLE, TWO_TUPLE, WILDCARD_TWO_TUPLE, COPY)
+    (
+        Rule.CONNECTION,
+        Rule.LISTENER,
+        Rule.WILDCARD_LISTENER,
+        Rule.CONNECTED_TWO_TUPLE,
+        Rule.TWO_TUPLE,
+        Rule.WILDCARD_TWO_TUPLE,
+        COPY,
+    )
 )
 _REACHED = re.compile(rf"(→|✗ queue full:) (.+?): ({_RULES}) (.+)", re.DOTALL)
 _REACHED_SOMEHOW = re.compile("(→|✗ queue full:) (.+?): ()(.+)", re.DOTALL)  # by a learner's own rule
 _NO_SOCKET = re.compile(r"✗ no \w+ socket for (.+?); (.+)", re.DOTALL)
-_OTHER = re.compile(rf"✗ ({MALFORMED}|{NOT_TRANSPORT}|{NOT_OURS})(?:: (.*))?", re.DOTALL)
+_OTHER = re.compile(
+    rf"✗ ({Verdict.MALFORMED}|{Verdict.NOT_TRANSPORT}|{Verdict.NOT_OURS})(?:: (.*))?", re.DOTALL
+)
 _FORWARDED = "↷ forwarded by "
-_ANSWERS = {"answered with RST": RST, "answered with ICMP port unreachable": PORT_UNREACHABLE}
+_ANSWERS = {
+    "answered with RST": Reply.RST,
+    "answered with ICMP port unreachable": Reply.PORT_UNREACHABLE,
+}
 _LISTENER_NAME = re.compile(r"\S+ (?:\S+ )?listener (.+)")
 _MAX = 4000
 _WITH_VALUE = (
@@ -78,14 +73,14 @@ def parse(comment: str) -> Decision | None:
     answer = next((_ANSWERS[word] for part in parts if (word := part.partition(":")[0]) in _ANSWERS), "")
     if found := _REACHED.fullmatch(head) or _REACHED_SOMEHOW.fullmatch(head):
         arrow, socket, rule, matched = found.groups()
-        verdict = DELIVERED if arrow == "→" else QUEUE_FULL
+        verdict = Verdict.DELIVERED if arrow == "→" else Verdict.QUEUE_FULL
         return Decision(verdict, socket, rule, matched, answer, losers=losers)
     if found := _NO_SOCKET.fullmatch(comment[:_MAX]):
-        return Decision(NO_SOCKET, matched=found[1], answer=answer, losers=losers)
+        return Decision(Verdict.NO_SOCKET, matched=found[1], answer=answer, losers=losers)
     if found := _OTHER.fullmatch(head):
         return Decision(found[1], reason=found[2] or "")
     if head.startswith(_FORWARDED):
-        return Decision(FORWARDED, reason=head.removeprefix(_FORWARDED))
+        return Decision(Verdict.FORWARDED, reason=head.removeprefix(_FORWARDED))
     return None
 
 
@@ -111,35 +106,35 @@ def in_words(decision: Decision, protocol: str, source: str, destination: str) -
     """Return a decision in one or two sentences, in the language in use."""
     values = {"socket": decision.socket, "source": source, "destination": destination}
     rule, local = decision.rule, decision.matched.partition(" takes ")[0]
-    if decision.verdict == NO_SOCKET:
+    if decision.verdict == Verdict.NO_SOCKET:
         return _no_socket_in_words(decision, protocol.upper(), destination)
-    if decision.verdict == FORWARDED:
+    if decision.verdict == Verdict.FORWARDED:
         return _("The port forwarding table hands it on: {entry}.", entry=decision.reason)
-    if decision.verdict == MALFORMED:
+    if decision.verdict == Verdict.MALFORMED:
         return _("The packet is damaged: {reason}. No socket gets it.", reason=_(decision.reason))
-    if decision.verdict == NOT_OURS:
+    if decision.verdict == Verdict.NOT_OURS:
         return _("The packet is for another host. No socket gets it.")
-    if decision.verdict == NOT_TRANSPORT:
+    if decision.verdict == Verdict.NOT_TRANSPORT:
         return _("This is neither TCP nor UDP: {reason}. No queue gets it.", reason=decision.reason)
-    if rule == CONNECTION:
+    if rule == Rule.CONNECTION:
         said = _(
             "{socket}: this connection has exactly these four values, {source} and {destination}.", **values
         )
-    elif rule == LISTENER:
+    elif rule == Rule.LISTENER:
         said = _("{socket}: no connection has these four values, and this socket listens at {local}.",
                  **values, local=local)  # fmt: skip
-    elif rule == WILDCARD_LISTENER:
+    elif rule == Rule.WILDCARD_LISTENER:
         said = _(
             "{socket}: no connection has these four values, and this socket listens on this port at every "
             "address of the host ({local}).",
             **values,
             local=local,
         )
-    elif rule == CONNECTED_TWO_TUPLE:
+    elif rule == Rule.CONNECTED_TWO_TUPLE:
         said = _("{socket}: this UDP socket is connected to this very sender, {source}.", **values)
-    elif rule == TWO_TUPLE:
+    elif rule == Rule.TWO_TUPLE:
         said = _("{socket}: UDP looks at the destination alone, and this socket has {destination}.", **values)
-    elif rule == WILDCARD_TWO_TUPLE:
+    elif rule == Rule.WILDCARD_TWO_TUPLE:
         said = _(
             "{socket}: UDP looks at the destination alone, and this socket has this port at every address of "
             "the host ({local}).",
@@ -150,17 +145,17 @@ def in_words(decision: Decision, protocol: str, source: str, destination: str) -
         said = _("Every socket on this port gets a copy: {sockets}.", sockets=decision.matched)
     else:
         said = f"{decision.socket}: {decision.matched}"
-    if decision.verdict == QUEUE_FULL:
+    if decision.verdict == Verdict.QUEUE_FULL:
         return said + " " + _("But its queue is full: the segment is dropped.")
-    if decision.answer == RST:
+    if decision.answer == Reply.RST:
         return said + " " + _("It acknowledges what was never sent, so RST is the answer.")
     return said
 
 
 def _no_socket_in_words(decision: Decision, protocol: str, destination: str) -> str:
     said = _("No {protocol} socket has {destination}.", protocol=protocol, destination=destination)
-    if decision.answer == RST:
+    if decision.answer == Reply.RST:
         return said + " " + _("The host answers with RST: nobody listens here.")
-    if decision.answer == PORT_UNREACHABLE:
+    if decision.answer == Reply.PORT_UNREACHABLE:
         return said + " " + _("The host answers with ICMP: port unreachable.")
     return said + " " + _("The host does not answer.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from demuxlab.demux.delivery import NO_SOCKET
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
 from demuxlab.report.story import DATA, DATAGRAMS, LISTENING, Queue, Story
 from demuxlab.wire.segment import RST
@@ -136,7 +136,7 @@ def _one_link(story: Story) -> Iterator[str]:
 
 
 def _refused(story: Story) -> Iterator[str]:
-    refused = [s for s in story.segments if s.decision and s.decision.verdict == NO_SOCKET]
+    refused = [s for s in story.segments if s.decision and s.decision.verdict == Verdict.NO_SOCKET]
     if refused:
         where = dict.fromkeys(f"{segment.protocol} {segment.destination.text}" for segment in refused)
         yield _(

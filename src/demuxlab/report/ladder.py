@@ -9,13 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from demuxlab.demux.delivery import (
-    DELIVERED,
-    FORWARDED,
-    NO_SOCKET,
-    NOT_TRANSPORT,
-    QUEUE_FULL,
-)
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
 from demuxlab.report import comments
 from demuxlab.report.story import End, Queue, Segment, Story
@@ -244,15 +238,15 @@ def outcome(segment: Segment) -> tuple[str, str]:
     decision = segment.decision
     if decision is None:
         return "", ""
-    if decision.verdict == DELIVERED:
+    if decision.verdict == Verdict.DELIVERED:
         return decision.socket, "queue"
-    if decision.verdict == QUEUE_FULL:
+    if decision.verdict == Verdict.QUEUE_FULL:
         return _("✗ queue full"), "bad"
-    if decision.verdict == NO_SOCKET:
+    if decision.verdict == Verdict.NO_SOCKET:
         return _("✗ no socket"), "bad"
-    if decision.verdict == FORWARDED:
+    if decision.verdict == Verdict.FORWARDED:
         return _("↷ forwarded"), "other"
-    if decision.verdict == NOT_TRANSPORT:
+    if decision.verdict == Verdict.NOT_TRANSPORT:
         return "ICMP", "other"
     return f"✗ {decision.verdict}", "bad"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from demuxlab import language
-from demuxlab.demux.delivery import DELIVERED, NO_SOCKET
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _, marked
 from demuxlab.report import charts, comments, figures, ladder
 from demuxlab.report.insights import insights, notices
@@ -169,7 +169,7 @@ def _candidates(segment: Segment) -> list[tuple[str, bool, str]]:
     decision = segment.decision
     if decision is None or not decision.losers:
         return []
-    rows = [(decision.socket, True, decision.rule)] if decision.verdict == DELIVERED else []
+    rows = [(decision.socket, True, decision.rule)] if decision.verdict == Verdict.DELIVERED else []
     rows += [(loser.text, False, comments.why_in_words(loser.why)) for loser in decision.losers]
     return rows[:_MAX_CANDIDATES]
 
@@ -212,8 +212,8 @@ def _numbers(story: Story) -> list[tuple[str, object]]:
     if story.decided:
         numbers += [
             (_("sockets"), len(story.queues)),
-            (_("delivered"), verdicts.count(DELIVERED)),
-            (_("without a socket"), verdicts.count(NO_SOCKET)),
+            (_("delivered"), verdicts.count(Verdict.DELIVERED)),
+            (_("without a socket"), verdicts.count(Verdict.NO_SOCKET)),
         ]
     else:
         ends = {(s.protocol, *sorted((s.source.text, s.destination.text))) for s in story.segments}

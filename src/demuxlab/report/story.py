@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from demuxlab.demux.delivery import DELIVERED
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.report.comments import Decision
 from demuxlab.wire.address import endpoint_text
 
@@ -90,7 +90,7 @@ class Segment:
     @property
     def delivered(self) -> bool:
         """Whether it is known to have reached a queue."""
-        return self.decision is not None and self.decision.verdict == DELIVERED
+        return self.decision is not None and self.decision.verdict == Verdict.DELIVERED
 
 
 @dataclass(slots=True)

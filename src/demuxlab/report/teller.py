@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture, Frame
-from demuxlab.demux.delivery import DELIVERED, QUEUE_FULL
-from demuxlab.demux.table import CONNECTED_TWO_TUPLE, CONNECTION, LISTENER, WILDCARD_LISTENER
+from demuxlab.demux.verdicts import Rule, Verdict
 from demuxlab.report import comments
 from demuxlab.report.comments import Decision
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
@@ -204,7 +203,7 @@ class _Teller:
             decision,
         )
         self.story.segments.append(segment)
-        if decision and decision.verdict in (DELIVERED, QUEUE_FULL):
+        if decision and decision.verdict in (Verdict.DELIVERED, Verdict.QUEUE_FULL):
             segment.queue = self._reached(segment, decision, seen.queue)
         if decision:
             self._note_losers(segment, decision)
@@ -220,7 +219,7 @@ class _Teller:
     def _reached(self, segment: Segment, decision: Decision, number: int | None) -> Queue:
         """Return the queue that a segment reached, a new one where it is the first."""
         here, there = segment.destination, segment.source
-        connected = decision.rule in (CONNECTION, CONNECTED_TWO_TUPLE)
+        connected = decision.rule in (Rule.CONNECTION, Rule.CONNECTED_TWO_TUPLE)
         local = here.text if connected else decision.matched.partition(" takes ")[0]
         name = printable(decision.socket)
         key = (here.host, segment.protocol, name, number if number is not None else local)
@@ -232,7 +231,7 @@ class _Teller:
             queue = self._queues[key] = Queue(
                 here.host, segment.protocol, name, number, kind, local, remote, here.port, place, place
             )
-        self._arrive(queue, segment, place, dropped=decision.verdict == QUEUE_FULL)
+        self._arrive(queue, segment, place, dropped=decision.verdict == Verdict.QUEUE_FULL)
         return queue
 
     def _arrive(self, queue: Queue, segment: Segment, place: int, *, dropped: bool = False) -> None:
@@ -247,7 +246,7 @@ class _Teller:
     def _kind(self, protocol: str, rule: str, local: str, remote: str) -> str:
         if protocol == "udp":
             return DATAGRAMS
-        if rule in (LISTENER, WILDCARD_LISTENER):
+        if rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
             return LISTENING
         return CLIENT if (local, remote) in self._openers else DATA
 
@@ -279,7 +278,7 @@ class _Teller:
                     continue
                 queue = self._queues.get(key)
                 if queue is None:
-                    kind = self._kind(segment.protocol, CONNECTION, here.text, remote)
+                    kind = self._kind(segment.protocol, Rule.CONNECTION, here.text, remote)
                     ends = (here.text, remote, here.port, place, place)
                     queue = self._queues[key] = Queue(here.host, segment.protocol, "", None, kind, *ends)
                 if here is segment.destination and not segment.label.startswith("ICMP"):

@@ -1,7 +1,7 @@
-"""The flows of port forwarding: which packets belong together, what they become, and when they are forgotten.
+"""The flows of port forwarding: which packets belong together, how they are translated, when they expire.
 
 A flow is two entries of one dictionary, a 4-tuple for each direction: a packet costs one probe. Every state
-has one idle timeout, so its flows in the order of their last use expire from the front: nothing is scanned.
+has one idle timeout, so its flows, in the order of their last use, expire from the front: nothing is scanned.
 """
 
 from collections import Counter, OrderedDict
@@ -25,9 +25,9 @@ _BOTH_FIN = flags.FIN | flags.FIN << 8
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What arrives for `address` (the wildcard: every own address) and `port` goes to the other place.
+    """What arrives for `address` (the wildcard: every own address) and `port` is sent to the other place.
 
-    Raises ValueError, with a sentence that names what is wrong, on a rule that could never work.
+    Raises ValueError on a rule that could never work, and says why.
     """
 
     protocol: int
@@ -59,41 +59,41 @@ class Rule:
 
 
 class State(Enum):
-    """How far a flow is, and how many idle seconds it then lives."""
+    """The state of a flow, and after how many idle seconds it expires."""
 
     UNREPLIED = ("unreplied", 30.0)
     """UDP; this and the next as Linux had them (nf_conntrack_udp_timeout, …_udp_timeout_stream)."""
     REPLIED = ("replied", 180.0)
     """UDP (RFC 4787, REQ-5: at least two minutes)."""
     OPENING = ("opening", 240.0)
-    """TCP before its handshake's end: four minutes (RFC 5382, REQ-5)."""
+    """TCP until its handshake is complete: four minutes (RFC 5382, REQ-5)."""
     ESTABLISHED = ("established", 7440.0)
     """TCP: 2 hours 4 minutes (RFC 5382, REQ-5), just above the keepalive's two hours."""
     HALF_CLOSED = ("half-closed", 240.0)
-    """TCP with one FIN: as transitory as OPENING (RFC 5382, REQ-5)."""
+    """TCP with one FIN: transitory, as OPENING (RFC 5382, REQ-5)."""
     CLOSED = ("closed", 120.0)
-    """TCP with both FINs: twice a segment's lifetime of 60 s, for repeated FINs and late segments (Linux)."""
+    """TCP with both FINs: 2 MSL of 60 s, for retransmitted FINs and late segments (Linux)."""
     RESET = ("reset", 10.0)
-    """TCP after an RST (Linux); a segment that still follows shows it was not believed, and undoes this."""
+    """TCP after an RST (Linux); a segment that follows shows that it was not accepted, and undoes this."""
 
     def __init__(self, label: str, timeout: float) -> None:
         self.label = label
         self.timeout = timeout
 
 
-_GIVEN_UP = ((State.UNREPLIED, State.OPENING), (State.RESET, State.CLOSED))
-"""Whose oldest makes room in a full table: first flows never answered in full, then ended ones."""
+_EVICTED = ((State.UNREPLIED, State.OPENING), (State.RESET, State.CLOSED))
+"""In a full table the oldest of these is dropped: first of flows without a reply, then of ended ones."""
 
 
 class Translation(NamedTuple):
-    """One flow as a table shows it; `last_used` in seconds."""
+    """One flow, as `Forwarder.flows` lists it; `last_used` in seconds."""
 
     protocol: int
     client: Endpoint
     destination: Endpoint
     """Where the client sends to."""
     source: Endpoint
-    """Who the target takes for the client: the client itself, or a place of ours."""
+    """The source that the target sees: the client, or an address and port of this host."""
     target: Endpoint
     state: State
     last_used: float
@@ -103,7 +103,7 @@ class Translation(NamedTuple):
 class Flow:
     """One flow: the 4-tuples with which its packets arrive, the client's `original` and the target's `reply`.
 
-    A packet of one direction becomes the other 4-tuple, turned.
+    A packet of one direction gets the other's 4-tuple, with source and destination exchanged.
     """
 
     rule: Rule
@@ -130,8 +130,8 @@ class Flow:
             return State.CLOSED if self.seen & _BOTH_FIN == _BOTH_FIN else State.HALF_CLOSED
         return State.ESTABLISHED if self.seen & flags.ACK else State.OPENING
 
-    def shown(self) -> Translation:
-        """Return what a table shows of this flow."""
+    def translation(self) -> Translation:
+        """Return the flow as `Forwarder.flows` lists it."""
         client, destination = rewrite.endpoints(self.original)
         target, source = rewrite.endpoints(self.reply)
         return Translation(
@@ -139,16 +139,16 @@ class Flow:
         )
 
 
-class Way(NamedTuple):
+class Direction(NamedTuple):
     """One direction of a flow; `key` is the 4-tuple that its packets get."""
 
     flow: Flow
     is_reply: bool
     key: bytes
     comes_in: bool
-    """Its packets arrive from the link; otherwise they are what our own host sends."""
+    """Its packets arrive from the link; otherwise our own host sends them."""
     sent_on: bool
-    """Its packets leave for another host; otherwise they are for our own, or come from it."""
+    """Its packets leave for another host; otherwise they are for our own host, or from it."""
 
 
 class FlowTable:
@@ -156,10 +156,10 @@ class FlowTable:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.opened = self.expired = self.given_up = 0
-        self._ways: dict[int, dict[bytes, Way]] = {ip.TCP: {}, ip.UDP: {}}
+        self.opened = self.expired = self.evicted = 0
+        self._directions: dict[int, dict[bytes, Direction]] = {ip.TCP: {}, ip.UDP: {}}
         self._by_use: dict[State, OrderedDict[Flow, None]] = {state: OrderedDict() for state in State}
-        self._lent: Counter[tuple[int, bytes, int]] = Counter()
+        self._source_ports: Counter[tuple[int, bytes, int]] = Counter()
         self._due = inf
         """No flow expires before this time."""
 
@@ -170,27 +170,27 @@ class FlowTable:
         for queue in self._by_use.values():
             yield from queue
 
-    def way(self, protocol: int, key: bytes) -> Way | None:
-        """Return the way of packets that arrive with this 4-tuple."""
-        return self._ways[protocol].get(key)
+    def direction(self, protocol: int, key: bytes) -> Direction | None:
+        """Return the direction of packets that arrive with this 4-tuple."""
+        return self._directions[protocol].get(key)
 
-    def lent(self, protocol: int, address: bytes, port: int) -> bool:
-        """Tell whether a flow to another host has this place of ours as its source."""
-        return (protocol, address, port) in self._lent
+    def uses(self, protocol: int, address: bytes, port: int) -> bool:
+        """Tell whether a flow to another host has this address and port of ours as its source."""
+        return (protocol, address, port) in self._source_ports
 
-    def open(self, rule: Rule, there: Way, back: Way, now: float) -> None:
-        """Keep a new flow, of whose ways `there` is the client's."""
-        flow = there.flow
-        ways = self._ways[rule.protocol]
-        ways[flow.original], ways[flow.reply] = there, back
-        if there.sent_on:
-            self._lent[rule.protocol, *rewrite.endpoints(there.key)[0]] += 1
+    def open(self, rule: Rule, forth: Direction, back: Direction, now: float) -> None:
+        """Add a new flow; `forth` is the client's direction."""
+        flow = forth.flow
+        directions = self._directions[rule.protocol]
+        directions[flow.original], directions[flow.reply] = forth, back
+        if forth.sent_on:
+            self._source_ports[rule.protocol, *rewrite.endpoints(forth.key)[0]] += 1
         self._by_use[flow.state][flow] = None
         self._due = min(self._due, now + flow.state.timeout)
         self.opened += 1
 
     def use(self, flow: Flow, state: State, now: float) -> None:
-        """Note a packet of the flow: it now stands last in its state's order."""
+        """A packet of the flow has passed: it is now the last in its state's order."""
         flow.last_used = now
         if state is flow.state:
             self._by_use[state].move_to_end(flow)
@@ -201,7 +201,7 @@ class FlowTable:
         self._due = min(self._due, now + state.timeout)
 
     def expire(self, now: float) -> None:
-        """Forget the flows that were idle for their state's timeout; a comparison until one is due."""
+        """Remove the flows that were idle for their state's timeout; costs a comparison until one is."""
         if now < self._due:
             return
         self._due = inf
@@ -212,30 +212,30 @@ class FlowTable:
                 if now < deadline:
                     self._due = min(self._due, deadline)
                     break
-                self._forget(oldest)
+                self._remove(oldest)
                 self.expired += 1
 
     def make_room(self) -> bool:
-        """Give up the oldest unanswered flow, else the oldest ended one, if full; False if all are alive."""
+        """Make a full table evict a flow without a reply, or else an ended one; False if there is none."""
         if len(self) < self.limit:
             return True
-        for states in _GIVEN_UP:
+        for states in _EVICTED:
             heads = [next(iter(queue)) for state in states if (queue := self._by_use[state])]
             if heads:
-                self._forget(min(heads, key=lambda flow: flow.last_used))
-                self.given_up += 1
+                self._remove(min(heads, key=lambda flow: flow.last_used))
+                self.evicted += 1
                 return True
         return False
 
-    def _forget(self, flow: Flow) -> None:
+    def _remove(self, flow: Flow) -> None:
         protocol = flow.rule.protocol
-        there = self._ways[protocol].pop(flow.original)
-        del self._ways[protocol][flow.reply], self._by_use[flow.state][flow]
-        if there.sent_on:
-            place = (protocol, *rewrite.endpoints(there.key)[0])
-            self._lent[place] -= 1
-            if not self._lent[place]:
-                del self._lent[place]
+        forth = self._directions[protocol].pop(flow.original)
+        del self._directions[protocol][flow.reply], self._by_use[flow.state][flow]
+        if forth.sent_on:
+            place = (protocol, *rewrite.endpoints(forth.key)[0])
+            self._source_ports[place] -= 1
+            if not self._source_ports[place]:
+                del self._source_ports[place]
 
 
 def is_opening(segment: TCPSegment) -> bool:

@@ -1,15 +1,15 @@
-"""Port forwarding: what arrives for one address and port is handed on to another (RFC 3022, RFC 5382).
+"""Port forwarding: packets for one address and port are sent to another (RFC 3022, RFC 5382).
 
     192.168.0.1:80 → 192.168.0.1:8080   same host, other port: the destination is rewritten
-    192.168.0.1:80 → 192.168.0.7:8080   another host: the source becomes ours too, so that replies pass here
+    192.168.0.1:80 → 192.168.0.7:8080   another host: the source becomes ours, so that replies come back here
 
-- Only a SYN opens a TCP flow; a segment of no flow goes on unchanged, and the host answers it with RST.
-- A packet is translated once: a rule whose target another rule matches does not chain. Between hosts that
-  forward to each other the hop limit ends a loop. A client at a place that has a rule is not forwarded.
-- Packets straight to a local target are tracked too, untranslated, so that two clients' connections never
-  look alike to it; where they would, the later one gets another source port.
-- Whole datagrams only: later fragments have no ports, so the caller reassembles before and splits after.
-- What no rule is about comes back as it is. Nothing here raises because of what is in a packet.
+- Only a SYN opens a TCP flow; a segment of no flow is not translated, and the host answers it with RST.
+- A packet is translated once: rules do not chain. Between hosts that forward to each other the hop limit ends
+  a loop. A client whose own address and port have a rule is not forwarded.
+- Packets sent directly to a local target are tracked too, untranslated: a forwarded connection that would get
+  the same 4-tuple gets another source port.
+- Whole datagrams only: later fragments have no ports, so the caller reassembles before and fragments after.
+- A packet that no rule matches comes back unchanged. Nothing here raises because of a packet's contents.
 """
 
 import errno
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from demuxlab.transport.flows import Flow, FlowTable, Rule, State, Translation, Way, is_opening
+from demuxlab.transport.flows import Direction, Flow, FlowTable, Rule, State, Translation, is_opening
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.wire import icmp, ip, rewrite
 from demuxlab.wire import packet as wire_packet
@@ -30,7 +30,7 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 __all__ = ["Deliver", "Drop", "Forwarder", "Rule", "SendOn", "State", "Translation", "Verdict"]
 
 PORT_ATTEMPTS = 128
-"""Ephemeral ports tried for one flow, so that a crowded target costs a bounded time (Linux does the same)."""
+"""Ephemeral ports tried for one flow, so that a busy target costs a bounded time (as in Linux)."""
 _PARAMETER_PROBLEM, _PARAMETER_PROBLEM_V6 = 12, 4
 _ERRORS = {
     ip.ICMP: (icmp.UNREACHABLE, icmp.TIME_EXCEEDED, _PARAMETER_PROBLEM),
@@ -40,21 +40,21 @@ _ERRORS = {
 
 
 class Deliver(NamedTuple):
-    """For this host: what the demultiplexer is to decide about. `rule` translated it, if not None."""
+    """For this host: the demultiplexer decides. `rule` translated the packet, if not None."""
 
     arrival: Arrival
     rule: Rule | None = None
 
 
 class SendOn(NamedTuple):
-    """For another host: put this whole IP packet on the link, cut to its MTU."""
+    """For another host: send this whole IP packet, in fragments if the MTU asks for it."""
 
     packet: bytes
     rule: Rule
 
 
 class Drop(NamedTuple):
-    """For nobody: why in words, and the counter of its drop."""
+    """Dropped: the reason as a text, and the counter."""
 
     reason: str
     counter: str
@@ -68,21 +68,21 @@ NO_PORT = Drop("no free port of ours towards the target", "ForwardNoPort")
 
 @dataclass(slots=True)
 class ForwardCounters:
-    """Translated packets by where they went, and drops by their counter."""
+    """Translated packets by destination, and drops by counter."""
 
     delivered: int = 0
     sent_on: int = 0
     returned: int = 0
-    """Packets of our own host that were translated back on their way out."""
+    """Packets of our own host whose source was translated back."""
     dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Forwarder:
-    """Translates a host's packets by rules, and remembers at most `limit` flows.
+    """Translates a host's packets by rules, and tracks at most `limit` flows.
 
     `addresses` are the host's own, 4 or 16 bytes each. `is_free(protocol, address, port)` tells whether no
-    socket of the host has that place. `secret` (1 to 64 bytes) keeps ports unguessable. ValueError where two
-    rules match the same place or a rule's address is not the host's.
+    socket of the host is bound there. `secret` (1 to 64 bytes) makes ports hard to guess. ValueError if two
+    rules match the same address and port, or a rule's address is not the host's.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class Forwarder:
         self._by_place[place] = rule
 
     def flows(self, now: float) -> list[Translation]:
-        """Return the translations alive at `now`, the longest unused first."""
+        """Return the flows at `now`, the least recently used first."""
         self.table.expire(now)
-        shown = [flow.shown() for flow in self.table if flow.original != rewrite.turned(flow.reply)]
+        shown = [flow.translation() for flow in self.table if flow.original != rewrite.turned(flow.reply)]
         return sorted(shown, key=lambda flow: flow.last_used)
 
     def in_use(self, protocol: int, address: bytes, port: int) -> bool:
-        """Tell whether a flow to another host has this place of ours, so that no socket may take it."""
-        return self.table.lent(protocol, address, port)
+        """Tell whether a flow to another host uses this address and port: no socket may bind to it."""
+        return self.table.uses(protocol, address, port)
 
     # Packets
 
@@ -135,25 +135,25 @@ class Forwarder:
         self.table.expire(now)
         if not isinstance(arrival, TCPSegment | UDPDatagram | ICMPMessage):
             return Deliver(arrival)
-        way = self._way(arrival)
-        if way is None and not isinstance(arrival, ICMPMessage):
+        direction = self._direction(arrival)
+        if direction is None and not isinstance(arrival, ICMPMessage):
             opened = self._open(arrival, now)
             if isinstance(opened, Drop):
                 return self._drop(opened)
-            way = opened
-        # A reply that only our own host may send did not come from it: it is nobody's.
-        if way is None or not way.comes_in:
+            direction = opened
+        # Spoofed reply: only our own host sends in this direction. It is delivered untranslated.
+        if direction is None or not direction.comes_in:
             return Deliver(arrival)
-        if way.sent_on and rewrite.hop_limit(arrival.packet) <= 1:
+        if direction.sent_on and rewrite.hop_limit(arrival.packet) <= 1:
             return self._drop(HOP_LIMIT)
-        translated = self._translated(arrival, way, now)
-        if way.sent_on:
+        translated = self._translated(arrival, direction, now)
+        if direction.sent_on:
             self.counters.sent_on += 1
-            return SendOn(translated.packet, way.flow.rule)
+            return SendOn(translated.packet, direction.flow.rule)
         if translated is arrival:
             return Deliver(arrival)
         self.counters.delivered += 1
-        return Deliver(translated, way.flow.rule)
+        return Deliver(translated, direction.flow.rule)
 
     def outbound(self, packet: bytes, now: float) -> bytes:
         """Return a whole packet that our host sends at `now`, translated back if it is of a flow."""
@@ -161,34 +161,36 @@ class Forwarder:
         arrival = wire_packet.read(packet)
         if not isinstance(arrival, TCPSegment | UDPDatagram | ICMPMessage):
             return packet
-        way = self._way(arrival)
-        if way is None or way.comes_in:
+        direction = self._direction(arrival)
+        if direction is None or direction.comes_in:
             return packet
-        translated = self._translated(arrival, way, now)
+        translated = self._translated(arrival, direction, now)
         if translated is arrival:
             return packet
         self.counters.returned += 1
         return translated.packet
 
-    def _way(self, arrival: Segment | ICMPMessage) -> Way | None:
-        """Return a packet's way; an ICMP error goes against the packet that it quotes (RFC 5508, 4.2)."""
+    def _direction(self, arrival: Segment | ICMPMessage) -> Direction | None:
+        """Return a packet's direction; an ICMP error goes against the packet that it quotes (RFC 5508)."""
         if not isinstance(arrival, ICMPMessage):
-            return self.table.way(arrival.protocol, arrival.key)
+            return self.table.direction(arrival.protocol, arrival.key)
         quoted = icmp.read_quoted(arrival.data) if arrival.type in _ERRORS[arrival.protocol] else None
-        # An error is sent to whom it says has sent the packet; otherwise it is forged.
+        # An error goes to the source of the packet that it quotes; otherwise it is forged.
         if quoted is None or quoted.source != arrival.destination:
             return None
         key = rewrite.make_key(quoted.destination, quoted.destination_port, quoted.source, quoted.source_port)
-        return self.table.way(quoted.protocol, key)
+        return self.table.direction(quoted.protocol, key)
 
-    def _translated(self, arrival: Segment | ICMPMessage, way: Way, now: float) -> Segment | ICMPMessage:
-        """Return the packet with the way's 4-tuple, itself where that is its own."""
-        hops = int(way.sent_on)
+    def _translated(
+        self, arrival: Segment | ICMPMessage, direction: Direction, now: float
+    ) -> Segment | ICMPMessage:
+        """Return the packet with the direction's 4-tuple; the same object if it has it already."""
+        hops = int(direction.sent_on)
         if isinstance(arrival, ICMPMessage):
             # An error neither prolongs nor ends its flow (RFC 5382, REQ-10).
-            return _translated_error(arrival, way, hops)
-        self.table.use(way.flow, way.flow.next_state(arrival, way.is_reply), now)
-        return arrival if way.key == arrival.key else rewrite.readdressed(arrival, way.key, hops)
+            return _translated_error(arrival, direction, hops)
+        self.table.use(direction.flow, direction.flow.next_state(arrival, direction.is_reply), now)
+        return arrival if direction.key == arrival.key else rewrite.readdressed(arrival, direction.key, hops)
 
     def _drop(self, drop: Drop) -> Drop:
         self.counters.dropped[drop.counter] += 1
@@ -196,8 +198,8 @@ class Forwarder:
 
     # How a flow begins
 
-    def _open(self, segment: Segment, now: float) -> Way | Drop | None:
-        """Open the flow of a client's first packet if a rule matches it, and return its way in."""
+    def _open(self, segment: Segment, now: float) -> Direction | Drop | None:
+        """Open the flow of a client's first packet if a rule matches it, and return its direction."""
         rule = self._rule_at(segment.protocol, segment.destination, segment.destination_port)
         if rule is None or not self._may_open(segment):
             return None
@@ -211,29 +213,29 @@ class Forwarder:
         translated = rewrite.make_key(source, port, rule.to_address, rule.to_port)
         state = State.OPENING if isinstance(segment, TCPSegment) else State.UNREPLIED
         flow = Flow(rule, segment.key, rewrite.turned(translated), state, now)
-        there = Way(flow, False, translated, True, is_remote)
+        forth = Direction(flow, False, translated, True, is_remote)
         back_on = is_remote and not self._is_own(segment.source)
-        back = Way(flow, True, rewrite.turned(segment.key), is_remote, back_on)
-        self.table.open(rule, there, back, now)
-        return there
+        back = Direction(flow, True, rewrite.turned(segment.key), is_remote, back_on)
+        self.table.open(rule, forth, back, now)
+        return forth
 
     def _may_open(self, segment: Segment) -> bool:
-        """Tell whether this can be a client's first packet: a SYN if TCP, and from one host's place."""
+        """Tell whether this can be a client's first packet: from one host, and of TCP a SYN."""
         if isinstance(segment, TCPSegment) and not is_opening(segment):
             return False
         source = segment.source
         if is_any(source) or is_multicast(source) or source == BROADCAST_IPV4:
             return False
-        # From outside nobody is 127.0.0.1, nor is it reached (RFC 1122, section 3.2.1.3).
+        # Loopback addresses are never seen outside a host (RFC 1122, section 3.2.1.3).
         if is_loopback(source) != is_loopback(segment.destination):
             return False
-        # Two places with rules would answer each other for ever.
+        # Two addresses with rules would forward to each other for ever.
         return self._rule_at(segment.protocol, source, segment.source_port) is None
 
     def _source_port(self, segment: Segment, source: bytes, rule: Rule, is_remote: bool) -> int | None:
-        """Return the client's own port or, where two flows would look alike to the target, an ephemeral one.
+        """Return the client's own port, or an ephemeral one if another flow to the target has it.
 
-        None after `PORT_ATTEMPTS` ports that are taken.
+        None after `PORT_ATTEMPTS` ports in use.
         """
         protocol = segment.protocol
         attempts = 0
@@ -243,7 +245,7 @@ class Forwarder:
             attempts += 1
             if attempts > PORT_ATTEMPTS:
                 raise OSError(errno.EADDRNOTAVAIL, "too many flows to one target")
-            if self.table.way(protocol, rewrite.make_key(rule.to_address, rule.to_port, source, port)):
+            if self.table.direction(protocol, rewrite.make_key(rule.to_address, rule.to_port, source, port)):
                 return False
             if not is_remote:
                 return True
@@ -268,12 +270,12 @@ class Forwarder:
         return address in self._own or is_loopback(address)
 
 
-def _translated_error(message: ICMPMessage, way: Way, hops: int) -> ICMPMessage:
-    """Return the ICMP error as the other side must see it: about its own packet, and sent to it.
+def _translated_error(message: ICMPMessage, direction: Direction, hops: int) -> ICMPMessage:
+    """Return the ICMP error with its quoted packet as the other side sent it, and sent to that side.
 
-    Who reports it stays visible only where the flow hides no source (RFC 5508, section 4.2).
+    The reporter's address is kept only if the flow does not translate sources (RFC 5508, section 4.2).
     """
-    (source, _), (destination, _) = rewrite.endpoints(way.key)
-    if not (way.is_reply or way.sent_on):
+    (source, _), (destination, _) = rewrite.endpoints(direction.key)
+    if not (direction.is_reply or direction.sent_on):
         source = message.source
-    return rewrite.readdressed_error(message, rewrite.turned(way.key), source, destination, hops)
+    return rewrite.readdressed_error(message, rewrite.turned(direction.key), source, destination, hops)

@@ -1,4 +1,4 @@
-"""What an ICMP error means to an application: errnos by type and code (ip(7), ipv6(7); RFC 1122, 4.2.3.9)."""
+"""ICMP errors as errnos, by type and code (ip(7), ipv6(7); RFC 1122, section 4.2.3.9)."""
 
 import errno
 
@@ -19,5 +19,5 @@ def unreachable(message: icmp.ICMPMessage) -> int:
 
 
 def is_hard(code: int) -> bool:
-    """Tell whether an errno stands for what will not pass by itself (RFC 1122, section 4.2.3.9)."""
+    """Tell whether an errno is a hard error, which is not temporary (RFC 1122, section 4.2.3.9)."""
     return code in _HARD

@@ -1,7 +1,7 @@
 """How many ICMP errors a host sends: token buckets (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4 (f)).
 
-As in Linux there is one bucket for each destination and one for all together. The buckets of destinations
-are bounded: the one longest unused is forgotten, and what that allows too much, the common one bounds.
+As in Linux there is a bucket for each destination and one for all together. The number of buckets is bounded:
+the least recently used one is dropped, and what that allows too much is bounded by the common one.
 """
 
 from collections import OrderedDict
@@ -9,9 +9,9 @@ from collections import OrderedDict
 _PERIOD = {4: 1.0, 16: 0.1}
 """Seconds in which a destination gains one error, by address length (icmp_ratelimit, icmp/ratelimit)."""
 _BURST = 6
-"""Errors to one destination after a silence (Linux: XRLIM_BURST_FACTOR)."""
+"""Errors to one destination in a burst (Linux: XRLIM_BURST_FACTOR)."""
 _RATE, _COMMON_BURST = 1000, 50
-"""Errors a second to all destinations, and after a silence (icmp_msgs_per_sec, icmp_msgs_burst)."""
+"""Errors a second to all destinations, and in a burst (icmp_msgs_per_sec, icmp_msgs_burst)."""
 _DESTINATIONS = 4096
 
 
@@ -32,8 +32,8 @@ class _Bucket:
         self._at = now
         return self._tokens >= 1
 
-    def take(self) -> None:
-        """Take the token that there is."""
+    def spend(self) -> None:
+        """Spend the token that `has` has found."""
         self._tokens -= 1
 
 
@@ -45,7 +45,7 @@ class ErrorLimit:
         self._each: OrderedDict[bytes, _Bucket] = OrderedDict()
 
     def refuses(self, destination: bytes, now: float) -> str:
-        """Count an error to an address (4 or 16 bytes) and return ""; or the counter of one not to send."""
+        """Return "" and spend a token if an error to an address may be sent; else the counter of its drop."""
         if not self._common.has(now):
             return "IcmpOutRateLimitGlobal"
         bucket = self._each.get(destination)
@@ -57,6 +57,6 @@ class ErrorLimit:
             self._each.move_to_end(destination)
         if not bucket.has(now):
             return "IcmpOutRateLimitHost"
-        bucket.take()
-        self._common.take()
+        bucket.spend()
+        self._common.spend()
         return ""

@@ -1,6 +1,6 @@
 """Ephemeral ports: the local port that the protocol stack picks for a client (RFC 6056).
 
-Algorithm 4, double hash: a port that others cannot guess, and that seldom repeats for one destination.
+Algorithm 4, double hash: ports that are hard to guess, and that are seldom reused for one destination.
 """
 
 import errno
@@ -14,7 +14,7 @@ _COUNTERS = 64
 
 
 class EphemeralPorts:
-    """Picks free local ports; `secret` (1 to 64 bytes) makes them unguessable."""
+    """Chooses free local ports; `secret` (1 to 64 bytes) makes them hard to guess."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret

@@ -1,4 +1,4 @@
-"""What the transports use of the floors below them, and of their host."""
+"""What the transports use: the floors below them, and their host's addresses, MTU and secret."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,19 +20,19 @@ class Services:
     multiplexer: Multiplexer
     ports: EphemeralPorts
     source_for: Callable[[bytes], bytes]
-    """The host's address for a remote one (OSError ENETUNREACH where it has none of that family)."""
+    """The host's address for a remote one (OSError ENETUNREACH if it has none of that family)."""
     mtu_for: Callable[[bytes], int]
-    """The largest packet on the way to a remote address, in bytes."""
+    """The MTU towards a remote address, in bytes."""
     loop_back: Callable[[bytes], None]
-    """Takes a packet that the host is to receive as well as to send."""
+    """Lets the host receive a packet that it sends: its own multicast."""
     secret: bytes
     largest: int = 0
-    """Bytes of data of the largest segment that the link cuts by itself; 0 where it cuts none."""
+    """Bytes of data of the largest segment that the link cuts (segmentation offload); 0: none."""
     timers: Timers = field(default_factory=Timers)
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""
-    noted: Counter[str] = field(default_factory=Counter)
-    """What was done beside delivering and dropping, by the names that `nstat` prints."""
+    counters: Counter[str] = field(default_factory=Counter)
+    """Counters beside those of deliveries and drops, by their names in nstat(8)."""
 
     def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:
         """Bind a socket; port 0 asks for an ephemeral one."""

@@ -1,7 +1,7 @@
-"""When something has to happen next: a heap of deadlines that are corrected lazily.
+"""The deadlines of one host: a heap that is corrected lazily.
 
-A timer that moves later costs nothing: its old entry comes up, is seen to be early and goes back in. What
-has ended leaves the heap when an eighth of it has, so that no old deadline keeps it in memory.
+A deadline that moves later costs nothing: its old entry comes up, is early and goes back in. What has ended
+leaves the heap when an eighth of the entries has, so that no old deadline keeps it in memory.
 """
 
 import heapq
@@ -15,17 +15,17 @@ class Timed(Protocol):
     """Something with a deadline."""
 
     deadline: float
-    """When `tick` is due, in seconds of the host's clock; `NEVER` where nothing is."""
+    """When `tick` is due, in seconds of the host's clock; `NEVER`: nothing is."""
     entered: float
-    """The earliest time under which it stands in the heap; kept by `Timers`."""
+    """The time of its earliest entry in the heap; set by `Timers`."""
 
     def tick(self, now: float) -> None:
-        """Do what is due at `now`; sets the next deadline."""
+        """Do what is due, and set the next deadline."""
         ...
 
 
 class Timers:
-    """The deadlines of one host."""
+    """Calls `tick` of whatever is due."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
@@ -33,13 +33,13 @@ class Timers:
         self._ended = 0
 
     def update(self, timed: Timed) -> None:
-        """Take note of a deadline that may have changed."""
+        """Call this after a deadline has changed."""
         if timed.deadline < timed.entered:
             timed.entered = timed.deadline
             heapq.heappush(self._heap, (timed.deadline, next(self._order), timed))
 
     def forget(self, timed: Timed) -> None:
-        """Take note that nothing will be due any more."""
+        """Clear a deadline: nothing will be due any more."""
         timed.deadline = NEVER
         if timed.entered == NEVER:
             return
@@ -51,12 +51,12 @@ class Timers:
             self._ended = 0
 
     def __len__(self) -> int:
-        """Return how many deadlines are kept."""
+        """Return the number of entries in the heap."""
         return len(self._heap)
 
     @property
     def next(self) -> float:
-        """When to call `run`: perhaps early, never late; `NEVER` where nothing is due."""
+        """When to call `run`: perhaps too early, never too late; `NEVER` if nothing is due."""
         return self._heap[0][0] if self._heap else NEVER
 
     def run(self, now: float) -> None:
@@ -64,7 +64,7 @@ class Timers:
         while self._heap and self._heap[0][0] <= now:
             at, _, timed = heapq.heappop(self._heap)
             if at != timed.entered:
-                continue  # an entry that an earlier one has replaced
+                continue  # superseded by an earlier entry
             timed.entered = NEVER
             if timed.deadline <= now:
                 timed.tick(now)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
-from demuxlab.demux.socket import CLOSED, Refusal, Socket
+from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.wire import icmp, ip, udp
@@ -16,13 +16,13 @@ from demuxlab.wire.segment import Segment
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
-FULL = Refusal("UdpRcvbufErrors")
+FULL = Drop("UdpRcvbufErrors")
 Datagram = tuple[bytes, bytes, int]
 """Payload, source address, source port."""
 
 
 class Received(NamedTuple):
-    """A datagram's data, and who sent it."""
+    """A datagram: its data, and the address and port that it came from."""
 
     payload: bytes
     address: bytes
@@ -41,28 +41,28 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         super().__init__(limit)
         self._services = services
         self.error = 0
-        """What an ICMP message brought and nobody was told yet, as an errno; 0: nothing."""
+        """The pending error, from an ICMP message, as an errno; 0: none."""
         self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
-        """What is sent to a multicast group comes back to the host's own members (IP_MULTICAST_LOOP)."""
+        """Multicasts are also delivered to the host's own members of the group (IP_MULTICAST_LOOP)."""
         self.on_change: Callable[[], None] | None = None
         self.socket = socket
         socket.handler = self
 
     def bind(self, address: bytes, port: int) -> None:
-        """Take a local address and port (bind(2)); port 0 asks for an ephemeral one."""
+        """Bind to a local address and port (bind(2)); port 0 asks for an ephemeral one."""
         self._services.bind(self.socket, address, port)
 
     def connect(self, address: bytes, port: int) -> None:
-        """Fix the peer: only its datagrams arrive, `send` goes to it and its unreachables are reported."""
+        """Set the peer (connect(2)): its datagrams alone are received, its ICMP errors are reported."""
         remote = unmapped(address)
         source = self._services.source(self.socket, remote)
         self._bind_if_unbound()
         self._services.table.connect(self.socket, source, remote, port)
 
     def send(self, payload: bytes, now: float = 0.0) -> int:
-        """Send to the peer that `connect` fixed; OSError with EDESTADDRREQ where there is none."""
+        """Send to the peer that `connect` set; OSError with EDESTADDRREQ if there is none."""
         if not self.socket.remote_address:
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
@@ -71,7 +71,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
-        ENOBUFS (the process sends faster than its link), or the error that a peer's ICMP message brought.
+        ENOBUFS (the process sends faster than its link), or the pending error of an ICMP message.
         """
         self._raise_error()
         remote = unmapped(address)
@@ -91,12 +91,13 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram))
         return len(payload)
 
-    # Multicast: what is delivered here. No IGMP or MLD report goes out.
+    # Multicast: membership on this host only. No IGMP or MLD report is sent.
 
     def join(self, group: bytes) -> None:
-        """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); OSError with EADDRINUSE: it has.
+        """Join a multicast group (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP); EADDRINUSE if it is in it.
 
-        A host takes what comes for the groups of all its sockets, and hands it to every socket of the port.
+        A host accepts datagrams for the groups of all its sockets, and delivers each to every socket of the
+        port.
         """
         groups = self._services.table.groups
         if group in self._groups:
@@ -106,7 +107,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             groups[group] += 1
 
     def leave(self, group: bytes) -> None:
-        """Leave a multicast group; OSError with EADDRNOTAVAIL: this socket is not in it."""
+        """Leave a multicast group; OSError with EADDRNOTAVAIL if the socket is not in it."""
         groups = self._services.table.groups
         if group not in self._groups:
             raise OSError(errno.EADDRNOTAVAIL, "this socket is not in the group")
@@ -115,7 +116,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             groups[group] -= 1
 
     def receive(self) -> Received | None:
-        """Return the oldest datagram (recvfrom(2)), or None; raises the error that ICMP brought."""
+        """Return the oldest datagram (recvfrom(2)), or None; raises the pending error."""
         self._raise_error()
         datagram = self.next_datagram()
         return None if datagram is None else self._received(*datagram)
@@ -128,7 +129,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def take(self, segment: Segment, now: float = 0.0) -> Refusal | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Drop | None:  # noqa: ARG002
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
         self._changed()
@@ -150,7 +151,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         return error
 
     def peek(self) -> Received | None:
-        """Return the oldest datagram and leave it where it is (MSG_PEEK)."""
+        """Return the oldest datagram without removing it (MSG_PEEK)."""
         self._raise_error()
         return self._received(*self.items[0]) if self.items else None
 
@@ -158,9 +159,9 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
     def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
-        """Note an ICMP error about a datagram of this connected socket (RFC 1122, section 4.1.3.3).
+        """Make an ICMP error about a datagram of this connected socket pending (RFC 1122, section 4.1.3.3).
 
-        Only port and protocol unreachable are hard errors; others may pass (udp(7)).
+        Only hard errors are reported: others may be temporary (udp(7)).
         """
         error = icmp_errors.unreachable(message)
         if icmp_errors.is_hard(error):
@@ -168,11 +169,11 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         self._changed()
 
     def disconnect(self) -> None:
-        """Have no fixed peer any more; the local port stays (connect(2) with AF_UNSPEC)."""
+        """Unset the peer; the local port stays (connect(2) with AF_UNSPEC)."""
         self._services.table.disconnect(self.socket)
 
     def close(self, _now: float = 0.0) -> None:
-        """Give back the address and port; what waits in the queue is gone."""
+        """Release the address and port; the datagrams in the queue are lost."""
         self._closed = True
         for group in tuple(self._groups):
             self.leave(group)

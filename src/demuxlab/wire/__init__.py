@@ -1,5 +1,5 @@
-"""Header fields ⇄ bytes: the only room that knows an offset.
+"""Header fields ⇄ bytes: the only package that knows the offset of a field.
 
-`packet.read` turns bytes into a segment, a datagram, an ICMP message or a named fault, and never raises;
-each protocol has its module with `read` and `build`. Nothing here does I/O or reads a clock.
+`packet.read` returns a segment, a datagram, an ICMP message or a `Malformed` with its reason, and never
+raises. Each protocol has a module with `read` and `build`. Nothing here does I/O or reads a clock.
 """

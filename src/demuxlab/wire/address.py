@@ -1,6 +1,6 @@
-"""Network addresses: 4 bytes (IPv4) or 16 bytes (IPv6) inside, text at the edges.
+"""Network addresses: 4 bytes (IPv4) or 16 bytes (IPv6), as in the header; text only for input and output.
 
-An address travels as the bytes that stand in the header, so that it can be a dictionary key as it is.
+The bytes need no conversion to be part of a dictionary key.
 """
 
 from functools import lru_cache
@@ -16,7 +16,7 @@ _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 def from_text(text: str) -> bytes:
     """Return the 4 or 16 bytes of an address such as "10.9.0.20" or "fd09::2".
 
-    Raises ValueError, with a sentence that names the text, when it is not an address.
+    Raises ValueError, whose message quotes the text, if it is not an address.
     """
     return ip_address(text).packed
 
@@ -48,10 +48,10 @@ def is_loopback(address: bytes) -> bool:
 
 
 def unmapped(address: bytes) -> bytes:
-    """Return the IPv4 address inside ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2), any other as it is."""
+    """Return the IPv4 address of ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2), any other address unchanged."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED_PREFIX) else address
 
 
 def mapped(address: bytes) -> bytes:
-    """Return ::ffff:a.b.c.d for an IPv4 address, an IPv6 address as it is."""
+    """Return ::ffff:a.b.c.d for an IPv4 address, an IPv6 address unchanged."""
     return _MAPPED_PREFIX + address if len(address) == 4 else address

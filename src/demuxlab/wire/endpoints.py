@@ -1,9 +1,8 @@
-"""Which endpoints a captured packet runs between.
+"""Read the endpoints of a captured packet, without verifying it.
 
-A receiver asks whether a packet is sound; who reads a capture wants to know who talks to whom, and the end of
-a packet may be missing, its checksum not yet filled in, its length left to the network card. So nothing is
-asked here but that the headers up to the transport header are whole, which is what tshark asks. IP in IP is
-followed inwards; other tunnels are not.
+In a capture a packet may be truncated, its checksum not yet computed, its length left to the network card. As
+in tshark it is enough that the headers up to the transport header are complete. IP in IP is decapsulated,
+other tunnels are not.
 """
 
 from typing import NamedTuple
@@ -23,13 +22,13 @@ _UNIT_OF_LENGTH = {
     _SHIM6: 8,
     _AUTHENTICATION: 4,
 }
-"""What an extension header's length field counts, in bytes; the first 8 are not counted."""
+"""The unit in bytes of an extension header's length field, which does not count the first 8 bytes."""
 _MAX_DEPTH = 8  # of IP in IP
 _NAMES = {1: "ICMP", 2: "IGMP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 59: "no next header", 132: "SCTP"}
 
 
 class Endpoints(NamedTuple):
-    """From where to where a segment goes: addresses of 4 or 16 bytes, and the ports as their 4 bytes."""
+    """The endpoints of a segment: addresses of 4 or 16 bytes; `ports` are the 4 bytes of both ports."""
 
     protocol: int
     source: bytes
@@ -38,7 +37,7 @@ class Endpoints(NamedTuple):
 
 
 class _Carried(NamedTuple):
-    """What stands behind the headers of one IP packet, as far as it was captured."""
+    """The payload of one IP packet, as far as it was captured."""
 
     source: bytes
     destination: bytes
@@ -47,7 +46,7 @@ class _Carried(NamedTuple):
 
 
 def read(packet: bytes) -> Endpoints | Fragment | str:
-    """Read an IP packet's endpoints; what has none comes back as the reason, in a few words."""
+    """Return the endpoints of an IP packet, or a fragment, or the reason why there are none: "ICMP"."""
     for _ in range(_MAX_DEPTH):
         version = packet[0] >> 4 if packet else 0
         if version not in (4, 6):
@@ -65,14 +64,15 @@ def _ipv4(packet: bytes) -> _Carried | Fragment | str:
     header_length = (packet[0] & 0x0F) * 4
     if not ipv4.HEADER_LENGTH <= header_length <= len(packet):
         return NOT_WHOLE
-    total = int.from_bytes(packet[2:4], "big") or len(packet)  # 0: the network card was to fill it in
+    # TCP segmentation offload: the total length is 0 until the network card has segmented the packet.
+    total = int.from_bytes(packet[2:4], "big") or len(packet)
     if total < header_length:
         return NOT_WHOLE
     source, destination, protocol = packet[12:16], packet[16:20], packet[9]
     payload = packet[header_length:total]
-    place = int.from_bytes(packet[6:8], "big") & 0x3FFF
-    if place:
-        offset, more = (place & 0x1FFF) * 8, bool(place & ipv4.MORE_FRAGMENTS)
+    fragment = int.from_bytes(packet[6:8], "big") & 0x3FFF
+    if fragment:
+        offset, more = (fragment & 0x1FFF) * 8, bool(fragment & ipv4.MORE_FRAGMENTS)
         if len(payload) == total - header_length:
             identification = int.from_bytes(packet[4:6], "big")
             header = packet[:header_length]
@@ -97,11 +97,11 @@ def _ipv6(packet: bytes) -> _Carried | Fragment | str:
         length = 8
         if kind != ipv6.FRAGMENT:
             length = packet[at + 1] * _UNIT_OF_LENGTH[kind] + 8
-        elif (place := int.from_bytes(packet[at + 2 : at + 4], "big")) & 0xFFF9:
+        elif (fragment := int.from_bytes(packet[at + 2 : at + 4], "big")) & 0xFFF9:
             if len(packet) < total:
                 return FRAGMENT
             identification = int.from_bytes(packet[at + 4 : at + 8], "big")
-            offset, more, payload = place & 0xFFF8, bool(place & 1), packet[at + 8 :]
+            offset, more, payload = fragment & 0xFFF8, bool(fragment & 1), packet[at + 8 :]
             return Fragment(
                 source, destination, packet[at], identification, offset, more, payload, packet[:at],
                 next_header_at,

@@ -1,7 +1,7 @@
-"""Fragments: put together on the way in, with overlap refused and memory bounded; cut on the way out.
+"""Reassembly of fragments in bounded memory, and fragmentation (RFC 791, section 3.2; RFC 8200, section 4.5).
 
-Rules: RFC 791, section 3.2; RFC 8200, section 4.5; overlapping fragments discard the whole datagram
-(RFC 5722). An exact repetition of a fragment is passed over, as RFC 8200 allows.
+Overlapping fragments discard the whole datagram (RFC 5722). An exact duplicate of a fragment is ignored, as
+RFC 8200 allows.
 """
 
 from bisect import bisect_left, insort
@@ -14,25 +14,25 @@ from demuxlab.wire.ip import Fragment
 from demuxlab.wire.malformed import Malformed
 
 TIMEOUT = 30.0
-"""Seconds that the first fragment waits for the rest (Linux: ipfrag_time)."""
+"""Reassembly timeout in seconds, from the first fragment that arrives (Linux: ipfrag_time)."""
 MAX_MEMORY = 4 * 1024 * 1024
-"""Bytes held for incomplete datagrams; beyond it the oldest is given up (Linux: ipfrag_high_thresh)."""
-_COST_OF_A_DATAGRAM, _COST_OF_A_FRAGMENT = 800, 96
-"""What bookkeeping takes beside the bytes themselves, as measured."""
+"""Bytes for incomplete datagrams; above it the oldest is discarded (Linux: ipfrag_high_thresh)."""
+# Bytes of Python objects for each datagram and each fragment, as measured.
+_DATAGRAM_OVERHEAD, _FRAGMENT_OVERHEAD = 800, 96
 _MAX_PACKET = 65535
 
 _Key = tuple[bytes, bytes, int, int]
 
 
 class Whole(NamedTuple):
-    """A datagram put together: its packet and how many fragments it came in."""
+    """A reassembled datagram: its packet and the number of its fragments."""
 
     packet: bytes
     fragments: int
 
 
 class _Datagram:
-    """The fragments of one datagram so far."""
+    """The fragments of one datagram that have arrived; `end` is its length, None before the last one."""
 
     __slots__ = ("deadline", "end", "first", "fragments", "memory", "pieces", "size", "starts")
 
@@ -44,10 +44,10 @@ class _Datagram:
         self.end: int | None = None
         self.first: Fragment | None = None
         self.fragments = 0
-        self.memory = _COST_OF_A_DATAGRAM
+        self.memory = _DATAGRAM_OVERHEAD
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Tell whether the bytes from `start` to `end` touch a piece that is already there."""
+        """Tell whether the bytes from `start` to `end` overlap a fragment that has arrived."""
         at = bisect_left(self.starts, start)
         if at < len(self.starts) and self.starts[at] < end:
             return True
@@ -55,22 +55,29 @@ class _Datagram:
 
 
 class Reassembler:
-    """Collects fragments until a datagram is whole; never holds more than `max_memory` bytes."""
+    """Collects fragments until their datagram is complete, in at most `max_memory` bytes.
+
+    `timeout` is in seconds.
+    """
 
     def __init__(self, *, max_memory: int = MAX_MEMORY, timeout: float = TIMEOUT) -> None:
         self.max_memory = max_memory
         self.timeout = timeout
         self.memory = 0
         self.held = 0
-        """Fragments waiting for the rest of their datagram."""
-        # Not a dict: to find the first of one from which the first ones are always taken is a search.
+        """The number of fragments whose datagram is not complete."""
+        # An OrderedDict finds its first entry at once; a dict has to skip the entries that were deleted
+        # before.
         self._datagrams: OrderedDict[_Key, _Datagram] = OrderedDict()
         self._failed = 0
 
     def add(self, fragment: Fragment, now: float) -> Whole | Malformed | None:
-        """Take one fragment at the time `now`; None while its datagram is not whole."""
+        """Add a fragment that arrives at `now` (seconds).
+
+        Returns the datagram that it completes, a fault that discards its datagram, or None.
+        """
         self.expire(now)
-        # IPv6 tells datagrams apart without the protocol, IPv4 with it.
+        # The protocol identifies a datagram on IPv4 (RFC 791, section 3.2), not on IPv6.
         protocol = fragment.protocol if len(fragment.source) == 4 else 0
         key = (fragment.source, fragment.destination, fragment.identification, protocol)
         datagram = self._datagrams.get(key)
@@ -78,46 +85,46 @@ class Reassembler:
             datagram = self._datagrams[key] = _Datagram(now + self.timeout)
             self.memory += datagram.memory
         stored = datagram.size
-        if fault := _place(datagram, fragment):
-            self._give_up(key)
+        if fault := _insert(datagram, fragment):
+            self._discard(key)
             return fault
         datagram.fragments += 1
         self.held += 1
-        if datagram.size > stored:  # not a repetition
-            cost = _COST_OF_A_FRAGMENT + len(fragment.payload) + len(fragment.header)
+        if datagram.size > stored:  # not a duplicate
+            cost = _FRAGMENT_OVERHEAD + len(fragment.payload) + len(fragment.header)
             datagram.memory += cost
             self.memory += cost
         if datagram.first is not None and datagram.end == datagram.size:
-            self._forget(key)
+            self._remove(key)
             return Whole(_join(datagram, datagram.first), datagram.fragments)
         while self.memory > self.max_memory:
-            self._give_up(next(iter(self._datagrams)))
+            self._discard(next(iter(self._datagrams)))
         return None
 
     def expire(self, now: float) -> None:
-        """Give up the datagrams whose first fragment has waited too long; the oldest stand first."""
+        """Discard the datagrams whose reassembly timeout has passed; the oldest are first."""
         while self._datagrams:
             key = next(iter(self._datagrams))
             if self._datagrams[key].deadline > now:
                 return
-            self._give_up(key)
+            self._discard(key)
 
     def take_failed(self) -> int:
-        """Return how many held fragments were given up since the last call."""
+        """Return the number of fragments discarded since the last call."""
         failed, self._failed = self._failed, 0
         return failed
 
-    def _forget(self, key: _Key) -> int:
+    def _remove(self, key: _Key) -> int:
         datagram = self._datagrams.pop(key)
         self.memory -= datagram.memory
         self.held -= datagram.fragments
         return datagram.fragments
 
-    def _give_up(self, key: _Key) -> None:
-        self._failed += self._forget(key)
+    def _discard(self, key: _Key) -> None:
+        self._failed += self._remove(key)
 
 
-def _place(datagram: _Datagram, fragment: Fragment) -> Malformed | None:
+def _insert(datagram: _Datagram, fragment: Fragment) -> Malformed | None:
     start, size = fragment.offset, len(fragment.payload)
     end = start + size
     if fragment.more and (size == 0 or size % 8):
@@ -148,7 +155,7 @@ def _join(datagram: _Datagram, first: Fragment) -> bytes:
 
 
 def split(packet: bytes, mtu: int, identification: int) -> list[bytes]:
-    """Cut a packet that we built (no options, no extension headers) into fragments of at most `mtu` bytes."""
+    """Fragment a packet without options and extension headers into packets of at most `mtu` bytes."""
     if len(packet) <= mtu:
         return [packet]
     is_ipv4 = packet[0] >> 4 == 4
@@ -161,7 +168,7 @@ def split(packet: bytes, mtu: int, identification: int) -> list[bytes]:
         piece = payload[offset : offset + step]
         more = offset + step < len(payload)
         if is_ipv4:
-            place = offset // 8 | (ipv4.MORE_FRAGMENTS if more else 0)
+            flags_and_offset = offset // 8 | (ipv4.MORE_FRAGMENTS if more else 0)
             fragments.append(
                 ipv4.build(
                     packet[12:16],
@@ -170,7 +177,7 @@ def split(packet: bytes, mtu: int, identification: int) -> list[bytes]:
                     piece,
                     identification=identification & 0xFFFF,
                     hop_limit=packet[8],
-                    fragment=place,
+                    fragment=flags_and_offset,
                 )
             )
         else:

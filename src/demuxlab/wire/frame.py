@@ -1,8 +1,8 @@
-"""Link-layer headers ⇄ network packet: which bytes of a captured frame are the IP packet.
+"""Link-layer headers: find the IP packet in a captured frame.
 
-A capture says how its frames begin with a *linktype* (https://www.tcpdump.org/linktypes.html). Three
-of them end in an ethertype and differ only in where it stands; two begin with an address family; in the
-rest the frame is the packet.
+The *linktype* of a capture defines the link header of its frames (https://www.tcpdump.org/linktypes.html).
+Three linktypes have an EtherType, at different offsets; two begin with an address family; with the others the
+frame is the IP packet.
 """
 
 from typing import NamedTuple
@@ -19,8 +19,8 @@ LINUX_SLL2 = 276
 LINKTYPE_NAMES = {
     NULL: "BSD loopback",
     ETHERNET: "Ethernet",
-    12: "raw IP",  # LINKTYPE_RAW as old BSD captures number it,
-    14: "raw IP",  # and as old OpenBSD captures do.
+    12: "raw IP",  # LINKTYPE_RAW in old BSD captures
+    14: "raw IP",  # LINKTYPE_RAW in old OpenBSD captures
     RAW: "raw IP",
     LOOP: "OpenBSD loopback",
     LINUX_SLL: "Linux cooked v1",
@@ -39,23 +39,23 @@ _OTHER_VERSION = {4: 6, 6: 4}
 
 
 class NotIP(NamedTuple):
-    """Why a frame yields no IP packet: in a few words, and whether the frame itself is at fault."""
+    """The reason why a frame has no IP packet, and whether the frame is malformed."""
 
     reason: str
     malformed: bool
 
 
 def supported(linktype: int) -> bool:
-    """Say whether `network_packet` knows how frames of this linktype begin."""
+    """Tell whether `network_packet` knows the link header of this linktype."""
     return linktype in LINKTYPE_NAMES
 
 
 def network_packet(linktype: int, frame: bytes) -> bytes | NotIP:
-    """Return the IP packet in a frame, padding included, or `NotIP`; never raises.
+    """Return the IP packet of a frame, including padding, or `NotIP`; never raises.
 
-    A frame too short for its link header is malformed ("truncated Ethernet header"); one that carries
-    something else ("ARP", "ethertype 0x88cc", "linktype 147") is not. The packet's own header is
-    not looked at, but for its version: a host's IPv4 input takes no IPv6 header, nor the reverse.
+    A frame too short for its link header is malformed ("truncated Ethernet header"); one of another protocol
+    ("ARP", "ethertype 0x88cc", "linktype 147") is not. Of the IP header only the version is checked: it must
+    be that of the link header.
     """
     if linktype in ETHERTYPE_AT:
         return _after_ethertype(linktype, frame)
@@ -74,9 +74,9 @@ ETHERNET_HEADER_LENGTH = 14
 
 
 def ethernet_frame(packet: bytes, destination: bytes = bytes(6), source: bytes = bytes(6)) -> bytes:
-    """Put a 14-byte Ethernet header before an IP packet; addresses are 6 bytes each.
+    """Put a 14-byte Ethernet header before an IP packet; addresses have 6 bytes.
 
-    A packet that is not IPv6 is marked IPv4, so that a malformed one can be recorded too.
+    A packet that is not IPv6 gets the EtherType of IPv4, so that malformed packets can be captured too.
     """
     ethertype = b"\x86\xdd" if packet and packet[0] >> 4 == 6 else b"\x08\x00"
     return destination + source + ethertype + packet
@@ -88,7 +88,7 @@ def _after_ethertype(linktype: int, frame: bytes) -> bytes | NotIP:
         return _truncated(linktype)
     ethertype = frame[at] << 8 | frame[at + 1]
     if ethertype in _VLAN_TAGS:
-        for _ in range(MAX_VLAN_TAGS):  # a tag is two bytes of VLAN number and the next ethertype
+        for _ in range(MAX_VLAN_TAGS):  # a tag has two bytes with the VLAN id, then the next EtherType
             if len(frame) < payload + 4:
                 return NotIP("truncated VLAN tag", malformed=True)
             ethertype = frame[payload + 2] << 8 | frame[payload + 3]
@@ -107,7 +107,7 @@ def _after_family(linktype: int, frame: bytes) -> bytes | NotIP:
     if len(frame) < 4:
         return _truncated(linktype)
     family = int.from_bytes(frame[:4], "big")
-    if linktype == NULL and family > 0xFFFF:  # in the byte order of the host that captured
+    if linktype == NULL and family > 0xFFFF:  # in the byte order of the capturing host
         family = int.from_bytes(frame[:4], "little")
     version = VERSION_OF_FAMILY.get(family)
     if version is None:
@@ -124,7 +124,7 @@ def _of_version(version: int, packet: bytes) -> bytes | NotIP:
 def _other_protocol(ethertype: int) -> NotIP:
     if ethertype == 0x0806:
         return NotIP("ARP", malformed=False)
-    if ethertype < 0x0600:  # IEEE 802.3, clause 3.2.6: a length, and LLC follows
+    if ethertype < 0x0600:  # a length, followed by an LLC header (IEEE 802.3, clause 3.2.6)
         return NotIP("LLC", malformed=False)
     return NotIP(f"ethertype 0x{ethertype:04x}", malformed=False)
 

@@ -1,7 +1,7 @@
-"""ICMP (RFC 792) and ICMPv6 (RFC 4443) as far as echo, unreachables and packet-too-big need.
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, destination unreachable, packet too big.
 
-Byte 0: type. 1: code. 2-3: checksum. 4-7: identifier and sequence, or the next hop's MTU. 8-: data, or the
-packet that an error is about.
+Byte 0: type. 1: code. 2-3: checksum. 4-7: identifier and sequence number, or the next-hop MTU. 8-: data, or
+the start of the packet that caused the error.
 """
 
 import struct
@@ -25,7 +25,7 @@ _MAX_QUOTED_EXTENSIONS = 8
 
 
 class ICMPMessage(NamedTuple):
-    """An ICMP or ICMPv6 message; `rest` is the number in bytes 4-7, `data` what follows."""
+    """An ICMP or ICMPv6 message; `rest` is the number in bytes 4-7, `data` are the bytes from 8 on."""
 
     protocol: int
     source: bytes
@@ -38,7 +38,7 @@ class ICMPMessage(NamedTuple):
 
 
 class Quoted(NamedTuple):
-    """The transport header's start inside an ICMP error: whose packet the error is about."""
+    """The addresses and ports of the packet that an ICMP error quotes."""
 
     protocol: int
     source: bytes
@@ -46,7 +46,7 @@ class Quoted(NamedTuple):
     source_port: int
     destination_port: int
     sequence: int
-    """TCP's sequence number, to tell a true error from a forged one (RFC 5927, section 4.1)."""
+    """TCP's sequence number, by which a forged error is detected (RFC 5927, section 4.1)."""
 
 
 def read(packet: ip.IPPacket) -> ICMPMessage | Malformed:
@@ -63,28 +63,28 @@ def read(packet: ip.IPPacket) -> ICMPMessage | Malformed:
 
 
 def _pseudo(source: bytes, destination: bytes, data: bytes) -> int:
-    """ICMPv6 is covered by a pseudo-header (RFC 4443, section 2.3), ICMP is not."""
+    """Return the pseudo-header's sum for ICMPv6 (RFC 4443, section 2.3), 0 for ICMP, which has none."""
     return pseudo_header_sum(source, destination, ip.ICMPV6, len(data)) if len(source) == 16 else 0
 
 
 def build(source: bytes, destination: bytes, kind: int, code: int, rest: int = 0, data: bytes = b"") -> bytes:
-    """Return an ICMP message, or an ICMPv6 message where the addresses have 16 bytes."""
+    """Return an ICMP message, or an ICMPv6 message for addresses of 16 bytes."""
     message = _HEADER.pack(kind, code, 0, rest) + data
     field = checksum(message, _pseudo(source, destination, message))
     return _HEADER.pack(kind, code, field, rest) + data
 
 
 def port_unreachable(packet: bytes, source: bytes, destination: bytes) -> bytes:
-    """Return the ICMP message that a host answers `packet` with when no socket owns its port."""
+    """Return the ICMP error "port unreachable" about `packet` (RFC 1122, section 4.1.3.1)."""
     if len(source) == 4:
         return build(source, destination, UNREACHABLE, PORT_UNREACHABLE, 0, packet[:_MAX_QUOTE])
     return build(source, destination, UNREACHABLE_V6, PORT_UNREACHABLE_V6, 0, packet[:_MAX_QUOTE_V6])
 
 
 def read_quoted(data: bytes) -> Quoted | None:
-    """Read what an ICMP error quotes; it is cut anywhere after the ports, so nothing is verified.
+    """Read the packet that an ICMP error quotes. It may end anywhere after the ports, so nothing is verified.
 
-    None where the ports are not there: another protocol, a later fragment, too short.
+    Returns None without ports: another protocol, a fragment other than the first, too few bytes.
     """
     if len(data) < 20:
         return None

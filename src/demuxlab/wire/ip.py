@@ -1,4 +1,4 @@
-"""What IPv4 and IPv6 have in common: an IP packet's fields, a fragment's fields, protocol numbers."""
+"""Common to IPv4 and IPv6: the fields of a packet, the fields of a fragment, protocol numbers."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6"}
 
 
 class IPPacket(NamedTuple):
-    """One whole IP packet: addresses as 4 or 16 bytes, and what the transport layer gets."""
+    """An IP packet that is not a fragment; addresses have 4 or 16 bytes."""
 
     source: bytes
     destination: bytes
@@ -19,11 +19,11 @@ class IPPacket(NamedTuple):
     payload: bytes
     hop_limit: int
     packet: bytes
-    """The packet as it came, without what trailed it on the link: an ICMP error quotes it."""
+    """The whole packet without link-layer padding: an ICMP error quotes it."""
 
 
 class Fragment(NamedTuple):
-    """One piece of an IP packet (RFC 791, section 3.2; RFC 8200, section 4.5). Offsets are in bytes."""
+    """A fragment of an IP packet (RFC 791, section 3.2; RFC 8200, section 4.5); `offset` is in bytes."""
 
     source: bytes
     destination: bytes
@@ -33,6 +33,6 @@ class Fragment(NamedTuple):
     more: bool
     payload: bytes
     header: bytes
-    """The headers that stand in front of every fragment, without the IPv6 fragment header."""
+    """The headers before the fragment's data, without the IPv6 fragment header."""
     next_header_at: int
-    """IPv6: where in `header` the fragment header's number stands, to be replaced by `protocol`."""
+    """IPv6: the offset in `header` of the next-header field that has the value 44 (fragment header)."""

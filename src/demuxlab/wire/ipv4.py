@@ -25,7 +25,7 @@ _FIRST_POINTER = {_RECORD_ROUTE: 4, _TIMESTAMP: 5}
 
 
 def read(packet: bytes) -> IPPacket | Fragment | Malformed:
-    """Read the header of an IPv4 packet; bytes after its total length (Ethernet padding) are cut off."""
+    """Read the header of an IPv4 packet; bytes beyond its total length (Ethernet padding) are removed."""
     if len(packet) < HEADER_LENGTH:
         return malformed.IPV4_TRUNCATED
     first, total, identification, fragment, hop_limit, protocol = _FIELDS.unpack_from(packet)
@@ -63,7 +63,7 @@ def read(packet: bytes) -> IPPacket | Fragment | Malformed:
 
 
 def _options_fault(options: bytes) -> Malformed | None:
-    """Walk the options (RFC 791, section 3.1); a source route is refused, as hosts do by default."""
+    """Check the options (RFC 791, section 3.1); source routes are refused, as by default on Linux."""
     at = 0
     while at < len(options) and options[at] != _OPTION_END:
         if options[at] == _OPTION_NOP:
@@ -90,7 +90,7 @@ def build(
     hop_limit: int = 64,
     fragment: int = DONT_FRAGMENT,
 ) -> bytes:
-    """Return an option-less IPv4 packet; `fragment` is the field of bytes 6-7 (flags and offset / 8)."""
+    """Return an IPv4 packet without options; `fragment` is the field of bytes 6-7 (flags and offset / 8)."""
     first = header(
         source,
         destination,
@@ -120,7 +120,7 @@ def header(
 
 
 def reassembled(header: bytes, payload: bytes) -> bytes:
-    """Return the whole packet that the first fragment's header and all the data make."""
+    """Return the reassembled packet, from the header of the first fragment and all the data."""
     whole = bytearray(header)
     struct.pack_into("!H", whole, 2, len(header) + len(payload))
     whole[6:8] = whole[10:12] = bytes(2)

@@ -20,12 +20,12 @@ _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BxHI")
 _PAD1, _PADN = 0, 1
 _MAX_PADDING = 7
+# Routing types that a host refuses: RPL (RFC 6554) and segment routing (RFC 8754).
 _REFUSED_ROUTING = (3, 4)
-"""RPL and segment routing (RFC 6554, RFC 8754): a plain host takes no part in them."""
 
 
 def read(packet: bytes) -> IPPacket | Fragment | Malformed:
-    """Read the headers of an IPv6 packet up to the transport header; what trails its length is cut off."""
+    """Read the headers of an IPv6 packet up to the transport header; bytes beyond its length are removed."""
     if len(packet) < HEADER_LENGTH:
         return malformed.IPV6_TRUNCATED
     total = HEADER_LENGTH + int.from_bytes(packet[4:6], "big")
@@ -45,16 +45,16 @@ def read(packet: bytes) -> IPPacket | Fragment | Malformed:
             if atomic:
                 return malformed.IPV6_FRAGMENT_TWICE
             atomic = True
-            _, place, identification = _FRAGMENT.unpack_from(packet, at)
+            _, offset_and_more, identification = _FRAGMENT.unpack_from(packet, at)
             # Offset 0 and no more fragments: an atomic fragment is a whole packet (RFC 6946).
-            if place & 0xFFF9:
+            if offset_and_more & 0xFFF9:
                 return Fragment(
                     packet[8:24],
                     packet[24:40],
                     packet[at],
                     identification,
-                    place & 0xFFF8,
-                    bool(place & 1),
+                    offset_and_more & 0xFFF8,
+                    bool(offset_and_more & 1),
                     packet[at + FRAGMENT_HEADER_LENGTH :],
                     packet[:at],
                     next_header_at,
@@ -75,11 +75,11 @@ def _extension_fault(kind: int, header: bytes, *, first: bool) -> Malformed | No
         return malformed.IPV6_ROUTING if header[3] or header[2] in _REFUSED_ROUTING else None
     if kind == HOP_BY_HOP and not first:
         return malformed.IPV6_HOP_BY_HOP_PLACE
-    return None if _options_are_sound(header) else malformed.IPV6_OPTIONS
+    return None if _options_are_valid(header) else malformed.IPV6_OPTIONS
 
 
-def _options_are_sound(header: bytes) -> bool:
-    """Walk the options (RFC 8200, section 4.2); padding is zero and short, as Linux wants it."""
+def _options_are_valid(header: bytes) -> bool:
+    """Check the options (RFC 8200, section 4.2); as on Linux, padding is zero and at most 7 bytes."""
     at, padding = 2, 0
     while at < len(header):
         option = header[at]
@@ -87,7 +87,7 @@ def _options_are_sound(header: bytes) -> bool:
             at, padding = at + 1, padding + 1
         else:
             end = at + 2 + header[at + 1] if at + 1 < len(header) else len(header) + 1
-            # The two highest bits say what a host does that does not know the option: 0 is to pass over it.
+            # The two highest bits of the type are 0 for an option that a host skips if it does not know it.
             if end > len(header) or option >> 6:
                 return False
             if option == _PADN and any(header[at + 2 : end]):
@@ -115,7 +115,7 @@ def fragment_header(protocol: int, offset: int, more: bool, identification: int)
 
 
 def reassembled(header: bytes, next_header_at: int, protocol: int, payload: bytes) -> bytes:
-    """Return the whole packet that the unfragmentable part and all the data make."""
+    """Return the reassembled packet, from the headers of the first fragment and all the data."""
     whole = bytearray(header)
     whole[next_header_at] = protocol
     struct.pack_into("!H", whole, 4, len(header) - HEADER_LENGTH + len(payload))

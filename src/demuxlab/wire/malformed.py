@@ -1,13 +1,13 @@
-"""Every way in which a packet can be wrong, with the SNMP counter that it goes under.
+"""Every reason why a packet is malformed, with the SNMP counter of its drop.
 
-Counters have the names that `nstat` prints (RFC 4293 for IP, RFC 4022 for TCP, RFC 4113 for UDP).
+Counters have the names that nstat(8) prints (RFC 4293 for IP, RFC 4022 for TCP, RFC 4113 for UDP).
 """
 
 from typing import NamedTuple
 
 
 class Malformed(NamedTuple):
-    """A packet that could not be read: why in words, and the counter of its drop."""
+    """A packet that could not be read: the reason as text, and the counter of its drop."""
 
     reason: str
     counter: str

@@ -1,8 +1,8 @@
-"""Offloaded packets: larger than the link's MTU, or with a checksum left for others to finish.
+"""Segmentation and checksum offload: packets larger than the MTU, or with an incomplete checksum.
 
-A link that offloads puts the header of virtio-net before each packet (Virtual I/O Device 1.2, section 5.1.6):
-bytes 0: flags. 1: kind of segmentation. 2-3: length of the headers. 4-5: data bytes of each piece. 6-7: where
-the checksummed part begins. 8-9: where in it the checksum stands. A field that is left unfinished holds the
+A link with offload puts a virtio-net header before each packet (Virtual I/O Device 1.2, section 5.1.6). Byte
+0: flags. 1: GSO type. 2-3: length of the headers. 4-5: GSO size, the data bytes of each segment. 6-7: offset
+at which checksumming starts. 8-9: offset of the checksum from there. An incomplete checksum field holds the
 sum of the pseudo-header.
 """
 
@@ -17,36 +17,36 @@ from demuxlab.wire.segment import FIN, PSH
 Bytes = bytes | bytearray | memoryview
 HEADER_LENGTH = 10
 MAX_DATA = 65_535 - 20 - 60
-"""The most data of an IPv4 packet with the longest TCP header, in bytes."""
+"""The most TCP data of an IPv4 packet, in bytes, with the longest TCP header."""
 PLAIN_HEADER = bytes(HEADER_LENGTH)
-"""Before a packet that has nothing left to do."""
+"""The virtio-net header of a complete packet."""
 _HEADER = struct.Struct("=BBHHHH")
 _NEEDS_CHECKSUM = 1
 _NONE, _TCP_IPV4, _TCP_IPV6 = 0, 1, 4
 _CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
+# The protocol by the checksum's offset: with extension headers the IPv6 header does not have it.
 _PROTOCOLS = {16: ip.TCP, 6: ip.UDP}
-"""By where the checksum stands: behind extension headers the IP header does not tell."""
 
 
 class Arrived(NamedTuple):
-    """A packet as a link gave it that vouches for its checksum, which is unfinished."""
+    """A packet received from a link with offload: not segmented, and its checksum incomplete."""
 
     packet: bytes
     transport_at: int
-    """Where the transport header begins."""
+    """Offset of the transport header."""
     protocol: int
     """TCP or UDP."""
     size: int
-    """Data bytes of each piece; 0 where there is only one."""
+    """Data bytes of each segment or datagram; 0 where there is only one."""
 
     @property
     def is_run(self) -> bool:
-        """Tell whether its pieces are datagrams, each with an end of its own, not a stretch of one stream."""
+        """Tell whether this is a run of UDP datagrams: unlike those of TCP segments, their bounds matter."""
         return self.size > 0 and self.protocol == ip.UDP
 
 
 class Large:
-    """A TCP segment to be sent, whose data the link cuts into segments of `size` bytes."""
+    """A TCP segment to be sent by a link with offload, which cuts its data into segments of `size` bytes."""
 
     __slots__ = ("_length", "data", "destination", "headers", "size")
 
@@ -55,7 +55,7 @@ class Large:
     ) -> None:
         self.headers = headers
         self.data = data
-        """In parts, of `length` bytes together."""
+        """The data in several buffers, `length` bytes together."""
         self.size = size
         self.destination = destination
         self._length = length
@@ -65,25 +65,25 @@ class Large:
 
     @property
     def count(self) -> int:
-        """How many segments it becomes."""
+        """The number of segments that it is cut into."""
         return -(-self._length // self.size)
 
     @property
     def header(self) -> bytes:
-        """The header that a link which offloads wants before it."""
+        """The virtio-net header."""
         at = 20 if len(self.destination) == 4 else 40
         kind = _NONE if self._length <= self.size else _TCP_IPV4 if at == 20 else _TCP_IPV6
         size = self.size if kind else 0
         return _HEADER.pack(_NEEDS_CHECKSUM, kind, len(self.headers), size, at, _CHECKSUM_AT[ip.TCP])
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the packets that it becomes on a link which does not offload."""
+        """Yield the packets for a link without offload."""
         at = 20 if len(self.destination) == 4 else 40
         return _pieces(self.headers, memoryview(b"".join(self.data)), at, ip.TCP, self.size)
 
 
 def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
-    """Return a packet as its virtio-net header says it is."""
+    """Return the packet behind a virtio-net header: as bytes where its checksum is complete."""
     flags, kind, _length, size, transport_at, checksum_at = _HEADER.unpack_from(header)
     if not flags & _NEEDS_CHECKSUM or checksum_at not in _PROTOCOLS:
         return packet
@@ -91,7 +91,7 @@ def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
 
 
 def pieces(arrived: Arrived) -> Iterator[bytes]:
-    """Yield the packets, each whole and with its checksum, that a wire would have brought."""
+    """Yield the packets as a link without offload would have received them, with their checksums."""
     packet, at, protocol, size = arrived
     data_at = at + (8 if protocol == ip.UDP else packet[at + 12] >> 2 & 0x3C)
     data = memoryview(packet)[data_at:]
@@ -106,7 +106,7 @@ def tcp(
     size: int,
     identification: int = 0,
 ) -> Large:
-    """Return a TCP segment whose `header` is unfinished, with data for several packets of `size` bytes."""
+    """Return a TCP segment with data for packets of `size` bytes; `header`: `tcp.unfinished_header`."""
     length = sum(map(len, data))
     if len(source) == 4:
         outer = ipv4.header(source, destination, ip.TCP, len(header) + length, identification=identification)
@@ -118,7 +118,7 @@ def tcp(
 def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int) -> Iterator[bytes]:
     is_ipv4 = headers[0] >> 4 == 4
     source, destination = (headers[12:16], headers[16:20]) if is_ipv4 else (headers[8:24], headers[24:40])
-    place = at + _CHECKSUM_AT[protocol]
+    checksum_at = at + _CHECKSUM_AT[protocol]
     last = max(0, len(data) - 1) // size * size if size else 0
     for number, start in enumerate(range(0, last + 1, size or 1)):
         piece = bytearray(headers)
@@ -127,6 +127,7 @@ def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int)
         if protocol == ip.TCP:
             sequence = int.from_bytes(headers[at + 4 : at + 8], "big") + start
             struct.pack_into("!I", piece, at + 4, sequence & 0xFFFFFFFF)
+            # FIN and PSH belong to the last byte of the data.
             if start != last:
                 piece[at + 13] &= ~(FIN | PSH)
         else:
@@ -138,8 +139,8 @@ def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int)
             struct.pack_into("!H", piece, 10, checksum(bytes(piece[:at])))
         else:
             struct.pack_into("!H", piece, 4, at - 40 + length)
-        struct.pack_into("!H", piece, place, 0)
+        struct.pack_into("!H", piece, checksum_at, 0)
         piece += part
         field = checksum(bytes(piece[at:]), pseudo_header_sum(source, destination, protocol, length))
-        struct.pack_into("!H", piece, place, field or (0xFFFF if protocol == ip.UDP else 0))
+        struct.pack_into("!H", piece, checksum_at, field or (0xFFFF if protocol == ip.UDP else 0))
         yield bytes(piece)

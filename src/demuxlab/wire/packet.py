@@ -1,4 +1,4 @@
-"""Reading a packet from its first byte to its transport header: one function, one parse."""
+"""Read a packet from its first byte to its transport header, in one pass."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 
 class OtherProtocol(NamedTuple):
-    """A whole IP packet that carries neither TCP, UDP nor ICMP."""
+    """An IP packet of a protocol other than TCP, UDP and ICMP."""
 
     protocol: int
     source: bytes
@@ -23,7 +23,7 @@ Arrival = TCPSegment | UDPDatagram | ICMPMessage | OtherProtocol | Fragment | Ma
 
 
 def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) -> Arrival:
-    """Read an IP packet; whatever is wrong with it comes back as a `Malformed` with a named reason."""
+    """Read an IP packet; never raises, but returns `Malformed` with the reason for an invalid packet."""
     packet = bytes(packet)
     if not packet:
         return malformed.EMPTY
@@ -49,14 +49,14 @@ def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) ->
 def build(
     source: bytes, destination: bytes, protocol: int, payload: bytes, *, identification: int = 0
 ) -> bytes:
-    """Return an IP packet of the family of its addresses around a transport header and data."""
+    """Return an IPv4 or IPv6 packet, by the length of its addresses, with a transport header and data."""
     if len(source) == 4:
         return ipv4.build(source, destination, protocol, payload, identification=identification)
     return ipv6.build(source, destination, protocol, payload)
 
 
 def destination(packet: bytes) -> bytes | None:
-    """Return the destination address of a packet, as a network card's filter sees it; None on garbage."""
+    """Return the destination address of a packet without reading the rest; None if it is not an IP packet."""
     if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4:
         return packet[16:20]
     if len(packet) >= ipv6.HEADER_LENGTH and packet[0] >> 4 == 6:

@@ -1,7 +1,7 @@
-"""Addresses and ports written anew into a packet, as a translator does (RFC 3022, section 4).
+"""Rewrite the addresses and ports of a packet, as a NAT does (RFC 3022, section 4).
 
-Checksums are updated by what changed, never computed again (RFC 1624), so one that was wrong stays wrong.
-Everything else stays byte for byte: options, extension headers, flags, payload, what trails a UDP datagram.
+Checksums are updated incrementally (RFC 1624), so that a wrong one stays wrong. All other bytes are
+unchanged: options, extension headers, flags, payload, bytes behind a UDP datagram.
 """
 
 from demuxlab.wire import icmp, ip
@@ -15,7 +15,7 @@ _EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS))
 
 
 def make_key(source: bytes, source_port: int, destination: bytes, destination_port: int) -> bytes:
-    """Return a 4-tuple as it stands in the headers: what `segment.key` is for such a packet."""
+    """Return a 4-tuple in the form of `segment.key`."""
     ports = source_port << 16 | destination_port
     return source + destination + ports.to_bytes(4, "big")
 
@@ -28,7 +28,7 @@ def endpoints(key: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
 
 
 def turned(key: bytes) -> bytes:
-    """Return the 4-tuple of the packets that go the other way."""
+    """Return the 4-tuple of the opposite direction."""
     size = len(key) // 2 - 2
     return key[size:-4] + key[:size] + key[-2:] + key[-4:-2]
 
@@ -39,7 +39,7 @@ def hop_limit(packet: bytes) -> int:
 
 
 def readdressed(segment: Segment, key: bytes, hops: int = 0) -> Segment:
-    """Return the segment with the 4-tuple `key`, of its own family, and its hop limit less `hops`."""
+    """Return the segment with the 4-tuple `key` of the same IP version, its hop limit reduced by `hops`."""
     data = bytearray(segment.packet)
     _write_transport(data, key)
     _write_addresses(data, key[:-4], hops)
@@ -60,7 +60,7 @@ def readdressed_error(
 ) -> ICMPMessage:
     """Return the ICMP error from `source` to `destination` about a packet with the 4-tuple `key`.
 
-    The quoted packet's own checksums follow too, as far as they were quoted (RFC 3022, section 4.3).
+    The checksums within the quoted packet are updated too, where they are quoted (RFC 3022, section 4.3).
     """
     at = len(message.packet) - len(message.data)
     quoted = bytearray(message.data)
@@ -68,7 +68,7 @@ def readdressed_error(
     _write_addresses(quoted, key[:-4], 0)
     data = bytearray(message.packet)
     old, new = message.data, bytes(quoted)
-    if message.protocol == ip.ICMPV6:  # Its pseudo-header covers the addresses (RFC 4443, section 2.3).
+    if message.protocol == ip.ICMPV6:  # the pseudo-header covers the addresses (RFC 4443, section 2.3)
         old, new = message.source + message.destination + old, source + destination + new
     data[at:] = quoted
     _update(data, at - icmp.HEADER_LENGTH + 2, old, new)
@@ -77,7 +77,7 @@ def readdressed_error(
 
 
 def _write_addresses(data: bytearray, addresses: bytes, hops: int) -> None:
-    """Write both addresses and count down the hop limit; IPv4's header checksum follows (RFC 1141)."""
+    """Write both addresses, reduce the hop limit and update IPv4's header checksum (RFC 1141)."""
     if data[0] >> 4 == 6:
         data[7] -= hops
         data[8:40] = addresses
@@ -89,24 +89,24 @@ def _write_addresses(data: bytearray, addresses: bytes, hops: int) -> None:
 
 
 def _write_transport(data: bytearray, key: bytes) -> None:
-    """Write both ports; the checksum follows if it is there and in use. The old addresses still stand."""
+    """Write both ports and update the checksum, where there is one, also for the addresses, written later."""
     protocol, at = _transport(data)
     addresses = data[12:20] if data[0] >> 4 == 4 else data[8:40]
     old = bytes(addresses + data[at : at + 4])
     data[at : at + 4] = key[-4:]
-    place = at + _CHECKSUM_AT[protocol]
-    if place + 2 > len(data):
-        return  # A quoted packet may be cut off behind its first 8 bytes.
+    field = at + _CHECKSUM_AT[protocol]
+    if field + 2 > len(data):
+        return  # an ICMP error may quote only 8 bytes of the transport header
     if protocol != ip.UDP:
-        _update(data, place, old, key)
-    elif data[place : place + 2] != b"\0\0":  # Zero: the sender computed none (RFC 768).
-        _update(data, place, old, key)
-        if data[place : place + 2] == b"\0\0":
-            data[place : place + 2] = b"\xff\xff"
+        _update(data, field, old, key)
+    elif data[field : field + 2] != b"\0\0":  # zero: the sender computed no checksum (RFC 768)
+        _update(data, field, old, key)
+        if data[field : field + 2] == b"\0\0":
+            data[field : field + 2] = b"\xff\xff"
 
 
 def _transport(data: bytearray) -> tuple[int, int]:
-    """Return the transport protocol and where its header begins, in a packet that was read before."""
+    """Return the transport protocol and the offset of its header, in a packet that has been read already."""
     if data[0] >> 4 == 4:
         return data[9], (data[0] & 0x0F) * 4
     protocol, at = data[6], 40
@@ -116,6 +116,6 @@ def _transport(data: bytearray) -> tuple[int, int]:
     return protocol, at
 
 
-def _update(data: bytearray, place: int, old: bytes, new: bytes) -> None:
-    field = updated(int.from_bytes(data[place : place + 2], "big"), old, new)
-    data[place : place + 2] = field.to_bytes(2, "big")
+def _update(data: bytearray, at: int, old: bytes, new: bytes) -> None:
+    field = updated(int.from_bytes(data[at : at + 2], "big"), old, new)
+    data[at : at + 2] = field.to_bytes(2, "big")

@@ -1,7 +1,7 @@
-"""A TCP segment and a UDP datagram as read: the fields that travel with the packet.
+"""A TCP segment and a UDP datagram with the fields of their headers.
 
-`key` is the 4-tuple in the order of the headers, (source address, destination address, source port,
-destination port): 12 bytes on IPv4, 36 on IPv6. It is the dictionary key of a connection.
+`key` is the 4-tuple in header order, (source address, destination address, source port, destination port): 12
+bytes for IPv4, 36 for IPv6. It is the dictionary key of a connection.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,10 @@ _FLAG_LETTERS = "FSRPAUEC"
 
 
 class TCPSegment(NamedTuple):
-    """A TCP segment (RFC 9293, section 3.1); `options` are the header's bytes from 20 on, unread."""
+    """A TCP segment (RFC 9293, section 3.1); `options` are the bytes for `tcp.read_options`.
+
+    SEG.SEQ is `sequence`, SEG.ACK `acknowledgment`, SEG.WND `window`, SEG.UP `urgent`.
+    """
 
     protocol: int
     key: bytes
@@ -31,7 +34,7 @@ class TCPSegment(NamedTuple):
 
     @property
     def length(self) -> int:
-        """SEG.LEN: data bytes, and one each for SYN and FIN (RFC 9293, section 3.4)."""
+        """SEG.LEN: the data bytes, plus one each for SYN and FIN (RFC 9293, section 3.4)."""
         return len(self.payload) + (self.flags & 1) + (self.flags >> 1 & 1)
 
 
@@ -53,5 +56,5 @@ Segment = TCPSegment | UDPDatagram
 
 
 def flag_letters(flags: int) -> str:
-    """Return flags as letters, "SA" for SYN and ACK, in the order of the header's lowest bit first."""
+    """Return flags as letters, the lowest bit first: "SA" for SYN and ACK."""
     return "".join(letter for bit, letter in enumerate(_FLAG_LETTERS) if flags >> bit & 1)

@@ -91,9 +91,9 @@ def unfinished_header(
     window: int = 0,
     options: bytes = b"",
 ) -> bytes:
-    """Return the header of a segment with `length` bytes of data, whose checksum the link will finish.
+    """Return the header of a segment with `length` bytes of data, for a link with checksum offload.
 
-    The field holds the pseudo-header's sum; `options` are a multiple of four bytes.
+    The checksum field holds the sum of the pseudo-header; `options` have a multiple of four bytes.
     """
     size = HEADER_LENGTH + len(options)
     pseudo = pseudo_header_sum(source, destination, ip.TCP, size + length) % 0xFFFF
@@ -102,7 +102,7 @@ def unfinished_header(
 
 
 class Options(NamedTuple):
-    """The TCP options that a segment carried; None or empty where it did not."""
+    """The TCP options of a segment; None, False or empty for those it does not have."""
 
     mss: int | None = None
     window_scale: int | None = None
@@ -110,11 +110,11 @@ class Options(NamedTuple):
     timestamps: tuple[int, int] | None = None
     """TSval and TSecr (RFC 7323, section 3.2)."""
     sack: tuple[tuple[int, int], ...] = ()
-    """Left and right edges of the blocks (RFC 2018, section 3)."""
+    """Left and right edge of each block (RFC 2018, section 3)."""
 
 
 def read_options(data: bytes) -> Options:
-    """Read options; from the first malformed one on they are ignored, as RFC 9293, section 3.1 permits."""
+    """Read options; those from the first malformed one on are ignored (RFC 9293, section 3.1)."""
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted = False
@@ -146,12 +146,12 @@ def read_options(data: bytes) -> Options:
 
 
 def build_timestamps(value: int, echo: int) -> bytes:
-    """Return what `build_options` does for timestamps alone, which is what most segments carry."""
+    """Return the bytes of `build_options` for timestamps alone, the only option of most segments."""
     return _TIMESTAMPS_OPTION.pack(_NOP, _NOP, _TIMESTAMPS, 10, value, echo)
 
 
 def build_options(options: Options) -> bytes:
-    """Return the bytes of the options, aligned with NOPs as most senders do (RFC 7323, appendix A)."""
+    """Return the bytes of the options, aligned with NOPs as in RFC 7323, appendix A."""
     out = b""
     if options.mss is not None:
         out += struct.pack("!BBH", _MSS, 4, options.mss)

@@ -16,13 +16,13 @@ _HEADER = struct.Struct("!HHHH")
 
 
 def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> UDPDatagram | Malformed:
-    """Read a UDP datagram and verify its checksum; bytes after its length are cut off."""
+    """Read a UDP datagram and verify its checksum; bytes beyond its length are removed."""
     data = packet.payload
     if len(data) < HEADER_LENGTH:
         return malformed.UDP_TRUNCATED
     source_port, destination_port, length, field = _HEADER.unpack_from(data)
     if length == 0 and len(packet.source) == 16:
-        length = len(data)  # a jumbogram's length field (RFC 2675, section 4)
+        length = len(data)  # a jumbogram has length 0 (RFC 2675, section 4)
     if length > len(data):
         return malformed.UDP_LENGTH_BEYOND
     if length < HEADER_LENGTH:
@@ -34,7 +34,8 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> UDPDat
         if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo):
             return malformed.UDP_CHECKSUM
     elif len(packet.source) != 4:
-        # Without a header checksum of its own, IPv6 leaves the addresses unprotected (RFC 8200, 8.1).
+        # The IPv6 header has no checksum: without UDP's, the addresses are unprotected (RFC 8200, section
+        # 8.1).
         return malformed.UDP_ZERO_CHECKSUM
     return UDPDatagram(
         ip.UDP,
@@ -52,7 +53,7 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> UDPDat
 def build(
     source: bytes, destination: bytes, source_port: int, destination_port: int, payload: bytes = b""
 ) -> bytes:
-    """Return a UDP datagram with its checksum; a sum of zero is sent as 0xFFFF (RFC 768)."""
+    """Return a UDP datagram with its checksum; a checksum of zero is sent as 0xFFFF (RFC 768)."""
     length = HEADER_LENGTH + len(payload)
     header = _HEADER.pack(source_port, destination_port, length, 0)
     field = checksum(header + payload, pseudo_header_sum(source, destination, ip.UDP, length)) or 0xFFFF

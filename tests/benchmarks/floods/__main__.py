@@ -1,4 +1,4 @@
-"""Runs the floods and prints what was measured, as text, JSON lines or the README's table."""
+"""Run the floods and print the results as text, JSON lines or the README's table."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
-"""Forged packets, quickly made: each function is an endless source, the same each time.
+"""Forged packets: each function is an endless generator, the same in every run.
 
-B is under attack, A is the real client, whose connection the attacker knows but for its numbers.
+B is under attack, A is the real client. The attacker knows A's 4-tuple, but not the sequence numbers.
 """
 
 import random
@@ -12,7 +12,7 @@ from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 A, B = from_text("10.9.0.1"), from_text("10.9.0.20")
 WEB, SERVED, FLOODED, CLOSED = 80, 53, 9, 7777
-"""B's ports: TCP; UDP that a process reads, that nobody reads, that nobody has."""
+"""B's ports: TCP; UDP read by a process; UDP with a full queue; UDP without a socket."""
 
 
 def chance():
@@ -20,7 +20,7 @@ def chance():
 
 
 def stranger(dice):
-    """An address of nobody (RFC 5737 and the benchmark networks of RFC 2544), and a port."""
+    """Return an unused address (RFC 5737 or the benchmark networks of RFC 2544), and a port."""
     return bytes((198, 18 + dice.randrange(2))) + dice.randbytes(2), dice.randrange(1024, 65536)
 
 
@@ -66,7 +66,7 @@ def near_the_window(port, expected, unacked):
 
 
 def never_sent(port, expected, unacked):
-    """From one who sees the connection: the right number, and ACKs of what B has never sent."""
+    """An on-path attacker: the right sequence number, and ACKs of data that B has never sent."""
     for number in count(1):
         yield segment(A, port, ACK, expected(), unacked() + 1_000_000 + number)
 

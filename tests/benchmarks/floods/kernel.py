@@ -119,7 +119,8 @@ def flood(name, count, source, bound, works=50):
     counters = host.demultiplexer.counters
     assert counters.balance(host.demultiplexer.reassembler.held), "a packet is not accounted for"
     link.close()
-    noted = {"received meanwhile": arrived, "delivered": counters.delivered, **counters.dropped, **host.noted}
+    noted = {"received meanwhile": arrived, "delivered": counters.delivered}
+    noted |= {**counters.dropped, **host.counters}
     slowdown = statistics.median(disturbed) / statistics.median(quiet)
     return Result(
         name, count, before, most, asked, answered, slowdown, counters=noted, bound=bound, link="TUN"

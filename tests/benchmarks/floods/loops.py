@@ -1,4 +1,4 @@
-"""One forged packet between two hosts of ours: how many packets until both are silent?"""
+"""One forged packet between two hosts of ours: the number of packets until both are silent."""
 
 from functools import partial
 
@@ -82,7 +82,7 @@ def two_that_lost_count():
 
 def two_that_answer():
     """Echo and chargen: the forged sender is the other one's service (no answer to a service's own port)."""
-    from demuxlab.labkit import servers
+    from demuxlab.serving import servers
 
     answers = [0]
 

@@ -1,4 +1,4 @@
-"""Peers that shake hands and then misbehave, and connections that are many: bytes each, and their bounds."""
+"""Peers that misbehave after the handshake, and many connections: the memory of each, and its bounds."""
 
 import gc
 from functools import partial
@@ -77,7 +77,7 @@ class Crowd:
         after = resident()
         counters = self.b.demultiplexer.counters
         assert counters.balance(), "a packet is not accounted for"
-        noted = {"delivered": counters.delivered, **counters.dropped, **self.b.noted}
+        noted = {"delivered": counters.delivered, **counters.dropped, **self.b.counters}
         each = (after - before) / kept if kept else None
         return Result(name, self.sent, before, after, each=each, counters=noted, bound=bound)
 

@@ -1,4 +1,4 @@
-"""The stage: B under attack, the real client A beside it, both in virtual time; what is measured there."""
+"""The scenario of every flood: B under attack and the real client A, in virtual time; and its measures."""
 
 import os
 import statistics
@@ -40,7 +40,7 @@ def resident():
 
 
 def serve(host, now):
-    """B's programs: what comes to WEB and to SERVED goes back; FLOODED has a queue that nobody reads."""
+    """B's programs: WEB and SERVED echo; the queue of FLOODED is never read."""
     listener = host.listen(WEB, name="web")
     served = host.udp("10.9.0.20", SERVED, name="served")
     host.udp("10.9.0.20", FLOODED, name="flooded")
@@ -68,7 +68,7 @@ def serve(host, now):
 
 
 class Stage:
-    """B, A, and a connection between them that stands from the start."""
+    """B, A, and a connection that is established between them from the start."""
 
     def __init__(self):
         self.now = 1000.0
@@ -157,7 +157,7 @@ class Stage:
         """Return all counters of B but zeros."""
         counters = self.b.demultiplexer.counters
         assert counters.balance(self.b.demultiplexer.reassembler.held), "a packet is not accounted for"
-        all_of_them = {"delivered": counters.delivered, **counters.dropped, **self.b.noted}
+        all_of_them = {"delivered": counters.delivered, **counters.dropped, **self.b.counters}
         return {name: number for name, number in all_of_them.items() if number}
 
 

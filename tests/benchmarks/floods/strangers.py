@@ -1,4 +1,4 @@
-"""Floods from strangers who see nothing, and from one who knows the connection: B and a client in memory."""
+"""Floods from off-path attackers, and from one that knows the connection: B and a client in memory."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ FORGED = {
 
 
 def knowing(source):
-    """Return a source that is told the numbers of the standing connection."""
+    """Return a source that knows the sequence numbers of the established connection."""
 
     def of(stage):
         block = stage.block
@@ -38,7 +38,7 @@ KNOWING = {
 
 
 def seeing_nothing(source):
-    """Return a source that is told A's port."""
+    """Return a source that knows A's port."""
     return lambda stage: source(stage.port)
 
 

@@ -21,16 +21,16 @@ def test_a_timestamp_is_believed_only_with_a_right_acknowledgment():
 
 def test_a_forged_acknowledgment_does_not_make_a_silent_peer_look_alive():
     peer = Peer()
-    heard = peer.server._connection.heard_at
+    before = peer.server._connection.last_received_at
     peer.now += 10
     peer.send("A", ack=100_000)
-    assert peer.server._connection.heard_at == heard
+    assert peer.server._connection.last_received_at == before
 
 
 def test_segments_without_data_before_the_window_are_answered_ten_times_a_second():
     peer = Peer()
     assert sum(len(peer.send("A", seq=-1)) for _ in range(100)) == 10
-    assert peer.host.noted["TcpExtTCPACKSkippedChallenge"] == 90
+    assert peer.host.counters["TcpExtTCPACKSkippedChallenge"] == 90
     peer.now += 1
     assert len(peer.send("A", seq=-1)) == 1
 
@@ -53,7 +53,7 @@ def test_every_second_byte_fills_so_many_gaps_and_the_missing_ones_mend_it():
 def test_time_wait_answers_what_has_no_data_twice_a_second():
     peer = peer_in_time_wait()
     assert sum(len(peer.send("A", seq=-5)) for _ in range(50)) == 1
-    assert peer.host.noted["TcpExtTCPACKSkippedTimeWait"] == 49
+    assert peer.host.counters["TcpExtTCPACKSkippedTimeWait"] == 49
     peer.now += 0.5
     assert len(peer.send("A", seq=-5)) == 1
     assert len(peer.send("FA", seq=-1)) == 1
@@ -75,7 +75,7 @@ def test_where_too_many_wait_one_more_is_closed_at_once(monkeypatch):
     peer.sent()
     assert peer.brief(peer.send("FA", ack=1)) == [("A", 1, 0, 1)]
     assert (peer.server.state, peer.server.socket.state) == (State.CLOSED, CLOSED)
-    assert peer.host.noted["TcpExtTCPTimeWaitOverflow"] == 1
+    assert peer.host.counters["TcpExtTCPTimeWaitOverflow"] == 1
     assert len(peer.host.demultiplexer.table) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_cookie_that_finds_the_queue_full_is_dropped_not_refused():
     assert acknowledge(peer, 2000, first) == []
     assert peer.listener._listener.waiting == 1
     assert acknowledge(peer, 2001, second) == []
-    assert peer.host.noted["TcpExtSyncookiesRecv"] == 2
+    assert peer.host.counters["TcpExtSyncookiesRecv"] == 2
     assert peer.host.demultiplexer.counters.dropped["TcpExtListenOverflows"] == 1
     peer.listener.accept()
     acknowledge(peer, 2001, second)

@@ -191,8 +191,8 @@ class PairMachine(RuleBasedStateMachine):
                 sender = end._connection.sender
                 assert sender.unacked <= sender.next
                 if end.state in (State.FIN_WAIT_2, State.TIME_WAIT):
-                    assert sender.fin is not None
-                    assert sender.unacked > sender.fin, "the peer has not seen our FIN"
+                    assert sender.buffer.fin is not None
+                    assert sender.unacked > sender.buffer.fin, "the peer has not seen our FIN"
                 assert end.unsent <= end.settings.send_buffer
 
     def teardown(self):
@@ -215,7 +215,9 @@ class PairMachine(RuleBasedStateMachine):
         ends = [end for end in self.ends.values() if end is not None]
         done = len(ends) == 2 or ends[0].state is State.CLOSED
         senders = [end._connection.sender for end in ends if end.state is not State.CLOSED]
-        return done and all(sender.idle and not sender.unsent for sender in senders)
+        return done and all(
+            not sender.in_flight and not sender.buffer.unsent(sender.next) for sender in senders
+        )
 
     def check_arrival(self):
         if self.closed or self.broken or self.now - self.start > 120:

@@ -1,6 +1,13 @@
-"""TCP, one connection's life (RFC 9293). The way through the modules:
+"""TCP (RFC 9293), from an application's calls to the segments. The way through the modules:
 
-`endpoint` is what an application holds; it listens through `listener` or talks through `connection`, whose
-two halves are `sender` and `receiver`. `states` is the table of states, `handshake` the beginning,
-`time_wait` the end, `output` the way out.
+- `endpoint`: the socket as an application has it; it listens through `listener` (with `cookies`) or talks
+  through `connection`.
+- `control_block`: the variables of one connection. `handshake`, `arrival` (a segment) and `timeouts` act on
+  it, `connection` adds the user's calls, `time_wait` is what remains of it.
+- The parts that decide, each readable alone: `states` (the table), `deadlines`, `acknowledgments`,
+  `timestamps`, `mss`, `receiver` (with `byte_queue`), and of the sending half, put together by `sender`:
+  `send_buffer`, `loss_recovery` (with `retransmission_queue`), `congestion`, `nagle`, `rtt`.
+- `output` and `reset` build segments.
+
+A module imports only from those after it in this list, `sequence` and `settings`.
 """

@@ -1,34 +1,35 @@
-"""Bytes in order, kept as the pieces in which they came: nothing is copied until somebody reads it."""
+"""Bytes in order, kept as the pieces in which they came: nothing is copied until it is read."""
 
 from collections import deque
 
 _SMALL = 2048
-"""Bytes: pieces below this size are gathered in one, so that a byte at a time costs a byte."""
+"""Bytes: pieces below this size are gathered in one, so that bytes written one by one cost a byte each."""
 
 Bytes = bytes | bytearray | memoryview
 
 
 class ByteQueue:
-    """First in, first out. What is put in must not change afterwards."""
+    """First in, first out. The data of a piece must not change once it is appended."""
 
     __slots__ = ("_pieces", "_place", "_place_start", "_size")
 
     def __init__(self) -> None:
-        # Most connections wait for something most of the time: the deque is made with the first piece.
+        # Most connections are idle most of the time, so the deque is made with the first piece.
         self._pieces: deque[Bytes] | None = None
         self._size = 0
         self._place = self._place_start = 0
-        """The piece that `at` returned bytes of last, by its number and its first byte's."""
+        """The index of the piece that `at` used last, and the position of its first byte."""
 
     def __len__(self) -> int:
         return self._size
 
     def append(self, data: Bytes) -> None:
-        """Put bytes at the end."""
+        """Append bytes."""
         size = len(data)
         if not size:
             return
-        size_then = self._size + size  # before anything changes: memory may run out at every step
+        # Computed before anything changes: memory may run out at every step.
+        new_size = self._size + size
         if self._pieces is None:
             self._pieces = deque()
         pieces = self._pieces
@@ -38,24 +39,24 @@ class ByteQueue:
             pieces[-1] += data
         else:
             pieces.append(bytearray(data))
-        self._size = size_then
+        self._size = new_size
 
     def read(self, size: int) -> bytes:
-        """Take at most `size` bytes from the front."""
-        parts = self._take(size)
+        """Remove and return at most `size` bytes from the front."""
+        parts = self._remove(size)
         if len(parts) == 1:
             return bytes(parts[0])  # no copy of what is bytes already
         return b"".join(parts)
 
     def read_into(self, target: memoryview) -> int:
-        """Take as many bytes as `target` holds or as there are, copy them there, and return how many."""
+        """Move as many bytes as `target` holds, or as there are, into it; return how many."""
         end = 0
-        for part in self._take(len(target)):
+        for part in self._remove(len(target)):
             start, end = end, end + len(part)
             target[start:end] = part
         return end
 
-    def _take(self, size: int) -> list[Bytes]:
+    def _remove(self, size: int) -> list[Bytes]:
         pieces, parts = self._pieces, []
         left = size = max(0, min(size, self._size))
         while left and pieces:
@@ -77,7 +78,7 @@ class ByteQueue:
         return parts
 
     def at(self, start: int, size: int) -> tuple[Bytes, ...]:
-        """Return `size` bytes from byte number `start` on, in parts: views where pieces are large."""
+        """Return `size` bytes from position `start` on, in parts: views of large pieces."""
         pieces = self._pieces
         if not size or pieces is None:
             return ()
@@ -99,8 +100,8 @@ class ByteQueue:
         return tuple(parts)
 
     def drop(self, size: int) -> None:
-        """Forget `size` bytes at the front, which are there."""
-        self._take(size)
+        """Remove `size` bytes from the front; there must be so many."""
+        self._remove(size)
 
 
 def _part(piece: Bytes, start: int, size: int) -> Bytes:

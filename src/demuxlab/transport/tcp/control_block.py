@@ -1,35 +1,276 @@
-"""What a connection knows: the transmission control block of RFC 9293, section 3.3.1."""
+"""The transmission control block of a connection (RFC 9293, section 3.3.1): what it knows, and its way out.
 
-from demuxlab.demux.socket import Socket
+What acts on it lies in modules of its own: `handshake`, `arrival` (a segment), `timeouts`; and `connection`,
+which is the block with the calls of its user.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from demuxlab.demux import socket as table_state
+from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp import mss, output, sequence
+from demuxlab.transport.tcp.acknowledgments import Acknowledgments
+from demuxlab.transport.tcp.byte_queue import Bytes
+from demuxlab.transport.tcp.deadlines import Deadlines
 from demuxlab.transport.tcp.receiver import Receiver
+from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
-from demuxlab.transport.tcp.states import State
+from demuxlab.transport.tcp.states import Event, State, StateMachine
+from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.timers import NEVER
+from demuxlab.wire import tcp
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+
+_UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
 
 
-class ControlBlock:
-    """The state of one connection; its variables in RFC 9293's sense stand in `sender` and `receiver`."""
+class Parent(Protocol):
+    """The listening socket that made a connection."""
+
+    def established(self, connection: "ControlBlock") -> None:
+        """The handshake is complete."""
+        ...
+
+    def ended(self, connection: "ControlBlock") -> None:
+        """The connection is over."""
+        ...
+
+
+class ControlBlock(StateMachine, ABC):
+    """The variables of one connection, the parts that decide, and the segments that it sends."""
 
     __slots__ = (
-        *("acknowledge_at", "receiver", "recent", "recent_at", "scale_in", "scale_out", "sender"),
-        *("services", "settings", "socket", "state", "timestamps"),
+        *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
+        *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown", "receive_shift"),
+        *("receiver", "send_shift", "sender", "services", "settings", "socket", "timestamps"),
+        "unanswered_probes",
     )
 
-    def __init__(self, services: Services, socket: Socket, settings: Settings) -> None:
+    def __init__(self, services: Services, socket: Socket, settings: Settings, initial: int) -> None:
+        """`socket` has all four values; `initial` is ISS."""
+        super().__init__()
         self.services = services
         self.socket = socket
         self.settings = settings
-        self.state = State.CLOSED
-        self.sender = Sender(0, 536, settings.send_buffer)
-        self.receiver = Receiver(0, settings.receive_buffer)
-        self.timestamps = False
-        """Both sides agreed on timestamps."""
-        self.recent = 0
-        """TS.Recent (RFC 7323, section 4.3), and when it was taken."""
-        self.recent_at = 0.0
-        self.scale_out = self.scale_in = 0
-        """How far the peer's and our window fields are shifted (RFC 7323, section 2)."""
-        self.acknowledge_at = NEVER
-        """When a delayed acknowledgment is due, in seconds."""
+        self.sender = Sender(initial, settings.send_buffer)
+        self.receiver = Receiver(settings.receive_buffer)
+        self.acknowledgments = Acknowledgments()
+        self.timestamps: Timestamps | None = None
+        """None unless both sides agreed on the option."""
+        self.send_shift = self.receive_shift = 0
+        """Snd.Wind.Shift and Rcv.Wind.Shift (RFC 7323, section 2.3)."""
+        self.peer_mss: int | None = None
+        """The MSS option of the peer's SYN."""
+        self.path_mtu = 0
+        """What an ICMP message reported; 0: the route's MTU."""
+        self.passive = False
+        """A listening socket made the connection."""
+        self.parent: Parent | None = None
+        self.read_shutdown = False
+        """The application has shut reading down."""
+        self.orphan = False
+        """The application has closed the socket: nothing will be read or written any more."""
+        self.error = 0
+        """The errno that ended the connection, until the application fetches it."""
+        self.on_change: Callable[[], None] | None = None
+        """Called whenever reading, writing or an error may have become possible."""
+        self.last_received_at = 0.0
+        """When the last acceptable segment arrived, in seconds."""
+        self.unanswered_probes = 0
+        """Keepalive or window probes sent since then."""
+        self.deadlines = Deadlines()
+        self.deadline = self.entered = NEVER
+        """For `Timers`: the earliest of `deadlines` at the last `flush`."""
+
+    @abstractmethod
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
+        """Process a segment that the demultiplexer found to be this connection's."""
+
+    @abstractmethod
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+
+    # Sizes
+
+    @property
+    def path_mss(self) -> int:
+        """The largest segment that the path takes, without options."""
+        remote = self.socket.remote_address
+        mtu = self.services.mtu_for(remote)
+        if self.path_mtu:
+            mtu = min(mtu, self.path_mtu)
+        return mss.of_path(mtu, len(remote), self.settings.maximum_segment)
+
+    @property
+    def send_mss(self) -> int:
+        """How much data a segment carries at most."""
+        length = len(self.socket.remote_address)
+        return mss.of_segments(self.peer_mss, self.path_mss, length, self.timestamps is not None)
+
+    # Segments
+
+    def send_pending(self, now: float) -> None:
+        """Send all that may be sent now."""
+        next_segment = self.sender.next_segment
+        while (segment := next_segment(now)) is not None:
+            self.transmit(segment, now)
+
+    def retransmit_lost(self, now: float) -> None:
+        """Send the first lost segment, whatever the congestion window, and restart its timer."""
+        segment = self.sender.next_segment(now, ignore_cwnd=True)
+        if segment is not None:
+            self.transmit(segment, now)
+        self.deadlines.retransmitted(now, self.sender.rtt.rto)
+
+    def transmit(self, segment: SentSegment, now: float) -> None:
+        """Send a segment of the retransmission queue, with the present acknowledgment and window."""
+        if segment.flags & SYN:
+            self._send(segment.start, SYN if self.state is State.SYN_SENT else SYN | ACK, (), now)
+            return
+        sender = self.sender
+        data = sender.payload(segment)
+        if data and segment.end == sender.next and sender.buffer.unsent(sender.next) == 0:
+            # It ends what the application wrote, also when it is sent again.
+            segment.flags |= PSH
+        self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now)
+
+    def acknowledge(self, now: float) -> None:
+        """Send an ACK."""
+        self._send(self.sender.control_sequence, ACK, (), now)
+
+    def reset(self, now: float) -> None:
+        """Send RST."""
+        self._send(self.sender.control_sequence, RST | ACK, (), now)
+
+    def probe(self, now: float) -> None:
+        """Send SND.UNA - 1, which lies before the peer's window, so that it must answer with an ACK."""
+        self._send(self.sender.unacked - 1, ACK, (), now)
+
+    def challenge(self, now: float) -> None:
+        """Rate-limited challenge ACK (RFC 5961, section 7)."""
+        sent = self.acknowledgments.challenge(now, limited=bool(self.settings.answer_period))
+        self.services.counters["TcpExtTCPChallengeACK" if sent else "TcpExtTCPACKSkippedChallenge"] += 1
+
+    def _send(self, start: int, flags: int, data: tuple[Bytes, ...], now: float) -> None:
+        acknowledgment = 0
+        if flags & ACK:
+            acknowledgment = self.receiver.next
+            self.acknowledgments.sent(acknowledgment)
+            self.deadlines.acknowledgment_sent()
+        window = self._window_field(flags)
+        output.submit(
+            self.services,
+            self.socket,
+            sequence=start,
+            acknowledgment=acknowledgment,
+            flags=flags,
+            window=window,
+            options=self._options(flags, data, now),
+            data=data,
+            mss=self.sender.mss,
+        )
+
+    def _window_field(self, flags: int) -> int:
+        receiver = self.receiver
+        if flags & SYN:
+            # The window of a SYN is never shifted (RFC 7323, section 2.2).
+            window = min(receiver.limit, mss.MAX_WINDOW_FIELD)
+            if flags & ACK:
+                receiver.right_edge = max(receiver.right_edge, receiver.next + window)
+            return window
+        if flags & RST:
+            return 0
+        return min(receiver.advertise(self.sender.mss) >> self.receive_shift, mss.MAX_WINDOW_FIELD)
+
+    def _options(self, flags: int, data: tuple[Bytes, ...], now: float) -> bytes:
+        if flags & SYN:
+            return tcp.build_options(self._syn_options(now))
+        stamps = self.timestamps.option(now) if self.timestamps is not None else None
+        if not self.receiver.has_gap:
+            return tcp.build_timestamps(*stamps) if stamps is not None else b""
+        blocks: tuple[tuple[int, int], ...] = ()
+        if self.sender.recovery.sack and not flags & RST:
+            room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
+            blocks = tuple(
+                (left % sequence.MODULUS, right % sequence.MODULUS)
+                for left, right in self.receiver.sack_blocks(room)
+            )
+        return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
+
+    def _syn_options(self, now: float) -> tcp.Options:
+        """A SYN offers all options, a SYN,ACK those that the peer's SYN had (RFC 7323, RFC 2018)."""
+        settings = self.settings
+        shift = mss.window_shift(settings.receive_buffer)
+        if self.state is State.SYN_SENT:
+            return tcp.Options(
+                mss=self.path_mss,
+                window_scale=shift if settings.window_scale else None,
+                sack_permitted=settings.sack,
+                timestamps=self.new_timestamps(0, now).option(now) if settings.timestamps else None,
+            )
+        return tcp.Options(
+            mss=self.path_mss,
+            window_scale=shift if self.receive_shift or self.send_shift else None,
+            sack_permitted=self.sender.recovery.sack,
+            timestamps=self.timestamps.option(now) if self.timestamps is not None else None,
+        )
+
+    def new_timestamps(self, recent: int, now: float) -> Timestamps:
+        """Return the option's state; `recent` is the peer's timestamp (TS.Recent)."""
+        return Timestamps(sequence.clock(self.socket.key, self.services.secret, 0.0), recent, now)
+
+    # What follows from a call, a segment or a timeout
+
+    def data_received(self, size: int, now: float) -> None:
+        """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
+        two_segments = 2 * min(self.sender.mss, self.receiver.limit // 4)
+        if self.acknowledgments.data_received(size, two_segments, self.settings.quickack):
+            self.deadlines.delay_acknowledgment(now)
+
+    def flush(self, now: float) -> None:
+        """Send what may be sent, and an ACK if none went with it; then set the deadlines."""
+        if self.state in (State.CLOSED, State.TIME_WAIT):
+            return
+        sender, deadlines = self.sender, self.deadlines
+        synchronized = self.state not in _UNSYNCHRONIZED
+        if synchronized:
+            self.send_pending(now)
+        if sender.in_flight:
+            deadlines.in_flight(now, sender.rtt)
+        else:
+            deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)
+        if self.acknowledgments.wanted:
+            self.acknowledge(now)
+        self.deadline = deadlines.earliest
+        self.services.timers.update(self)
+
+    def establish(self, now: float) -> None:
+        """The handshake is complete."""
+        self.socket.state = table_state.ESTABLISHED
+        self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)
+        if self.settings.keepalive:
+            self.deadlines.set_keepalive(now + self.settings.keepalive_idle)
+        if self.parent is not None:
+            self.parent.established(self)
+
+    def end(self, error: int) -> None:
+        """The connection is over: `error` is the errno for the application, 0 for none."""
+        if self.state is not State.CLOSED:
+            self.transition(Event.RESET)
+        self.error = error or self.error
+        self.deadlines.clear()
+        self.services.timers.forget(self)
+        if self.socket.handler is self:
+            self.services.table.close(self.socket)
+        if self.parent is not None:
+            self.parent.ended(self)
+        self.notify()
+
+    def notify(self) -> None:
+        """Call `on_change`."""
+        if self.on_change is not None:
+            self.on_change()

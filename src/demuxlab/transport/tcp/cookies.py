@@ -1,4 +1,4 @@
-"""SYN cookies: a half-open connection that is kept in the peer's memory instead of ours (RFC 4987, 3.6).
+"""SYN cookies: the state of a half-open connection is in the SYN,ACK, which the peer returns (RFC 4987, 3.6).
 
 The initial number of the SYN,ACK holds a time counter (5 bits), the peer's MSS out of eight (3 bits) and a
 keyed hash (24 bits). Where timestamps are in use, the lowest bits of ours hold the window scale and SACK.
@@ -11,7 +11,7 @@ from demuxlab.wire.segment import TCPSegment
 
 _MSS = (536, 996, 1220, 1360, 1400, 1440, 1460, 8960)
 _PERIOD = 64.0
-"""Seconds that the counter stands still; a cookie is taken for two of them."""
+"""Seconds between two steps of the counter; a cookie is valid for two of them."""
 WINDOW = 0xFFFF
 """Bytes that a SYN,ACK with a cookie offers, unscaled."""
 LIFETIME = 2 * _PERIOD
@@ -19,7 +19,7 @@ _NO_SCALE = 15
 
 
 def make(syn: TCPSegment, options: tcp.Options, secret: bytes, now: float) -> int:
-    """Return the initial sequence number that remembers a SYN."""
+    """Return the initial sequence number that encodes a SYN."""
     mss = options.mss or _MSS[0]
     index = max((i for i, size in enumerate(_MSS) if size <= mss), default=0)
     counter = int(now / _PERIOD)
@@ -27,7 +27,7 @@ def make(syn: TCPSegment, options: tcp.Options, secret: bytes, now: float) -> in
 
 
 def check(ack: TCPSegment, secret: bytes, now: float) -> int | None:
-    """Return the MSS that a cookie remembers, or None where the ACK acknowledges none of ours."""
+    """Return the MSS that a cookie encodes, or None if the ACK acknowledges none of ours."""
     cookie = (ack.acknowledgment - 1) & 0xFFFFFFFF
     index = cookie >> 24 & 7
     for counter in (int(now / _PERIOD), int(now / _PERIOD) - 1):
@@ -44,13 +44,13 @@ def _hash(key: bytes, first: int, counter: int, index: int, secret: bytes) -> in
 
 
 def stamp(clock: int, options: tcp.Options) -> int:
-    """Return a timestamp, near `clock`, whose lowest six bits remember window scale and SACK."""
+    """Return a timestamp, near `clock`, whose lowest six bits encode window scale and SACK."""
     scale = _NO_SCALE if options.window_scale is None else options.window_scale
     return (clock & ~0x3F | options.sack_permitted << 4 | scale) & 0xFFFFFFFF
 
 
-def remembered(ack: TCPSegment, mss: int) -> tcp.Options:
-    """Return the SYN's options as far as the cookie and the echoed timestamp remember them."""
+def decode_options(ack: TCPSegment, mss: int) -> tcp.Options:
+    """Return the SYN's options, as far as the cookie and the echoed timestamp encode them."""
     stamps = tcp.read_options(ack.options).timestamps
     if stamps is None:
         return tcp.Options(mss=mss)

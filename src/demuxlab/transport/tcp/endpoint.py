@@ -1,12 +1,13 @@
-"""A TCP socket as an application has it: one object from socket() to close(), listening or connected."""
+"""A TCP socket as an application sees it: one object from socket() to close(), listening or connected."""
 
 import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from demuxlab.demux.socket import BOUND, CLOSED, LISTEN, SYN_SENT, Socket
+from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp import sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
@@ -20,10 +21,10 @@ _CONNECTING = (State.SYN_SENT, State.SYN_RECEIVED)
 
 
 class TCPEndpoint:
-    """Never blocks: what would have to wait returns None or 0, and `on_change` tells when to try again.
+    """Never blocks: a call that would have to wait returns None or 0; after `on_change` it may be repeated.
 
-    Addresses are 4 or 16 bytes, times seconds. Options that this object does not have stand in `settings`,
-    and on `socket` those that binding looks at.
+    Addresses are 4 or 16 bytes, times seconds. Most options are fields of `settings`; those that matter to
+    bind(2) are fields of `socket`.
     """
 
     __slots__ = (
@@ -51,11 +52,11 @@ class TCPEndpoint:
         self._failed = 0
         self._on_change: Callable[[], None] | None = None
         self.name_child: Callable[[TCPSegment], str] | None = None
-        """Names the data socket that a SYN makes, where this endpoint listens."""
+        """Names the data socket that a SYN makes, if this endpoint listens."""
 
     @property
     def settings(self) -> Settings:
-        """The socket's options; a data socket's are its own from the first look at them on."""
+        """The socket's options. A data socket shares the listening socket's until first asked for them."""
         if self._shares_settings:
             self.settings = replace(self._settings)
         return self._settings
@@ -66,10 +67,10 @@ class TCPEndpoint:
         if self._connection is not None:
             self._connection.settings = settings
 
-    # Asking for addresses
+    # Addresses
 
     def bind(self, address: bytes, port: int) -> None:
-        """Take a local address and port, 0 for an ephemeral one (bind(2))."""
+        """Bind to a local address and port, 0 for an ephemeral one (bind(2))."""
         self._services.bind(self.socket, address, port)
 
     def listen(self, backlog: int) -> None:
@@ -96,7 +97,7 @@ class TCPEndpoint:
         )
 
     def connect(self, address: bytes, port: int, now: float) -> None:
-        """Begin to connect (connect(2)); `connected` or `take_error` tell how it went."""
+        """Begin to connect (connect(2)); `connected` or `take_error` give the result."""
         if self._connection is not None:
             code = errno.EALREADY if self.connecting else errno.EISCONN
             raise OSError(code, os.strerror(code))
@@ -114,17 +115,18 @@ class TCPEndpoint:
             wildcard = ANY_IPV4 if self.socket.family == 4 else ANY_IPV6
             self._services.bind(self.socket, wildcard, 0, remote + port.to_bytes(2, "big"))
         if port == 0:
-            # Nobody can be at port 0; the answer that a real peer would give.
+            # No socket is bound to port 0: fail as a peer's RST would.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self._services.table.connect(self.socket, source, remote, port, SYN_SENT)
-        self._connection = TCPConnection(self._services, self.socket, self.settings)
+        initial = sequence.initial(self.socket.key, self._services.secret, now)
+        self._connection = TCPConnection(self._services, self.socket, self.settings, initial)
         self._connection.on_change = self._on_change
         self._connection.open(now)
 
     # Data
 
     def write(self, data: bytes | bytearray | memoryview, now: float) -> int:
-        """Take data to be sent; return how much there was room for (send(2))."""
+        """Queue data for sending; return how much there was room for (send(2))."""
         connection = self._connection
         self._raise_error()
         if connection is None or self._write_shut or connection.state is State.CLOSED:
@@ -132,7 +134,7 @@ class TCPEndpoint:
         return connection.write(data, now)
 
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes | None:
-        """Return what waits, at most `size` bytes; b"" at the end of the stream, None while nothing waits."""
+        """Return at most `size` received bytes; b"" at the end of the stream, None while there are none."""
         connection = self._connection
         if connection is None:
             if self._listener is None:
@@ -144,7 +146,7 @@ class TCPEndpoint:
         return data or (b"" if self._is_at_end(connection, size) else None)
 
     def read_into(self, target: memoryview, now: float) -> int | None:
-        """Do the same into a buffer, with no other copy; return how many bytes, None while nothing waits."""
+        """Read into a buffer without another copy; return how many bytes, 0 at the end, None: none yet."""
         connection = self._connection
         if connection is None:
             self._raise_error()
@@ -155,36 +157,36 @@ class TCPEndpoint:
         return size or (0 if self._is_at_end(connection, len(target)) else None)
 
     def _is_at_end(self, connection: TCPConnection, size: int) -> bool:
-        """Tell whether reading `size` bytes, where none wait, need not wait; raises the pending error."""
+        """Tell whether reading `size` bytes of an empty buffer would not wait; raises the pending error."""
         if connection.receiver.finished:
-            return True  # whatever came after the end
+            return True  # before any error that came after FIN
         self._raise_error()
         if self._read_shut or connection.state is State.CLOSED:
             return True
         return size == 0 and connection.waiting > 0
 
     def shutdown_write(self, now: float) -> None:
-        """Send FIN after what waits to be sent (shutdown(2))."""
+        """Send FIN after the data that waits to be sent (shutdown(2))."""
         if self._listener is not None:
-            return  # as in Linux: there is nothing to write
-        self._write_shut = True  # even where that fails, as in Linux
+            return  # as in Linux: nothing to write
+        self._write_shut = True  # even if the call fails, as in Linux
         self._still_connected().shutdown(now)
         self._changed()
 
     def shutdown_read(self, now: float) -> None:
-        """Read nothing more; what waits can still be read, then the stream is at its end."""
+        """End reading (shutdown(2)): what has arrived can still be read, then the stream is at its end."""
         if self._listener is not None:
             self._stop_listening(now)
             return
         self._read_shut = True
         connection = self._still_connected()
-        connection.deaf = True
+        connection.read_shutdown = True
         if connection.state is State.SYN_SENT:
             connection.shutdown(now)
         self._changed()
 
     def _stop_listening(self, now: float) -> None:
-        """Be a bound socket again (Linux)."""
+        """Become a bound socket again (Linux)."""
         assert self._listener is not None
         address, port = self.socket.local_address, self.socket.local_port
         self._listener.close(now)
@@ -193,7 +195,7 @@ class TCPEndpoint:
         self._changed()
 
     def close(self, now: float) -> None:
-        """Let go of the socket: FIN, or RST where data was never read or linger is 0 (close(2))."""
+        """Close the socket (close(2)): FIN, or RST if data was never read or SO_LINGER is 0."""
         if self._closed:
             return
         self._closed = True
@@ -212,14 +214,14 @@ class TCPEndpoint:
         if self._connection is not None:
             self._connection.abort(now)
 
-    # What it is and has
+    # State
 
     @property
     def state(self) -> State:
         """The state of RFC 9293, section 3.3.2."""
         if self._connection is not None:
             return self._connection.state
-        return State.LISTEN if self.socket.state == LISTEN else State.CLOSED
+        return self._listener.state if self._listener is not None else State.CLOSED
 
     @property
     def listening(self) -> bool:
@@ -228,17 +230,17 @@ class TCPEndpoint:
 
     @property
     def connecting(self) -> bool:
-        """Tell whether a connect is under way."""
+        """Tell whether the handshake is not complete yet."""
         return self._connection is not None and self._connection.state in _CONNECTING
 
     @property
     def connected(self) -> bool:
-        """Tell whether the handshake is complete and neither side has ended the connection altogether."""
+        """Tell whether the handshake is complete and the connection not over."""
         return self._connection is not None and self._connection.state in SYNCHRONIZED
 
     @property
     def closed(self) -> bool:
-        """Tell whether nothing will ever happen on the socket any more."""
+        """Tell whether the socket is closed, or its connection over."""
         return self._closed or (
             self._connection is not None and self._connection.state in (State.CLOSED, State.TIME_WAIT)
         )
@@ -267,16 +269,19 @@ class TCPEndpoint:
             return self._listener is None
         if connection.error or connection.state is State.CLOSED or self._write_shut:
             return True
-        return connection.state in CAN_SEND and connection.sender.room * 3 >= connection.sender.limit
+        return (
+            connection.state in CAN_SEND
+            and connection.sender.buffer.room * 3 >= connection.sender.buffer.limit
+        )
 
     @property
     def hung_up(self) -> bool:
-        """Tell whether there was a connection and neither direction is open any more (POLLHUP of poll(2))."""
+        """Tell whether there was a connection and both directions are closed (POLLHUP of poll(2))."""
         connection = self._connection
         if connection is None:
             return False
-        deaf = self._read_shut or connection.receiver.finished
-        return connection.state in (State.CLOSED, State.TIME_WAIT) or (deaf and self._write_shut)
+        read_closed = self._read_shut or connection.receiver.finished
+        return connection.state in (State.CLOSED, State.TIME_WAIT) or (read_closed and self._write_shut)
 
     @property
     def failed(self) -> bool:
@@ -295,9 +300,10 @@ class TCPEndpoint:
 
     @property
     def fin_unacknowledged(self) -> bool:
-        """Tell whether the stream was ended and the peer has not acknowledged that yet."""
+        """Tell whether FIN is to be sent, or was sent and is not acknowledged."""
         sender = self._connection.sender if self._connection is not None else None
-        return sender is not None and sender.fin is not None and sender.unacked <= sender.fin
+        fin = sender.buffer.fin if sender is not None else None
+        return sender is not None and fin is not None and sender.unacked <= fin
 
     @property
     def on_change(self) -> Callable[[], None] | None:
@@ -321,7 +327,7 @@ class TCPEndpoint:
         return error
 
     def fail(self, error: int) -> None:
-        """Have a pending error without a connection: of one that was given up."""
+        """Set the pending error of a socket without a connection."""
         self._failed = error
 
     def info(self) -> dict[str, int]:
@@ -332,7 +338,7 @@ class TCPEndpoint:
 
     @property
     def nodelay(self) -> bool:
-        """TCP_NODELAY: small segments do not wait for acknowledgments."""
+        """TCP_NODELAY: small segments do not wait for acknowledgments (see `nagle`)."""
         return self._settings.nodelay
 
     @nodelay.setter
@@ -342,10 +348,10 @@ class TCPEndpoint:
             self._connection.sender.nodelay = on
 
     def changed_settings(self, now: float) -> None:
-        """Let buffers and keepalive follow changed settings."""
+        """Apply changed settings of the buffers and keepalive."""
         connection = self._connection
         if connection is not None:
-            connection.sender.limit = self._settings.send_buffer
+            connection.sender.buffer.limit = self._settings.send_buffer
             connection.receiver.limit = self._settings.receive_buffer
             connection.set_keepalive(now)
 

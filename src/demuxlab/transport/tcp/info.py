@@ -1,4 +1,4 @@
-"""What TCP_INFO tells (tcp(7)), by the field names of Linux's struct tcp_info."""
+"""TCP_INFO (tcp(7)), by the field names of Linux's struct tcp_info."""
 
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.listener import TCPListener
@@ -10,7 +10,7 @@ STATES = {
     State.SYN_RECEIVED: 3,
     State.FIN_WAIT_1: 4,
     State.FIN_WAIT_2: 5,
-    State.TIME_WAIT: 7,  # the socket is closed: only the host still waits
+    State.TIME_WAIT: 7,  # for the application the socket is closed: only the host still waits
     State.CLOSED: 7,
     State.CLOSE_WAIT: 8,
     State.LAST_ACK: 9,
@@ -28,24 +28,25 @@ def info(state: State, connection: TCPConnection | None, listener: TCPListener |
         waiting = listener.waiting if listener is not None else 0
         return {"tcpi_state": STATES[state], "tcpi_unacked": waiting}
     sender, receiver = connection.sender, connection.receiver
-    options = _TIMESTAMPS * connection.timestamps + _SACK * sender.sacks
-    options += _WINDOW_SCALE * bool(connection.scale_in or connection.scale_out)
-    recovering = _OPEN if sender.recover is None else _RECOVERY if sender.fast else _LOSS
+    recovery, rtt = sender.recovery, sender.rtt
+    options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * recovery.sack
+    options += _WINDOW_SCALE * bool(connection.receive_shift or connection.send_shift)
+    recovering = _OPEN if recovery.recovery_point is None else _RECOVERY if recovery.fast else _LOSS
     return {
         "tcpi_state": STATES[state],
         "tcpi_ca_state": recovering,
-        "tcpi_backoff": sender.round_trip.backoff,
+        "tcpi_backoff": rtt.backoff,
         "tcpi_options": options,
-        "tcpi_snd_wscale": connection.scale_out,
-        "tcpi_rcv_wscale": connection.scale_in,
-        "tcpi_rto": int(sender.round_trip.current * 1_000_000),
+        "tcpi_snd_wscale": connection.send_shift,
+        "tcpi_rcv_wscale": connection.receive_shift,
+        "tcpi_rto": int(rtt.rto * 1_000_000),
         "tcpi_snd_mss": sender.mss,
-        "tcpi_unacked": len(sender.flight),
+        "tcpi_unacked": len(recovery.queue),
         "tcpi_total_retrans": sender.retransmissions,
-        "tcpi_rtt": int(sender.round_trip.smoothed * 1_000_000),
-        "tcpi_rttvar": int(sender.round_trip.variation * 1_000_000),
-        "tcpi_snd_ssthresh": sender.congestion.threshold // sender.mss,
-        "tcpi_snd_cwnd": sender.congestion.window // sender.mss,
+        "tcpi_rtt": int(rtt.srtt * 1_000_000),
+        "tcpi_rttvar": int(rtt.rttvar * 1_000_000),
+        "tcpi_snd_ssthresh": sender.congestion.ssthresh // sender.mss,
+        "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
         "tcpi_rcv_space": receiver.limit,
         "tcpi_snd_wnd": sender.window,
     }

@@ -4,21 +4,23 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from demuxlab.demux.demultiplexer import listener_refusal
-from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Refusal, Socket
+from demuxlab.demux.demultiplexer import listener_drop
+from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.wire import ip, tcp
 from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
 
 
-class TCPListener:
+class TCPListener(StateMachine):
     """The handler of a listening socket.
 
-    `backlog` bounds the connections that wait for `accept`, as listen(2) has it: one more than the number are
-    taken, then SYNs are dropped. `name_child` names the data socket that a SYN makes.
+    `backlog` bounds the connections that wait for `accept` (listen(2)): beyond one more than the number, SYNs
+    are dropped. `name_child` names the data socket that a SYN makes.
     """
 
     def __init__(
@@ -29,103 +31,112 @@ class TCPListener:
         backlog: int,
         name_child: Callable[[TCPSegment], str] | None = None,
     ) -> None:
+        super().__init__()
+        self.transition(Event.PASSIVE_OPEN)
         self._services = services
         self.socket = socket
         self.settings = settings
-        self._handed_down = replace(settings)
-        """What data sockets begin with: all have one copy until they change it."""
+        self._inherited = replace(settings)
+        """The settings of new data sockets: all share one copy until they change it."""
         self.backlog = backlog
         self.dropped = 0
-        """SYNs that found the queue of connections full."""
+        """SYNs and ACKs of cookies dropped because the accept queue was full."""
         self.on_change: Callable[[], None] | None = None
         self.name_child = name_child
         self._children = 0
         self._cookies_until = 0.0
         self._half_open: dict[TCPConnection, None] = {}
-        self._ready: deque[TCPConnection] = deque()
+        self._accept_queue: deque[TCPConnection] = deque()
         socket.handler = self
 
     @property
     def waiting(self) -> int:
         """Connections that wait for `accept`."""
-        return len(self._ready)
+        return len(self._accept_queue)
 
     def accept(self) -> TCPConnection | None:
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
-        return self._ready.popleft() if self._ready else None
+        return self._accept_queue.popleft() if self._accept_queue else None
 
-    def take(self, segment: Segment, now: float) -> Refusal | None:
-        """Answer a SYN with SYN and ACK; take the ACK of a cookie; refuse all else (RFC 9293, 3.10.7.2)."""
+    def handle_segment(self, segment: Segment, now: float) -> Drop | None:
+        """Answer a SYN with SYN,ACK; accept the ACK of a SYN cookie; refuse the rest (RFC 9293, 3.10.7.2)."""
         assert isinstance(segment, TCPSegment)
         if segment.flags & (SYN | ACK | RST) == ACK and now < self._cookies_until:
             mss = cookies.check(segment, self._services.secret, now)
-            self._services.noted["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
+            self._services.counters["TcpExtSyncookies" + ("Failed" if mss is None else "Recv")] += 1
             if mss is not None:
-                return self._take_back(segment, mss, now)
-        if refusal := listener_refusal(segment):
-            return refusal
-        if len(self._ready) > self.backlog:
+                return self._restore(segment, mss, now)
+        if drop := listener_drop(segment):
+            return drop
+        if len(self._accept_queue) > self.backlog:
             return self._overflow()
         if len(self._half_open) >= max(self.backlog, self.settings.half_open):
             self._send_cookie(segment, now)
             return None
-        connection = self._spawn(segment, SYN_RECEIVED)
+        initial = sequence.initial(segment.key, self._services.secret, now)
+        connection = self._spawn(segment, SYN_RECEIVED, initial)
         self._half_open[connection] = None
         connection.answer(segment, now)
         return None
 
     def close(self, now: float) -> None:
-        """Stop listening: accepted connections live on, those nobody accepted are reset."""
+        """Stop listening: accepted connections go on, those that were not accepted are reset."""
+        if self.state is State.LISTEN:
+            self.transition(Event.CLOSE)
         self._services.table.close(self.socket)
         for connection in tuple(self._half_open):
             connection.forget()
-        for connection in self._ready:
+        for connection in self._accept_queue:
             connection.orphan = True
             connection.abort(now)
 
-    def _spawn(self, segment: TCPSegment, state: str) -> TCPConnection:
+    def _spawn(self, segment: TCPSegment, state: str, initial: int) -> TCPConnection:
+        """Make the data socket of a SYN, or of the ACK of a cookie; `initial` is ISS."""
         self._children += 1
         name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
         child = self._services.table.spawn(self.socket, name, segment, state)
         child.process = child.name if self.name_child else self.socket.process
-        if self._handed_down != self.settings:
-            self._handed_down = replace(self.settings)
-        connection = TCPConnection(self._services, child, self._handed_down)
+        if self._inherited != self.settings:
+            self._inherited = replace(self.settings)
+        connection = TCPConnection(self._services, child, self._inherited, initial)
         connection.parent = self
         return connection
 
-    def _overflow(self) -> Refusal:
+    def _overflow(self) -> Drop:
         self.dropped += 1
-        return Refusal("TcpExtListenOverflows")
+        return Drop("TcpExtListenOverflows")
 
-    def ended(self, connection: TCPConnection) -> None:
-        """Forget a connection whose handshake came to nothing."""
+    def ended(self, connection: ControlBlock) -> None:
+        """Forget a connection whose handshake has failed."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
 
-    def established(self, connection: TCPConnection) -> None:
+    def established(self, connection: ControlBlock) -> None:
         """Queue a connection for `accept`."""
+        assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
-        self._ready.append(connection)
+        self._accept_queue.append(connection)
         if self.on_change is not None:
             self.on_change()
 
     # Cookies
 
-    def _take_back(self, ack: TCPSegment, mss: int, now: float) -> Refusal | None:
-        """Make the connection that a cookie remembered; the peer tries again where the queue is full."""
-        if len(self._ready) > self.backlog:
+    def _restore(self, ack: TCPSegment, mss: int, now: float) -> Drop | None:
+        """Make the connection that a cookie encodes; if the accept queue is full, the peer will try again."""
+        if len(self._accept_queue) > self.backlog:
             return self._overflow()
-        self._spawn(ack, ESTABLISHED).resume(ack, cookies.remembered(ack, mss), now)
+        initial = (ack.acknowledgment - 1) % sequence.MODULUS
+        self._spawn(ack, ESTABLISHED, initial).resume(ack, cookies.decode_options(ack, mss), now)
         return None
 
     def _send_cookie(self, syn: TCPSegment, now: float) -> None:
         self._cookies_until = now + cookies.LIFETIME
-        self._services.noted["TcpExtSyncookiesSent"] += 1
+        self._services.counters["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
         answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))
         if offered.timestamps is not None and self.settings.timestamps:
-            # Without a timestamp there is no place to remember the other options in.
+            # The other options are encoded in the timestamp; without one they are not offered.
             clock = sequence.clock(syn.key, self._services.secret, now)
             stamp = cookies.stamp(clock, offered), offered.timestamps[0]
             scale = None if offered.window_scale is None else 0

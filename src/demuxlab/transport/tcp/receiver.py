@@ -1,95 +1,102 @@
-"""The receiving half of a connection: data in order, data that came too early, and the window.
+"""The receiving half of a connection: data in order, data out of order, and the window.
 
-Numbers are unwrapped sequence numbers. Memory is bounded by `limit`: nothing beyond the window is kept.
+Sequence numbers are unwrapped. Memory is bounded by `limit`: nothing beyond the window is kept.
 """
 
 from bisect import bisect_right
 from operator import itemgetter
 
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
+from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
 
 DEFAULT_LIMIT = 262_144
 """Bytes of the receive buffer."""
-MAX_FIELD = 0xFFFF
-"""The largest value of the header's window field."""
 _MAX_SACK_BLOCKS = 4
 _MAX_BLOCKS = 1024
-"""Gaps that are remembered at most: an honest peer has few, and each costs memory and time."""
+"""Blocks of data out of order: an honest peer leaves few gaps, and each costs memory and time."""
 _start = itemgetter(0)
 _Blocks = list[tuple[int, bytearray]]
-_NOTHING: _Blocks = []
-"""What waits behind a gap where there is none, for all connections: most never have one."""
+_NO_BLOCKS: _Blocks = []
+"""Shared by all connections without a gap: most never have one."""
 
 
 class Receiver:
-    """What has arrived, and what may still come."""
+    """The receive sequence variables of RFC 9293, section 3.3.1, and the receive buffer."""
 
-    __slots__ = ("_early", "_latest", "data", "edge", "fin", "limit", "next", "widest")
+    __slots__ = ("_latest", "_out_of_order", "data", "fin", "limit", "max_window", "next", "right_edge")
 
-    def __init__(self, first: int, limit: int) -> None:
-        self.next = first
-        """RCV.NXT: the next number expected."""
+    def __init__(self, limit: int) -> None:
+        self.next = 0
+        """RCV.NXT."""
+        self.right_edge = 0
+        """RCV.NXT + RCV.WND as the peer knows it: it never moves back (RFC 9293, section 3.8.6)."""
         self.limit = limit
-        self.widest = MAX_FIELD
-        """The largest window that a header can tell, in bytes: the field, shifted (RFC 7323, section 2.2)."""
+        """Bytes of the receive buffer."""
+        self.max_window = MAX_WINDOW_FIELD
+        """The largest window that the header's field can express, shifted (RFC 7323, section 2.2)."""
         self.data = ByteQueue()
-        """In order, and not yet read by the application."""
-        self.edge = first
-        """The right edge of the window that the peer was told of; it never moves back."""
+        """In order, and not read by the application yet."""
         self.fin: int | None = None
-        """The number of the peer's FIN, once that is known."""
-        self._early = _NOTHING  # ascending, none touches the next
+        """The number of the peer's FIN, once it is known."""
+        self._out_of_order = _NO_BLOCKS
+        """Blocks of data behind a gap: ascending, and none touches the next."""
         self._latest = 0
+        """Where the segment began that arrived out of order last."""
+
+    def synchronize(self, initial: int) -> None:
+        """The peer's SYN has arrived: `initial` is IRS."""
+        self.next = self.right_edge = initial + 1
 
     @property
-    def early(self) -> bool:
+    def has_gap(self) -> bool:
         """Tell whether data or FIN waits behind a gap."""
-        return bool(self._early) or (self.fin is not None and self.next < self.fin)
+        return bool(self._out_of_order) or (self.fin is not None and self.next < self.fin)
 
     @property
-    def crowded(self) -> bool:
-        """Tell whether there are so many gaps that no more early data is taken."""
-        return len(self._early) >= _MAX_BLOCKS
+    def out_of_order_full(self) -> bool:
+        """Tell whether there are so many gaps that no more data out of order is kept."""
+        return len(self._out_of_order) >= _MAX_BLOCKS
 
     @property
     def finished(self) -> bool:
         """Tell whether the peer's FIN and all before it has arrived."""
         return self.fin is not None and self.next > self.fin
 
-    def window(self, mss: int) -> int:
-        """Return the window to offer, in bytes.
+    def advertise(self, mss: int) -> int:
+        """Return the window to put into a segment, in bytes (RCV.WND).
 
-        The edge moves by a full segment or half the buffer at least (RFC 9293, section 3.8.6.2.2).
+        Silly window avoidance: the right edge moves by a full segment or half the buffer at least (RFC 9293,
+        section 3.8.6.2.2).
         """
         possible = self.next + max(0, self.limit - len(self.data))
-        if possible - self.edge >= min(self.limit // 2, mss) or self.edge < self.next:
-            self.edge = max(self.edge, min(possible, self.next + self.widest), self.next)
-        return self.edge - self.next
+        if possible - self.right_edge >= min(self.limit // 2, mss) or self.right_edge < self.next:
+            self.right_edge = max(self.right_edge, min(possible, self.next + self.max_window), self.next)
+        return self.right_edge - self.next
 
-    def would_offer(self, mss: int) -> bool:
+    def window_update_due(self, mss: int) -> bool:
         """Tell whether a window update is worth a segment: the window grows by two segments, and by half.
 
-        A sender that has more than that waits for nothing; acknowledgments tell it of the rest.
+        A peer that has more room than that does not wait for it; the next acknowledgments carry the rest.
         """
-        left = self.edge - self.next
-        growth = min(max(0, self.limit - len(self.data)), self.widest) - left
+        left = self.right_edge - self.next
+        growth = min(max(0, self.limit - len(self.data)), self.max_window) - left
         return growth >= min(self.limit // 2, 2 * mss) and 2 * growth >= left
 
-    def take(self, start: int, payload: Bytes, fin: bool) -> bool:
-        """Take a segment's data; return whether it moved `next` on."""
+    def receive(self, start: int, payload: Bytes, fin: bool) -> bool:
+        """Receive a segment's data; return whether RCV.NXT advanced."""
         last = start + len(payload)
-        takes = last == self.next or self.next < last < self.edge
-        if fin and takes and (self.fin is None or last < self.fin):
+        fin_fits = last == self.next or self.next < last < self.right_edge
+        if fin and fin_fits and (self.fin is None or last < self.fin):
             self.fin = last
             self._forget_beyond(last)
-        end = min(start + len(payload), self.edge)
+        end = min(start + len(payload), self.right_edge)
         if self.fin is not None:
             end = min(end, self.fin)
         before = self.next
         if start <= before < end:
             self.data.append(payload[before - start : end - start])
             self.next = end
-            if self._early:
+            if self._out_of_order:
                 self._join()
         elif before < start < end:
             self._keep(start, payload[: end - start])
@@ -97,37 +104,37 @@ class Receiver:
             self._latest = start
         if self.next == self.fin:
             self.next += 1
-            self._early = _NOTHING  # nothing comes after the end
+            self._out_of_order = _NO_BLOCKS  # nothing follows FIN
         return self.next > before
 
     def _keep(self, start: int, data: Bytes) -> None:
-        """Keep early data; what overlaps data already there is the same."""
-        if self._early is _NOTHING:
-            self._early = []
-        early = self._early
-        at = bisect_right(early, start, key=_start) - 1
-        if at >= 0 and early[at][0] + len(early[at][1]) >= start:
-            first, block = early[at]
+        """Keep data out of order; where it overlaps data kept before, both are the same."""
+        if self._out_of_order is _NO_BLOCKS:
+            self._out_of_order = []
+        blocks = self._out_of_order
+        at = bisect_right(blocks, start, key=_start) - 1
+        if at >= 0 and blocks[at][0] + len(blocks[at][1]) >= start:
+            first, block = blocks[at]
             block += data[first + len(block) - start :]
         else:
             at, first, block = at + 1, start, bytearray(data)
-            early.insert(at, (first, block))
-        while at + 1 < len(early) and early[at + 1][0] <= first + len(block):
-            later, more = early.pop(at + 1)
+            blocks.insert(at, (first, block))
+        while at + 1 < len(blocks) and blocks[at + 1][0] <= first + len(block):
+            later, more = blocks.pop(at + 1)
             block += more[first + len(block) - later :]
         self._latest = start
 
     def _forget_beyond(self, last: int) -> None:
-        """Drop early data behind the peer's own FIN: it is no part of the stream."""
-        while self._early and self._early[-1][0] >= last:
-            self._early.pop()
-        if self._early:
-            first, block = self._early[-1]
+        """Drop data out of order behind the peer's own FIN: it is no part of the stream."""
+        while self._out_of_order and self._out_of_order[-1][0] >= last:
+            self._out_of_order.pop()
+        if self._out_of_order:
+            first, block = self._out_of_order[-1]
             del block[last - first :]
 
     def _join(self) -> None:
-        while self._early and self._early[0][0] <= self.next:
-            start, block = self._early.pop(0)
+        while self._out_of_order and self._out_of_order[0][0] <= self.next:
+            start, block = self._out_of_order.pop(0)
             end = start + len(block)
             if end > self.next:
                 self.data.append(block[self.next - start :])
@@ -135,16 +142,16 @@ class Receiver:
 
     def sack_blocks(self, most: int = _MAX_SACK_BLOCKS) -> tuple[tuple[int, int], ...]:
         """Return the blocks to report, the one with the latest segment first (RFC 2018, section 4)."""
-        early = self._early
-        latest = bisect_right(early, self._latest, key=_start) - 1
-        order = sorted(range(min(most + 1, len(early))), key=lambda at: at != latest)
+        blocks = self._out_of_order
+        latest = bisect_right(blocks, self._latest, key=_start) - 1
+        order = sorted(range(min(most + 1, len(blocks))), key=lambda at: at != latest)
         if latest > most:
             order.insert(0, latest)
-        told = [(early[at][0], early[at][0] + len(early[at][1])) for at in order[:most]]
-        return self._with_fin(told, most) if self.fin is not None else tuple(told)
+        reported = [(blocks[at][0], blocks[at][0] + len(blocks[at][1])) for at in order[:most]]
+        return self._with_fin(reported, most) if self.fin is not None else tuple(reported)
 
     def _with_fin(self, blocks: list[tuple[int, int]], most: int) -> tuple[tuple[int, int], ...]:
-        """Return the blocks with the number that an early FIN takes."""
+        """Return the blocks with the number that a FIN out of order takes."""
         assert self.fin is not None
         joined = [(left, right + (right == self.fin)) for left, right in blocks]
         if joined == blocks and self.next < self.fin:

@@ -7,7 +7,7 @@ from demuxlab.wire.segment import TCPSegment
 
 
 def reset_for(segment: TCPSegment) -> bytes:
-    """Return the reset as a TCP segment: it takes its number from the ACK, or acknowledges what came."""
+    """Return RST with SEQ=SEG.ACK; of a segment without ACK, RST,ACK with SEQ=0 and ACK=SEG.SEQ+SEG.LEN."""
     acknowledges = bool(segment.flags & flags.ACK)
     return tcp.build(
         segment.destination,

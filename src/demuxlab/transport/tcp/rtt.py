@@ -1,33 +1,43 @@
-"""How long to wait for an acknowledgment: the retransmission timeout (RFC 6298)."""
+"""The round-trip time and the retransmission timeout (RFC 6298). All in seconds."""
 
 MINIMUM, MAXIMUM = 0.2, 60.0
-"""Seconds. RFC 6298 has 1 s as the lower bound; 0.2 s is what hosts use (Linux: TCP_RTO_MIN)."""
-FIRST = 1.0
+"""Bounds of the timeout. RFC 6298 has 1 s as the lower one; 0.2 s is what hosts use (Linux: TCP_RTO_MIN)."""
+INITIAL = 1.0
+"""The timeout before the first measurement (RFC 6298, section 2.1)."""
 _GRANULARITY = 0.001
+"""G: of the clock that timestamps count in."""
 
 
-class RoundTrip:
-    """The smoothed round-trip time, its variation and the timeout, in seconds."""
+class RTTEstimator:
+    """Smooths measured round-trip times, and says how long to wait for an acknowledgment."""
 
-    __slots__ = ("backoff", "smoothed", "timeout", "variation")
+    __slots__ = ("_timeout", "backoff", "rttvar", "srtt")
 
     def __init__(self) -> None:
-        self.smoothed = 0.0
-        self.variation = 0.0
-        self.timeout = FIRST
+        self.srtt = 0.0
+        """SRTT; 0 before the first measurement."""
+        self.rttvar = 0.0
+        """RTTVAR."""
         self.backoff = 0
+        """How often the timer has expired since the last measurement."""
+        self._timeout = INITIAL
 
     def sample(self, seconds: float) -> None:
-        """Take a measurement (RFC 6298, section 2.2 and 2.3); it ends any backing off."""
-        if self.smoothed:
-            self.variation += (abs(self.smoothed - seconds) - self.variation) / 4
-            self.smoothed += (seconds - self.smoothed) / 8
+        """Take a measurement into account (RFC 6298, sections 2.2 and 2.3); it ends any back-off."""
+        if self.srtt:
+            self.rttvar += (abs(self.srtt - seconds) - self.rttvar) / 4
+            self.srtt += (seconds - self.srtt) / 8
         else:
-            self.smoothed, self.variation = max(seconds, 1e-6), seconds / 2
-        self.timeout = min(max(self.smoothed + max(_GRANULARITY, 4 * self.variation), MINIMUM), MAXIMUM)
+            self.srtt, self.rttvar = max(seconds, 1e-6), seconds / 2
+        self._timeout = min(max(self.srtt + max(_GRANULARITY, 4 * self.rttvar), MINIMUM), MAXIMUM)
         self.backoff = 0
 
     @property
-    def current(self) -> float:
-        """The timeout to set now, doubled for each time it ran out (RFC 6298, section 5.5)."""
-        return min(self.timeout * (1 << min(self.backoff, 16)), MAXIMUM)
+    def rto(self) -> float:
+        """RTO: doubled each time the timer has expired (RFC 6298, section 5.5)."""
+        return min(self._timeout * (1 << min(self.backoff, 16)), MAXIMUM)
+
+    @property
+    def rto_without_backoff(self) -> float:
+        """RTO as the measurements give it."""
+        return self._timeout

@@ -1,388 +1,261 @@
-"""The sending half of a connection: what waits, what is under way, what was lost and when to send what.
+"""The sending half of a connection: what may be sent now, and what an acknowledgment does.
 
-Loss recovery is RFC 6675 where the peer sends SACK, RFC 6582 (NewReno) where it does not; both decide by one
-number, the bytes under way ("pipe"). Numbers are unwrapped sequence numbers.
+It puts together the send buffer, loss recovery with the retransmission queue, congestion control, the
+round-trip estimator and Nagle's algorithm; each decides its own matter. Sequence numbers are unwrapped.
 """
 
 from collections.abc import Iterable
 
-from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
+from demuxlab.transport.tcp import nagle
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
-from demuxlab.transport.tcp.flight import NOTHING, Flight, Sent
-from demuxlab.transport.tcp.rtt import RoundTrip
+from demuxlab.transport.tcp.loss_recovery import LossRecovery
+from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.rtt import RTTEstimator
+from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.wire.segment import FIN, SYN
 
-DUPLICATES = 3
-"""DupThresh of RFC 6675: so many signs make a loss."""
-DEFAULT_LIMIT = 262_144
-"""Bytes of the send buffer."""
-_STREAM = 8
-"""Segments in one large one that show a stream."""
-_SMALL_WINDOW, _LEAST_CHUNK = 536, 48
+_LARGE_SEGMENT = 8
+"""More than so many MSS in one segment show that the application streams."""
+DEFAULT_MSS = 536
+"""RFC 9293, section 3.7.1."""
+_SMALL_WINDOW, _MIN_SEGMENT = 536, 48
+_LIMITED_TRANSMIT = 2
+"""Duplicate ACKs that each let a new segment out (RFC 3042)."""
 
 
 class Sender:
-    """What is to be sent and what is not yet acknowledged."""
+    """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *(
-            "_congestion",
-            "_data",
-            "_data_start",
-            "_small_until",
-            "_window_seq",
-            "algorithm",
-            "believed",
-            "cork",
-        ),
-        *(
-            "duplicates",
-            "fast",
-            "fin",
-            "flight",
-            "largest",
-            "last_sent",
-            "limit",
-            "limited",
-            "max_window",
-            "mss",
-        ),
-        *("next", "nodelay", "recover", "retransmissions", "round_trip", "sacks", "unacked", "window"),
+        *("_congestion", "_cwnd_limited", "_last_sent_at", "_small_end", "_window_sequence", "algorithm"),
+        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
+        *("recovery", "retransmissions", "rtt", "unacked", "window"),
     )
 
-    def __init__(self, first: int, mss: int, limit: int) -> None:
-        self.unacked = first
-        """SND.UNA."""
-        self.believed = first
-        """The first number of all that the peer may acknowledge."""
-        self.next = first
+    def __init__(self, initial: int, limit: int) -> None:
+        self.unacked = initial
+        """SND.UNA; at first ISS."""
+        self.next = initial
         """SND.NXT."""
-        self.mss = mss
-        self.largest = 0
-        """Bytes of data that one segment may have which the link cuts into several; 0: it cuts none."""
-        self.limit = limit
         self.window = 0
-        """SND.WND in bytes; `max_window` is the largest that the peer ever offered."""
+        """SND.WND, in bytes."""
         self.max_window = 0
-        self.round_trip = RoundTrip()
+        """The largest window that the peer has offered (RFC 5961, section 5: MAX.SND.WND)."""
+        self._window_sequence = -1
+        """SND.WL1: the sequence number of the segment that `window` is from."""
+        self.first_acknowledgeable = initial
+        """The first number that the peer may acknowledge at all."""
+        self.mss = DEFAULT_MSS
+        """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
+        self.offload_size = 0
+        """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
+        self.buffer = SendBuffer(initial + 1, limit)
+        self.recovery = LossRecovery()
+        self.rtt = RTTEstimator()
         self.algorithm: type[NewReno] = Cubic
         self._congestion: NewReno | None = None
-        self.nodelay = False
-        self.cork = False
-        self.sacks = False
-        """Both sides agreed on SACK."""
-        self.fin: int | None = None
-        """The number of our FIN, once the application has closed."""
-        self.flight = NOTHING
-        self.duplicates = 0
-        self.recover: int | None = None
-        """Where the present loss recovery ends; None outside one. `fast`: it began without a timeout."""
-        self.fast = False
-        self.retransmissions = 0
-        self.limited = False
+        self._cwnd_limited = False
         """The congestion window, and nothing else, kept us from sending."""
-        self.last_sent = 0.0
-        self._data = ByteQueue()
-        self._data_start = first + 1
-        self._window_seq = -1
-        self._small_until = first
+        self.nodelay = False
+        self._small_end = initial
+        """SND.SML: the end of the last small segment (Minshall)."""
+        self._last_sent_at = 0.0
+        self.retransmissions = 0
 
     @property
     def congestion(self) -> NewReno:
-        """Congestion control, from the first data on."""
+        """Congestion control, made with the first data: most connections are idle."""
         if self._congestion is None:
             self._congestion = self.algorithm(self.mss)
         return self._congestion
 
-    # What the application does
-
-    def queue(self, data: Bytes) -> int:
-        """Take as much of `data` as the send buffer has room for; return its size."""
-        size = min(len(data), max(0, self.limit - len(self._data)))
-        self._data.append(_kept(data, size))
-        return size
+    @property
+    def in_flight(self) -> bool:
+        """Tell whether something was sent and is not acknowledged."""
+        return bool(self.recovery.queue)
 
     @property
-    def room(self) -> int:
-        """Bytes that `queue` would take."""
-        return max(0, self.limit - len(self._data))
-
-    @property
-    def unsent(self) -> int:
-        """Bytes of data that were never sent."""
-        first = self.next if self.next > self._data_start else self._data_start
-        unsent = self._data_start + len(self._data) - first
-        return unsent if unsent > 0 else 0
-
-    @property
-    def oldest_acknowledgment(self) -> int:
-        """The oldest ACK that is believed: a window back at most, and of what was sent (RFC 5961, 5)."""
-        return max(self.unacked - self.max_window, self.believed)
-
-    @property
-    def acceptable(self) -> int:
-        """The number of a segment without data: the peer takes it even where it took its window back."""
-        return min(self.next, max(self.unacked + self.window, self._data_start))
-
-    @property
-    def chunk(self) -> int:
-        """How much data a segment carries now: two fit into the largest window of the peer, as in Linux."""
-        largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
-        return min(self.mss, max(largest, _LEAST_CHUNK)) if largest else self.mss
-
-    @property
-    def waits(self) -> bool:
+    def has_unsent(self) -> bool:
         """Tell whether data or FIN was never sent."""
-        return self.unsent > 0 or (self.fin is not None and self.next <= self.fin)
+        return self.buffer.has_unsent(self.next)
 
     @property
     def outstanding(self) -> int:
         """Bytes of data that are not acknowledged, sent or not."""
-        return len(self._data)
+        return len(self.buffer)
 
     @property
-    def idle(self) -> bool:
-        """Tell whether nothing is under way."""
-        return not self.flight
+    def oldest_acknowledgment(self) -> int:
+        """The oldest acceptable ACK: SND.UNA - MAX.SND.WND (RFC 5961, section 5), and nothing before ISS."""
+        return max(self.unacked - self.max_window, self.first_acknowledgeable)
 
-    def finish(self) -> None:
-        """Send FIN after all data that waits."""
-        if self.fin is None:
-            self.fin = self._data_start + len(self._data)
+    @property
+    def control_sequence(self) -> int:
+        """The sequence number of a segment without data: within the window, even if the peer shrank it."""
+        return min(self.next, max(self.unacked + self.window, self.buffer.start))
 
-    def payload(self, sent: Sent) -> tuple[Bytes, ...]:
-        """Return the data of a segment under way, in parts."""
-        start = max(sent.start + (sent.flags & SYN != 0), self.unacked)
-        at = start - self._data_start
-        return self._data.at(at, sent.end - start - (sent.flags & FIN))
+    @property
+    def segment_size(self) -> int:
+        """Bytes of a full segment: the MSS, or half the peer's largest window, so that two fit (Linux)."""
+        if not self.max_window:
+            return self.mss
+        largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
+        return min(self.mss, max(largest, _MIN_SEGMENT))
+
+    def payload(self, segment: SentSegment) -> tuple[bytes | bytearray | memoryview, ...]:
+        """Return the data of a segment in flight, in parts."""
+        start = max(segment.start + (segment.flags & SYN != 0), self.unacked)
+        return self.buffer.segment(start, segment.end - (segment.flags & FIN))
 
     # What may be sent
 
-    def open(self, flags: int, now: float) -> Sent:
-        """Put the SYN under way."""
-        sent = Sent(self.next, self.next + 1, flags, now)
-        self.next += 1
-        self._enter(sent, now)
-        return sent
+    def send_syn(self, now: float) -> SentSegment:
+        """Put our SYN in flight."""
+        return self._send(self.next, 1, SYN, now)
 
-    def take(self, now: float, force: bool = False) -> Sent | None:
-        """Return the next segment to send now, or None: first what was lost, then new data, then FIN.
+    def next_segment(self, now: float, ignore_cwnd: bool = False) -> SentSegment | None:
+        """Return the next segment to send now, or None: lost ones first, then new data, then FIN.
 
-        `force` sends what was lost whatever the congestion window says: a fast retransmit or a timeout.
+        `ignore_cwnd` sends what is lost whatever the congestion window: for a fast retransmit or a timeout.
         """
-        self.limited = False
-        lost = self._next_lost()
-        if lost is not None:
-            if not force and self.flight.pipe and self.flight.pipe + len(lost) > self.congestion.window:
-                self.limited = True
-                return None
-            self.flight.again(lost, now)
-            self.retransmissions += 1
-            self.last_sent = now
-            return lost
-        return self._new(now)
-
-    def _next_lost(self) -> Sent | None:
-        # Losses exist only in a recovery; outside of one nothing is searched.
-        if self.recover is None:
+        self._cwnd_limited = False
+        recovery = self.recovery
+        lost = recovery.next_lost()
+        if lost is None:
+            return self._next_new(now)
+        pipe = recovery.queue.pipe
+        if not ignore_cwnd and pipe and pipe + len(lost) > self.congestion.cwnd:
+            self._cwnd_limited = True
             return None
-        return next((sent for sent in self.flight if sent.lost), None)
+        recovery.queue.mark_retransmitted(lost, now)
+        self.retransmissions += 1
+        self._last_sent_at = now
+        return lost
 
-    def _new(self, now: float) -> Sent | None:
-        if self._congestion is not None and self.idle and now - self.last_sent > self.round_trip.timeout:
-            self._congestion.idled()
-        unsent = self.unsent
-        if not unsent and self.fin is None:
+    def _next_new(self, now: float) -> SentSegment | None:
+        idle_for = now - self._last_sent_at
+        if self._congestion is not None and not self.in_flight and idle_for > self.rtt.rto_without_backoff:
+            self._congestion.restart_after_idle()
+        buffer = self.buffer
+        unsent, fin = buffer.unsent(self.next), buffer.fin
+        if not unsent and fin is None:
             return None
-        mss, usable = self.chunk, self.unacked + self.window - self.next
-        size = min(unsent, mss)
-        if size:
-            size = min(size, usable)
-            if size <= 0 or not self._worth_sending(size):
-                return None
-            # Limited transmit: the first two duplicates each let a new segment out (RFC 3042).
-            allowance = self.congestion.window + min(self.duplicates, 2) * self.mss * (self.recover is None)
-            pipe = self.flight.pipe
-            if pipe and pipe + size > allowance:
-                self.limited = True
-                return None
-            if size == mss and self.largest > mss and self.sacks:
-                room = min(unsent, self.largest, usable, allowance - pipe)
-                size = max(room // mss * mss, mss)
-        ends = self.fin is not None and unsent == size and self.next + size == self.fin
+        usable = self.unacked + self.window - self.next
+        size = self._new_data_size(unsent, usable) if unsent else 0
+        if unsent and not size:
+            return None
+        ends = fin is not None and unsent == size and self.next + size == fin
         if not size and not (ends and usable > 0):
             return None
-        flags = FIN if ends else 0
-        sent = Sent(self.next, self.next + size + (1 if ends else 0), flags, now)
-        self.next = sent.end
         if size < self.mss:
-            self._small_until = sent.end
-        self._enter(sent, now)
-        return sent
+            self._small_end = self.next + size + ends
+        return self._send(self.next, size + ends, FIN if ends else 0, now)
 
-    def _enter(self, sent: Sent, now: float) -> None:
-        if self.flight is NOTHING:
-            self.flight = Flight()
-        self.flight.enter(sent)
-        self.last_sent = now
+    def _new_data_size(self, unsent: int, usable: int) -> int:
+        """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
 
-    def _worth_sending(self, size: int) -> bool:
-        """Nagle and silly window avoidance (RFC 9293, sections 3.7.4 and 3.8.6.2.1).
-
-        With Minshall's change, as in Linux: only another small segment under way holds a small one back.
+        `usable` is what the peer's window leaves: SND.UNA + SND.WND - SND.NXT.
         """
-        if size >= self.chunk:
-            return True
-        if size < self.unsent:
-            return False
-        if self.fin is not None:
-            return True
-        if self.nodelay:
-            return not self.cork
-        return not self.cork and self._small_until <= self.unacked and not self._streams
+        full = self.segment_size
+        size = min(unsent, full, usable)
+        if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
+            return 0
+        recovery = self.recovery
+        pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
+        if recovery.recovery_point is None:
+            cwnd += min(recovery.duplicates, _LIMITED_TRANSMIT) * self.mss
+        if pipe and pipe + size > cwnd:
+            self._cwnd_limited = True
+            return 0
+        if size == full and self.offload_size > full and recovery.sack:
+            # Several full segments in one, which the link cuts.
+            size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
+        return size
 
-    @property
-    def _streams(self) -> bool:
-        """Tell whether a large segment is under way: what the program writes next will fill a small one up.
+    def _nagle_holds_back(self, size: int, unsent: int) -> bool:
+        last = self.recovery.queue.last if self.offload_size else None
+        return nagle.holds_back(
+            is_last=size >= unsent,
+            closing=self.buffer.fin is not None,
+            nodelay=self.nodelay,
+            small_in_flight=self._small_end > self.unacked,
+            streaming=last is not None and len(last) > _LARGE_SEGMENT * self.mss,
+        )
 
-        Linux does the same by looking at the device's queue (tcp_autocorking).
-        """
-        last = self.flight.last if self.largest else None
-        return last is not None and len(last) > _STREAM * self.mss
+    def persist_segment(self, now: float) -> SentSegment | None:
+        """Return a segment for a window too small to be worth one: the persist timer has expired."""
+        usable = self.unacked + self.window - self.next
+        size = min(self.buffer.unsent(self.next), self.mss, usable)
+        return self._send(self.next, size, 0, now) if size > 0 else None
+
+    def _send(self, start: int, length: int, flags: int, now: float) -> SentSegment:
+        segment = SentSegment(start, start + length, flags, now)
+        self.next = segment.end
+        self.recovery.sent(segment)
+        self._last_sent_at = now
+        return segment
 
     # What comes back
 
-    def offered(self, sequence: int, acknowledgment: int, window: int) -> bool:
-        """Take the peer's window from a segment that is not older than the last (RFC 9293, 3.10.7.4)."""
+    def update_window(self, sequence: int, acknowledgment: int, window: int) -> bool:
+        """Take SND.WND from a segment unless it is older than the last (RFC 9293, section 3.10.7.4).
+
+        Returns whether it has changed.
+        """
         if acknowledgment < self.unacked and self.max_window:
             return False
         newer = (
-            acknowledgment > self.unacked  # as in Linux: what acknowledges more is newer
-            or self._window_seq < sequence
-            or (self._window_seq == sequence and (window > self.window or not window))
+            acknowledgment > self.unacked  # as in Linux: a segment that acknowledges more is newer
+            or self._window_sequence < sequence
+            or (self._window_sequence == sequence and (window > self.window or not window))
         )
         if not newer:
             return False
         changed = window != self.window
-        self.window, self._window_seq = window, sequence
+        self.window, self._window_sequence = window, sequence
         self.max_window = max(self.max_window, window)
         return changed
 
-    def acknowledge(self, number: int, now: float, echoed: float | None) -> int:
-        """Take a new acknowledgment; `echoed` is the round trip by timestamp, in seconds. Returns bytes."""
+    def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
+        """Advance SND.UNA; `echoed` is the round trip by timestamp, in seconds (RFC 7323, section 4)."""
         newly = number - self.unacked
-        used_in_full = number > self._data_start and (
-            self.limited or self.flight.pipe + self.mss > self.congestion.window
+        cwnd_used = number > self.buffer.start and (
+            self._cwnd_limited or self.recovery.queue.pipe + self.mss > self.congestion.cwnd
         )
-        newest, within = self.flight.acknowledged(number)
-        sample = echoed
-        if echoed is None and newest is not None and newest.times == 1:
-            sample = now - newest.time  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
-        if not self.flight:
-            self.flight = NOTHING
+        newest = self.recovery.acknowledged(number)
         self.unacked = number
-        if number > self._data_start:
-            self._data.drop(min(number - self._data_start, len(self._data)))
-            self._data_start = number if self.fin is None else min(number, self.fin)
-        if sample is not None:
-            self.round_trip.sample(sample)
-        self.duplicates = 0
-        if self.recover is not None and number >= self.recover:
-            self.recover = None
-        elif self.recover is not None and not self.sacks and not within:
-            self._partial()
-        if used_in_full and (self.recover is None or not self.fast):
-            self.congestion.acknowledged(newly, now, self.round_trip.smoothed)
-        return newly
-
-    def _partial(self) -> None:
-        """NewReno: what follows a partial acknowledgment is lost too (RFC 6582, section 3.2)."""
-        self.flight.forget_arrivals()
-        first = self.flight.first
-        if first is not None and not first.lost:
-            self.flight.lose(first)
-
-    @property
-    def filling(self) -> bool:
-        """Tell whether a partial acknowledgment has shown the next hole of a recovery without SACK."""
-        first = self.flight.first
-        return self.recover is not None and self.fast and not self.sacks and first is not None and first.lost
+        self.buffer.acknowledged(number)
+        if echoed is not None:
+            self.rtt.sample(echoed)
+        elif newest is not None and newest.transmissions == 1:
+            # Karn: a segment that was sent twice measures nothing (RFC 6298, section 3).
+            self.rtt.sample(now - newest.sent_at)
+        if cwnd_used and (self.recovery.recovery_point is None or not self.recovery.fast):
+            self.congestion.acknowledged(newly, now, self.rtt.srtt)
 
     def sacked(self, blocks: Iterable[tuple[int, int]]) -> bool:
-        """Take SACK blocks (RFC 2018); return whether they told of a segment not known to have arrived."""
-        news = False
-        for left, right in blocks:
-            if not self.unacked < right <= self.next or left >= right:
-                continue
-            if self.largest:
-                self.flight.split(left, right)
-            for sent in self.flight:
-                if sent.start >= left and sent.end <= right and not sent.sacked:
-                    self.flight.arrived(sent)
-                    news = True
-        return news
-
-    def duplicate(self) -> None:
-        """Count a duplicate acknowledgment; without SACK it tells that some later segment arrived."""
-        self.duplicates += 1
-        if not self.sacks:
-            self.flight.one_more_arrived()
+        """Process SACK blocks; return whether a segment is now known to have arrived."""
+        return self.recovery.sacked(blocks, self.unacked, self.next, cut=self.offload_size > 0)
 
     def detect_loss(self, now: float) -> bool:
-        """Mark what three later arrivals show to be lost; return whether a recovery begins with it."""
-        found = False
-        above = 0
-        for sent in reversed(self.flight):
-            if sent.sacked:
-                above += -(-len(sent) // self.mss)
-            elif above >= DUPLICATES and sent.times == 1 and not sent.lost:
-                self.flight.lose(sent)
-                found = True
-        first = self.flight.first
-        if self.duplicates >= DUPLICATES and first is not None and self.recover is None and not first.sacked:
-            if not first.lost:
-                self.flight.lose(first)
-            found = True
-        if not found or self.recover is not None:
+        """Mark what is lost; return whether a recovery begins: the first loss is to be sent again at once."""
+        if not self.recovery.detect(self.mss, self.next):
             return False
-        self.recover, self.fast = self.next, True
-        self.congestion.lost(self.next - self.unacked, now)
+        self.congestion.recovery_begins(self.next - self.unacked, now)
         return True
 
     def timed_out(self, now: float) -> None:
-        """The retransmission timer ran out: all is taken for lost (RFC 5681, 3.1; RFC 6298, section 5)."""
-        if self.round_trip.backoff == 0:
+        """The retransmission timer has expired (RFC 5681, section 3.1; RFC 6298, section 5)."""
+        if self.rtt.backoff == 0:
             self.congestion.timed_out(self.next - self.unacked, now)
-        self.round_trip.backoff += 1
-        self._send_all_again()
+        self.rtt.backoff += 1
+        self.recovery.lose_all(self.next)
 
-    def fits(self, mss: int) -> None:
-        """Send smaller segments from now on; what is under way and too large is cut and sent again."""
+    def reduce_mss(self, mss: int) -> None:
+        """Send smaller segments; those in flight that are too large are cut and sent again."""
         self.mss = mss
+        # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
             self._congestion.mss = mss
-        self.flight.cut(mss)
-        # Congestion is not to blame (RFC 1191, section 6.4), so its window stays.
-        self._send_all_again()
-
-    def _send_all_again(self) -> None:
-        self.flight.lose_all()
-        self.duplicates = 0
-        if self.flight:
-            self.recover, self.fast = self.next, False
-
-    def partial(self, now: float) -> Sent | None:
-        """Return what fits into a window too small to be worth a segment: the persist timer ran out."""
-        size = min(self.unsent, self.mss, self.unacked + self.window - self.next)
-        if size <= 0:
-            return None
-        sent = Sent(self.next, self.next + size, 0, now)
-        self.next = sent.end
-        self._enter(sent, now)
-        return sent
-
-
-def _kept(data: Bytes, size: int) -> Bytes:
-    """Return the first `size` bytes as what nobody changes: bytes stay as they are, all else is copied."""
-    view = memoryview(data)[:size]
-    return view if isinstance(view.obj, bytes) else bytes(view)
+        self.recovery.queue.cut(mss)
+        self.recovery.lose_all(self.next)

@@ -1,7 +1,7 @@
 """Sequence numbers: 32 bits that wrap around (RFC 9293, section 3.4), and a connection's first one.
 
-Inside a connection numbers are unwrapped: they start at the initial number and only grow. So comparisons are
-plain; `unwrap` brings in what a segment carries, and `% MODULUS` sends it out.
+Inside a connection numbers are unwrapped: they start at the initial number and only grow, so that they are
+compared with < and >. `unwrap` converts what a segment carries, `% MODULUS` what is sent.
 """
 
 from hashlib import blake2b
@@ -21,6 +21,6 @@ def clock(key: bytes, secret: bytes, now: float) -> int:
 
 
 def initial(key: bytes, secret: bytes, now: float) -> int:
-    """Return an initial sequence number (RFC 6528, section 3): a clock of 4 µs plus a hash of the 4-tuple."""
+    """Return ISS (RFC 6528, section 3): a clock of 4 µs plus a keyed hash of the 4-tuple."""
     digest = blake2b(key, digest_size=4, key=secret, person=b"isn").digest()
     return (int(now * 250_000) + int.from_bytes(digest, "big")) % MODULUS

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
-from demuxlab.transport.tcp.sender import DEFAULT_LIMIT as SEND_BUFFER
+from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
 
 SYN_BACKLOG = 256
-"""Half-open connections that a listener remembers at least; beyond them it answers with cookies."""
+"""Half-open connections that every listener may have; beyond them it answers with SYN cookies."""
 
 
 @dataclass(slots=True)
@@ -23,14 +23,14 @@ class Settings:
     keepalive_interval: float = 75.0
     keepalive_probes: int = 9
     user_timeout: float = 0.0
-    """How long data may stay unacknowledged (RFC 5482); 0: as long as retransmissions last."""
+    """TCP_USER_TIMEOUT: how long data may stay unacknowledged (RFC 5482); 0: while retransmissions last."""
     linger: int | None = None
     maximum_segment: int = 0
-    """TCP_MAXSEG; 0: what the path takes."""
+    """TCP_MAXSEG; 0: no limit but the path's."""
     half_open: int = SYN_BACKLOG
     answer_period: float = 0.5
-    """Seconds between two answers to misplaced segments without data, or two ends that have lost each other's
-    numbers would answer each other for ever (Linux: net.ipv4.tcp_invalid_ratelimit); 0: no limit."""
+    """Seconds between two answers to unacceptable segments without data; 0: no limit. Without one, two ends
+    out of step would answer each other for ever (Linux: net.ipv4.tcp_invalid_ratelimit)."""
     congestion: type[NewReno] = Cubic
     timestamps: bool = True
     window_scale: bool = True

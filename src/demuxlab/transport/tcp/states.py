@@ -1,6 +1,7 @@
-"""The life of a connection as a table (RFC 9293, section 3.3.2, figure 5).
+"""The states of a connection as a table (RFC 9293, section 3.3.2, figure 5).
 
-`python -m demuxlab.transport.tcp.states` draws the diagram from it, as Mermaid text.
+Every change of state is an event of this table and goes through `StateMachine.transition`; nothing else
+assigns `state`. `python -m demuxlab.transport.tcp.states > docs/tcp-states.md` draws the diagram from it.
 """
 
 from enum import Enum
@@ -9,7 +10,8 @@ from enum import Enum
 class State(Enum):
     """The states of RFC 9293, section 3.3.2."""
 
-    __hash__ = object.__hash__  # the enum's own hashes the name, for each segment several times
+    # Enum's own hash is that of the name and costs four times as much; several lookups a segment use it.
+    __hash__ = object.__hash__
 
     CLOSED = "CLOSED"
     LISTEN = "LISTEN"
@@ -25,7 +27,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What moves a connection on."""
+    """What changes a state: a user call, a segment, or a timeout (RFC 9293, section 3.10)."""
 
     __hash__ = object.__hash__
 
@@ -37,7 +39,7 @@ class Event(Enum):
     CLOSE = "close(): send FIN"
     FIN = "receive FIN: send ACK"
     ACK_OF_FIN = "receive ACK of FIN"
-    RESET = "RST, or given up"
+    RESET = "RST received or sent, or given up"
     TIMEOUT = "2 MSL have passed"
 
 
@@ -75,15 +77,57 @@ CAN_SEND = frozenset((_S.ESTABLISHED, _S.CLOSE_WAIT))
 CAN_RECEIVE = frozenset((_S.ESTABLISHED, _S.FIN_WAIT_1, _S.FIN_WAIT_2))
 
 
+class StateMachine:
+    """Something with a state of the table: a listening socket, a connection, or its TIME-WAIT."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State = State.CLOSED) -> None:
+        self.state = state
+
+    def transition(self, event: Event) -> None:
+        """Move on by an event; KeyError where the table has no row for it in this state."""
+        self.state = TABLE[self.state, event]
+
+    def allows(self, event: Event) -> bool:
+        """Tell whether the table has a row for an event in this state."""
+        return (self.state, event) in TABLE
+
+
 def diagram() -> str:
-    """Return the state diagram as Mermaid text; resets are left out, for they lead from everywhere."""
+    """Return the table as a Mermaid state diagram, without the resets: they lead from all states to one."""
     lines = ["stateDiagram-v2"]
     for (state, event), to in TABLE.items():
         if event is not Event.RESET:
+            # Before there is a peer, and after the last segment, nothing is sent.
+            label = event.value.partition(":")[0] if to is State.CLOSED else event.value
             lines.append(f"    {state.name}: {state.value}")
-            lines.append(f"    {state.name} --> {to.name}: {event.value}")
+            lines.append(f"    {state.name} --> {to.name}: {label}")
     return "\n".join(dict.fromkeys(lines))
 
 
+def page() -> str:
+    """Return the page of the documentation that shows the diagram, as Markdown."""
+    return f"""# The states of a TCP connection
+
+Drawn from the table in `src/demuxlab/transport/tcp/states.py` (RFC 9293, section 3.3.2, figure 5). Write it
+again after a change of the table: `python -m demuxlab.transport.tcp.states > docs/tcp-states.md`.
+
+```mermaid
+{diagram()}
+```
+
+Not drawn: from every state but CLOSED and LISTEN, "{Event.RESET.value}" leads to CLOSED.
+
+Where ours does more than the figure says:
+
+- A data socket passes through LISTEN on its way to SYN-RECEIVED; its listening socket stays there.
+- `close()` in SYN-RECEIVED is queued until the SYN is acknowledged (RFC 9293, section 3.10.4); then it leads
+  straight to FIN-WAIT-1.
+- An orphaned connection (closed by its application) leaves FIN-WAIT-2 after 2 MSL even if no FIN arrives.
+- In TIME-WAIT a newer SYN ends the wait, and the listening socket answers it (RFC 6191, section 2).
+"""
+
+
 if __name__ == "__main__":
-    print(diagram())
+    print(page(), end="")

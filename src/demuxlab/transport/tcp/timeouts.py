@@ -1,76 +1,72 @@
-"""What a connection does when one of its times has come: retransmission, window probe, keepalive.
+"""What a connection does when a deadline has passed: retransmission, window probe, keepalive.
 
-Each returns the errno that ends the connection, None where it goes on. Times are in seconds.
+Each function returns the errno that ends the connection, None where it goes on. Times are in seconds.
 """
 
 import errno
-from typing import TYPE_CHECKING
 
+from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.deadlines import Deadline
 from demuxlab.transport.tcp.states import State
-from demuxlab.transport.timers import NEVER
 
-if TYPE_CHECKING:
-    from demuxlab.transport.tcp.connection import TCPConnection
-
-_SYN_TRIES, _DATA_TRIES, _ORPHAN_TRIES = 6, 15, 8
+_SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
+"""Linux: net.ipv4.tcp_syn_retries, tcp_retries2, tcp_orphan_retries."""
 
 
-def due(connection: "TCPConnection", now: float) -> int | None:
-    """Do the first thing that is due; 0 where the connection's time is over."""
-    if connection.end_at <= now:
+def handle_due(block: ControlBlock, now: float) -> int | None:
+    """Do the most important thing that is due; 0: the connection's time is over."""
+    due = block.deadlines.pop_due(now)
+    if due is Deadline.END:
         return 0
-    if connection.retransmit_at <= now:
-        return _retransmission(connection, now)
-    if connection.persist_at <= now:
-        return _closed_window(connection, now)
-    if connection.keepalive_at <= now:
-        return _silence(connection, now)
+    if due is Deadline.RETRANSMISSION:
+        return _retransmission_timeout(block, now)
+    if due is Deadline.PERSIST:
+        return _persist_timeout(block, now)
+    if due is Deadline.KEEPALIVE:
+        return _keepalive_timeout(block, now)
     return None
 
 
-def send_lost(connection: "TCPConnection", now: float) -> None:
-    """Send the first of what was lost again, and give it a whole timeout."""
-    connection.output.send_lost(now)
-    connection.retransmit_at = now + connection.sender.round_trip.current
-
-
-def _retransmission(connection: "TCPConnection", now: float) -> int | None:
-    """Send again what nobody acknowledged (RFC 6298, section 5)."""
-    connection.retransmit_at = NEVER
-    round_trip, limit = connection.sender.round_trip, connection.settings.user_timeout
-    tries = _SYN_TRIES if connection.state in (State.SYN_SENT, State.SYN_RECEIVED) else _DATA_TRIES
-    stalled = 0.0 if connection.stalled_since == NEVER else now - connection.stalled_since
-    if round_trip.backoff >= tries or (limit and stalled >= limit):
+def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
+    """Nothing was acknowledged: send again, or give up (RFC 6298, section 5; RFC 9293, section 3.8.3)."""
+    rtt, user_timeout = block.sender.rtt, block.settings.user_timeout
+    retries = _SYN_RETRIES if block.state in (State.SYN_SENT, State.SYN_RECEIVED) else _DATA_RETRIES
+    if rtt.backoff >= retries or (user_timeout and block.deadlines.stalled_for(now) >= user_timeout):
         return errno.ETIMEDOUT
-    if connection.stalled_since == NEVER:
-        connection.stalled_since = now - round_trip.current
-    connection.sender.timed_out(now)
-    send_lost(connection, now)
+    block.deadlines.stalled(now - rtt.rto)
+    block.sender.timed_out(now)
+    block.retransmit_lost(now)
     return None
 
 
-def _closed_window(connection: "TCPConnection", now: float) -> int | None:
-    """Probe as long as the peer answers (RFC 9293, 3.8.6.1); nobody's data not for long (Linux)."""
-    connection.persist_at = NEVER
-    forgotten = connection.orphan and connection.sender.round_trip.backoff >= _ORPHAN_TRIES
-    if connection.probes >= _DATA_TRIES or forgotten:
+def _persist_timeout(block: ControlBlock, now: float) -> int | None:
+    """Use what little is open of the window, or probe it (RFC 9293, section 3.8.6.1)."""
+    sender = block.sender
+    # A peer that answers may keep its window closed as long as it likes, but not for an orphaned connection.
+    orphan_expired = block.orphan and sender.rtt.backoff >= _ORPHAN_RETRIES
+    if block.unanswered_probes >= _DATA_RETRIES or orphan_expired:
         return errno.ETIMEDOUT
-    connection.probes += 1
-    connection.output.probe_window(now)
+    block.unanswered_probes += 1
+    segment = sender.persist_segment(now)
+    if segment is not None:
+        block.transmit(segment, now)
+    else:
+        sender.rtt.backoff += 1
+        block.probe(now)
     return None
 
 
-def _silence(connection: "TCPConnection", now: float) -> int | None:
+def _keepalive_timeout(block: ControlBlock, now: float) -> int | None:
     """Probe a silent peer (RFC 9293, section 3.8.4)."""
-    settings = connection.settings
-    if now - connection.heard_at < settings.keepalive_idle or not connection.sender.idle:
-        at = connection.heard_at + settings.keepalive_idle
-        connection.keepalive_at = at if at > now else now + settings.keepalive_idle
+    settings, deadlines = block.settings, block.deadlines
+    if now - block.last_received_at < settings.keepalive_idle or block.sender.in_flight:
+        at = block.last_received_at + settings.keepalive_idle
+        deadlines.set_keepalive(at if at > now else now + settings.keepalive_idle)
         return None
-    if connection.probes >= settings.keepalive_probes:
-        connection.output.reset(now)
+    if block.unanswered_probes >= settings.keepalive_probes:
+        block.reset(now)
         return errno.ETIMEDOUT
-    connection.probes += 1
-    connection.output.probe(now)
-    connection.keepalive_at = now + settings.keepalive_interval
+    block.unanswered_probes += 1
+    block.probe(now)
+    deadlines.set_keepalive(now + settings.keepalive_interval)
     return None

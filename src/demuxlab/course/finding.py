@@ -1,0 +1,55 @@
+"""Where the labs are, and which of them a word means."""
+
+import difflib
+import os
+from pathlib import Path
+
+from demuxlab.errors import CallError
+from demuxlab.labkit.folder import PACKAGE, SCRIPT, LabFolder
+from demuxlab.language import _
+
+
+class NoSuchLab(CallError):
+    """No lab is called that; the message offers the nearest name."""
+
+
+def course_folder() -> Path:
+    """Return the folder of labs: the one below the current folder, else the package's own."""
+    here = Path.cwd() / "labs"
+    return here if _has_labs(here) else installed_folder()
+
+
+def installed_folder() -> Path:
+    """Return the folder of labs that came with the package, or that it was installed from."""
+    for folder in (PACKAGE.parents[1] / "labs", PACKAGE / "course" / "labs"):
+        if _has_labs(folder):
+            return folder
+    raise NoSuchLab(
+        _("no labs are here"), _("run it in the folder that has labs/, or install demuxlab again")
+    )
+
+
+def _has_labs(folder: Path) -> bool:
+    return any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}"))
+
+
+def labs() -> list[LabFolder]:
+    """Return all labs in order."""
+    return [LabFolder(script.parent) for script in sorted(course_folder().glob(f"[0-9][0-9]_*/{SCRIPT}"))]
+
+
+def find(word: str) -> LabFolder:
+    """Return the lab meant by a number or a name: 04, 4, 04_tcp_four_tuple, tcp_four_tuple."""
+    known = labs()
+    wanted = word.rstrip(os.sep)
+    for lab in known:
+        number, rest = lab.name.split("_", 1)
+        if wanted in (lab.name, rest) or (wanted.isdecimal() and wanted.lstrip("0") == number.lstrip("0")):
+            return lab
+    names = [lab.name for lab in known]
+    rests = {name.partition("_")[2]: name for name in names}
+    near = difflib.get_close_matches(wanted, [*names, *rests], n=1, cutoff=0.3)
+    if near:
+        offered = rests.get(near[0], near[0])
+        raise NoSuchLab(_("no lab is called {word!r}", word=word), _("did you mean {near}?", near=offered))
+    raise NoSuchLab(_("no lab is called {word!r}", word=word), _("there are {labs}", labs=", ".join(names)))

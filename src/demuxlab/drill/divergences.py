@@ -1,0 +1,204 @@
+"""Known differences between our stack and Linux after which the two connections are in different states.
+
+A scenario is compared only up to the step of such a divergence. Each names the RFC that leaves the choice, or
+that our stack follows and Linux does not.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from demuxlab.drill.flow import MODULUS
+from demuxlab.drill.known_differences import Packets
+from demuxlab.drill.lockstep import PAUSE, Observed, Scenario, segment_of
+from demuxlab.drill.script import TCPPacket
+from demuxlab.language import marked
+from demuxlab.wire.segment import ACK, FIN, RST, SYN
+
+_LARGE_WRITE, _SMALL_WINDOW, _WINDOW = 5000, 3000, 65_535
+
+
+class Divergence(NamedTuple):
+    """A known difference after which the two connections are in different states."""
+
+    name: str
+    source: str
+    why: str
+    applies: Callable[["DifferingStep"], bool]
+
+
+class DifferingStep(NamedTuple):
+    """A step in which the two outcomes differ: the segments each side sent, and what came before."""
+
+    scenario: Scenario
+    number: int
+    ours: Packets
+    kernels: Packets
+    before: Sequence[Observed]
+    """The kernel's outcomes of the earlier steps."""
+
+    @property
+    def segment(self) -> TCPPacket | None:
+        """The segment that this step injects."""
+        return segment_of(self.scenario.steps[self.number])
+
+    @property
+    def segments(self) -> list[TCPPacket]:
+        """The segments injected up to this step."""
+        found = (segment_of(step) for step in self.scenario.steps[: self.number + 1])
+        return [segment for segment in found if segment is not None]
+
+    @property
+    def last_ack(self) -> TCPPacket | None:
+        """The last segment with ACK that the kernel sent before this step."""
+        sent = (packet for observed in reversed(self.before) for packet in reversed(observed.sent))
+        return next((packet for packet in sent if packet.flags & (ACK | RST) == ACK), None)
+
+
+def _congestion_window(step: DifferingStep) -> bool:
+    """Tell whether both sent the same data or FIN, but one of them more of it."""
+    data = [
+        [packet for packet in sent if packet.size or packet.flags & FIN] for sent in (step.ours, step.kernels)
+    ]
+    fewer, more = sorted(data, key=len)
+    alike = all(one.sequence == other.sequence for one, other in zip(fewer, more, strict=False))
+    rest = more[len(fewer) :]
+    # Only a large write or a loss can make the congestion window the limit.
+    limited = step.scenario.written >= _LARGE_WRITE or PAUSE in step.scenario.steps[: step.number + 1]
+    return limited and alike and bool(rest)
+
+
+def _segmentation(step: DifferingStep) -> bool:
+    """Tell whether data was cut into other segments, after a timeout or with a small window."""
+    data = [packet for packet in (*step.ours, *step.kernels) if packet.size]
+    if PAUSE in step.scenario.steps[: step.number + 1] and step.ours and step.kernels:
+        return step.ours[0].sequence == step.kernels[0].sequence and bool(data)
+    small = any(segment.window is not None and segment.window < _SMALL_WINDOW for segment in step.segments)
+    rest = [packet for packet in (*step.ours, *step.kernels) if not packet.size]
+    return small and bool(data) and all(packet.flags == ACK for packet in rest)
+
+
+def _sack_on_data(step: DifferingStep) -> bool:
+    options = [packet.options for packet in step.kernels if packet.size]
+    sacks = any(option.kind == "sack" for found in options if isinstance(found, tuple) for option in found)
+    return sacks and any(packet.size for packet in step.ours)
+
+
+def _beyond_fin(step: DifferingStep) -> bool:
+    """Tell whether the peer has sent data or another FIN beyond its first FIN."""
+    ends = [segment.sequence + segment.size for segment in step.segments if segment.flags & FIN]
+    reach = [segment.sequence + segment.size for segment in step.segments if segment.size]
+    return any(0 < (end - first) % MODULUS < MODULUS // 2 for first in ends for end in ends + reach)
+
+
+def _crosses_edge(step: DifferingStep) -> bool:
+    """Tell whether the segment reaches the right edge of the receive window or crosses it."""
+    segment, last = step.segment, step.last_ack
+    if segment is None or last is None or last.acknowledgment is None:
+        return False
+    start = (segment.sequence - last.acknowledgment) % MODULUS
+    return start <= _WINDOW + 1 and start + segment.size + bool(segment.flags & FIN) >= _WINDOW
+
+
+def _old_acknowledgment(step: DifferingStep) -> bool:
+    """Tell whether the segment acknowledges less than the window before SND.UNA, or is old and has data."""
+    segment, last = step.segment, step.last_ack
+    if segment is None or last is None or segment.acknowledgment is None:
+        return False
+    if any(earlier.acknowledgment == 0 for earlier in step.segments):
+        return True
+    age = (last.sequence - segment.acknowledgment) % MODULUS
+    return 0 < age < MODULUS // 2 and (segment.size > 0 or age > _WINDOW // 2)
+
+
+def _syn_ack_to_half_open(step: DifferingStep) -> bool:
+    listens = any(step.startswith("listen(") for step in step.scenario.steps)
+    both = SYN | ACK
+    return listens and any(segment.flags & both == both for segment in step.segments)
+
+
+def _reduced_socket(step: DifferingStep) -> bool:
+    """Tell whether the socket is closed and its FIN acknowledged.
+
+    Linux then keeps only a reduced socket (inet_timewait_sock), in FIN-WAIT-2 as well.
+    """
+    fins = [
+        (packet.sequence + packet.size + 1) % MODULUS
+        for observed in step.before
+        for packet in observed.sent
+        if packet.flags & FIN
+    ]
+    closed = any(step.startswith("close(") for step in step.scenario.steps[: step.number])
+    return closed and any(segment.acknowledgment in fins for segment in step.segments)
+
+
+def _fin_in_simultaneous_open(step: DifferingStep) -> bool:
+    both_opened = any(segment.flags & (SYN | ACK) == SYN for segment in step.segments)
+    connects = any(step.startswith("connect(") for step in step.scenario.steps[: step.number])
+    shut = any(step.startswith(("close(", "shutdown(")) for step in step.scenario.steps[: step.number + 1])
+    segment = step.segment
+    odd = segment is not None and (segment.acknowledgment == 0 or segment.flags & SYN > 0)
+    return both_opened and connects and (shut or odd)
+
+
+DIVERGENCES: Sequence[Divergence] = (
+    Divergence(
+        marked("the number of segments that the congestion window allows"),
+        "RFC 5681, section 3.1; RFC 3465, section 2.3",
+        "ours counts bytes, and grows by at most two segments for an ACK; Linux counts segments",
+        _congestion_window,
+    ),
+    Divergence(
+        marked("the segmentation of queued data"),
+        "RFC 9293, section 3.8.6.2.1",
+        "Linux segments data by the window at the time of the write, ours by the window when it is sent; "
+        "Linux joins small segments when it retransmits them",
+        _segmentation,
+    ),
+    Divergence(
+        marked("SACK blocks on a data segment"),
+        "RFC 2018, section 3",
+        "ours adds SACK blocks where a segment has room left; Linux makes room by sending less data",
+        _sack_on_data,
+    ),
+    Divergence(
+        marked("data beyond the peer's FIN"),
+        "RFC 9293, section 3.10.7.4",
+        "nothing can follow a FIN: ours ignores it; Linux accepts some of it, or sends a RST",
+        _beyond_fin,
+    ),
+    Divergence(
+        marked("data across the right edge of the window"),
+        "RFC 9293, section 3.10.7.4",
+        "ours accepts the part within the window; Linux the whole segment that begins in it or at its edge",
+        _crosses_edge,
+    ),
+    Divergence(
+        marked("an ACK that is too old"),
+        "RFC 5961, section 5.2",
+        "ours drops the segment; Linux accepts its data or timestamp where its header prediction matches",
+        _old_acknowledgment,
+    ),
+    Divergence(
+        marked("a SYN,ACK for a connection in SYN-RECEIVED"),
+        "RFC 9293, section 3.10.7.4",
+        "ours processes its ACK and is ESTABLISHED; Linux sends a challenge ACK and accepts it only in part",
+        _syn_ack_to_half_open,
+    ),
+    Divergence(
+        marked("a closed socket whose FIN is acknowledged"),
+        "RFC 9293, section 3.10.7.4; RFC 5961",
+        "Linux keeps a reduced socket, which any RST ends and which checks no ACK; ours follows the RFCs",
+        _reduced_socket,
+    ),
+    Divergence(
+        marked("the FIN in a simultaneous open"),
+        "RFC 9293, section 3.10.4",
+        "ours sends it when the connection is ESTABLISHED, Linux at once",
+        _fin_in_simultaneous_open,
+    ),
+)
+
+
+def applicable(step: DifferingStep) -> Divergence | None:
+    """Return the first divergence that explains the difference; None where it is a disagreement."""
+    return next((divergence for divergence in DIVERGENCES if divergence.applies(step)), None)

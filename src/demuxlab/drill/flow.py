@@ -1,0 +1,75 @@
+"""The connections of a script, and how its numbers are counted against those on the wire.
+
+A script counts the sequence numbers of the system under test from its SYN, and its timestamps from the first
+one; the numbers of the script's own side are on the wire as the script writes them.
+"""
+
+from dataclasses import dataclass
+
+from demuxlab.drill.script import Options, TCPPacket
+from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import TCPSegment
+
+MODULUS = 1 << 32
+FIRST_REMOTE_PORT = 9157
+
+
+@dataclass(slots=True)
+class Flow:
+    """One connection as the script sees it; `local` is the system under test."""
+
+    local_address: bytes
+    remote_address: bytes
+    local_port: int | None
+    remote_port: int
+    tick: int = 0
+    """The period of the timestamp clock in microseconds; 0: TSval is not compared."""
+    sequence_offset: int | None = None
+    """What to add to the script's sequence number of the system under test for the one on the wire."""
+    timestamp_offset: int | None = None
+    """The same for its TSval."""
+    lockstep: bool = False
+    """PSH and the window scale, which each stack may choose, are not compared."""
+    renumbers: bool = False
+    """A SYN was injected since the last SYN was sent: the next one may have a new initial sequence number."""
+
+    def wire_number(self, number: int) -> int:
+        """Return the sequence number on the wire of one in the script."""
+        return (number + (self.sequence_offset or 0)) % MODULUS
+
+    def script_number(self, number: int) -> int:
+        """Return the sequence number in the script of one on the wire."""
+        return (number - (self.sequence_offset or 0)) % MODULUS
+
+
+class Flows:
+    """The connections of a script; a packet without ports belongs to the latest."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._local, self._remote = from_text(options.local_ip), from_text(options.remote_ip)
+        self.current = self._new(options.bind_port, FIRST_REMOTE_PORT)
+        self._named: dict[tuple[int, int], Flow] = {}
+
+    def _new(self, local_port: int | None, remote_port: int) -> Flow:
+        options = self._options
+        flow = Flow(self._local, self._remote, local_port, remote_port, options.tcp_ts_tick_usecs)
+        flow.lockstep = bool(options.lockstep)
+        return flow
+
+    def begin_connection(self, local_port: int | None, remote_port: int = FIRST_REMOTE_PORT) -> None:
+        """Make a new connection the current one; `local_port` is None where it is not known yet."""
+        self.current = self._new(local_port, remote_port)
+
+    def of_packet(self, packet: TCPPacket) -> Flow:
+        """Return the connection that a packet of the script belongs to."""
+        if packet.ports is None:
+            return self.current
+        remote, local = packet.ports if packet.inbound else packet.ports[::-1]
+        if (local, remote) == (self.current.local_port, self.current.remote_port):
+            return self.current
+        return self._named.setdefault((local, remote), self._new(local, remote))
+
+    def of_segment(self, segment: TCPSegment) -> Flow:
+        """Return the connection of a segment that was sent; the current one where its ports are unknown."""
+        return self._named.get((segment.source_port, segment.destination_port), self.current)

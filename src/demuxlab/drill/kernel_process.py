@@ -1,0 +1,216 @@
+"""A process that plays many scenarios on the kernel, in one namespace with one TUN device.
+
+Each scenario has a remote address of its own. `python -m demuxlab.drill.kernel_process DESCRIPTOR` is the
+process; it ends when the other end of its pipe is closed, and with it the namespace, the device and the
+sockets. The kernel processes a packet within the write that injects it, so that a scenario waits only while
+it pauses, and others are played meanwhile.
+"""
+
+import heapq
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, Self
+
+from demuxlab.drill import on_kernel
+from demuxlab.drill.calls import Sockets
+from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, Observed, Player, Scenario
+from demuxlab.drill.machine import Ongoing, SentSegment
+from demuxlab.drill.script import LOCKSTEP_MTU, Options
+from demuxlab.language import _
+from demuxlab.links import opener
+from demuxlab.links.base import LinkUnavailable
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire.segment import TCPSegment
+
+_MAX_PACKET = 65_550
+_PORTS = 20_000
+_OPTIONS = Options()
+_OPTIONS_IPV6 = Scenario("", 6, ()).options
+# SO_LINGER with a timeout of 0: close(2) sends a RST and leaves nothing behind (socket(7)).
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class KernelProcess:
+    """A context manager that starts the process; raises LinkUnavailable where it can have no namespace."""
+
+    def __init__(self) -> None:
+        self._channel, far = Pipe()
+        command = [sys.executable, "-m", "demuxlab.drill.kernel_process", str(far.fileno())]
+        self._child = subprocess.Popen(command, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL)
+        far.close()
+        try:
+            refused = self._channel.recv()
+        except EOFError:
+            self.close()
+            raise LinkUnavailable(_("the kernel's process ended at its start"), _("run it again")) from None
+        if refused is not None:
+            self.close()
+            raise opener.Refused.from_json(refused)
+
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
+        """Play scenarios; return the outcome of each step of each."""
+        self._channel.send(list(scenarios))
+        return self.results()
+
+    def submit(self, scenarios: Sequence[Scenario]) -> None:
+        """Start playing scenarios; the caller reads their outcomes later with `results`."""
+        self._channel.send(list(scenarios))
+
+    def results(self) -> list[list[Observed]]:
+        """Wait for the scenarios submitted; return the outcome of each step of each."""
+        found: list[list[Observed]] = self._channel.recv()
+        return found
+
+    def close(self) -> None:
+        """End the process, and with it the namespace."""
+        self._channel.close()
+        self._child.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def serve(descriptor: int) -> None:
+    """Create the namespace, then play the scenarios that arrive on a pipe until it is closed."""
+    with Connection(descriptor) as channel, suppress(EOFError, BrokenPipeError):
+        try:
+            kernel = _Kernel()
+        except opener.Refused as refused:
+            channel.send(refused.to_json())
+            return
+        channel.send(None)
+        while True:
+            scenarios = channel.recv()
+            channel.send(kernel.play(scenarios))
+
+
+class _Kernel:
+    """The namespace with its TUN device, and the scenarios being played in it."""
+
+    def __init__(self) -> None:
+        addresses = tuple(
+            f"{options.local_ip}/{on_kernel.PREFIX[options.ip_version]}"
+            for options in (_OPTIONS, _OPTIONS_IPV6)
+        )
+        device, self._descriptors = opener.open_here(opener.Request("tun", True, addresses))
+        on_kernel.set_sysctls(lockstep=True)
+        on_kernel.set_quick_ack(device, addresses)
+        on_kernel.set_mtu(device, LOCKSTEP_MTU)
+        # On one processor, so that the kernel has processed a packet when the write that injects it returns.
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
+        self.tun = self._descriptors[0]
+        os.set_blocking(self.tun, False)
+        self.queues: dict[bytes, deque[SentSegment]] = {}
+        self._played = 0
+
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
+        """Play each scenario until it pauses or ends; resume it when its pause is over."""
+        found: list[list[Observed]] = [[] for _story in scenarios]
+        pausing: list[tuple[float, int, _Playing]] = []
+        coming = enumerate(scenarios)
+        while True:
+            now = time.monotonic()
+            if pausing and pausing[0][0] <= now:
+                _due, number, playing = heapq.heappop(pausing)
+            elif (begun := next(coming, None)) is not None:
+                number, playing = begun[0], _Playing(self, begun[1], self._played)
+                self._played += 1
+            elif pausing:
+                select.select([self.tun], [], [], pausing[0][0] - now)
+                self.read()
+                continue
+            else:
+                return found
+            if playing.resume(found[number]):
+                heapq.heappush(pausing, (time.monotonic() + PAUSE_SECONDS, number, playing))
+
+    def read(self) -> None:
+        """Queue the segments that the kernel has sent for the scenario of their destination address."""
+        with suppress(BlockingIOError):
+            while True:
+                segment = wire_packet.read(os.read(self.tun, _MAX_PACKET))
+                if isinstance(segment, TCPSegment) and segment.destination in self.queues:
+                    self.queues[segment.destination].append(SentSegment(segment, 0))
+
+
+class _Playing:
+    """One scenario being played on the kernel; the `Machine` of its player."""
+
+    def __init__(self, kernel: _Kernel, scenario: Scenario, number: int) -> None:
+        options = scenario.options
+        remote = ip_address(options.remote_ip) + number
+        self._options = replace(options, remote_ip=str(remote), bind_port=options.bind_port + number % _PORTS)
+        self._kernel = kernel
+        self._remote = remote.packed
+        self._sent: deque[SentSegment] = deque()
+        kernel.queues[self._remote] = self._sent
+        self._opened = on_kernel.KernelSockets()
+        self.sockets: Sockets = self._opened
+        self._player = Player(self._options, self)
+        self._steps: Iterator[str] = iter(scenario.steps)
+        self._paused = False
+
+    def resume(self, found: list[Observed]) -> bool:
+        """Play up to the next pause, and return True, or up to the end, and return False."""
+        if self._paused:
+            found.append(self._player.do(PAUSE))
+        for step in self._steps:
+            if step == PAUSE:
+                self._paused = True
+                return True
+            found.append(self._player.do(step))
+        self._end()
+        return False
+
+    def _end(self) -> None:
+        del self._kernel.queues[self._remote]
+        for opened in self._opened.opened:
+            with suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            opened.close()
+
+    # The methods of `lockstep.Machine`
+
+    def send(self, packet: bytes) -> None:
+        """Inject a packet."""
+        with suppress(OSError):
+            os.write(self._kernel.tun, packet)
+
+    def call(self, function: Callable[[], Any]) -> Ongoing:
+        """Make a call."""
+        ongoing = Ongoing()
+        try:
+            ongoing.value = function()
+        except OSError as error:
+            ongoing.error = error
+        return ongoing
+
+    def sent(self) -> list[SentSegment]:
+        """Return the segments sent since the last call."""
+        self._kernel.read()
+        found = list(self._sent)
+        self._sent.clear()
+        return found
+
+    def info(self, opened: Any) -> dict[str, int]:
+        """Return the fields of TCP_INFO."""
+        return on_kernel.info(opened)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

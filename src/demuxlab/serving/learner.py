@@ -1,0 +1,134 @@
+"""Puts a learner's demultiplexer, the classes of the exercises of labs 03, 04 and 14, into a live host."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.socket import LISTEN, Socket
+from demuxlab.demux.table import Candidate
+from demuxlab.demux.verdicts import Rule
+from demuxlab.errors import CallError
+from demuxlab.language import _, marked
+from demuxlab.wire import ip
+from demuxlab.wire.address import ANY_IPV4, is_any, to_text
+from demuxlab.wire.segment import Segment
+
+_WHOLE = "Demultiplexer"
+"""Lab 14's class: one object for both protocols, which also knows UDP sockets that have a peer."""
+_CLASSES = {ip.TCP: "TCPDemultiplexer", ip.UDP: "UDPDemultiplexer"}
+_RULES = {
+    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
+    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
+}
+_CURE = marked("give the file of a solved exercise")
+
+
+class LearnersDemultiplexer:
+    """Keeps the learner's objects in step with a socket table, and asks them who gets a segment.
+
+    They see IPv4 only, as in the exercises; for all else, and for a protocol whose class the file has not,
+    the table decides. What their code raises is told once on standard error, and gives the segment to nobody.
+    """
+
+    def __init__(self, path: Path, demultiplexer: Demultiplexer) -> None:
+        """Load FILE and take over; CallError where it cannot be loaded or has none of the classes."""
+        self._table = demultiplexer.table
+        self._path = path
+        self._names: dict[Socket, str] = {}
+        self._sockets: dict[str, Socket] = {}
+        self._told: set[str] = set()
+        module = _load(path)
+        whole = getattr(module, _WHOLE, None)
+        halves = {number: getattr(module, name) for number, name in _CLASSES.items() if hasattr(module, name)}
+        self._whole = whole is not None
+        self._asked: dict[int, Any]
+        try:
+            if whole is not None:
+                self._asked = dict.fromkeys(_CLASSES, whole())
+            else:
+                self._asked = {number: half() for number, half in halves.items()}
+        except Exception as error:
+            wrong = _("{path}: its class cannot be made ({why})", path=path, why=_kind(error))
+            raise CallError(wrong, _(_CURE)) from error
+        if not self._asked:
+            raise CallError(
+                _(
+                    "{path} has no class Demultiplexer (lab 14), TCPDemultiplexer or UDPDemultiplexer",
+                    path=path,
+                ),
+                _(_CURE),
+            )
+        self._table.mirror = self
+        demultiplexer.choose = self.candidates
+
+    def entered(self, socket: Socket) -> None:
+        """Tell the learner's object of a socket that listens, is bound, or has a connection."""
+        asked = self._asked.get(socket.protocol)
+        local = ANY_IPV4 if ANY_IPV4 in socket.claims else socket.local_address
+        if asked is None or len(local) != len(ANY_IPV4):
+            return
+        name = f"{socket.name or 'socket'}/{socket.number}"
+        self._names[socket], self._sockets[name] = name, socket
+        here = (to_text(local), socket.local_port)
+        if socket.protocol == ip.UDP and not (socket.remote_address and self._whole):
+            self._call(asked, "bind", *here, name)
+        elif socket.state == LISTEN:
+            self._call(asked, "listen", name, *here)
+        else:
+            there = (to_text(socket.remote_address), socket.remote_port)
+            protocol = (ip.PROTOCOL_NAMES[socket.protocol],) if self._whole else ()
+            self._call(asked, "connect", name, *there, *here, *protocol)
+
+    def left(self, socket: Socket) -> None:
+        """Tell the learner's object that a socket is gone."""
+        name = self._names.pop(socket, None)
+        if name is not None:
+            del self._sockets[name]
+            self._call(self._asked[socket.protocol], "close", name)
+
+    def candidates(self, segment: Segment, device: str = "") -> Iterator[Candidate]:
+        """Yield the socket that the learner's code names, or what the table says."""
+        asked = self._asked.get(segment.protocol)
+        if asked is None or len(segment.source) != len(ANY_IPV4):
+            yield from self._table.candidates(segment, device)
+            return
+        socket = self._sockets.get(str(self._call(asked, "deliver", segment.packet)))
+        if socket is not None and socket.protocol != segment.protocol:
+            kind = ip.PROTOCOL_NAMES[segment.protocol]
+            self._tell(f"deliver gave what is {kind} to a socket that is not, {socket.name}")
+        elif socket is not None:
+            four, two, wildcard = _RULES[segment.protocol]
+            bound = wildcard if is_any(socket.local_address) else two
+            yield Candidate(socket, four if socket.remote_address else bound)
+
+    def _call(self, asked: Any, method: str, *arguments: object) -> object:
+        try:
+            return getattr(asked, method)(*arguments)
+        except Exception as error:
+            self._tell(f"{method} raised {type(error).__name__}: {error}")
+            return None
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            print(f"demuxlab: {self._path}: {what}", file=sys.stderr)
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("learners_demultiplexer", path)
+    if spec is None or spec.loader is None:
+        raise CallError(_("{path} is no Python file", path=path), _(_CURE))
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        wrong = _("{path} cannot be loaded ({why})", path=path, why=_kind(error))
+        raise CallError(wrong, _(_CURE)) from error
+    return module
+
+
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,139 @@
+"""A host of ours behind a TUN in the caller's network namespace, for programs of the kernel's to talk to."""
+
+import ctypes
+import errno
+import os
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+
+from demuxlab.errors import CallError
+from demuxlab.files import writing
+from demuxlab.host import Host
+from demuxlab.language import _, marked
+from demuxlab.links import rights
+from demuxlab.links.choose import open_tun
+from demuxlab.recording.recorder import WIRE, open_recorder
+from demuxlab.runtime import Runtime
+from demuxlab.serving.workers import Workers
+
+DEFAULT_ADDRESS = "10.9.0.2"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 1 << 25
+_PREFIX = {4: 24, 6: 64}
+_LESS = marked(
+    {
+        "tcp": "this kernel leaves TCP segments whole, but not UDP's: Linux 6.2 and newer do both",
+        "": "this kernel offloads nothing to a TUN: every packet comes by itself",
+    }
+)
+
+
+@contextmanager
+def tun_host(
+    addresses: Sequence[str],
+    tell: Callable[[str], None],
+    capture: Path | None = None,
+    *,
+    kind: str = WIRE,
+    offload: bool = False,
+    remark: Callable[[str], None] = lambda _sentence: None,
+    workers: Workers | None = None,
+) -> Iterator[Runtime]:
+    """Bring up a TUN with a host of these addresses behind it, give up rights, and run the host.
+
+    `kind` is the capture's format. `offload`: the kernel leaves large segments whole, and `remark` is told
+    where it cannot. `workers`: so many processes run the host, each with its share of the flows. The kernel's
+    end gets a neighbouring address of each /24 or /64. When the block ends, however it ends, no device,
+    address or route stays behind, and `tell` gets a sentence for all that could not be kept. Raises
+    LinkUnavailable and CallError (what is no address; a capture that cannot be written).
+    """
+    try:
+        parsed = [ip_address(address) for address in addresses]
+        neighbours = sorted({_neighbour(address) for address in parsed})
+    except ValueError as error:
+        cure = _("give an address such as {right}", right=DEFAULT_ADDRESS)
+        raise CallError(str(error), cure) from error
+    link = open_tun(neighbours, offload=offload, queues=workers.count if workers else 1)
+    try:
+        rights.drop()
+        secret = os.urandom(32)
+        if offload:
+            _keep_freed_memory()
+            if link.offloads in _LESS:
+                remark(_(_LESS[link.offloads]))
+        end = link.keep_queue(workers.split()) if workers else link.queues[0]
+        host = Host("B", [str(address) for address in parsed], secret=secret, offload=bool(link.offloads))
+        recorder = None
+        if capture is not None:
+            with writing(capture, _("give another name with --capture")):
+                recorder = open_recorder(capture, comment="demuxlab serve", link=link.name, kind=kind)
+            recorder.names({address.packed: host.name for address in parsed})
+            host.observers.append(recorder)
+            host.demultiplexer.explain = True
+        runtime = Runtime(host, end, _time_of_day() if recorder else time.monotonic)
+        try:
+            with runtime:
+                try:
+                    yield runtime
+                finally:
+                    ended = _ended(runtime, link.name)
+        finally:
+            if recorder is not None:
+                recorder.close()
+        lost = _("{count} packets were lost on the way to or from the device", count=runtime.lost)
+        ended = ended or (lost if runtime.lost else "")
+        for sentence in (ended, recorder.problem if recorder else ""):
+            if sentence:
+                tell(sentence)
+    finally:
+        link.close()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed: 64 KB come and go with every packet.
+
+    Given back to the system each time, they would come again as pages to be cleared (mallopt(3)).
+    """
+    with suppress(AttributeError):  # not every C library has it
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT)
+
+
+def _time_of_day() -> Callable[[], float]:
+    """Return a clock that goes on from now: who sets the system's moves no timer, and no time stamp back."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+def cut_off(runtime: Runtime) -> bool:
+    """Tell whether nothing comes or goes any more: the host stopped, or its device is gone or down."""
+    if runtime.problem is not None:
+        return True
+    poll = select.poll()
+    poll.register(runtime.fileno(), select.POLLOUT)  # a TUN is writable while its device is up
+    return not poll.poll(0)
+
+
+def _ended(runtime: Runtime, device: str) -> str:
+    """Say why the host was cut off from its link; empty where it was not."""
+    if not cut_off(runtime):
+        return ""
+    problem = runtime.problem
+    if problem is None or (isinstance(problem, OSError) and problem.errno == errno.EIO):
+        return _("the device {device} was set down: start it again", device=device)
+    if isinstance(problem, OSError):
+        return _("the device {device} was taken away: start it again", device=device)
+    why = f"{type(problem).__name__}: {problem}"
+    return _("the host stopped ({why}): start it again", why=why)
+
+
+def _neighbour(address: IPv4Address | IPv6Address) -> str:
+    """Return the address with prefix length that the kernel gets: the first of the network, or the last."""
+    network = ip_network((address, _PREFIX[address.version]), strict=False)
+    first = network[1]
+    return f"{first if first != address else network[-2]}/{network.prefixlen}"

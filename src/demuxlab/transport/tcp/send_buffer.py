@@ -1,0 +1,61 @@
+"""The send buffer: bytes that the application wrote and the peer has not acknowledged, by sequence number."""
+
+from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
+
+DEFAULT_LIMIT = 262_144
+"""Bytes."""
+
+
+class SendBuffer(ByteQueue):
+    """A byte queue whose first byte has the number `start`; at most `limit` bytes."""
+
+    __slots__ = ("fin", "limit", "start")
+
+    def __init__(self, start: int, limit: int) -> None:
+        super().__init__()
+        self.start = start
+        self.limit = limit
+        self.fin: int | None = None
+        """The number of our FIN, once the application has closed: after the last byte."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that `write` would take."""
+        return max(0, self.limit - len(self))
+
+    def write(self, data: Bytes) -> int:
+        """Append as much of `data` as there is room for; return its size."""
+        size = min(len(data), self.room)
+        self.append(_unchanging(data, size))
+        return size
+
+    def finish(self) -> None:
+        """Put FIN after the last byte."""
+        if self.fin is None:
+            self.fin = self.start + len(self)
+
+    def unsent(self, following: int) -> int:
+        """Return how many bytes were never sent; `following` is SND.NXT."""
+        first = following if following > self.start else self.start
+        unsent = self.start + self._size - first
+        return unsent if unsent > 0 else 0
+
+    def has_unsent(self, following: int) -> bool:
+        """Tell whether data or FIN was never sent."""
+        return self.unsent(following) > 0 or (self.fin is not None and following <= self.fin)
+
+    def segment(self, start: int, end: int) -> tuple[Bytes, ...]:
+        """Return the bytes with the numbers `start` to `end`, exclusive, in parts."""
+        return self.at(start - self.start, end - start)
+
+    def acknowledged(self, number: int) -> None:
+        """Drop all before `number`, which may be one beyond FIN."""
+        if number > self.start:
+            self.drop(min(number - self.start, len(self)))
+            self.start = number if self.fin is None else min(number, self.fin)
+
+
+def _unchanging(data: Bytes, size: int) -> Bytes:
+    """Return the first `size` bytes; of bytes a view, all else is copied, since its owner may change it."""
+    view = memoryview(data)[:size]
+    return view if isinstance(view.obj, bytes) else bytes(view)

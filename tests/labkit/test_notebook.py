@@ -1,0 +1,41 @@
+"""A lab and a decision show themselves in a notebook."""
+
+import subprocess
+import sys
+
+from tests.report.captures import A, B, udp_packet
+
+from demuxlab import course
+from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.socket_file import load
+from demuxlab.labkit.lab import Lab
+from demuxlab.labkit.runner import load as load_lab
+from demuxlab.links.memory import MemoryLink
+
+TABLE = """{"sockets": [
+  {"name": "<b>any</b>", "protocol": "udp", "local": ["0.0.0.0", 53], "reuse_address": true},
+  {"name": "dns", "protocol": "udp", "local": ["10.9.0.20", 53], "reuse_address": true}]}"""
+
+
+def test_a_lab_shows_its_ladder():
+    folder = course.find("04")
+    lab = Lab(folder.name, MemoryLink(), tell=lambda _line: None)
+    load_lab(folder)(lab)
+    shown = lab._repr_html_()
+    assert shown.startswith('<div class="demuxlab"><style>')
+    assert shown.count("<details") == len(lab.journal.entries)
+    assert ">A</text>" in shown
+    assert "body {" not in shown, "the notebook keeps its own looks"
+
+
+def test_a_decision_shows_who_lost_and_why():
+    demultiplexer = Demultiplexer(explain=True)
+    load(TABLE, demultiplexer.table)
+    shown = demultiplexer.deliver(udp_packet((A, 1), (B, 53)))._repr_html_()
+    assert shown.startswith("<p>→ dns: two-tuple 10.9.0.20:53 takes 10.9.0.20:53")
+    assert "<td>&lt;b&gt;any&lt;/b&gt;</td><td>a specific address beats the wildcard</td>" in shown
+
+
+def test_deciding_imports_no_template_engine():
+    code = "import sys, demuxlab.demux.demultiplexer, demuxlab.labkit.lab; sys.exit('jinja2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
