@@ -28,7 +28,7 @@ from typing import Protocol, Self
 from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd, OffloadingEnd
-from demuxlab.links.poller import LinkPoller, Ready
+from demuxlab.links.poller import LinkPoller
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire.offload import Arrived, Large
 
@@ -225,12 +225,14 @@ class Runtime:
         self._next_look = now + _LONGEST_WAIT if due == NEVER else min(due, now + _TIMER_INTERVAL)
         return max(0.0, self._next_look - now)
 
-    def _handle(self, poll: select.poll, ready: Ready) -> None:
-        """Do what polling found; the lock is held."""
-        if ready.woken:
-            self._poller.clear_wakes()
-        if ready.link and not self._receive():
-            self._poller.forget_link(poll)
+    def _handle(self, poll: select.poll, ready: list[tuple[int, int]]) -> None:
+        """Do what polling asks for; the lock is held."""
+        for descriptor, _ in ready:
+            if descriptor == self._poller.reader:
+                self._poller.clear_wakes()
+            elif not self._receive():
+                with suppress(KeyError):  # the link is gone, and was tried without polling
+                    poll.unregister(descriptor)
 
     def _wake(self) -> None:
         """End the polling thread's waiting."""

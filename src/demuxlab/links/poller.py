@@ -5,18 +5,9 @@ import os
 import select
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 _RETRY = 0.002
 """Seconds after which a link is tried that cannot be polled."""
-
-
-class Ready(NamedTuple):
-    """Why waiting ended; neither: the time was over."""
-
-    woken: bool
-    link: bool
-    """The link may have packets, or an error."""
 
 
 class LinkPoller:
@@ -27,30 +18,32 @@ class LinkPoller:
 
     def __init__(self, link: int) -> None:
         self._link = link
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
+        self.reader, self._writer = os.pipe()
+        """The pipe's end that is readable after `wake`."""
+        os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
 
     def new_poll(self) -> select.poll:
         """Return a poll object for one thread."""
         poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
+        poll.register(self.reader, select.POLLIN)
         if self._link != -1:
             poll.register(self._link, select.POLLIN)
         return poll
 
-    def wait(self, poll: select.poll, seconds: float) -> Ready:
-        """Wait until the link is readable or `wake` was called, at most so many seconds."""
+    def wait(self, poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+        """Wait at most so many seconds; return which of the link and `reader` are ready, and their events."""
         try:
             # One millisecond more, since a part of one would be cut off: what is due is due then.
-            ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1 if seconds else 0)}
+            return poll.poll(seconds * 1000 + 1 if seconds else 0)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             # poll(2): RLIMIT_NOFILE was lowered below the number of these descriptors, though they are open.
             time.sleep(min(seconds, _RETRY))
-            return Ready(woken=True, link=self._link != -1)
-        return Ready(self._reader in ready, self._link in ready)
+            return [
+                (descriptor, select.POLLIN) for descriptor in (self.reader, self._link) if descriptor != -1
+            ]
 
     def wake(self) -> None:
         """End the waiting of whoever waits, or who waits next."""
@@ -60,14 +53,9 @@ class LinkPoller:
     def clear_wakes(self) -> None:
         """Take the wake-ups out of the pipe."""
         with suppress(BlockingIOError):
-            os.read(self._reader, 4096)
-
-    def forget_link(self, poll: select.poll) -> None:
-        """Poll the link no more: it is gone."""
-        with suppress(KeyError):
-            poll.unregister(self._link)
+            os.read(self.reader, 4096)
 
     def close(self) -> None:
         """Close the pipe."""
-        os.close(self._reader)
+        os.close(self.reader)
         os.close(self._writer)
