@@ -172,7 +172,7 @@ def test_strict_segments_are_single():
 
 def test_a_burst_ends_where_the_script_s_segment_does():
     failure = play(HANDSHAKE + "+0 write(4, ..., 4000) = 4000\n+0 > P. 1:3501(3500) ack 1\n").failure
-    assert "actual packet: 0.010000 . 1:3001(3000)" in failure
+    assert "actual packet: 0.010000 P. 1:3001(3000)" in failure
 
 
 def test_an_option_without_a_name_is_compared():

@@ -6,19 +6,20 @@ Scripts written on such a machine have one line for them, `> P. 1:10001(10000) a
 from collections.abc import Callable
 
 from demuxlab.drill.machine import Machine, Sent
+from demuxlab.drill.script import TCPPacket
 from demuxlab.wire.segment import CWR, FIN, PSH, RST, SYN, TCPSegment
 
 _PER_SEGMENT = FIN | PSH | CWR
 """Flags that segments of a burst need not share: the burst has those of all its segments."""
 
 
-def gathered(machine: Machine, first: Sent, size: int, put_back: Callable[[Sent], None]) -> Sent:
-    """Return `first` and the segments that follow it at the same time as one segment of at most `size` bytes.
+def gathered(machine: Machine, first: Sent, packet: TCPPacket, put_back: Callable[[Sent], None]) -> Sent:
+    """Return `first` and the segments that follow it at the same time as one, of at most the script's size.
 
     They continue its data, and have its ports, acknowledgment number, window and options. A segment that does
     not belong to the burst is put back.
     """
-    burst = first
+    burst, size = first, packet.size
     while isinstance(burst.packet, TCPSegment) and 0 < len(burst.packet.payload) < size:
         if burst.packet.flags & (FIN | SYN | RST):
             break
@@ -29,7 +30,8 @@ def gathered(machine: Machine, first: Sent, size: int, put_back: Callable[[Sent]
         if joined is None or following.time - first.time > machine.tolerance:
             put_back(following)
             break
-        burst = Sent(joined, first.time)
+        # Linux sets PSH on every packet that its card is to segment, so that the receiver's card passes it on.
+        burst = Sent(joined._replace(flags=joined.flags | packet.flags & PSH), first.time)
     return burst
 
 

@@ -143,7 +143,7 @@ class _Drill:
                 f"but nothing was sent until {_seconds(machine.now())}\nscript packet: {script}",
             )
         if isinstance(packet, TCPPacket) and not self._script.options.strict_segments:
-            sent = bursts.gathered(machine, sent, packet.size, self._put_back.append)
+            sent = bursts.gathered(machine, sent, packet, self._put_back.append)
         flow = self._flows.of_packet(packet)
         try:
             packets.compare(packet, sent.packet, flow, machine.tolerance)

@@ -62,7 +62,7 @@ Command = Change | Sleep | Unknown
 
 _ECHO = re.compile(r"(?:echo|printf)\s+(?:-[ne]+\s+)*(.*?)\s*>\s*(/proc/sys/[\w./-]+)\s*")
 _REDIRECTION = re.compile(r"\s*(?:&>|[12]?>>?)\s*/dev/null|\s*2>&1")
-_SEPARATORS = re.compile(r"\n|;|&&")
+_PIECE = re.compile(r"'[^']*'|\"(?:\\.|[^\"])*\"|(?<!\S)\#[^\n]*|&&|[\n;]|\\.|.", re.DOTALL)
 _ALTERNATIVE = re.compile(r"\|\|.*")
 _ARITHMETIC = re.compile(r"\$\(\(([^()]*(?:\([^()]*\)[^()]*)*)\)\)")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
@@ -105,10 +105,23 @@ def read(text: str, folder: Path) -> list[Command]:
 
 
 def _commands(text: str, shell: _Shell) -> Iterator[Command]:
-    for line in _SEPARATORS.split(text.replace("\\\n", " ")):
+    for line in _single(text.replace("\\\n", " ")):
         command = _REDIRECTION.sub("", _ALTERNATIVE.sub("", line)).strip()
-        if command and not command.startswith("#"):
+        if command:
             yield from _command(_substituted(command, shell), shell)
+
+
+def _single(text: str) -> Iterator[str]:
+    """Split at the ends of lines, ";" and "&&" outside quotes, without comments."""
+    command = ""
+    for match in _PIECE.finditer(text):
+        piece = match[0]
+        if piece in ("\n", ";", "&&"):
+            yield command
+            command = ""
+        elif not piece.startswith("#"):
+            command += piece
+    yield command
 
 
 def _substituted(command: str, shell: _Shell) -> str:
