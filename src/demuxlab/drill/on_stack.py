@@ -7,6 +7,7 @@ the call waits or has returned, and resumes it when its condition is notified or
 import errno
 import os
 import select
+import socket
 import termios
 import threading
 from collections import deque
@@ -30,6 +31,7 @@ _START = 1000.0
 _FLOAT_ERROR = 0.01
 _MAX_COPY = 1 << 20
 _SIOCATMARK = 0x8905
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
 
@@ -175,6 +177,8 @@ class StackSockets:
     def queued(self, opened: Any, request: int) -> int:
         """Return the bytes queued in a connection, as ioctl(2) does."""
         endpoint = _endpoint(opened)
+        if request == termios.FIONREAD and not isinstance(endpoint, TCPEndpoint):
+            return _next_datagram(opened)
         if not isinstance(endpoint, TCPEndpoint) or endpoint.listening:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if request == termios.FIONREAD:
@@ -184,6 +188,14 @@ class StackSockets:
         if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _next_datagram(opened: Any) -> int:
+    """Return the size of the datagram that the next read returns; 0 where there is none (udp(7))."""
+    try:
+        return len(opened.recv(_MAX_COPY, _PEEK))
+    except OSError:
+        return 0
 
 
 def _endpoint(opened: Any) -> Any:
