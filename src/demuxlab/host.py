@@ -219,7 +219,7 @@ class Host:
         if isinstance(verdict, SendOn):
             self._passing.append(verdict.packet)
             return self.demultiplexer.count(
-                Delivery(Verdict.FORWARDED, arrival, rule=str(verdict.rule)), packets
+                Delivery(Verdict.FORWARDED, arrival, forwarded_by=str(verdict.rule)), packets
             )
         return self.demultiplexer.count(Delivery(Verdict.NOT_OURS, arrival, counter=verdict.counter), packets)
 
