@@ -1,7 +1,7 @@
 """The fuzzer: `python -m tests.fuzz TARGET [--runs N | --seconds N]`, or all targets with `--table`.
 
     --grow       keep in the corpus what reached something new, and of the whole corpus only what is needed
-    --table      all targets, and the figures of the README as a table
+    --table      all targets, and their figures as a table (docs/trust.md has the sums)
     --seed N     another row of inputs
 
 A finding is printed with its traceback, and its input is saved in the folder for temporary files; once fixed,

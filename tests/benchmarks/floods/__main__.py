@@ -1,4 +1,4 @@
-"""Run the floods and print the results as text, JSON lines or the README's table."""
+"""Run the floods and print the results as text, JSON lines or the table of docs/under-attack.md."""
 
 import argparse
 import json
