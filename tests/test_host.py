@@ -22,7 +22,7 @@ def host():
 
 
 class Watch:
-    """An observer that notes what it is told."""
+    """An observer that keeps its calls."""
 
     def __init__(self):
         self.notes = []
@@ -40,7 +40,7 @@ def sent(host):
 
 
 def carry(source, destination, rounds=4):
-    """Carry packets between two hosts until neither has more to say."""
+    """Carry packets between two hosts until neither sends any more."""
     for _ in range(rounds):
         for data in source.packets(0.0):
             destination.receive(data, 0.0)
@@ -172,7 +172,7 @@ def test_without_a_peer_or_a_family_there_is_no_sending():
     assert no_address.value.errno == errno.ENETUNREACH
 
 
-def test_a_sender_faster_than_its_link_is_told(host):
+def test_a_sender_faster_than_its_link_gets_enobufs(host):
     socket = host.udp()
     with pytest.raises(OSError) as error:
         all(socket.send_to(bytes(60_000), A, 53) for _ in range(1000))
@@ -222,7 +222,7 @@ def test_a_reset_of_a_data_socket_closes_it(host):
         connection.read(1, 0.0)
 
 
-def test_the_backlog_bounds_those_who_wait(host):
+def test_the_backlog_bounds_the_accept_queue(host):
     listener = host.listen(80, backlog=1)
     for port in (1, 2):
         Client(host, source_port=port).connect()
@@ -232,7 +232,7 @@ def test_the_backlog_bounds_those_who_wait(host):
     Client(host, source_port=3).connect()
 
 
-def test_a_closed_listener_resets_those_that_nobody_accepted_and_leaves_the_others(host):
+def test_a_closed_listener_resets_connections_that_were_not_accepted_and_leaves_the_others(host):
     listener = host.listen(80)
     accepted, waiting = Client(host, source_port=1), Client(host, source_port=2)
     accepted.connect()

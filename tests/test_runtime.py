@@ -1,4 +1,4 @@
-"""Who carries packets: a thread that waits alone does it itself, else the runtime's own thread does."""
+"""Which thread polls the link: the only thread that waits for a socket, else the runtime's own."""
 
 import resource
 import socket as kernel
@@ -48,30 +48,30 @@ def datagram(port):
 
 
 def bound(runtime, port):
-    """Open a UDP socket; return it, what to wait on, and the threads that told of its changes."""
-    told = []
+    """Open a UDP socket; return it, its condition, and the list of the threads that notified it."""
+    notified_by = []
     with runtime.lock:
         socket, changed = runtime.host.udp("10.9.0.20", port), runtime.condition()
 
         def tell():
-            told.append(threading.current_thread())
+            notified_by.append(threading.current_thread())
             changed.notify_all()
 
         socket.on_change = tell
-    return socket, changed, told
+    return socket, changed, notified_by
 
 
-def test_who_waits_alone_takes_its_packets_itself(running):
+def test_the_only_thread_that_waits_polls_the_link(running):
     runtime, send = running
-    socket, changed, told = bound(runtime, 53)
+    socket, changed, notified_by = bound(runtime, 53)
     with runtime.lock:
         send(53)
         while socket.receive() is None:
             assert changed.wait(10)
-    assert told == [threading.current_thread()]
+    assert notified_by == [threading.current_thread()]
 
 
-def test_of_several_that_wait_each_is_told(running):
+def test_each_of_several_waiting_threads_is_notified(running):
     runtime, send = running
     got = []
 
@@ -88,14 +88,14 @@ def test_of_several_that_wait_each_is_told(running):
     for thread in threads:
         thread.start()
         ready.acquire()
-    for port in (54, 53, 55):  # the first to wait leads, and leaves while another one still waits
+    for port in (54, 53, 55):  # the first to wait polls, and returns while others still wait
         send(port)
     for thread in threads:
         thread.join(10)
     assert sorted(got) == [53, 54, 55]
 
 
-def test_packets_are_taken_though_the_process_may_have_fewer_descriptors(running):
+def test_packets_arrive_though_rlimit_nofile_is_below_the_number_of_descriptors(running):
     runtime, send = running
     socket, changed, _ = bound(runtime, 53)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -116,7 +116,7 @@ def test_waiting_ends_with_its_time(running):
         assert not changed.wait(0.01)
 
 
-def test_another_thread_can_end_the_leaders_wait(running):
+def test_another_thread_can_end_the_polling_threads_wait(running):
     runtime, _ = running
     socket, changed, _ = bound(runtime, 53)
 
@@ -126,30 +126,30 @@ def test_another_thread_can_end_the_leaders_wait(running):
 
     closing = threading.Thread(target=close)
     with runtime.lock:
-        closing.start()  # it waits for the lock, which waiting gives up
+        closing.start()  # it waits for the lock, which `wait` releases
         assert changed.wait(10)
         assert socket.readable
     closing.join()
 
 
-def test_packets_are_taken_though_nobody_waits(running):
+def test_packets_arrive_while_no_thread_waits(running):
     runtime, send = running
-    _, _, told = bound(runtime, 53)
+    _, _, notified_by = bound(runtime, 53)
     arrived = threading.Event()
     with runtime.lock:
         [socket] = runtime.host.demultiplexer.table
         socket.handler.on_change = arrived.set
     send(53)
     assert arrived.wait(10)
-    assert not told
+    assert not notified_by
 
 
-def test_a_program_that_never_waits_takes_packets_as_it_goes(running):
+def test_a_program_that_never_waits_receives_packets_when_it_flushes(running):
     runtime, send = running
-    socket, _, told = bound(runtime, 53)
-    with runtime.lock:  # so that nobody else may
+    socket, _, notified_by = bound(runtime, 53)
+    with runtime.lock:  # so that no other thread can
         send(53)
-        runtime._served_at = 0.0
+        runtime._program_received_at = 0.0
         runtime.flush()
         assert socket.receive() is not None
-    assert told == [threading.current_thread()]
+    assert notified_by == [threading.current_thread()]

@@ -34,18 +34,18 @@ from demuxlab.wire.segment import TCPSegment
 LOOPBACK_MTU = 65_535
 _LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
 _LARGE_QUEUE = 1 << 24
-"""Bytes that a process may have waiting for a link that offloads."""
+"""Bytes that a process may have queued for a link that offloads."""
 _LARGE_BUFFER = 1 << 20
-"""Bytes that a TCP socket's buffers hold there: sixteen of the largest segments."""
+"""Bytes of a TCP socket's buffers there: sixteen of the largest segments."""
 _KERNEL = "kernel"
-"""The process in whose name a host answers by itself."""
+"""The process under which the multiplexer queues the host's own answers."""
 
 
 class Observer(Protocol):
-    """Watches a host: a recorder, a table, a live view."""
+    """Is called for every packet of a host: a recorder, a table, a live view."""
 
     def received(self, packet: bytes, delivery: Delivery, now: float) -> None:
-        """A packet came in and was decided about."""
+        """A packet came in, and this is the decision."""
         ...
 
     def sent(self, packet: bytes, now: float) -> None:
@@ -56,9 +56,9 @@ class Observer(Protocol):
 class Host:
     """A host with one or more addresses (text) on one link.
 
-    `secret` (1 to 64 bytes) keeps ports and sequence numbers unguessable; the same secret makes the same run.
-    `loops_back`: what it sends to itself stays inside; where not, `packets` yields that too, and who carries
-    the packets brings it back on the device `LOOPBACK`. `offload`: the link cuts what is larger than its MTU.
+    `secret` (1 to 64 bytes) makes ports and sequence numbers unguessable; the same secret gives the same run.
+    `loops_back`: packets to the host itself stay inside; if not, `packets` yields them too, and the caller
+    passes them back on the device `LOOPBACK`. `offload`: the link cuts packets that are larger than its MTU.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Host:
         return endpoint
 
     def forward(self, *rules: Rule) -> None:
-        """Hand on by these rules what arrives at their addresses and ports; replaces earlier rules."""
+        """Forward packets to these rules' addresses and ports; replaces earlier rules."""
         self.forwarder = Forwarder(
             rules, (*self._own, *_LOOPBACKS), secret=self._services.secret, is_free=self._is_free
         )
@@ -161,7 +161,7 @@ class Host:
     # Packets
 
     def receive(self, packet: bytes, now: float, device: str = "") -> Delivery:
-        """Take a packet off the link at the time `now` (seconds); its decision comes back."""
+        """Receive a packet from the link at the time `now` (seconds); return its decision."""
         if self.forwarder is None:
             delivery = self.demultiplexer.deliver(packet, now, device)
         else:
@@ -172,7 +172,7 @@ class Host:
         return delivery
 
     def packets(self, now: float) -> Iterator[bytes]:
-        """Yield the packets that go down the link, fair between processes; what is for us stays here."""
+        """Yield the packets for the link, fair between processes; packets for this host stay inside."""
         for packet in self.outgoing(now):
             if isinstance(packet, bytes):
                 yield packet
@@ -202,7 +202,7 @@ class Host:
             yield from self._cut(self._passing.popleft(), now)
 
     def _sent(self, submitted: bytes, now: float) -> Iterable[bytes]:
-        """Return what goes down the link of one packet: it, its fragments, or nothing where it is for us."""
+        """Return the packet or its fragments for the link; nothing where the packet is for this host."""
         packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
         if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
             self._observe(packet, now)
@@ -211,7 +211,7 @@ class Host:
         return self._cut(packet, now)
 
     def _translate(self, packet: bytes, now: float, device: str, forwarder: Forwarder) -> Delivery:
-        """Port forwarding stands between reading a packet and choosing its socket."""
+        """Receive a packet with port forwarding, which comes between reading it and choosing its socket."""
         arrival, packets = self.demultiplexer.read(packet, now)
         verdict = forwarder.inbound(arrival, now)
         if isinstance(verdict, Deliver):
@@ -242,7 +242,7 @@ class Host:
         return not self.demultiplexer.table.in_use(socket, address, port)
 
     def tick(self, now: float) -> None:
-        """Do what is due at `now`; `packets` then has what that sends."""
+        """Do what is due at `now`; `packets` then yields what that sends."""
         self._services.timers.run(now)
         self.demultiplexer.expire(now)
 
@@ -252,7 +252,7 @@ class Host:
         return self._services.timers.next
 
     def answer(self, delivery: Delivery, now: float) -> Delivery:
-        """Send what a decision asks for; return the decision, without its answer where that may not be."""
+        """Send a decision's reply; return the decision, without the reply if a rate limit forbids it."""
         arrival = delivery.arrival
         if isinstance(arrival, icmp.ICMPMessage):
             self._icmp(arrival, now)

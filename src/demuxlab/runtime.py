@@ -1,7 +1,7 @@
-"""Gives a host a thread and a clock: carries packets between a link and the host while applications wait.
+"""Gives a host a thread and a clock, and carries packets between it and a link while applications wait.
 
-Who touches the host's sockets holds `lock`, and calls `flush` afterwards. Who waits for a socket sets its
-`on_change`, which is called with the lock held:
+A thread that uses the host's sockets holds `lock`, and calls `flush` afterwards. To wait for a socket it sets
+the socket's `on_change`, which is called with the lock held:
 
     changed = runtime.condition()
     with runtime.lock:
@@ -10,10 +10,13 @@ Who touches the host's sockets holds `lock`, and calls `flush` afterwards. Who w
             changed.wait()
         socket.send_to(b"answer", datagram.address, datagram.port)
         runtime.flush()
+
+Which thread polls the link: the runtime's own, or a thread of the program that waits for a socket while no
+other thread does. The second saves waking up one thread for each packet, which costs more than the packet.
+The own thread then sleeps, and looks now and then whether it has to poll the link again.
 """
 
 import errno
-import os
 import select
 import threading
 import time
@@ -25,53 +28,56 @@ from typing import Protocol, Self
 from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd, OffloadingEnd
+from demuxlab.links.poller import LinkPoller
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire.offload import Arrived, Large
 
 _BATCH = 64
-"""Packets taken before what they caused is sent."""
-_ENOUGH = 15
-"""Large packets after which a leader with news for itself attends to it."""
+"""Packets received before what they caused is sent."""
+_BATCH_WHEN_NOTIFIED = 16
+"""Large packets that the polling thread receives before it returns to its own socket, if that has changed."""
 _LONGEST_WAIT = 3600.0
-_LONGEST_NAP = 0.03
+"""Seconds that a thread polls the link at most while no timer runs."""
+_TIMER_INTERVAL = 0.03
 """Seconds between two looks at the timers while there are any: shorter than a delayed acknowledgment waits,
-so that setting one wakes nobody."""
-_OFTEN = 0.001
-"""Seconds after which a program's thread that works without waiting takes packets."""
-_PATIENCE = 0.002
-"""Seconds that the runtime's own thread leaves the link to threads that carry packets while they wait."""
+so that setting one need not wake the polling thread."""
+_RECEIVE_INTERVAL = 0.001
+"""Seconds after which `flush` receives packets, for a program's thread that never waits."""
+_TAKEOVER = 0.002
+"""Seconds without a packet received by the program's threads after which the own thread polls the link."""
 _GONE = {errno.EIO, getattr(errno, "EBADFD", errno.EIO)}
-"""How a TUN refuses a packet when its device is down, or deleted."""
+"""The errors of a TUN whose device is down or deleted."""
 
 
 class Waiting(Protocol):
-    """What `threading.Condition` has of use to who waits for a socket."""
+    """The part of `threading.Condition` that sockets use."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Give the lock up until told, at most for so many seconds; False after those."""
+        """Release the lock until notified, for at most `timeout` seconds; False where these are over."""
         ...
 
     def notify_all(self) -> None:
-        """Tell all who wait."""
+        """Wake all threads that wait."""
         ...
 
 
 class RunsHost(Protocol):
-    """What sockets ask of whatever runs their host: a `Runtime`, or a lab without threads."""
+    """What sockets need of the object that runs their host: a `Runtime`, or a lab without threads."""
 
     host: Host
     lock: "threading.RLock"
     polled: int
-    """Sockets that somebody may poll by a descriptor of the kernel's."""
-    busy: bool
-    """Set by a program's thread that has enough to do with what came, and will take more when it is done."""
+    """Sockets with a descriptor of the kernel's, on which the program may call poll(2)."""
+    received_at_once: bool
+    """Set by a thread of the program that received data without waiting and without `flush`: it will ask for
+    more, and receive packets itself when there is none left."""
 
     def now(self) -> float:
         """Return the host's time in seconds."""
         ...
 
     def elapsed(self) -> float:
-        """Return the time in seconds by which timeouts are measured: it never jumps back."""
+        """Return the time in seconds by which timeouts are measured: it never goes back."""
         ...
 
     def flush(self) -> None:
@@ -79,7 +85,7 @@ class RunsHost(Protocol):
         ...
 
     def condition(self) -> Waiting:
-        """Return something to wait on with the lock held."""
+        """Return a condition of `lock`, for one socket."""
         ...
 
 
@@ -95,27 +101,27 @@ class Runtime:
         self.elapsed: Callable[[], float] = time.monotonic
         self.lock = threading.RLock()
         self.problem: Exception | None = None
-        """Why the link ended, where it did so by itself."""
+        """The error that ended the link."""
         self.lost = 0
         """Packets that the link refused, or that there was no memory for."""
-        self._fast_path = FastPath(host)
-        self._end = end
-        self._next: Callable[[], bytes | Arrived | None] = _ends_next(end)
-        self._wakes_at = 0.0
-        self._stopping = False
         self.polled = 0
-        self.busy = False
-        self._leader: _Turn | None = None
-        """The turn of the thread that carries packets in place of the runtime's own."""
-        self._followers = 0
-        """Threads that wait while another one carries packets."""
-        self._served_at = 0.0
-        """When a thread of the program took packets last, by the host's clock."""
-        self._resume = threading.Event()
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
-        self._leaders_poll = self._poll()
+        self.received_at_once = False
+        self._end = end
+        self._next_packet = _next_packet_of(end)
+        self._fast_path = FastPath(host)
+        self._next_look = 0.0
+        """Until when the polling thread may wait: what is due before then must wake it."""
+        self._stopping = False
+        self._polling: _SocketCondition | None = None
+        """What the thread of the program that polls the link waits for; None where the own thread polls."""
+        self._sleepers = 0
+        """Threads of the program that wait while another thread polls the link."""
+        self._program_received_at = 0.0
+        """When a thread of the program received packets last, by the host's clock."""
+        self._take_over = threading.Event()
+        """Wakes the own thread, to look whether it has to poll the link."""
+        self._poller = LinkPoller(self.fileno())
+        self._programs_poll = self._poller.new_poll()
         self._thread = threading.Thread(target=self._run, name=f"host {host.name}", daemon=True)
 
     def start(self) -> None:
@@ -123,18 +129,17 @@ class Runtime:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop carrying packets and wait until that is so; the caller does not hold `lock`."""
+        """Stop carrying packets and wait until the thread has ended; the caller does not hold `lock`."""
         self.give_back()
         self._stopping = True
-        self._resume.set()
+        self._take_over.set()
         self._wake()
         self._thread.join()
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
+        self._poller.close()
 
     def give_back(self) -> None:
         """Release `lock` where Ctrl-C came between its taking and the block that would have released it."""
-        with suppress(RuntimeError):  # this thread does not hold it, or no more
+        with suppress(RuntimeError):  # this thread does not hold it (any more)
             while True:
                 self.lock.release()
 
@@ -146,23 +151,30 @@ class Runtime:
         self.stop()
 
     def condition(self) -> Waiting:
-        """Return what threads wait on for one socket."""
-        return _Turn(self)
+        """Return a condition of `lock`, for one socket."""
+        return _SocketCondition(self)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the link's end; -1 where there is none."""
+        return -1 if self._end is None else self._end.fileno()
 
     def flush(self) -> None:
-        """Send what the host has to send, and see to its timers; the caller holds `lock`.
+        """Send what the host has to send, and follow its timers; the caller holds `lock`.
 
-        A program that never waits takes packets here now and then: no other thread need fight for the lock.
+        A program that never waits receives packets here from time to time, so that the runtime's own thread
+        need not compete with it for the lock.
         """
         now = self.now()
         self._send_all(now)
-        if now - self._served_at > _OFTEN and self.can_be_led:
-            self._served_at = now
+        if now - self._program_received_at > _RECEIVE_INTERVAL and self.program_may_poll:
+            self._program_received_at = now
             if self.host.next_tick <= now:
                 self.host.tick(now)
             self._receive()
-        if self.host.next_tick < self._wakes_at:
+        if self.host.next_tick < self._next_look:
             self._wake()
+
+    # The link
 
     def _send_all(self, now: float) -> None:
         if self.host.has_outgoing:
@@ -176,19 +188,58 @@ class Runtime:
         try:
             self._end.send(packet)  # type: ignore[arg-type]  # large ones only where the end takes them
         except OSError as error:
-            # A full device queue loses a packet, as any link may; the transports mend it.
+            # A full device queue loses a packet, as any link may; TCP sends it again.
             self.lost += 1
             if error.errno in _GONE:
                 self.problem = error
 
-    def _wake(self) -> None:
-        self._wakes_at = 0.0
-        with suppress(BlockingIOError):  # it is being woken already
-            os.write(self._wake_writer, b"x")
+    def _receive(self) -> bool:
+        """Receive a batch of packets; return False where the link is gone. The lock is held."""
+        next_packet, receive = self._next_packet, self._fast_path.receive
+        now = self.now()
+        try:
+            for number in range(1, _BATCH + 1):
+                arrived = next_packet()
+                if arrived is None:
+                    break
+                receive(arrived, now)
+                if number >= _BATCH_WHEN_NOTIFIED and not isinstance(arrived, bytes) and self._is_notified:
+                    break  # the kernel's queue has room for more than a socket's
+        except OSError as error:
+            self.problem = error
+            return False
+        except MemoryError:
+            # The packet is lost, as in a kernel that has no memory for it; TCP sends it again.
+            self.lost += 1
+        self._fast_path.end_batch(now)
+        self._send_all(now)
+        return True
 
-    def fileno(self) -> int:
-        """Return the descriptor of the link's end; -1 where there is none."""
-        return -1 if self._end is None else self._end.fileno()
+    def _work(self) -> float:
+        """Do what is due and send; return for how many seconds nothing is due. The lock is held."""
+        now = self.now()
+        if self.host.next_tick <= now:
+            self.host.tick(now)
+        self._send_all(now)
+        due = self.host.next_tick
+        self._next_look = now + _LONGEST_WAIT if due == NEVER else min(due, now + _TIMER_INTERVAL)
+        return max(0.0, self._next_look - now)
+
+    def _handle(self, poll: select.poll, ready: list[tuple[int, int]]) -> None:
+        """Do what polling asks for; the lock is held."""
+        for descriptor, _ in ready:
+            if descriptor == self._poller.reader:
+                self._poller.clear_wakes()
+            elif not self._receive():
+                with suppress(KeyError):  # the link is gone, and was tried without polling
+                    poll.unregister(descriptor)
+
+    def _wake(self) -> None:
+        """End the polling thread's waiting."""
+        self._next_look = 0.0
+        self._poller.wake()
+
+    # The runtime's own thread
 
     def _run(self) -> None:
         try:
@@ -196,49 +247,53 @@ class Runtime:
         except Exception as error:
             self.problem = error
             if not isinstance(error, MemoryError):
-                raise  # a mistake of ours: let it be seen
+                raise  # a mistake of ours: show it
 
     def _carry(self) -> None:
-        poll, nap = self._poll(), _PATIENCE
+        poll, nap = self._poller.new_poll(), _TAKEOVER
         while not self._stopping:
             with self.lock:
-                # To threads that wait or work, and take packets meanwhile, the link is left.
-                patience, self.busy = _LONGEST_NAP if self.busy else _PATIENCE, False
-                served = self.can_be_led and self.now() - self._served_at < patience
-                if self._leader is not None or served:
-                    self._wakes_at = 0.0  # it looks again soon enough for any timer
-                    wait = None
-                else:
-                    wait = self._work()
+                wait = None if self._program_polls() else self._work()
             if wait is None:
-                self._resume.wait(nap)
-                self._resume.clear()
-                nap = min(2 * nap, _LONGEST_NAP)  # who has carried packets for a while will go on
+                self._take_over.wait(nap)
+                self._take_over.clear()
+                nap = min(2 * nap, _TIMER_INTERVAL)  # a program that has polled for a while will go on
                 continue
-            nap = _PATIENCE
-            ready = self._ready(poll, wait)
+            nap = _TAKEOVER
+            ready = self._poller.wait(poll, wait)
             with self.lock:
-                if self._leader is None:
+                if self._polling is None:
                     self._handle(poll, ready)
 
+    def _program_polls(self) -> bool:
+        """Tell whether to leave the link to a thread of the program: it polls, or did so a moment ago."""
+        patience = _TIMER_INTERVAL if self.received_at_once else _TAKEOVER
+        self.received_at_once = False
+        recently = self.program_may_poll and self.now() - self._program_received_at < patience
+        if self._polling is None and not recently:
+            return False
+        self._next_look = 0.0  # the own thread looks again soon enough for any timer
+        return True
+
+    # The program's threads
+
     @property
-    def can_be_led(self) -> bool:
-        """Tell whether a program's thread may take packets: it alone could wait for them."""
-        return not (self._followers or self.polled or self._leader or self.problem or self._end is None)
+    def program_may_poll(self) -> bool:
+        """Tell whether a thread of the program may poll the link: no other thread depends on its going on."""
+        return not (self._sleepers or self.polled or self._polling or self.problem or self._end is None)
 
-    def lead(self, turn: "_Turn", timeout: float | None) -> bool:
-        """Carry packets in the caller's thread until the turn's socket has news; False after `timeout`.
+    def poll_until_notified(self, condition: "_SocketCondition", timeout: float | None) -> bool:
+        """Carry packets in the caller's thread until its condition is notified; False after `timeout`.
 
-        The lock is held. Who waits alone needs no other thread to wake it up: that would cost more than most
-        packets. A signal handler that raises in the middle of this loses the packet in hand.
+        The lock is held. A signal handler that raises in the middle of this loses the packet in hand.
         """
-        poll = self._leaders_poll
+        poll = self._programs_poll
         deadline = None if timeout is None else self.elapsed() + timeout
-        self._leader = turn
+        self._polling = condition
         try:
-            while not turn.told and self.problem is None:
+            while not condition.notified and self.problem is None:
                 wait = self._work()
-                if turn.told:
+                if condition.notified:
                     break
                 if deadline is not None:
                     remaining = deadline - self.elapsed()
@@ -247,132 +302,72 @@ class Runtime:
                     wait = min(wait, remaining)
                 depth = self.lock._release_save()  # type: ignore[attr-defined]
                 try:
-                    ready = self._ready(poll, wait)
+                    ready = self._poller.wait(poll, wait)
                 finally:
                     self.lock._acquire_restore(depth)  # type: ignore[attr-defined]
                 self._handle(poll, ready)
         finally:
-            self._leader = None
-            self._served_at = self.now()
-            if not self.can_be_led:
-                self._resume.set()
+            self._polling = None
+            self._program_received_at = self.now()
+            if not self.program_may_poll:
+                self._take_over.set()
         return True
 
-    def follow(self, asleep: threading.Condition, timeout: float | None) -> bool:
-        """Wait while another thread carries packets, the runtime's own if need be. The lock is held."""
-        self._followers += 1
-        if self._leader is None:
-            self._resume.set()
+    def sleep_until_notified(self, condition: threading.Condition, timeout: float | None) -> bool:
+        """Wait while another thread polls the link, the runtime's own if no other does. The lock is held."""
+        self._sleepers += 1
+        if self._polling is None:
+            self._take_over.set()
         try:
-            return asleep.wait(timeout)
+            return condition.wait(timeout)
         finally:
-            self._followers -= 1
+            self._sleepers -= 1
 
-    def _poll(self) -> select.poll:
-        poll = select.poll()
-        poll.register(self._wake_reader, select.POLLIN)
-        if self._end is not None:
-            poll.register(self._end.fileno(), select.POLLIN)
-        return poll
-
-    def _ready(self, poll: select.poll, wait: float) -> list[tuple[int, int]]:
-        """Wait at most so many seconds; return the descriptors that may have something."""
-        try:
-            return poll.poll(wait * 1000 + 1 if wait else 0)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # poll(2): the process may have fewer descriptors by now than these, though they are open.
-            self._resume.wait(min(wait, _PATIENCE))
-            sources = [self._wake_reader] if self.problem else [self._wake_reader, self.fileno()]
-            return [(source, select.POLLIN) for source in sources]
-
-    def _work(self) -> float:
-        """Do what is due and send; return how long there is nothing to do, in seconds. The lock is held."""
-        now = self.now()
-        if self.host.next_tick <= now:
-            self.host.tick(now)
-        self._send_all(now)
-        due = self.host.next_tick
-        self._wakes_at = now + _LONGEST_WAIT if due == NEVER else min(due, now + _LONGEST_NAP)
-        return max(0.0, self._wakes_at - now)
-
-    def _handle(self, poll: select.poll, ready: list[tuple[int, int]]) -> None:
-        for descriptor, _ in ready:
-            if descriptor == self._wake_reader:
-                self._drain_wakes()
-            elif not self._receive():
-                poll.unregister(descriptor)
-
-    def wake_leader(self, turn: "_Turn") -> None:
-        """Let the leader look at its turn, which another thread has changed."""
-        if self._leader is turn:
+    def wake_if_polling(self, condition: "_SocketCondition") -> None:
+        """Let the polling thread look at its condition, which another thread has notified."""
+        if self._polling is condition:
             self._wake()
 
     @property
-    def _leader_has_news(self) -> bool:
-        return self._leader is not None and self._leader.told
-
-    def _drain_wakes(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._wake_reader, 4096)
-
-    def _receive(self) -> bool:
-        """Take what the link has; return False where the link is gone. The lock is held."""
-        following, receive = self._next, self._fast_path.receive
-        now = self.now()
-        try:
-            for number in range(_BATCH):
-                arrived = following()
-                if arrived is None:
-                    break
-                receive(arrived, now)
-                if number >= _ENOUGH and not isinstance(arrived, bytes) and self._leader_has_news:
-                    break  # the kernel's queue holds more than a socket's
-        except OSError as error:
-            self.problem = error
-            return False
-        except MemoryError:
-            # The packet is lost, as in a kernel that has no memory for it; the transports mend it.
-            self.lost += 1
-        self._fast_path.end_batch(now)
-        self._send_all(now)
-        return True
+    def _is_notified(self) -> bool:
+        """Tell whether the program's thread that polls the link has been notified."""
+        return self._polling is not None and self._polling.notified
 
 
-class _Turn:
-    """What threads wait on for one socket. Who waits alone carries the packets itself meanwhile."""
+class _SocketCondition:
+    """A condition for one socket. A thread that is the only one to wait polls the link meanwhile."""
 
-    __slots__ = ("_asleep", "_runtime", "_thread", "told")
+    __slots__ = ("_condition", "_runtime", "_thread", "notified")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._asleep: threading.Condition | None = None
+        self._condition: threading.Condition | None = None
         self._thread = 0
-        self.told = False
+        """The thread that polled the link last while it waited for this."""
+        self.notified = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Give the lock up until told, at most for so many seconds; False after those."""
+        """Release the lock until notified, for at most `timeout` seconds; False where these are over."""
         runtime = self._runtime
-        if runtime.can_be_led:
-            self.told = False
+        if runtime.program_may_poll:
+            self.notified = False
             self._thread = threading.get_ident()
-            return runtime.lead(self, timeout)
-        if self._asleep is None:
-            self._asleep = threading.Condition(runtime.lock)
-        return runtime.follow(self._asleep, timeout)
+            return runtime.poll_until_notified(self, timeout)
+        if self._condition is None:
+            self._condition = threading.Condition(runtime.lock)
+        return runtime.sleep_until_notified(self._condition, timeout)
 
     def notify_all(self) -> None:
-        """Tell all who wait."""
-        self.told = True
-        if self._asleep is not None:
-            self._asleep.notify_all()
+        """Wake all threads that wait."""
+        self.notified = True
+        if self._condition is not None:
+            self._condition.notify_all()
         if self._thread and self._thread != threading.get_ident():
-            self._runtime.wake_leader(self)
+            self._runtime.wake_if_polling(self)
 
 
-def _ends_next(end: LinkEnd | None) -> Callable[[], bytes | Arrived | None]:
-    """Return what takes a packet off a link without waiting."""
+def _next_packet_of(end: LinkEnd | None) -> Callable[[], bytes | Arrived | None]:
+    """Return the function that returns a link's next packet, or None without waiting for one."""
     if isinstance(end, OffloadingEnd):
-        return end.take
+        return end.receive_uncut
     return partial(end.receive, 0) if end is not None else lambda: None

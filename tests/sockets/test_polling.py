@@ -77,7 +77,7 @@ def test_a_full_send_buffer_is_not_writable_until_the_peer_reads(pair):
     assert ready(client) == (False, True)
 
 
-def test_a_listener_is_readable_while_someone_waits():
+def test_a_listener_is_readable_while_connections_wait():
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         assert ready(listener) == (False, False)
         with sockets.create_connection(listener.getsockname()):
@@ -178,7 +178,7 @@ def test_a_duplicate_is_polled_too(pair):
         assert ready(copy) == (False, True)
 
 
-def test_whoever_waits_in_poll_is_woken_by_another_thread(pair):
+def test_a_thread_in_poll_is_woken_by_another_thread(pair):
     import threading
 
     client, server = pair
@@ -198,7 +198,7 @@ def test_sendfile_sends_through_our_transport(pair, tmp_path):
     assert server.recv(100) == b"the page"
 
 
-def test_a_number_closed_behind_our_back_is_forgotten(pair):
+def test_a_number_closed_with_os_close_is_forgotten(pair):
     client, server = pair
     number = server.detach()
     os.close(number)

@@ -85,7 +85,7 @@ def test_the_default_timeout_governs():
         sockets.setdefaulttimeout(None)
 
 
-def test_close_waits_for_what_is_unsent_as_long_as_linger_says(pair):
+def test_close_waits_for_unsent_data_as_long_as_so_linger_says(pair):
     client, server = pair
     fill(client)
     client.setblocking(True)
@@ -146,7 +146,7 @@ def test_a_deadline_is_for_the_whole_call(pair):
 
 
 def test_room_that_sending_itself_makes_is_not_missed(pair):
-    """Inside one host the acknowledgments arrive while the sender still sends: nobody will wake it later."""
+    """Inside one host the acknowledgments arrive while the sender still sends: no later event wakes it."""
     client, server = pair
     server.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 20)
     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 1 << 14)

@@ -84,7 +84,7 @@ def test_one_thread_sends_while_another_receives_on_one_socket(pair):
     assert [wait() for wait in waits] == [None, None]
 
 
-def test_a_packet_wakes_only_those_who_wait_for_its_socket(pair):
+def test_a_packet_wakes_only_threads_that_wait_for_its_socket(pair):
     client, server = pair
     with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))

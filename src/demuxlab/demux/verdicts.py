@@ -1,4 +1,4 @@
-"""The values that a decision is made of: what became of a packet, by which rule, why others lost, the reply.
+"""The values that a decision is made of: what became of a packet, by which rule, and the reply.
 
 Each value is the string that the JSON of the commands has.
 """
@@ -19,7 +19,7 @@ class Verdict(StrEnum):
 
 
 class Rule(StrEnum):
-    """What a socket and a segment have in common; `demux.protocols` has the order in which they are tried."""
+    """What a socket and a segment have in common; `SocketTable.candidates` tries them in order."""
 
     CONNECTION = "connection"
     LISTENER = "listener"

@@ -58,7 +58,7 @@ class _Runtime:
         self.host = host
         self.lock = threading.RLock()
         self.polled = 0
-        self.busy = False
+        self.received_at_once = False
         self.seconds = _START
         self.outgoing: list[bytes] = []
         self.idle = threading.Event()

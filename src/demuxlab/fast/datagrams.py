@@ -2,6 +2,7 @@
 
 from demuxlab.demux.queue import OVERHEAD
 from demuxlab.fast import plain
+from demuxlab.fast.plain import SOURCE, UDP_DATA
 from demuxlab.transport.udp import UDPEndpoint
 
 _COST = OVERHEAD - plain.UDP_HEADERS
@@ -9,12 +10,13 @@ _COST = OVERHEAD - plain.UDP_HEADERS
 
 def receive(endpoint: UDPEndpoint, packet: bytes, _now: float) -> bool:
     """Queue the datagram in a plain packet; False, and nothing has changed, where the queue is full."""
-    # As `BoundedQueue.put` does it: to call it would cost a tenth of what the packet costs in all.
+    # As `BoundedQueue.put` and `plain.datagram` do it: each call would cost 2 % of what a datagram costs.
     size = endpoint.size + len(packet) + _COST
     if size > endpoint.limit and endpoint.items:
         return False
     taken = endpoint.taken + 1
-    endpoint.items.append(plain.datagram(packet))  # first: there may be no memory for it
+    # Before anything else changes: there may be no memory for it.
+    endpoint.items.append((packet[UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21]))
     endpoint.size, endpoint.taken = size, taken
     if endpoint.on_change is not None:
         endpoint.on_change()

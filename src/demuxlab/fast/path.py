@@ -1,6 +1,5 @@
 """The fast path of one host: what the runtime calls for packets off a link, in place of `Host.receive`."""
 
-from demuxlab.demux.delivery import Delivery
 from demuxlab.fast import datagrams, plain
 from demuxlab.fast.demultiplexer import FastDemultiplexer, Receive
 from demuxlab.fast.prediction import Prediction
@@ -21,6 +20,7 @@ class FastPath:
             UDPEndpoint: datagrams.receive,
         }
         self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
+        self._deliver = self._demultiplexer.deliver
 
     def receive(self, arrived: bytes | offload.Arrived, now: float) -> None:
         """Receive what came off the link; what TCP sends in return may wait for `end_batch`."""
@@ -30,12 +30,16 @@ class FastPath:
             for packet in (arrived,) if isinstance(arrived, bytes) else offload.pieces(arrived):
                 host.receive(packet, now)
         elif isinstance(arrived, bytes):
-            self._answer(self._demultiplexer.deliver(arrived, now), now)
+            delivery = self._deliver(arrived, now)
+            if delivery is not None:
+                host.answer(delivery, now)
         elif arrived.is_run:
             self._receive_run(arrived, now)
         else:
             # The pieces of one stretch of a stream are received as one segment, however large.
-            self._answer(self._demultiplexer.deliver(arrived.packet, now, checksum_unfinished=True), now)
+            delivery = self._deliver(arrived.packet, now, checksum_unfinished=True)
+            if delivery is not None:
+                host.answer(delivery, now)
 
     def end_batch(self, now: float) -> None:
         """Let TCP send what the packets since the last call have caused."""
@@ -47,7 +51,7 @@ class FastPath:
         socket = self._demultiplexer.sole_receiver(run.packet, protocol) if protocol == ip.UDP else None
         if socket is None or not isinstance(socket.handler, UDPEndpoint):
             for packet in offload.pieces(run):
-                self._answer(self._demultiplexer.deliver(packet, now), now)
+                self.receive(packet, now)
             return
         count, fitting = datagrams.receive_run(socket.handler, run.packet, run.size)
         counters = self._host.demultiplexer.counters
@@ -55,7 +59,3 @@ class FastPath:
         counters.delivered += fitting
         if fitting < count:
             counters.dropped[FULL.counter] += count - fitting
-
-    def _answer(self, delivery: Delivery | None, now: float) -> None:
-        if delivery is not None:
-            self._host.answer(delivery, now)

@@ -16,7 +16,7 @@ DESTINATION_PORT = slice(22, 24)
 UDP_HEADERS, TCP_HEADERS = 28, 40
 """Bytes of the IP and the transport header."""
 
-_UDP_DATA = slice(UDP_HEADERS, None)
+UDP_DATA = slice(UDP_HEADERS, None)
 _HEADER, _FROM_ADDRESSES = slice(20), slice(12, None)
 _fields = struct.Struct("!BxHxxHxB14xH").unpack_from
 _tcp_fields = struct.Struct("!HHIIBBHxxH").unpack_from
@@ -56,7 +56,7 @@ def protocol(packet: bytes, checksum_unfinished: bool = False) -> int:
 
 def datagram(packet: bytes) -> tuple[bytes, bytes, int]:
     """Return the payload of a plain UDP datagram and its source address and port."""
-    return packet[_UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21]
+    return packet[UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21]
 
 
 def read(packet: bytes) -> TCPSegment | UDPDatagram:
@@ -64,7 +64,7 @@ def read(packet: bytes) -> TCPSegment | UDPDatagram:
     key, source, destination = packet[KEY], packet[SOURCE], packet[DESTINATION]
     if packet[9] == ip.UDP:
         ports = packet[20] << 8 | packet[21], packet[22] << 8 | packet[23]
-        return UDPDatagram(ip.UDP, key, source, destination, *ports, packet[_UDP_DATA], packet, packet[8])
+        return UDPDatagram(ip.UDP, key, source, destination, *ports, packet[UDP_DATA], packet, packet[8])
     source_port, destination_port, sequence, acknowledgment, offset, flags, window, urgent = _tcp_fields(
         packet, 20
     )

@@ -32,8 +32,8 @@ class LinkEnd(Protocol):
 class OffloadingEnd(Protocol):
     """An end of a link that offloads: `send` of the same end takes `Large` segments too."""
 
-    def take(self) -> "bytes | Arrived | None":
-        """Return what waits next as the link gives it, or None."""
+    def receive_uncut(self) -> "bytes | Arrived | None":
+        """Return the next packet as the link gives it, or None without waiting for one."""
         ...
 
 

@@ -55,8 +55,8 @@ class OffloadingTunEnd(TunEnd):
         else:
             os.writev(self._descriptor, (offload.PLAIN_HEADER, packet))
 
-    def take(self) -> bytes | offload.Arrived | None:
-        """Return what waits next as the kernel gives it, or None."""
+    def receive_uncut(self) -> bytes | offload.Arrived | None:
+        """Return the next packet as the kernel gives it, or None without waiting for one."""
         try:
             size = os.readv(self._descriptor, self._buffers) - offload.HEADER_LENGTH
         except BlockingIOError:
@@ -70,7 +70,7 @@ class OffloadingTunEnd(TunEnd):
             return piece
         if timeout:
             select.select([self._descriptor], [], [], timeout)
-        arrived = self.take()
+        arrived = self.receive_uncut()
         if not isinstance(arrived, offload.Arrived):
             return arrived
         self._pieces = offload.pieces(arrived)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from demuxlab import sockets
 from demuxlab.live.browser import LiveView
 from demuxlab.runtime import Runtime
-from demuxlab.sockets.borrowed import borrow
+from demuxlab.sockets.library_copy import load_copy
 
 if TYPE_CHECKING:
     import socketserver
     from http import server as http_server
 else:
-    socketserver = borrow("socketserver", {"socket": sockets})
-    http_server = borrow("http.server", {"socket": sockets, "socketserver": socketserver})
+    socketserver = load_copy("socketserver", {"socket": sockets})
+    http_server = load_copy("http.server", {"socket": sockets, "socketserver": socketserver})
 
 PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 """RFC 9110, RFC 862, RFC 863, RFC 864."""

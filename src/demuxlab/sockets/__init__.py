@@ -4,16 +4,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from demuxlab.sockets import substitute
-from demuxlab.sockets.borrowed import borrow
 from demuxlab.sockets.current import on, use
 from demuxlab.sockets.descriptors import descriptors
+from demuxlab.sockets.library_copy import load_copy
 
 if TYPE_CHECKING:
     from socket import *  # noqa: F403
 
 __all__ = ["descriptors", "on", "use"]
 _own_names = __all__
-borrow("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
+load_copy("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
 globals()["__all__"] += _own_names  # the library has its own by now
 __doc__ = f"""The standard library's `socket` module on demuxlab's transport layer.
 

@@ -46,8 +46,8 @@ def parse(family: int, address: Any, call: str) -> Address:
 
 
 @lru_cache(maxsize=4096)
-def shown(family: int, address: bytes, port: int) -> tuple[Any, ...]:
-    """Return an address as programs see it: (host, port), or (host, port, flowinfo, scope id) for AF_INET6.
+def as_tuple(family: int, address: bytes, port: int) -> tuple[Any, ...]:
+    """Return an address as Python programs have it: (host, port); AF_INET6: (host, port, flowinfo, scope id).
 
     An address that is not set (empty) is the wildcard.
     """

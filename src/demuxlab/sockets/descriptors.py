@@ -1,8 +1,8 @@
-"""The descriptors of a process: the numbers by which it names its open sockets, and their limit.
+"""The table of a process's descriptors: the numbers of its open sockets, and their limit.
 
-A descriptor names an open socket; several may name one (dup). Its number is made up until the program asks
-for it, which most programs never do for most sockets: from then on it is a descriptor of the kernel's that
-can be polled (see `pollable`).
+Several descriptors may refer to one open socket (dup(2)). A descriptor's number is made up until the program
+asks for it, which most programs do for few sockets only; from then on it is a kernel descriptor that can be
+polled (see `pollable`).
 """
 
 import errno
@@ -13,7 +13,7 @@ from itertools import count
 from demuxlab.sockets.opened import OpenSocket
 
 _FIRST_MADE_UP = 1 << 30
-"""Above every number that the kernel gives (proc(5): fs.nr_open is at most 1,073,741,816)."""
+"""Above every number of the kernel's (proc(5): fs.nr_open is at most 1,073,741,816)."""
 
 
 class Descriptor:
@@ -29,15 +29,15 @@ class Descriptor:
         self.closed = False
 
     @classmethod
-    def gone(cls, descriptor: "Descriptor") -> "Descriptor":
-        """Return what an object is left with that closed its descriptor or gave it away."""
+    def closed_copy(cls, descriptor: "Descriptor") -> "Descriptor":
+        """Return a closed descriptor, for a Python object whose descriptor was closed or detached."""
         left = cls(descriptor._table, descriptor.opened, -1)
         left.closed = True
         return left
 
     @property
-    def is_gone(self) -> bool:
-        """Tell whether this is what `gone` returned."""
+    def is_detached(self) -> bool:
+        """Tell whether this is a `closed_copy`."""
         return self.number == -1
 
     def fileno(self, *, blocking: bool = True) -> int:
@@ -49,30 +49,30 @@ class Descriptor:
             if self.closed:
                 return -1
             if self.number >= _FIRST_MADE_UP:
-                self._table.renumber(self, self.opened.new_number())
+                self._table.renumber(self, self.opened.new_descriptor())
                 self.set_blocking(blocking)
         return self.number
 
     def set_blocking(self, blocking: bool) -> None:
-        """Let fcntl show O_NONBLOCK as programs expect it."""
+        """Set O_NONBLOCK, which programs read with fcntl; it has no other effect."""
         if 0 <= self.number < _FIRST_MADE_UP:
             os.set_blocking(self.number, blocking)
 
     def is_open(self) -> bool:
-        """Tell whether nobody has closed the number with os.close."""
-        return self.number >= _FIRST_MADE_UP or self.opened.has_number(self.number)
+        """Tell whether the number was not closed with os.close."""
+        return self.number >= _FIRST_MADE_UP or self.opened.has_descriptor(self.number)
 
     def close(self, *, wait: bool) -> None:
         """Close the descriptor, and the socket with its last one; `wait` for unsent data by SO_LINGER.
 
-        Whoever waits for the socket by this descriptor is woken.
+        Threads that wait for the socket are woken, and find this descriptor closed.
         """
         with self.opened:
             if self.closed:
                 return
             self.closed = True
             self._table.forget(self)
-            self.opened.let_go(self.number if self.number < _FIRST_MADE_UP else None, wait=wait)
+            self.opened.release(self.number if self.number < _FIRST_MADE_UP else None, wait=wait)
 
 
 class Descriptors:
@@ -116,12 +116,12 @@ class Descriptors:
         return None
 
     def duplicate(self, number: int) -> int | None:
-        """Make another descriptor of the same open socket (dup(2)); None where it is none of ours."""
+        """Make another descriptor of the same open socket (dup(2)); None where it is not one of ours."""
         descriptor = self.find(number)
         if descriptor is None:
             return None
         with descriptor.opened:
-            return self.open(descriptor.opened, descriptor.opened.new_number()).number
+            return self.open(descriptor.opened, descriptor.opened.new_descriptor()).number
 
     def renumber(self, descriptor: Descriptor, number: int) -> None:
         """Give a descriptor another number."""
@@ -146,14 +146,14 @@ class Descriptors:
 
 def _limit_of_process() -> int:
     """Return the soft RLIMIT_NOFILE; -1 where there is none."""
-    import resource  # Windows has none, and nobody there asks: a lab's programs have limits of their own
+    import resource  # not on Windows, where a lab's programs have limits of their own
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return -1 if limit == resource.RLIM_INFINITY else limit
 
 
 def _close_stale(descriptor: Descriptor | None) -> None:
-    """Close a descriptor whose number the program gave to os.close, behind our back."""
+    """Close a descriptor whose number the program has closed with os.close."""
     if descriptor is not None:
         descriptor.close(wait=False)
 

@@ -1,4 +1,4 @@
-"""What sockets of AF_INET and AF_INET6 have in common: `_socket.socket`'s methods on an endpoint of ours."""
+"""Sockets of AF_INET and AF_INET6: the methods of `_socket.socket`, on a transport endpoint of ours."""
 
 import _socket
 import errno
@@ -22,10 +22,10 @@ _CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
 
 
 class InetSocket(ABC):
-    """A socket as one Python object has it: a descriptor and a timeout.
+    """The state of one Python socket object: a descriptor, a timeout, and the family and type it shows.
 
-    Its subclasses say what sending, receiving and connecting mean for a stream and for datagrams. Every
-    blocking call is an attempt that is repeated whenever the endpoint tells of a change.
+    Subclasses define sending, receiving and connecting for streams and for datagrams. Every blocking call is
+    an attempt that is repeated after each change of the endpoint.
     """
 
     __slots__ = ("_descriptor", "_timeout", "family", "proto", "type")
@@ -38,7 +38,7 @@ class InetSocket(ABC):
         self.proto = opened.protocol if protocol == -1 else protocol
         self._timeout: float | None = _socket.getdefaulttimeout()
 
-    # What differs
+    # What a stream and datagrams do differently
 
     @abstractmethod
     def _connect(self, address: Address) -> None:
@@ -46,7 +46,7 @@ class InetSocket(ABC):
 
     @abstractmethod
     def _receive(self, size: int, flags: int) -> "tuple[bytes, Any, int]":
-        """Return at most `size` bytes, the sender (None for a stream) and what the message's size was."""
+        """Return at most `size` bytes, the sender (None for a stream) and the size of the whole message."""
 
     @abstractmethod
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
@@ -62,9 +62,9 @@ class InetSocket(ABC):
 
     @abstractmethod
     def _accept(self) -> tuple[int, Any]:
-        """Return a new descriptor's number and who connected."""
+        """Return a new descriptor's number and the peer's address."""
 
-    # What it is
+    # Timeout and descriptor
 
     @property
     def timeout(self) -> float | None:
@@ -104,11 +104,11 @@ class InetSocket(ABC):
         return self._descriptor.fileno(blocking=self._timeout is None)
 
     def close(self) -> None:
-        """Close the descriptor; whoever waits for it gets EBADF."""
+        """Close the descriptor; a thread that waits on it gets EBADF."""
         descriptor = self._descriptor
-        if descriptor.is_gone:
+        if descriptor.is_detached:
             return
-        self._descriptor = Descriptor.gone(descriptor)
+        self._descriptor = Descriptor.closed_copy(descriptor)
         if descriptor.closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         descriptor.close(wait=self._timeout is None)
@@ -116,7 +116,7 @@ class InetSocket(ABC):
     def detach(self) -> int:
         """Give up the descriptor without closing it, and return it."""
         number = self.fileno()
-        self._descriptor = Descriptor.gone(self._descriptor)
+        self._descriptor = Descriptor.closed_copy(self._descriptor)
         return number
 
     @property
@@ -159,7 +159,7 @@ class InetSocket(ABC):
         """Return the local address."""
         with self._open() as opened:
             socket = opened.endpoint.socket
-            return addresses.shown(self.family, socket.local_address, socket.local_port)
+            return addresses.as_tuple(self.family, socket.local_address, socket.local_port)
 
     def getpeername(self) -> Any:
         """Return the peer's address."""
@@ -167,7 +167,7 @@ class InetSocket(ABC):
             if not self._has_peer():
                 raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             socket = opened.endpoint.socket
-            return addresses.shown(self.family, socket.remote_address, socket.remote_port)
+            return addresses.as_tuple(self.family, socket.remote_address, socket.remote_port)
 
     @abstractmethod
     def _has_peer(self) -> bool:
@@ -177,7 +177,7 @@ class InetSocket(ABC):
 
     def setsockopt(self, level: int, name: int, *value: Any) -> None:
         """Set an option: `value` is an int, a buffer, or None and a length."""
-        # What no socket would take comes before what this one does not.
+        # Arguments that no socket accepts are refused before those that this one does not accept.
         operator.index(level), operator.index(name)
         if len(value) == 1 and not isinstance(value[0], int):
             _bytes(value[0])
@@ -198,7 +198,7 @@ class InetSocket(ABC):
         return self._receive(size, flags)[0] if size else b""
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        """Receive at most `size` bytes, and who sent them."""
+        """Receive at most `size` bytes; return them and the sender's address."""
         data, sender, _ = self._receive(_size(size, "negative buffersize in recvfrom"), flags)
         return data, sender
 
@@ -211,7 +211,7 @@ class InetSocket(ABC):
             return self._receive_into(view, size, flags)[0] if size else 0
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        """Receive into a buffer; return the number of bytes and who sent them."""
+        """Receive into a buffer; return the number of bytes and the sender's address."""
         with _writable(buffer, "recvfrom_into() argument 1") as view:
             size = _size(nbytes, "negative buffersize in recvfrom_into") or len(view)
             if size > len(view):
@@ -219,7 +219,7 @@ class InetSocket(ABC):
             return self._receive_into(view, size, flags)
 
     def recvmsg(self, size: int, ancillary: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
-        """Receive at most `size` bytes; return them, ancillary data (none), flags and who sent them."""
+        """Receive at most `size` bytes; return them, ancillary data (none), flags and the sender."""
         size = _size(size, "negative buffer size in recvmsg()")
         _ancillary_size(ancillary)
         data, sender, length = self._receive(size, flags)
@@ -289,22 +289,22 @@ class InetSocket(ABC):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._descriptor.opened
 
-    def _until(
-        self, attempt: Callable[[], T | None], timeout: float | None, patience: float | None = None
+    def _retry_until(
+        self, attempt: Callable[[], T | None], timeout: float | None, kernel_timeout: float | None = None
     ) -> T:
         """Return what `attempt` returns, tried again after each change while that is None.
 
-        `timeout` is the Python object's, in seconds; `patience` the kernel's for a socket that blocks. Raises
-        TimeoutError for the one, BlockingIOError for the other and for a socket that never blocks, EBADF when
-        the socket is closed meanwhile.
+        `timeout` is that of the Python object, in seconds: when it is over, TimeoutError is raised, or
+        BlockingIOError where it is 0. `kernel_timeout`, for a socket that blocks, is SO_RCVTIMEO or
+        SO_SNDTIMEO: BlockingIOError. EBADF where the socket is closed meanwhile.
         """
         deadline: float | None = None
-        if limit := patience if timeout is None else timeout:
+        if limit := kernel_timeout if timeout is None else timeout:
             deadline = self._open().runtime.elapsed() + limit
         with self._open() as opened:
             while (result := attempt()) is None:
                 seen = opened.changes
-                opened.settle()
+                opened.flush()
                 if seen != opened.changes:
                     continue
                 remaining = None if deadline is None else deadline - opened.runtime.elapsed()
@@ -317,15 +317,15 @@ class InetSocket(ABC):
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return result
 
-    def _limit(self, flags: int) -> float | None:
+    def _call_timeout(self, flags: int) -> float | None:
         """Return the timeout of a call with these flags."""
         return 0.0 if flags & _socket.MSG_DONTWAIT and self._timeout is None else self._timeout
 
-    def _limit_of_send(self, flags: int) -> float | None:
-        """Return the timeout; raise OSError with EOPNOTSUPP for flags that ask for what we do not have."""
+    def _send_timeout(self, flags: int) -> float | None:
+        """Return the timeout of a call that sends; OSError with EOPNOTSUPP for unsupported flags."""
         if flags & _CANNOT:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return self._limit(flags)
+        return self._call_timeout(flags)
 
 
 def c_int(value: Any) -> int:

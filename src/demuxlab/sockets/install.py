@@ -10,9 +10,9 @@ from demuxlab.sockets import substitute
 def install() -> None:
     """Put our `socket` and `_socket` in the place of the standard library's, for all imports to come.
 
-    Modules that are loaded already and took something from `socket`, directly or through others (asyncio,
-    ssl, http, …), are forgotten, so that the program imports them anew. Who holds them keeps them: demuxlab's
-    own parts go on with the kernel's sockets.
+    Loaded modules that have imported something from `socket`, directly or through others (asyncio, ssl,
+    http, …), leave sys.modules, so that the program imports them anew. demuxlab's own modules keep the old
+    ones, and with them the kernel's sockets.
     """
     for name in _users_of({"socket", "_socket"}):
         del sys.modules[name]
@@ -36,7 +36,7 @@ def _users_of(names: set[str]) -> list[str]:
 
 
 def _is_library(module: ModuleType) -> bool:
-    """Tell whether a module can be loaded anew: it has a source, and nothing rests on its being one alone."""
+    """Tell whether a module can be loaded anew: it has a source, and two copies of it do no harm."""
     origin = getattr(module, "__file__", None) or ""
     return origin.endswith(".py") and module.__name__.partition(".")[0] not in _KEPT
 

@@ -1,4 +1,4 @@
-"""An open socket, as the kernel would have it: what all its descriptors, objects and threads share."""
+"""An open socket: the "open file description" of POSIX, which all descriptors of a socket share."""
 
 import _socket
 import os
@@ -29,8 +29,8 @@ def new_endpoint(runtime: RunsHost, family: int, kind: int) -> Endpoint:
 class OpenSocket:
     """A transport endpoint with what the socket API adds: waiting, descriptors, options, families.
 
-    Used as a context manager by whoever touches the endpoint: holds the host's lock, sends what the block
-    caused, and gives the endpoint's OSErrors the words of the kernel's, with the endpoint's own as a note.
+    As a context manager, around every use of the endpoint, it holds the host's lock, sends what the block
+    caused, and gives the endpoint's OSErrors the kernel's message, with the endpoint's own as a note.
     """
 
     __slots__ = (
@@ -67,14 +67,14 @@ class OpenSocket:
         self.send_timeout: float | None = None
         """SO_RCVTIMEO and SO_SNDTIMEO, in seconds."""
         self.connecting = False
-        """A connect is under way whose end nobody has been told yet."""
+        """A connect was begun whose outcome no call has returned yet."""
         self.shut: frozenset[int] = frozenset()
-        """SHUT_RD and SHUT_WR of a UDP socket, which its endpoint knows nothing of."""
+        """SHUT_RD and SHUT_WR of a UDP socket, whose endpoint has no such state."""
         self._changed: Waiting | None = None
         self.changes = 0
-        """How often the endpoint told of a change: whoever saw the number knows whether it missed one."""
+        """How often `on_change` was called: a thread sees by it whether something changed meanwhile."""
         self.pollable: Pollable | None = None
-        """The descriptor of the kernel's that shows its readiness, once a program has asked for one."""
+        """The kernel descriptor that has the socket's readiness, once a program has asked for one."""
         self.endpoint.on_change = self._on_change
 
     def __enter__(self) -> Self:
@@ -85,24 +85,24 @@ class OpenSocket:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         try:
-            self.settle()
+            self.flush()
         finally:
             self.runtime.lock.release()
         if isinstance(error, OSError) and error.errno is not None:
-            _in_the_kernels_words(error)
+            _with_the_kernels_message(error)
 
     @property
     def changed(self) -> Waiting:
-        """What a thread waits on for this socket: a packet wakes only those who wait for its socket.
+        """The condition for this socket: a packet wakes only threads that wait for its socket.
 
-        Made for the first to wait, since it is larger than all else here. The lock is held.
+        Made for the first thread that waits, since it needs more memory than all else here. The lock is held.
         """
         if self._changed is None:
             self._changed = self.runtime.condition()
         return self._changed
 
     def wake(self) -> None:
-        """Wake whoever waits for this socket; the lock is held."""
+        """Wake the threads that wait for this socket; the lock is held."""
         if self._changed is not None:
             self._changed.notify_all()
 
@@ -111,13 +111,13 @@ class OpenSocket:
         """The host's time, in seconds."""
         return self.runtime.now()
 
-    def settle(self) -> None:
-        """Send what has to be sent, and show readiness to whoever polls; the lock is held."""
+    def flush(self) -> None:
+        """Send what has to be sent, and update the pollable descriptor; the lock is held."""
         self.runtime.flush()
-        self._show()
+        self._show_readiness()
 
-    def renew(self) -> None:
-        """Have a new endpoint after a connect that failed: in Linux one may try again; the lock is held."""
+    def replace_endpoint(self) -> None:
+        """Make a new endpoint after a failed connect: as in Linux, it may be repeated. The lock is held."""
         old, new = self.endpoint, new_endpoint(self.runtime, self.family, self.kind)
         assert isinstance(old, TCPEndpoint)
         assert isinstance(new, TCPEndpoint)
@@ -131,32 +131,32 @@ class OpenSocket:
         if self.bound_to is not None:
             new.bind(*self.bound_to)
         if self.pollable is not None:
-            self.pollable.begin_again()
+            self.pollable.reset()
 
     # Its descriptors
 
-    def new_number(self) -> int:
-        """Return a new descriptor of the kernel's that is ready when this socket is; the lock is held."""
+    def new_descriptor(self) -> int:
+        """Return a new kernel descriptor that is ready when this socket is; the lock is held."""
         if self.pollable is None:
             self.pollable = Pollable()
             self.runtime.polled += 1
-            self._show()
+            self._show_readiness()
             return self.pollable.number
         return self.pollable.duplicate()
 
-    def adopt(self, pollable: Pollable) -> int:
-        """Take a descriptor of the kernel's as its first; return its number. The lock is held."""
+    def use_pollable(self, pollable: Pollable) -> int:
+        """Make this the socket's pollable descriptor; return its number. The lock is held."""
         self.pollable = pollable
         self.runtime.polled += 1
-        self._show()
+        self._show_readiness()
         return pollable.number
 
-    def has_number(self, number: int) -> bool:
-        """Tell whether the kernel's descriptor `number` is still one of this socket's."""
+    def has_descriptor(self, number: int) -> bool:
+        """Tell whether the kernel descriptor `number` is still one of this socket's."""
         return self.pollable is not None and self.pollable.has(number)
 
-    def let_go(self, number: int | None, *, wait: bool) -> None:
-        """Lose a descriptor, with its kernel number where it has one; the last one closes the socket."""
+    def release(self, number: int | None, *, wait: bool) -> None:
+        """Release one descriptor (`number` where the kernel has it); the last one closes the socket."""
         self.users -= 1
         self.wake()
         if self.users:
@@ -172,12 +172,12 @@ class OpenSocket:
             self.runtime.polled -= 1
 
     def _linger(self) -> None:
-        """Wait for what is unsent as long as SO_LINGER says (socket(7))."""
+        """Wait until all data is sent, for at most the time of SO_LINGER (socket(7))."""
         endpoint = self.endpoint
         if isinstance(endpoint, UDPEndpoint) or not endpoint.settings.linger:
             return
         deadline = self.runtime.elapsed() + endpoint.settings.linger
-        self.settle()
+        self.flush()
         while endpoint.unsent and (remaining := deadline - self.runtime.elapsed()) > 0:
             self.changed.wait(remaining)
 
@@ -186,18 +186,18 @@ class OpenSocket:
         if self._changed is not None:
             self._changed.notify_all()
         if self.pollable is not None:
-            self._show(news=True)
+            self._show_readiness(changed=True)
 
-    def _show(self, *, news: bool = False) -> None:
+    def _show_readiness(self, *, changed: bool = False) -> None:
         if self.pollable is not None:
             endpoint = self.endpoint
             if isinstance(endpoint, TCPEndpoint) and endpoint.hung_up:
                 self.pollable.hang_up(failed=endpoint.failed)
                 return
-            self.pollable.show(readable=endpoint.readable, writable=endpoint.writable, news=news)
+            self.pollable.show(readable=endpoint.readable, writable=endpoint.writable, changed=changed)
 
 
-def _in_the_kernels_words(error: OSError) -> None:
+def _with_the_kernels_message(error: OSError) -> None:
     own, kernels = error.strerror, os.strerror(error.errno or 0)
     if own and own != kernels:
         error.add_note(own)

@@ -1,8 +1,8 @@
 """Socket options: which ones there are, what they do to an endpoint, and what getsockopt answers.
 
-The rules of each value (Linux doubles SO_RCVBUF and bounds it, makes 5 a 1 where it means yes, refuses what
-is too short) are the kernel's own: a value is set on a socket of the kernel's that lives for this call only,
-and what can be read back there is the value.
+The rules of each value (Linux doubles SO_RCVBUF and bounds it, makes 5 a 1 where it means yes, refuses values
+that are too short) are the kernel's own: a value is set on a kernel socket made for this call only, and what
+getsockopt returns there is the value.
 """
 
 import _socket
@@ -33,12 +33,12 @@ Read = Callable[[OpenSocket], bytes | None]
 
 
 class Option(NamedTuple):
-    """An option: what a new value does, and where the value is read; by default it is only remembered."""
+    """An option: what a new value does, and where the value is read; by default it is only stored."""
 
     write: Write | None = None
     read: Read | None = None
     named: bool = False
-    """The value is a name or address of ours, of which the kernel's socket knows nothing."""
+    """The value is a name or address of our host, which the kernel's socket would refuse."""
 
 
 def check_size(size: int) -> None:
@@ -119,7 +119,7 @@ def _seconds(value: bytes) -> float:
 
 
 def _binding(field: str) -> Write:
-    """Change what binding looks at; too late once the socket is bound."""
+    """Change an option that matters to bind; without effect once the socket is bound."""
 
     def write(opened: OpenSocket, value: bytes) -> None:
         if opened.endpoint.socket.state == CLOSED:

@@ -1,15 +1,15 @@
-"""A descriptor that select, poll and epoll find readable and writable when a socket of ours is.
+"""A kernel descriptor that select, poll and epoll report as ready when a socket of ours is.
 
 It is one end of a pair of the kernel's own stream sockets (unix(7)):
 
-- *readable* while a byte lies in it, which the other end put there;
-- *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) where something lies unread in it;
-- *writable* by the size of its send buffer: some data was sent once that nobody will ever read, and the
-  kernel calls a socket writable while a quarter of SO_SNDBUF is more than what lies unread. So setting
-  SO_SNDBUF switches it, and setting it higher wakes who waits.
+- *readable* while it holds an unread byte, which the other end has sent;
+- *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) if the other end has unread data;
+- *writable* by the size of its send buffer: at the start it sends some data that is never read, and the
+  kernel reports a socket as writable while a quarter of SO_SNDBUF is more than the unread data. So changing
+  SO_SNDBUF switches it, and raising it wakes threads that wait.
 
-Its sending direction is shut, so that a program that writes to the descriptor behind our back (os.sendfile)
-gets EPIPE, and the standard library falls back to `send`, instead of losing the data.
+Its sending direction is shut down: a program that writes to the descriptor directly (os.sendfile) gets EPIPE,
+and the standard library falls back to `send`, instead of losing the data.
 """
 
 import _socket
@@ -85,21 +85,21 @@ class Pollable:
             self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         self._hung_up, self._failed = True, failed
 
-    def begin_again(self) -> None:
-        """Be as new under the same number, after `hang_up`; who watches it by epoll registers it again."""
+    def reset(self) -> None:
+        """Undo `hang_up` under the same number; a program that watches it by epoll must register it again."""
         if self._hung_up and self.has(self.number):
             outer, self._inner = _pair()
             os.dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
             self._begin()
 
-    def show(self, *, readable: bool, writable: bool, news: bool) -> None:
-        """Make the descriptor's readiness the socket's; with `news`, wake also who was told already.
+    def show(self, *, readable: bool, writable: bool, changed: bool) -> None:
+        """Give the descriptor the socket's readiness; with `changed`, report "readable" once more.
 
-        The second matters to who waits for edges (epoll(7)): the kernel's TCP wakes them for new data though
-        older data lies unread.
+        Edge-triggered programs (EPOLLET of epoll(7)) need the second: the kernel's TCP wakes them for new
+        data even though older data is unread.
         """
-        again = readable and self._readable and news
+        again = readable and self._readable and changed
         if (readable, writable) == (self._readable, self._writable) and not again:
             return
         if self._hung_up or not self.has(self.number):

@@ -35,22 +35,22 @@ class StreamSocket(InetSocket):
     def _accept(self) -> tuple[int, Any]:
         listener = self._open()
         descriptors.check()
-        # A listener that never blocks is polled, and so will the new socket be: it gets a number that can be,
-        # and where the kernel has none left, the connection goes on waiting for another accept (accept(2)).
+        # A listening socket that never blocks is polled, and so will be the new one: it gets a kernel
+        # descriptor at once. Where the kernel has none left, the connection stays in the accept queue.
         pollable = Pollable() if self._timeout == 0 and self._endpoint.readable else None
         child = None
         try:
-            child = self._until(self._accepted, self._timeout, listener.receive_timeout)
+            child = self._retry_until(self._accepted, self._timeout, listener.receive_timeout)
             opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
             opened.options = dict(listener.options)
-            peer = addresses.shown(self.family, child.socket.remote_address, child.socket.remote_port)
+            peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
             with opened:
-                number = opened.adopt(pollable) if pollable is not None else None
+                number = opened.use_pollable(pollable) if pollable is not None else None
                 return descriptors.open(opened, number).number, peer
         except BaseException:
             if pollable is not None:
                 pollable.close()
-            if child is not None:  # another thread took the last descriptor: nobody will ever have it
+            if child is not None:  # another thread took the last descriptor: no program has the connection
                 with listener:
                     child.close(listener.now)
             raise
@@ -58,7 +58,7 @@ class StreamSocket(InetSocket):
     def _accepted(self) -> TCPEndpoint | None:
         child = self._endpoint.accept()
         if child is None and self._endpoint.readable:
-            # Nobody waits, and yet one need not wait: it was shut down (accept(2) in Linux).
+            # Readable: the listener was shut down, there is nothing to accept (Linux).
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return child
 
@@ -71,7 +71,7 @@ class StreamSocket(InetSocket):
                     raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
             elif self._timeout == 0 and self._endpoint.connecting:
                 raise BlockingIOError(errno.EALREADY, os.strerror(errno.EALREADY))
-        self._until(self._connected, self._timeout, opened.send_timeout)
+        self._retry_until(self._connected, self._timeout, opened.send_timeout)
 
     def _connected(self) -> bool | None:
         endpoint = self._endpoint
@@ -80,7 +80,7 @@ class StreamSocket(InetSocket):
         self._descriptor.opened.connecting = False
         if not endpoint.connected:
             error = endpoint.take_error() or errno.ECONNABORTED
-            self._descriptor.opened.renew()
+            self._descriptor.opened.replace_endpoint()
             raise OSError(error, os.strerror(error))
         return True
 
@@ -88,14 +88,14 @@ class StreamSocket(InetSocket):
         return self._endpoint.connected
 
     def shutdown(self, how: int, /) -> None:
-        """Shut down one direction or both: SHUT_WR tells the peer that nothing more will come."""
+        """Shut down one direction or both; SHUT_WR sends FIN."""
         how = c_int(how)
         self._open()
         if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
             endpoint = self._endpoint
-            # Neither has two directions yet: in Linux each is given up as a whole.
+            # A listening or connecting socket has no two directions: as in Linux, either is ended as a whole.
             connecting = endpoint.state is State.SYN_SENT
             whole = endpoint.listening or connecting
             if how != _socket.SHUT_WR:
@@ -105,19 +105,19 @@ class StreamSocket(InetSocket):
             if connecting and endpoint.state is State.CLOSED:
                 opened.connecting = False
                 error = endpoint.take_error()
-                opened.renew()
+                opened.replace_endpoint()
                 self._endpoint.fail(error)
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
-        timeout, opened = self._limit(flags), self._open()
+        timeout, opened = self._call_timeout(flags), self._open()
         if flags & _socket.MSG_OOB:
-            raise OSError(errno.EINVAL, "there is no urgent data: it comes in order, with the other")
+            raise OSError(errno.EINVAL, "urgent data is received in order, with all other data")
         peek = bool(flags & _socket.MSG_PEEK)
 
         def read() -> bytes | None:
             return None if self._endpoint.connecting else self._endpoint.read(size, opened.now, peek=peek)
 
-        data = self._until(read, timeout, opened.receive_timeout)
+        data = self._retry_until(read, timeout, opened.receive_timeout)
         if flags & _socket.MSG_WAITALL and timeout is None and not peek:
             while data and len(data) < size:
                 if not (more := self._receive(size - len(data), flags & ~_socket.MSG_WAITALL)[0]):
@@ -133,12 +133,12 @@ class StreamSocket(InetSocket):
         def read() -> int | None:
             return None if self._endpoint.connecting else self._endpoint.read_into(target, opened.now)
 
-        return self._until(read, self._timeout, opened.receive_timeout), None
+        return self._retry_until(read, self._timeout, opened.receive_timeout), None
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
-        timeout, opened = self._limit_of_send(flags), self._open()
+        timeout, opened = self._send_timeout(flags), self._open()
         sent = 0
-        # A socket that blocks without limit takes everything, as the kernel does.
+        # A blocking socket without timeout sends everything, as the kernel does.
         everything = whole or timeout is None
 
         def write() -> int | None:
@@ -149,7 +149,7 @@ class StreamSocket(InetSocket):
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:
-            return self._until(write, timeout, opened.send_timeout)
+            return self._retry_until(write, timeout, opened.send_timeout)
         except OSError:
             if sent and not whole:
                 return sent

@@ -1,8 +1,8 @@
-"""Stands in for the standard library's `_socket`: all of it by reference, but for the class `socket`.
+"""A substitute for the standard library's `_socket`: the same names, except for the class `socket`.
 
-Which sockets are ours: AF_INET and AF_INET6, TCP and UDP. All others are the kernel's, so that programs that
-need AF_UNIX (asyncio, multiprocessing) or raw sockets run as they are. `_socket.CAPI` stays the real one, so
-that `import ssl` works; TLS over our sockets needs `ssl.SSLObject`, as asyncio has it.
+Sockets of AF_INET and AF_INET6 for TCP and UDP are ours. All others are the kernel's, so that programs that
+need AF_UNIX (asyncio, multiprocessing) or raw sockets run unchanged. `_socket.CAPI` is the original, so that
+`import ssl` works; TLS over our sockets needs `ssl.SSLObject`, as asyncio uses it.
 """
 
 import _socket
@@ -40,7 +40,7 @@ class socket:
         sys.audit("socket.__new__", self, family, type, proto)
         self._own = _new(family, type, proto) if fileno is None else _existing(family, type, proto, fileno)
 
-    # What programs call most; all other methods are made below.
+    # The methods that are called most; all others are made below.
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:  # noqa: D102  # the original's text is put in below
         return self._own.recv(size, flags)
@@ -55,8 +55,8 @@ class socket:
         own = getattr(self, "_own", None)
         if not isinstance(own, InetSocket) or own.closed or sys.is_finalizing():
             return
-        # The garbage collector strikes anywhere: in the middle of what the host does, in a thread that holds
-        # other locks. So the socket is closed here only where the host can be had soon, and else by a thread.
+        # The garbage collector may run anywhere: while the host works, or in a thread that holds other locks.
+        # So the socket is closed here only if the host's lock is free soon, and else by a new thread.
         if not own.lock._is_owned() and own.lock.acquire(timeout=_SOON):  # type: ignore[attr-defined]
             try:
                 _close_forgotten(self, own)
@@ -85,7 +85,7 @@ def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket"
     if family not in _IP_FAMILIES or protocol not in _PROTOCOLS.get(kind & ~_TYPE_FLAGS, ()):
         return _socket.socket(family, kind, protocol)
     opened = OpenSocket(current(), int(family), int(kind) & ~_TYPE_FLAGS, int(protocol))
-    ours = _object(descriptors.open(opened))
+    ours = _socket_object(descriptors.open(opened))
     if kind & _socket.SOCK_NONBLOCK:
         ours.setblocking(False)
     return ours
@@ -95,10 +95,10 @@ def _existing(family: int, kind: int, protocol: int, number: Any) -> "InetSocket
     descriptor = descriptors.find(number) if isinstance(number, int) else None
     if descriptor is None:
         return _socket.socket(family, kind, protocol, number)
-    return _object(descriptor, family, kind, protocol)
+    return _socket_object(descriptor, family, kind, protocol)
 
 
-def _object(descriptor: Descriptor, *shown_as: int) -> InetSocket:
+def _socket_object(descriptor: Descriptor, *shown_as: int) -> InetSocket:
     return _CLASSES[descriptor.opened.kind](descriptor, *shown_as)
 
 

@@ -1,4 +1,4 @@
-"""Modules of the standard library, run a second time on our sockets: `socket`, `http.server`, …"""
+"""Second copies of standard library modules that run on our sockets: `socket`, `http.server`, …"""
 
 import builtins
 import importlib.util
@@ -7,15 +7,16 @@ from types import ModuleType
 from typing import Any
 
 
-def borrow(name: str, replacing: Mapping[str, ModuleType], into: ModuleType | None = None) -> ModuleType:
-    """Return a new copy of a library module whose imports of the names in `replacing` give those modules.
+def load_copy(name: str, replacing: Mapping[str, ModuleType], into: ModuleType | None = None) -> ModuleType:
+    """Return a new copy of a library module in which imports of the names in `replacing` give those modules.
 
-    The copy is a new module, or the module `into`. `import` calls `__import__` of a module's own
-    `__builtins__`; so the copy that everybody else uses, and sys.modules, stay as they are.
+    The copy is a new module, or the module `into`. An `import` calls `__import__` of its module's own
+    `__builtins__`, so that sys.modules and the copy that all other modules use stay as they are. Raises
+    ImportError where the module has no source.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None or not hasattr(spec.loader, "get_code"):
-        raise ImportError(f"{name} is no module with source")
+        raise ImportError(f"{name} cannot be copied: it is not a module with source")
     code = spec.loader.get_code(name)
     module = into
     if module is None:
