@@ -36,7 +36,9 @@ _VERDICTS = {arrow: verdict for verdict, arrow in _ARROWS.items()}
 _COPY = "a copy each to"
 _RULE_WORDS = {_COPY: Rule.COPY} | {rule.value: rule for rule in RULES}
 
-_REACHED = re.compile(rf"({'|'.join(_VERDICTS)}) (.+?): ({'|'.join(_RULE_WORDS)}) (.+)", re.DOTALL)
+_REACHED = re.compile(
+    rf"({'|'.join(_VERDICTS)}) (.+?): ({'|'.join(_RULE_WORDS)}) (.+?)(?:; (.*))?", re.DOTALL
+)
 _REACHED_BY_OTHER_RULE = re.compile(rf"({'|'.join(_VERDICTS)}) (.+?): (.+)", re.DOTALL)
 _NO_SOCKET = re.compile(r"✗ no (\w+) socket for (.+)", re.DOTALL)
 _NO_QUEUE = re.compile(
