@@ -26,9 +26,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        if "IPython" in sys.modules:
-            from demuxlab.telling.html import show_in_notebooks
-
-            show_in_notebooks()
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'demuxlab' has no attribute {name!r}")
+
+
+# In a notebook, and only there, a `Delivery` is shown as HTML, whichever of our modules it came from.
+if "IPython" in sys.modules:
+    from demuxlab.telling.html import show_in_notebooks
+
+    show_in_notebooks()

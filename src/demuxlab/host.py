@@ -263,7 +263,7 @@ class Host:
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:
                 self.counters[refusal] += 1
-                return replace(delivery, reply=None)
+                return delivery._replace(reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)
         return delivery

@@ -1,11 +1,13 @@
 """A lab and a decision show themselves in a notebook."""
 
+import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
 
 from tests.report.captures import A, B, udp_packet
 
+import demuxlab
 from demuxlab import course
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.labkit.lab import Lab
@@ -44,9 +46,8 @@ def test_importing_demuxlab_in_a_notebook_is_enough(monkeypatch):
     formatter = SimpleNamespace(for_type=shown.__setitem__)
     shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters={"text/html": formatter}))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    from demuxlab import Delivery
-
-    assert shown == {Delivery: html.of}
+    importlib.reload(demuxlab)
+    assert shown == {demuxlab.Delivery: html.of}
 
 
 def test_importing_ipython_without_a_shell_changes_nothing(monkeypatch):

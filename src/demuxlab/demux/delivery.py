@@ -3,7 +3,7 @@
 `demuxlab.telling` puts it into words.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from demuxlab.demux.lookup import Lookup, Loser
 from demuxlab.demux.socket import Socket
@@ -12,8 +12,7 @@ from demuxlab.wire.packet import Arrival
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What became of one packet."""
 
     verdict: Verdict
