@@ -35,7 +35,8 @@ local function decoded(text)
     return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
--- "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" is the sockets, the rule, what it looked at, and the rest.
+-- "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" is the sockets, the rule, what it looked at, and the rest;
+-- where the rule is none of ours, last what stands in its place.
 -- In captures of older versions a name may hold separators, but only a rule has an address behind it.
 local function choice(text)
     local names, group, more = text:match("^.-: a copy each to (.-): ([%d%[][^%s;]*)(.*)$")
@@ -52,8 +53,10 @@ local function choice(text)
         end
     end
     if name == nil then
+        -- A rule that is none of ours: what a demultiplexer in the table's place calls it.
         local head, rest = text:match("^(.-)(; .*)$")
-        return {decoded(head or text)}, nil, nil, rest or ""
+        local socket, reason = (head or text):match("^(.-): (.+)$")
+        return {decoded(socket or head or text)}, nil, nil, rest or "", reason
     end
     local key, rest = after:match("^([^;]+)(.*)$")
     return {decoded(name)}, rule, (key:gsub(" takes %S+$", "")), rest
@@ -89,7 +92,7 @@ local function read(comment)
     local nowhere, after = comment:match("^✗ no %S+ socket for ([^%s;]+)(.*)$")
     if delivered or full then
         decision.verdict = delivered and "delivered" or "queue-full"
-        decision.sockets, decision.rule, decision.key, rest = choice(delivered or full)
+        decision.sockets, decision.rule, decision.key, rest, decision.reason = choice(delivered or full)
     elseif nowhere then
         decision.verdict, decision.key, rest = "no-socket", nowhere, after
     else
