@@ -9,15 +9,16 @@ from typing import Any
 import click
 
 from demuxlab.capture.reader import Capture, Frame
-from demuxlab.demux import explanation
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
-from demuxlab.demux.socket_file import SocketFileError, load
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.errors import CallError
 from demuxlab.files import reading
-from demuxlab.labkit.journal import Entry
 from demuxlab.language import _, english
+from demuxlab.telling.comment import comment_of
+from demuxlab.telling.rows import Entry
+from demuxlab.telling.socket_file import SocketFileError, load
+from demuxlab.telling.steps import steps
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.frame import NotIP, network_packet
@@ -95,18 +96,18 @@ def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> 
 def _line(entry: Entry) -> str:
     segment = entry.delivery.segment
     source = f"{endpoint_text(segment.source, segment.source_port)} " if segment else ""
-    return f"{entry.frame:>6}  {source}{entry.delivery.explain()}"
+    return f"{entry.frame:>6}  {source}{comment_of(entry.delivery)}"
 
 
 def _steps(entry: Entry) -> str:
     """Return the decision's numbered steps, below each other, behind the frame's number."""
-    steps = enumerate(explanation.steps(entry.delivery), 1)
-    lines = [f"{number}. {step}".replace("\n", "\n   ") for number, step in steps]
+    numbered = enumerate(steps(entry.delivery), 1)
+    lines = [f"{number}. {step}".replace("\n", "\n   ") for number, step in numbered]
     return f"{entry.frame:>6}  " + "\n".join(lines).replace("\n", "\n" + " " * 8) + "\n"
 
 
 def _as_json(entry: Entry, explain: bool) -> dict[str, Any]:
     row = entry.as_json()
     if explain:
-        row["explanation"] = [step.replace("\n", " ") for step in explanation.steps(entry.delivery, english)]
+        row["explanation"] = [step.replace("\n", " ") for step in steps(entry.delivery, english)]
     return row

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from demuxlab.demux.counters import Counters
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import LISTEN, Drop, Socket
 from demuxlab.demux.table import Candidate, SocketTable
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
-from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
@@ -121,7 +121,7 @@ class Demultiplexer:
         winner = next(self.choose(arrival, device), None)
         lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
-            return _refused(arrival, lookup)
+            return _no_socket(arrival, lookup)
         return self.hand_over(arrival, winner, now, lookup)
 
     def hand_over(
@@ -140,7 +140,7 @@ class Demultiplexer:
         receivers = self.table.copies(segment, device) if isinstance(segment, UDPDatagram) else []
         if not receivers:
             lookup = look_around_copies(self.table, segment, (), device, packets) if self.explain else None
-            counter = _NO_SOCKET_COUNTERS[segment.protocol]
+            counter = PROTOCOLS[segment.protocol].no_socket
             return Delivery(Verdict.NO_SOCKET, segment, counter=counter, lookup=lookup)
         drops = [_hand_over(socket, segment, now) for socket in receivers]
         first = drops[0]
@@ -181,17 +181,13 @@ class Demultiplexer:
         return destination in self.broadcasts or is_multicast(destination)
 
 
-_NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
-
-
-def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
+def _no_socket(segment: Segment, lookup: Lookup | None) -> Delivery:
     """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
-    if isinstance(segment, TCPSegment):
-        reply = None if segment.flags & flags.RST else Reply.RST
-    else:
-        reply = None if is_any(segment.source) else Reply.PORT_UNREACHABLE
-    counter = _NO_SOCKET_COUNTERS[segment.protocol]
-    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
+    protocol = PROTOCOLS[segment.protocol]
+    resets = isinstance(segment, TCPSegment) and segment.flags & flags.RST
+    nowhere = isinstance(segment, UDPDatagram) and is_any(segment.source)
+    reply = None if resets or nowhere else protocol.reply
+    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=protocol.no_socket, lookup=lookup)
 
 
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Drop | None:

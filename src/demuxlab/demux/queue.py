@@ -3,8 +3,8 @@
 from collections import deque
 from typing import Generic, TypeVar
 
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import Drop
-from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
 Item = TypeVar("Item")
@@ -57,7 +57,7 @@ class HandlerQueue(BoundedQueue[Segment]):
         """Queue a segment, or drop it where the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
-        return Drop("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
+        return Drop(PROTOCOLS[segment.protocol].queue_full)
 
     def get(self) -> Segment | None:
         """Return the oldest segment, or None when nothing waits."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
 from demuxlab.demux.verdicts import Rule
@@ -19,15 +20,13 @@ from demuxlab.wire.segment import Segment
 
 _ALL_HOSTS = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
 """The groups that every host is in: 224.0.0.1 (RFC 1112, section 4) and ff02::1 (RFC 4291, section 2.8)."""
-_SPECIFIC_RULE = {ip.TCP: Rule.LISTENER, ip.UDP: Rule.TWO_TUPLE}
-_WILDCARD_RULE = {ip.TCP: Rule.WILDCARD_LISTENER, ip.UDP: Rule.WILDCARD_TWO_TUPLE}
 
 
 class Candidate(NamedTuple):
     """A socket that a segment may go to, and the rule by which."""
 
     socket: Socket
-    rule: str
+    rule: Rule
 
 
 class Mirror(Protocol):
@@ -201,23 +200,23 @@ class SocketTable:
 
         The winner of each probe comes from dictionaries; only who reads on, to explain, pays for the rest.
         """
-        key, protocol = segment.key, segment.protocol
-        if protocol == ip.TCP:
+        key, protocol = segment.key, PROTOCOLS[segment.protocol]
+        if protocol.number == ip.TCP:
             connection = self._connections.get(key)
             if connection is not None and connection.device in ("", device):
-                yield Candidate(connection, Rule.CONNECTION)
+                yield Candidate(connection, protocol.connected)
         elif (sockets := self._connected.get(key)) is not None:
             for socket in reversed(sockets):
                 if socket.device in ("", device):
-                    yield Candidate(socket, Rule.CONNECTED_TWO_TUPLE)
-        slots, port = self._slots[protocol], key[-2:]
+                    yield Candidate(socket, protocol.connected)
+        slots, port = self._slots[protocol.number], key[-2:]
         if (slot := slots.get(segment.destination + port)) is not None:
-            yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)
+            yield from self._of_slot(slot, protocol.specific, key, device)
         wildcard = ANY_IPV4 if len(segment.destination) == 4 else ANY_IPV6
         if (slot := slots.get(wildcard + port)) is not None:
-            yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
+            yield from self._of_slot(slot, protocol.wildcard, key, device)
 
-    def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
+    def _of_slot(self, slot: Slot, rule: Rule, flow: bytes, device: str) -> Iterator[Candidate]:
         best = slot.best(flow, device, self._secret)
         if best is not None:
             yield Candidate(best, rule)

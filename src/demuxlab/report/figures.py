@@ -8,11 +8,13 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from demuxlab.language import _
-from demuxlab.report import comments
 from demuxlab.report.figures_sockets import example, program, socket
 from demuxlab.report.ladder import Ladder, label
 from demuxlab.report.story import Segment
 from demuxlab.report.svg import COLOURS, arrow, box, chip, drawing, fit, tag, text, text_width, wrapped
+from demuxlab.telling import reasons
+from demuxlab.telling.comment import candidate
+from demuxlab.telling.decision import Loser
 
 WIDTH = 380.0
 _PROCESSES = 6
@@ -143,9 +145,9 @@ def demultiplexing(ladder: Ladder) -> Markup | None:
     parts.append(text(54, 174, said))
     y = 194.0
     winner = (decision and decision.socket) or (segment.queue.local if segment.queue else "")
-    rows = [("✓", winner, decision.rule if decision else "", ladder.colour(segment))]
+    rows = [("✓", winner, (decision.rule or "") if decision else "", ladder.colour(segment))]
     losers = decision.losers if decision else ()
-    rows += [("✗", _short(loser), comments.why_in_words(loser.why), "") for loser in losers]
+    rows += [("✗", _short(loser), reasons.write(loser.reason, loser.detail), "") for loser in losers]
     for mark, name, why, colour in rows[:5]:
         lines = wrapped(why, 170, 12, most=3) if why else []
         height = max(34.0, 14.0 * len(lines) + 14)
@@ -158,8 +160,9 @@ def demultiplexing(ladder: Ladder) -> Markup | None:
     return drawing(WIDTH, y + 2, title, *parts)
 
 
-def _short(loser: comments.Loser) -> str:
-    return loser.text if text_width(loser.text, 12) <= 140 else loser.name
+def _short(loser: Loser) -> str:
+    whole = candidate(loser)
+    return whole if text_width(whole, 12) <= 140 or not loser.socket else loser.socket
 
 
 def _telling(ladder: Ladder) -> Segment | None:

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
-from demuxlab.report import comments
 from demuxlab.report.story import End, Queue, Segment, Story
 from demuxlab.report.svg import COLOURS, arrow, box, chip, chip_width, drawing, fit, tag, text
+from demuxlab.telling import sentences
 
 MAX_LANES = 28
 _MAX_HOSTS = 10
@@ -262,7 +262,7 @@ def told(segment: Segment) -> str:
     if segment.decision is None:
         return way
     where = segment.protocol, segment.source.text, segment.destination.text
-    return f"{way}. {comments.in_words(segment.decision, *where)}"
+    return f"{way}. {sentences.of(segment.decision, *where)}"
 
 
 def milliseconds(seconds: float) -> str:

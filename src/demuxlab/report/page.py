@@ -8,11 +8,13 @@ from markupsafe import Markup
 from demuxlab import language
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _, marked
-from demuxlab.report import charts, comments, figures, ladder
+from demuxlab.report import charts, figures, ladder
 from demuxlab.report.insights import insights, notices
 from demuxlab.report.ladder import Ladder
 from demuxlab.report.story import Queue, Segment, Story
 from demuxlab.report.svg import style, tag
+from demuxlab.telling import reasons, sentences
+from demuxlab.telling.comment import candidate
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -146,7 +148,7 @@ def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
     )
     source, destination = segment.source.text, segment.destination.text
     if segment.decision:
-        sentence = comments.in_words(segment.decision, segment.protocol, source, destination)
+        sentence = sentences.of(segment.decision, segment.protocol, source, destination)
     elif laid_out.story.decided:
         sentence = _("Sent by the host that was watched: what becomes of it is decided elsewhere.")
     else:
@@ -169,8 +171,10 @@ def _candidates(segment: Segment) -> list[tuple[str, bool, str]]:
     decision = segment.decision
     if decision is None or not decision.losers:
         return []
-    rows = [(decision.socket, True, decision.rule)] if decision.verdict == Verdict.DELIVERED else []
-    rows += [(loser.text, False, comments.why_in_words(loser.why)) for loser in decision.losers]
+    rows = [(decision.socket, True, decision.rule or "")] if decision.verdict == Verdict.DELIVERED else []
+    rows += [
+        (candidate(loser), False, reasons.write(loser.reason, loser.detail)) for loser in decision.losers
+    ]
     return rows[:_MAX_CANDIDATES]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from demuxlab.demux.verdicts import Verdict
-from demuxlab.report.comments import Decision
+from demuxlab.telling.decision import Decision
 from demuxlab.wire.address import endpoint_text
 
 LISTENING, DATA, CLIENT, DATAGRAMS = "listening", "data", "client", "UDP"

@@ -3,15 +3,15 @@
 Names and comments are anybody's text: here they are cut to a length and cleaned of what does not print.
 """
 
-import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture, Frame
 from demuxlab.demux.verdicts import Rule, Verdict
-from demuxlab.report import comments
-from demuxlab.report.comments import Decision
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
+from demuxlab.telling import comment
+from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
@@ -28,9 +28,10 @@ MAX_SEGMENTS = 500
 _MAX_FRAMES = 50_000  # read in search of segments
 _MAX_PACKET = 65_575  # bytes: an IPv6 packet's most
 _MAX_NAME = 60
+_MAX_TEXT = 500
+_MAX_NAMES = 100  # of a decision's copies and losers
 _DATA_SHOWN = 48  # bytes
 _FLAGS = ((2, "SYN"), (1, "FIN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"))
-_WAITING = re.compile(r".*: (?:nothing waits|(\d+) (?:connection|datagram|byte)s? waits?)", re.DOTALL)
 
 
 class Seen(NamedTuple):
@@ -39,7 +40,7 @@ class Seen(NamedTuple):
     number: int
     time: float
     packet: bytes
-    comment: str = ""
+    decision: Decision | None = None
     queue: int | None = None
 
 
@@ -73,6 +74,27 @@ def printable(text: str, limit: int = _MAX_NAME) -> str:
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
+def _printable(decision: Decision) -> Decision:
+    """Return a decision with all its texts cleaned."""
+    return replace(
+        decision,
+        socket=printable(decision.socket),
+        source=printable(decision.source),
+        destination=printable(decision.destination),
+        local=printable(decision.local),
+        copies=tuple(map(printable, decision.copies[:_MAX_NAMES])),
+        protocol=printable(decision.protocol),
+        reason=printable(decision.reason, _MAX_TEXT),
+        forwarded_by=printable(decision.forwarded_by, _MAX_TEXT),
+        losers=tuple(_printable_loser(loser) for loser in decision.losers[:_MAX_NAMES]),
+    )
+
+
+def _printable_loser(loser: Loser) -> Loser:
+    detail, listens_on = printable(loser.detail, _MAX_TEXT), printable(loser.listens_on)
+    return replace(loser, socket=printable(loser.socket), detail=detail, listens_on=listens_on)
+
+
 class _Teller:
     """Puts a story together, packet by packet."""
 
@@ -97,7 +119,7 @@ class _Teller:
         missing = min(frame.original_length - len(frame.data), _MAX_PACKET - len(packet))
         whole = packet + bytes(max(0, missing))  # where the packet's end was cut off, its headers still tell
         before = len(self.story.segments)
-        self.packet(Seen(frame.number, frame.time, whole, frame.comment, frame.queue))
+        self.packet(Seen(frame.number, frame.time, whole, comment.read(frame.comment), frame.queue))
         if frame.packet_id is not None and len(self.story.segments) > before:
             self._by_id[frame.packet_id] = before
 
@@ -189,7 +211,7 @@ class _Teller:
             return
         if self._start is None:
             self._start = seen.time
-        decision = comments.parse(printable(seen.comment, 2000))
+        decision = _printable(seen.decision) if seen.decision else None
         segment = Segment(
             seen.number,
             max(0.0, seen.time - self._start),
@@ -219,9 +241,9 @@ class _Teller:
     def _reached(self, segment: Segment, decision: Decision, number: int | None) -> Queue:
         """Return the queue that a segment reached, a new one where it is the first."""
         here, there = segment.destination, segment.source
-        connected = decision.rule in (Rule.CONNECTION, Rule.CONNECTED_TWO_TUPLE)
-        local = here.text if connected else decision.matched.partition(" takes ")[0]
-        name = printable(decision.socket)
+        connected = decision.rule in CONNECTED_RULES
+        local = here.text if connected else decision.key
+        name = decision.socket
         key = (here.host, segment.protocol, name, number if number is not None else local)
         place = len(self.story.segments) - 1
         queue = self._queues.get(key)
@@ -243,7 +265,7 @@ class _Teller:
         else:
             queue.arrivals.append((place, segment.size))
 
-    def _kind(self, protocol: str, rule: str, local: str, remote: str) -> str:
+    def _kind(self, protocol: str, rule: Rule | None, local: str, remote: str) -> str:
         if protocol == "udp":
             return DATAGRAMS
         if rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
@@ -253,7 +275,7 @@ class _Teller:
     def _note_losers(self, segment: Segment, decision: Decision) -> None:
         """A socket that lost was there: let its time in the table reach to this segment."""
         place, here = len(self.story.segments) - 1, segment.destination
-        names = {loser.name for loser in decision.losers}
+        names = {loser.socket for loser in decision.losers}
         for queue in self._queues.values() if names else ():
             if queue.name in names and (queue.host, queue.port) == (here.host, here.port):
                 queue.last = place
@@ -261,10 +283,10 @@ class _Teller:
     def _mark(self, place: int, frame: Frame) -> None:
         """Note how much waits in a queue: the frame is the packet's second, at the queue that it reached."""
         segment = self.story.segments[place]
-        found = _WAITING.fullmatch(frame.comment)
+        waiting = comment.read_waiting(frame.comment)
         for queue in self._queues.values():
-            if found and queue.host == segment.destination.host and queue.number == frame.queue:
-                queue.depths.append(Depth(place, int(found[1] or 0)))
+            if waiting is not None and queue.host == segment.destination.host and queue.number == frame.queue:
+                queue.depths.append(Depth(place, waiting))
 
     def _infer_queues(self) -> None:
         """Infer the sockets of a capture without decisions: one a TCP connection's end, one a UDP port."""
