@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demuxlab.grading.collect import collect
-from demuxlab.grading.submission import MAX_SOURCE
+from demuxlab.grading.unpack import SOURCE as MAX_SOURCE
 
 KINDS = ("kim.zip", "kim.tar", "kim.tar.gz", "kim.py", "kim.tar.bz2", "kim.tar.xz")
 SOURCE = b"def f():\n    return 1\n"
