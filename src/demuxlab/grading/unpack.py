@@ -18,7 +18,6 @@ import stat
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Any
@@ -43,7 +42,6 @@ _STREAMS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\xfd7zXZ\x00", lzma.open),
 )
 _FOREIGN = ((b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "RAR"), (b"(\xb5/\xfd", "Zstandard"))
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 _CHUNK = 1 << 16
 
 _Member = tuple[str, "Callable[[], bytes] | None"]
@@ -117,11 +115,9 @@ def take(stream: IO[bytes], lab: str) -> tuple[str, bytes]:
         return _take(stream, lab, [EXPANDED], DEPTH)
     except MemoryError:
         raise Unfit("memory", size=MEMORY >> 20) from None
-    except NotImplementedError as error:  # a compression that zipfile does not have
-        raise Unfit("damaged", why=_line(error)) from None
-    except RuntimeError as error:  # zipfile's for a password
-        raise Unfit("damaged", why=_line(error)) from None
-    except _DAMAGED as error:
+    except Unfit:
+        raise
+    except Exception as error:  # zipfile raises whatever comes to pass on some archives, IndexError too
         raise Unfit("damaged", why=_line(error)) from None
 
 
