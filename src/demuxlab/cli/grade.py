@@ -117,9 +117,9 @@ def command(
         click.echo(
             _("graded at the level {level}: {problem}", level=sandbox.best(), problem=problem), err=True
         )
-    handed_in = _collected(submissions)
-    todo = jobs(handed_in, folder, hidden, seed, patience)
     wanted = {form: path for form, path in forms.items() if path is not None}
+    handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
+    todo = jobs(handed_in, folder, hidden, seed, patience)
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
@@ -129,19 +129,42 @@ def command(
         _compare(handed_in, folder, similar)
     for name, why in failed:
         click.echo(_("demuxlab: {name} was not graded: {why}", name=name, why=why), err=True)
+    _account(handed_in, skipped, len(failed))
     short = any(result["points"] < result["max_points"] for result in graded)
     raise SystemExit(1 if failed or (strict and short) else 0)
 
 
-def _collected(submissions: Sequence[Path]) -> list[HandedIn]:
+def _collected(submissions: Sequence[Path], lab: str, *, alone: bool) -> tuple[list[HandedIn], list[str]]:
     if not submissions:
         raise CallError(_("there is nothing to grade"), _("name a file or a folder of submissions"))
-    found, skipped = collect(submissions)
+    found, skipped = collect(submissions, lab, alone=alone)
     for name in skipped:
-        click.echo(_("skipped: {name} is neither Python, an archive nor a folder", name=name), err=True)
+        click.echo(
+            _("skipped: {name} is hidden, or neither Python, an archive nor a folder", name=name), err=True
+        )
     if not found:
         raise CallError(_("no submission is in there"), _("name a file or a folder of submissions"))
-    return found
+    return found, skipped
+
+
+def _account(handed_in: Sequence[HandedIn], skipped: Sequence[str], failed: int) -> None:
+    """Say of everything that came what became of it."""
+    for each in handed_in:
+        if each.problem:
+            click.echo(_("0 points: {name}: {why}", name=each.name, why=each.problem), err=True)
+    if len(handed_in) + len(skipped) > 1:
+        click.echo(
+            _(
+                "{came} came: {graded} graded ({unread} of them unreadable), {failed} not graded, "
+                "{skipped} skipped",
+                came=len(handed_in) + len(skipped),
+                graded=len(handed_in) - failed,
+                unread=sum(bool(each.problem) for each in handed_in),
+                failed=failed,
+                skipped=len(skipped),
+            ),
+            err=True,
+        )
 
 
 def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:

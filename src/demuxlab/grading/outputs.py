@@ -173,6 +173,8 @@ FORMS = {
     "canvas": canvas,
     "moodle": moodle,
 }
+OF_ONE = frozenset(("gradescope", "classroom50", "xqueue"))
+"""The forms that are for one submission."""
 
 
 def sentence(name: str) -> str:
