@@ -87,7 +87,7 @@ def _decide(frames: Iterator[Frame] | Capture, demultiplexer: Demultiplexer) -> 
             continue
         missing = frame.original_length - len(frame.data)
         # Where the capture cut the packet's end, its headers still decide.
-        demultiplexer.checksums = Checksums.IGNORE if missing > 0 else Checksums.UNFINISHED_TOO
+        demultiplexer.checksums = Checksums.IGNORE if missing > 0 else Checksums.OFFLOADED
         # No IP packet is longer than its length field can say, whatever the capture claims.
         rest = bytes(min(max(0, missing), _MAX_PACKET))
         yield Entry(frame.number, demultiplexer.deliver(packet + rest, frame.time))

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, uint64
 
 from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
-from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock
 from demuxlab.flows.rows import MULTIPLIERS, WORDS, Indices, Rows
 from demuxlab.wire import ip
 
@@ -18,6 +18,7 @@ _FAMILIES = np.array(IPV6_FAMILIES, np.uint64)
 # 64-bit words of a row, which fills a cache line: 5 of the key, packets, bytes, offset of the first packet.
 _ROW = 8
 _FIRST_ROWS = 1 << 12
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _FAMILY = {"": 0, "network": 1, "host": 2}
 
 
@@ -41,9 +42,9 @@ class Compiled:
         count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), offsets)
         return offsets[:count].copy(), int(at)
 
-    def counter(self, linktype: int, clock: Clock) -> "CompiledCounter":
+    def counter(self) -> "CompiledCounter":
         """Return a counter."""
-        return CompiledCounter(LINKS[linktype], clock)
+        return CompiledCounter()
 
     def _room(self, count: int) -> Indices:
         if len(self._offsets) < count:
@@ -54,26 +55,31 @@ class Compiled:
 class CompiledCounter:
     """An `engine.Counter`: a hash table of rows with open addressing, at most half full."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link = (uint64(link.payload), link.ethertype_at, _FAMILY[link.family], link.version)
-        self._clock = clock
+    def __init__(self) -> None:
         self._used = 0
         self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
         self._times = np.zeros(_FIRST_ROWS, np.uint64)
         self._slots = np.zeros(2 * _FIRST_ROWS, np.uint32)
         self._rest = np.empty(0, np.intp)
 
-    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
+    def count(
+        self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
+    ) -> Indices:
         """Count packets."""
+        layout = LINKS[linktype]
+        link = (uint64(layout.payload), layout.ethertype_at, _FAMILY[layout.family], layout.version)
+        known = self._used
         if len(self._rest) < len(frames):
             self._rest = np.empty(len(frames), np.intp)
         done, rest = 0, 0
         while True:
             done, self._used, rest = _count(
-                data, frames, done, uint64(base), order == ">", self._link, self._slots, self._rows,
+                data, frames, done, uint64(base), order == ">", link, self._slots, self._rows,
                 self._times, self._used, self._rest, rest, MULTIPLIERS,
             )  # fmt: skip
             if done == len(frames):
+                high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
+                self._times[known : self._used] = clock.nanoseconds(high, low)
                 return self._rest[:rest].copy()
             self._grow()
 
@@ -86,10 +92,8 @@ class CompiledCounter:
     def rows(self) -> Rows:
         """Return the directions counted so far."""
         columns = self._rows[: self._used].T.copy()
-        times = self._times[: self._used]
-        high, low = times >> np.uint64(32), times & np.uint64(0xFFFFFFFF)
         packets, sizes, first = columns[WORDS:]
-        return Rows(columns[:WORDS], packets, sizes, first, self._clock.nanoseconds(high, low))
+        return Rows(columns[:WORDS], packets, sizes, first, self._times[: self._used].copy())
 
 
 def _compiled(function: Any) -> Any:

@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 from demuxlab.wire import ip, malformed
-from demuxlab.wire.checksum import checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_sum
 from demuxlab.wire.malformed import Malformed
 
 HEADER_LENGTH = 8
@@ -49,13 +49,14 @@ class Quoted(NamedTuple):
     """TCP's sequence number, by which a forged error is detected (RFC 5927, section 4.1)."""
 
 
-def read(packet: ip.IPPacket) -> ICMPMessage | Malformed:
+def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> ICMPMessage | Malformed:
     """Read an ICMP or ICMPv6 message and verify its checksum."""
     data = packet.payload
     if len(data) < HEADER_LENGTH:
         return malformed.ICMP_TRUNCATED
-    kind, code, _, rest = _HEADER.unpack_from(data)
-    if (word_sum(data) + _pseudo(packet.source, packet.destination, data)) % 0xFFFF:
+    kind, code, field, rest = _HEADER.unpack_from(data)
+    pseudo = _pseudo(packet.source, packet.destination, data)
+    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo, len(data) if pseudo else 0):
         return malformed.ICMP_CHECKSUM
     return ICMPMessage(
         packet.protocol, packet.source, packet.destination, kind, code, rest, data[8:], packet.packet
