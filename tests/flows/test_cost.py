@@ -44,7 +44,9 @@ FILES = {
         + b"".join(zoo.packet(PACKET, index=number % 20) for number in range(n))
     ),
     "sections": lambda n: (zoo.section() + zoo.interface() + zoo.packet(PACKET)) * n,
-    "other blocks": lambda n: (zoo.section() + zoo.interface() + (zoo.block(5, bytes(12)) * 9 + zoo.packet(PACKET)) * n),
+    "other blocks": lambda n: (
+        zoo.section() + zoo.interface() + (zoo.block(5, bytes(12)) * 9 + zoo.packet(PACKET)) * n
+    ),
     "options": lambda n: (
         zoo.section() + zoo.interface() + zoo.packet(PACKET, options=zoo.option(1, b"") * 10 * n)
     ),
