@@ -1,6 +1,6 @@
-"""A decision about one packet, as data: what became of it, which socket got it, by which rule.
+"""The decision about one packet, as data: the verdict, the socket, the rule, the reply.
 
-`demuxlab.telling` puts it into words.
+`demuxlab.telling` turns it into text.
 """
 
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
 
 class Delivery(NamedTuple):
-    """What became of one packet."""
+    """The decision about one packet."""
 
     verdict: Verdict
     arrival: Arrival
-    """The packet as read; its fields travel with it from here on."""
+    """The packet with its header fields: it is not parsed again."""
     socket: Socket | None = None
     rule: Rule | None = None
     reply: Reply | None = None
@@ -39,5 +39,5 @@ class Delivery(NamedTuple):
 
     @property
     def losers(self) -> tuple[Loser, ...]:
-        """The sockets that lost; empty unless the demultiplexer explains."""
+        """The candidates that did not get the segment; empty unless the demultiplexer explains."""
         return self.lookup.losers if self.lookup else ()

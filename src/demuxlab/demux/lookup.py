@@ -1,6 +1,7 @@
-"""Whom a lookup met: the sockets that lost, in the order in which they were asked, and why each one did.
+"""The candidates of a lookup that did not get the segment, in the order of the lookup, each with the reason.
 
-It is the table's own walk over the candidates, read on beyond the winner; only explanations pay for it.
+They come from the same generator as the decision, `SocketTable.candidates`, read on beyond its first socket.
+Only a demultiplexer that explains does this.
 """
 
 from collections.abc import Collection
@@ -16,7 +17,7 @@ from demuxlab.wire.address import endpoint_text, is_any, to_text
 from demuxlab.wire.segment import Segment
 
 MAX_LOSERS = 8
-"""Losing sockets that an explanation names at most."""
+"""The greatest number of sockets that an explanation names beside the one that got the segment."""
 
 
 class Loser(NamedTuple):
@@ -31,10 +32,10 @@ class Loser(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What there was to choose from."""
+    """The candidates of one lookup."""
 
     own: Candidate | None
-    """The table's own choice: where another socket got the segment, a demultiplexer in its place decided."""
+    """The table's choice. Another demultiplexer in the table's place may have chosen another socket."""
     losers: tuple[Loser, ...]
     """The other sockets of the port, best first, `MAX_LOSERS` at most."""
     unnamed: int
@@ -49,13 +50,13 @@ class Lookup(NamedTuple):
 def look_around(
     table: SocketTable, segment: Segment, winner: Candidate | None, device: str, packets: int
 ) -> Lookup:
-    """Walk over the candidates for a segment that `winner` got, then over the other sockets of its port."""
-    met = list(islice(table.candidates(segment, device), MAX_LOSERS + 1))
-    own = met[0] if met else None
+    """Return the other candidates for a segment that `winner` got, then the other sockets of its port."""
+    matching = list(islice(table.candidates(segment, device), MAX_LOSERS + 1))
+    own = matching[0] if matching else None
     chosen = winner.socket if winner else None
     replaced = chosen is not (own.socket if own else None)
     port = table.on_port(segment.protocol, segment.destination_port)
-    rules: dict[Socket, Rule | None] = {candidate.socket: candidate.rule for candidate in met}
+    rules: dict[Socket, Rule | None] = {candidate.socket: candidate.rule for candidate in matching}
     for socket in islice(port, MAX_LOSERS):
         rules.setdefault(socket, None)
     if chosen is not None:
@@ -71,7 +72,7 @@ def look_around(
 def look_around_copies(
     table: SocketTable, segment: Segment, copies: Collection[Socket], device: str, packets: int
 ) -> Lookup:
-    """Walk over the sockets of a port that get no copy of a broadcast or multicast datagram."""
+    """Return the sockets of a port that get no copy of a broadcast or multicast datagram."""
     port = table.on_port(segment.protocol, segment.destination_port)
     matching = table.copies(segment, device) if segment.protocol == ip.UDP else []
     without = [socket for socket in port if socket not in copies]
@@ -92,10 +93,10 @@ def _loser(
     device: str,
     replaced: bool,
 ) -> Loser:
-    """Say why a socket on the segment's port did not get it."""
+    """Return a socket on the segment's port with the reason why it did not get the segment."""
     if mismatch := _mismatch(socket, segment, device):
         return mismatch._replace(rule=rule)
-    # It matches, so that the table has a candidate: where none or another won, the table did not decide.
+    # The socket matches, so the table has a candidate. If none or another was chosen, the table did not do it.
     if winner is None:
         return Loser(socket, Reason.REPLACED_BY_NONE, rule)
     if replaced:
@@ -104,7 +105,7 @@ def _loser(
 
 
 def _mismatch(socket: Socket, segment: Segment, device: str) -> Loser | None:
-    """Say why a socket cannot have the segment at all, whatever other sockets there are."""
+    """Return why a socket does not match the segment; None if it does."""
     if socket.device not in ("", device):
         return Loser(socket, Reason.OTHER_DEVICE, detail=socket.device)
     peer = (socket.remote_address, socket.remote_port)
@@ -121,7 +122,7 @@ def _mismatch(socket: Socket, segment: Segment, device: str) -> Loser | None:
 
 
 def _why_after(loser: Socket, winner: Candidate) -> Reason:
-    """Say why a socket that matches comes after the winner."""
+    """Return why a socket that matches comes after the winner."""
     if winner.rule == Rule.CONNECTION:
         return Reason.FOUR_TUPLE
     if winner.rule == Rule.CONNECTED_TWO_TUPLE:
@@ -132,12 +133,12 @@ def _why_after(loser: Socket, winner: Candidate) -> Reason:
 
 
 def _why_after_in_slot(loser: Socket, winner: Socket) -> Reason:
-    """Say why a socket comes after another one of the same address and port (demux/slot.py)."""
+    """Return why a socket comes after another one of the same address and port (demux/slot.py)."""
     if in_one_group(loser, winner):
         return Reason.SAME_GROUP
     if score(loser) < score(winner):
         return Reason.BOUND_TO_DEVICE if winner.device and not loser.device else Reason.IPV4_ONLY
-    # Equal scores, or a SO_REUSEPORT group that was met first and ended the search.
+    # Equal scores, or a SO_REUSEPORT group came first and ended the search.
     if loser.rank < 0:
         return Reason.IPV6_GROUP if winner.rank > 0 else Reason.IPV6_GROUP_ORDER
     return Reason.LATER_GROUP if winner.reuse_port else Reason.BOUND_EARLIER

@@ -1,6 +1,6 @@
 """The transport protocols as one table: rules, counters and replies.
 
-A further lookup rule or protocol begins here, with its value in `demux.verdicts`.
+To add a rule or a protocol, begin here, and with its value in `demux.verdicts`.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class TransportProtocol:
     wildcard: Rule
     """A socket without a peer, on the wildcard address."""
     no_socket: str
-    """The counter of segments that no socket takes."""
+    """The counter of segments for which there is no socket."""
     reply: Reply
-    """What is sent back for those."""
+    """What the host sends back for them."""
     queue_full: str
-    """The counter of segments for which the receive queue has no room."""
+    """The counter of segments that were dropped because the receive queue was full."""
     states: tuple[str, ...]
-    """The states of its sockets: first that of a socket without a peer, where nothing else is said."""
+    """The states that a socket file may give its sockets; the first is the default without a peer."""
 
     @property
     def rules(self) -> tuple[Rule, Rule, Rule]:
@@ -71,6 +71,6 @@ PROTOCOLS = {protocol.number: protocol for protocol in (TCP, UDP)}
 """By protocol number."""
 BY_NAME = {protocol.name: protocol for protocol in PROTOCOLS.values()}
 RULES = tuple(rule for protocol in PROTOCOLS.values() for rule in protocol.rules)
-"""Every rule of the table; `Rule.COPY`, of datagrams to many hosts, is beside it."""
+"""Every rule of the table. `Rule.COPY`, for broadcasts and multicasts, is not a rule of the table."""
 BACKLOG_FULL = "TcpExtListenOverflows"
-"""The counter of SYNs for which a listening socket's backlog has no room."""
+"""The counter of SYNs that were dropped because the listening socket's backlog was full."""

@@ -1,6 +1,7 @@
-"""The six figures of the course, each drawn from what happened in this very run.
+"""The six figures of the course, drawn from the segments of one run.
 
-A figure is `WIDTH` wide, so that its text can be read on a telephone; None where the run has nothing for it.
+A figure is `WIDTH` wide, so that its text can be read on a telephone. It is None if the run does
+not have what it shows.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ _IN_A_ROW = 7
 
 
 def multiplexing(ladder: Ladder) -> Markup | None:
-    """Draw several processes of one host, and in which order their segments went down its one link."""
+    """Draw several processes of one host, and the order of their segments on the link."""
     sent: dict[str, list[Segment]] = {}
     for segment in ladder.story.segments:
         sent.setdefault(segment.source.host, []).append(segment)
@@ -60,14 +61,14 @@ _Process = tuple[str, int, str]
 
 
 def _process(segment: Segment) -> _Process:
-    """Return who sent a segment: protocol, port, and the socket's name or else its port."""
+    """Return the sender of a segment: protocol, port, and the socket's name, or its port as text."""
     port = segment.source.port
     name = segment.sender.name if segment.sender else ""
     return segment.protocol, port, name or str(port)
 
 
 def _colours(ladder: Ladder, processes: list[_Process]) -> dict[_Process, str]:
-    """Give each process a colour: its queue's where it has one, else one that is free."""
+    """Return a colour for each process: that of its queue, or a free one."""
     colours: dict[_Process, str] = {}
     for segment in ladder.story.segments:
         process = _process(segment)
@@ -80,7 +81,7 @@ def _colours(ladder: Ladder, processes: list[_Process]) -> dict[_Process, str]:
 
 
 def layer(ladder: Ladder) -> Markup | None:
-    """Draw one segment on its way through the layers of both hosts: the ports are the transport layer's."""
+    """Draw one segment passing the layers of both hosts: ports belong to the transport layer."""
     segment = _telling(ladder)
     if segment is None:
         return None
@@ -120,7 +121,7 @@ def layer(ladder: Ladder) -> Markup | None:
 
 
 def demultiplexing(ladder: Ladder) -> Markup | None:
-    """Draw how one segment found its socket: the values in its headers, and the candidates."""
+    """Draw the demultiplexing of one segment: the values in its headers, and the candidates."""
     segment = _telling(ladder)
     if segment is None:
         return None

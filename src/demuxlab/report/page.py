@@ -1,4 +1,4 @@
-"""The page: one file of HTML that needs nothing else, no script, no font, no network."""
+"""The report as one HTML file: no script, no other file, no network."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ _TEXTS = marked(
 )
 LADDER = "ladder"
 NAMES = (LADDER, *figures.FIGURES)
-"""What `svg` can draw."""
+"""The drawings that `svg` returns."""
 
 
 def html(story: Story) -> str:
@@ -105,7 +105,7 @@ def fragment(story: Story) -> str:
 
 
 def svg(story: Story, name: str) -> str:
-    """Return one figure as a file of its own; "" where the run has nothing for it. KeyError: no such name."""
+    """Return one figure as an SVG file; "" if the run does not have what it shows. KeyError: no such name."""
     laid_out = ladder.laid_out(story)
     drawing = ladder.whole(laid_out) if name == LADDER else figures.FIGURES[name](laid_out)
     if drawing is None or not story.segments:
@@ -136,10 +136,10 @@ def _ladder(laid_out: Ladder) -> Markup:
 
 
 def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
-    """Return a segment's row, and what opens below it."""
+    """Return the values of a segment's row and of the details below it."""
     drawing = tag(
         "svg",
-        tag("title", ladder.told(segment)),
+        tag("title", ladder.summary(segment)),
         ladder.row(laid_out, segment),
         width=round(laid_out.width),
         height=ladder.ROW,
