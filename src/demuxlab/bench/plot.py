@@ -23,7 +23,8 @@ _STYLE = Markup("""
 svg {
   --bg: #fff; --text: #1b2430; --soft: #566172; --line: #d5dbe4;
   --ours: #0b5cad; --good: #14663a; --bad: #b3261e;
-  font: 13px system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK KR", sans-serif; background: var(--bg);
+  background: var(--bg);
+  font: 13px system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK KR", sans-serif;
 }
 @media screen and (prefers-color-scheme: dark) {
   svg {
