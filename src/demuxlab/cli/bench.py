@@ -45,11 +45,11 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
     if plot is not None:
         _check(plot)
     found = machine()
-    words = in_words(found)
+    machine_text = in_words(found)
     if as_json:
         click.echo(json.dumps({"machine": found}, ensure_ascii=False))
     else:
-        click.echo(_("machine: {machine}", machine=words), err=markdown)
+        click.echo(_("machine: {machine}", machine=machine_text), err=markdown)
     reports: list[Report] = []
     disagreed = False
     try:
@@ -67,11 +67,11 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
                 raise KeyboardInterrupt
     finally:
         if markdown:
-            click.echo(show.in_markdown(reports, words), err=as_json)
+            click.echo(show.in_markdown(reports, machine_text), err=as_json)
     if plot is not None:
-        # Only the namespaces needed rights; the pictures are the user's who called sudo.
+        # Only the namespaces needed rights; the pictures belong to the user that called sudo.
         rights.drop()
-        _plot([report for report in reports if report.rows], plot, words)
+        _plot([report for report in reports if report.rows], plot, machine_text)
     raise SystemExit(_DISAGREED if disagreed else 0)
 
 

@@ -1,4 +1,4 @@
-"""What a run did, packet by packet: the rows of its table and of its JSON."""
+"""The decisions of a run, packet by packet: the rows of its table and of its JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,10 @@ class Entry:
     frame: int
     delivery: Delivery
     host: str | None = None
-    """Who decided, where a run has several hosts."""
+    """The host that decided, where a run has several."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that scripts rely on."""
+        """Return the object that `demuxlab run --json` prints (contract 1)."""
         delivery, segment = self.delivery, self.delivery.segment
         row: dict[str, Any] = {
             "frame": self.frame,
@@ -74,7 +74,7 @@ class Journal:
         self.entries: list[Entry] = []
 
     def received(self, delivery: Delivery, host: str | None) -> None:
-        """Note a packet that a host decided about."""
+        """Record a host's decision about a packet."""
         self.frames += 1
         self.entries.append(Entry(self.frames, delivery, host))
 

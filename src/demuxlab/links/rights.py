@@ -1,4 +1,4 @@
-"""Giving up rights: once the link is open, nothing needs them any more."""
+"""Drops root's rights, which nothing needs once the link is open."""
 
 import ctypes
 import os
@@ -13,10 +13,10 @@ _FILE_CAPABILITIES = 0b11 << 1
 
 
 def drop() -> str:
-    """Give up root's rights for good; return a sentence about what is left.
+    """Drop root's rights irrevocably; return a sentence about what is left.
 
-    Under sudo the process becomes the user who called it, so that its files are that user's. Root itself
-    has nobody to become: it keeps the right to reach its files, and no other.
+    Under sudo the process becomes the user that called sudo, so that its files are that user's. Root without
+    sudo keeps CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, to reach its files, and no other capability.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         return _("running as an ordinary user")
@@ -37,8 +37,8 @@ def drop() -> str:
     return _("rights dropped: root now only reaches files")
 
 
-def stay_root_s() -> bool:
-    """Tell whether `drop` leaves the process to root, who has nobody to become."""
+def remains_root() -> bool:
+    """Tell whether the process still runs as root after `drop`: root did not come by sudo."""
     root = sys.platform == "linux" and os.geteuid() == 0
     return root and os.environ.get("SUDO_UID", "0") in ("", "0")
 

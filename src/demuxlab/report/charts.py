@@ -1,6 +1,6 @@
 """Charts along the run, one place a segment: when a socket was there, and what its queue held.
 
-They are stretched to the room there is, so no text stands in them.
+They are stretched to the width of the page, so they contain no text.
 """
 
 from markupsafe import Markup
@@ -58,7 +58,7 @@ def counts_bytes(queue: Queue) -> bool:
 
 
 def most(queue: Queue) -> str:
-    """Return a chart's highest step in words."""
+    """Return a chart's highest step as text."""
     top = max((height for _place, height in heights(queue)), default=0)
     if queue.depths and queue.kind == LISTENING:
         return _("connections at most: {count}", count=top)

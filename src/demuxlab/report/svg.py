@@ -19,7 +19,7 @@ def style(name: str) -> Markup:
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """Return an element; `class_` stands for class, `stroke_width` for stroke-width; None leaves it out."""
+    """Return an element; `class_` becomes class, `stroke_width` stroke-width; None omits it."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_number(value)}"'
         for key, value in attributes.items()
@@ -36,13 +36,13 @@ def _number(value: object) -> str:
 def drawing(
     width: float, height: float, title: str, *children: Markup, description: str = "", class_: str = "figure"
 ) -> Markup:
-    """Return a whole drawing, which says what it shows to those who cannot see it."""
-    told = [tag("title", title)]
+    """Return a whole drawing, with title and description for screen readers."""
+    head = [tag("title", title)]
     if description:
-        told.append(tag("desc", description))
+        head.append(tag("desc", description))
     return tag(
         "svg",
-        *told,
+        *head,
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",
