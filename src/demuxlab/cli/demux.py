@@ -62,8 +62,8 @@ def command(capture: Path, socket_file: Path, explain: bool, as_json: bool) -> N
                 click.echo(json.dumps(_as_json(entry, explain)))
             else:
                 click.echo(_steps(entry) if explain else _line(entry))
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
-    click.echo(_("packets: {counts}", counts=told), err=True)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
+    click.echo(_("packets: {counts}", counts=counts), err=True)
     if frames.damage:
         click.echo(f"demuxlab: {capture}: {frames.damage}", err=True)
         raise SystemExit(1)

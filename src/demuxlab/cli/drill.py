@@ -78,7 +78,7 @@ def command(
         return
     loaded = [_load(path) for path in scripts]
     played = list(drill.play_all(loaded, on, tolerance_usecs))
-    # Only the namespaces needed rights; what is saved is the user's who called sudo.
+    # Only the namespaces needed rights; what is saved belongs to the user that called sudo.
     rights.drop()
     for script, outcome in played:
         _tell(script, outcome, on, captures, as_json=as_json)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def decisions(entries: Iterable[Entry]) -> str:
-    """Return which segment went where, and why."""
+    """Return the table of decisions: segment, socket, rule, reply."""
     rows = [entry.as_row() for entry in entries]
     shown = [
         column for column, header in enumerate(HEADERS) if header != "host" or any(r[column] for r in rows)
@@ -25,13 +25,13 @@ def decisions(entries: Iterable[Entry]) -> str:
 
 
 def calls(made: "Iterable[Call]") -> str:
-    """Return each call of a lab's programs, beside the frames that it caused."""
+    """Return the table of the programs' calls, each with the frames that it caused."""
     rows = [(call.program, call.text, call.result, _span(call.frames)) for call in made]
     return table(("process", "call", "returns", "frames"), rows)
 
 
 def descriptors(program: "Program") -> str:
-    """Return the five things that each socket of a program is made of."""
+    """Return the table of a program's sockets: descriptor, addresses and ports, name."""
     rows = []
     for number, noted in sorted(program.descriptors.items()):
         if noted is not None:
@@ -51,7 +51,7 @@ def _span(frames: range) -> str:
 
 
 def sockets(entries: Iterable[Socket]) -> str:
-    """Return the socket table as `ss` would print it: two sockets may well have one local address."""
+    """Return the socket table in the columns of ss(8): several sockets may share a local address."""
     rows = [
         (
             ip.PROTOCOL_NAMES[socket.protocol],
@@ -67,6 +67,6 @@ def sockets(entries: Iterable[Socket]) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in lines: of box characters, or of ASCII where fonts may draw those twice as wide."""
+    """Return a table drawn with box characters; in ASCII for Korean, whose fonts may draw those wide."""
     drawn = "simple_outline" if code() == "en" else "psql"
     return tabulate(rows, headers=[_(header) for header in headers], tablefmt=drawn, disable_numparse=True)
