@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from demuxlab.sockets import addresses, options
 from demuxlab.sockets.addresses import Address
@@ -100,9 +100,16 @@ class InetSocket(ABC):
         self._open()
         self._descriptor.set_blocking(timeout is None)
 
-    def block_by_flag(self) -> None:
-        """Have no timeout: O_NONBLOCK alone decides whether calls block, as it does for read(2)."""
-        self._timeout = None
+    def limit_calls(self, timeout: float | None) -> None:
+        """Set the timeout of this object alone: the descriptor's O_NONBLOCK stays as it is.
+
+        With None, O_NONBLOCK decides whether calls block, as it does for read(2).
+        """
+        self._timeout = timeout
+
+    def for_one_call(self) -> Self:
+        """Return another object for the same descriptor, to be used with `limit_calls`."""
+        return type(self)(self._descriptor)
 
     def getblocking(self) -> bool:
         """Tell whether calls may block."""

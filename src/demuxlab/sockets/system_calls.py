@@ -72,7 +72,7 @@ def socket_of(descriptor: Descriptor) -> InetSocket:
     """Return a socket object that blocks as its descriptor does: by O_NONBLOCK alone."""
     kind = StreamSocket if isinstance(descriptor.opened.endpoint, TCPEndpoint) else DatagramSocket
     own = kind(descriptor)
-    own.block_by_flag()
+    own.limit_calls(None)
     return own
 
 
