@@ -44,7 +44,9 @@ FILES = {
         + b"".join(zoo.packet(PACKET, index=number % 20) for number in range(n))
     ),
     "sections": lambda n: (zoo.section() + zoo.interface() + zoo.packet(PACKET)) * n,
-    "other blocks": lambda n: (zoo.section() + zoo.interface() + (zoo.block(5, bytes(12)) * 9 + zoo.packet(PACKET)) * n),
+    "other blocks": lambda n: (
+        zoo.section() + zoo.interface() + (zoo.block(5, bytes(12)) * 9 + zoo.packet(PACKET)) * n
+    ),
     "options": lambda n: (
         zoo.section() + zoo.interface() + zoo.packet(PACKET, options=zoo.option(1, b"") * 10 * n)
     ),
@@ -88,9 +90,9 @@ def test_memory_does_not_grow_with_the_clocks(tmp_path, engine, monkeypatch):
     made = []
     counter = engine.counter
 
-    def counted(self):
+    def counted(self, tunnels):
         made.append(1)
-        return counter(self)
+        return counter(self, tunnels)
 
     monkeypatch.setattr(engine, "counter", counted)
     path = tmp_path / "x.pcapng"
