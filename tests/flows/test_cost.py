@@ -91,9 +91,9 @@ def test_memory_does_not_grow_with_the_clocks(tmp_path, name, monkeypatch):
     made = []
     counter = engine.counter
 
-    def counted(self):
+    def counted(self, tunnels):
         made.append(1)
-        return counter(self)
+        return counter(self, tunnels)
 
     monkeypatch.setattr(engine, "counter", counted)
     path = tmp_path / "x.pcapng"

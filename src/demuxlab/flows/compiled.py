@@ -4,6 +4,7 @@ numba caches the compiled code beside this file, so that only the first run comp
 for a signed index numba would check each time whether it is negative and counts from the end.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ class Compiled:
         count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), offsets)
         return offsets[:count].copy(), int(at)
 
-    def counter(self) -> "CompiledCounter":
+    def counter(self, tunnels: Collection[int]) -> "CompiledCounter":
         """Return a counter."""
-        return CompiledCounter()
+        return CompiledCounter(tunnels)
 
     def _room(self, count: int) -> Indices:
         if len(self._offsets) < count:
@@ -55,7 +56,8 @@ class Compiled:
 class CompiledCounter:
     """An `engine.Counter`: a hash table of rows with open addressing, at most half full."""
 
-    def __init__(self) -> None:
+    def __init__(self, tunnels: Collection[int]) -> None:
+        self._tunnels = np.array(tuple(tunnels), np.uint64)
         self._used = 0
         self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
         self._times = np.zeros(_FIRST_ROWS, np.uint64)
@@ -75,7 +77,7 @@ class CompiledCounter:
         while True:
             done, self._used, rest = _count(
                 data, frames, done, uint64(base), order == ">", link, self._slots, self._rows,
-                self._times, self._used, self._rest, rest, MULTIPLIERS,
+                self._times, self._used, self._rest, rest, MULTIPLIERS, self._tunnels,
             )  # fmt: skip
             if done == len(frames):
                 high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
@@ -240,9 +242,25 @@ def _ip_version(data: Any, frame: Any, link: Any) -> Any:
 
 
 @_compiled
+def _is_counted_udp(data: Any, segment: Any, tunnels: Any) -> Any:
+    found = _u16(data, segment + uint64(4)) >= 8
+    for port in tunnels:
+        found &= _u16(data, segment) != port and _u16(data, segment + uint64(2)) != port
+    return found
+
+
+@_compiled
+def _may_have_source_route(data: Any, at: Any, header: Any) -> bool:
+    found = False
+    for place in range(20, header):
+        found |= data[at + uint64(place)] in (131, 137)
+    return found
+
+
+@_compiled
 def _count(
     data: Any, frames: Any, done: int, base: Any, big: bool, link: Any, slots: Any, rows: Any, times: Any,
-    used: int, rest: Any, left: int, multipliers: Any,
+    used: int, rest: Any, left: int, multipliers: Any, tunnels: Any,
 ) -> Any:  # fmt: skip
     """Count the frames from number `done` on.
 
@@ -251,8 +269,7 @@ def _count(
     `vectorised._segments`.
     """
     mask = uint64(len(slots) - 1)
-    none = uint64(0)
-    nowhere = none - uint64(1)
+    none, nowhere = uint64(0), uint64(0) - uint64(1)
     for number in range(done, len(frames)):
         frame = uint64(frames[number])
         end = frame + _u32(data, frame - uint64(8), big)
@@ -262,6 +279,7 @@ def _count(
             header = (_byte(data, at) & uint64(15)) << uint64(2)
             segment, room = at + header, _u16(data, at + uint64(2))
             accepted = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
+            accepted = accepted and not (header > 20 and _may_have_source_route(data, at, header))
             room -= header
             protocol = _byte(data, at + uint64(9))
         else:
@@ -272,7 +290,7 @@ def _count(
             accepted = accepted and need >= 20
         else:
             need = uint64(8)
-            accepted = accepted and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
+            accepted = accepted and protocol == ip.UDP and _is_counted_udp(data, segment, tunnels)
         if not accepted or need > room or segment + need > end:
             rest[left] = number
             left += 1

@@ -1,5 +1,6 @@
 """The interface of the engines, and the frame layouts and clocks that both of them know."""
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -121,5 +122,5 @@ class Engine(Protocol):
         skipped.
         """
 
-    def counter(self) -> Counter:
-        """Return a new counter."""
+    def counter(self, tunnels: Collection[int]) -> Counter:
+        """Return a new counter, which does not handle UDP datagrams of these ports."""

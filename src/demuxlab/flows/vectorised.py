@@ -3,7 +3,7 @@
 It counts packets of the common layouts and leaves all others to `one_by_one`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from struct import Struct
 from typing import Any
 
@@ -15,7 +15,7 @@ from demuxlab.flows import parallel_scan
 from demuxlab.flows.directions import Directions
 from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
 from demuxlab.flows.rows import HALF, IPV4, IPV6, WORDS, Indices, Rows
-from demuxlab.wire import ip, tcp, udp
+from demuxlab.wire import endpoints, ip, tcp, udp
 
 # A guess looks for a record in so many bytes from the start of a lane,
 _WINDOW = 256
@@ -78,9 +78,9 @@ class Vectorised:
             return 4 * packets[:valid] + 28, int(4 * packets[valid])
         return 4 * packets + 28, int(4 * ends[count - 1]) if count else at
 
-    def counter(self) -> "VectorCounter":
+    def counter(self, tunnels: Collection[int]) -> "VectorCounter":
         """Return a counter."""
-        return VectorCounter()
+        return VectorCounter(tunnels)
 
 
 _NOT_HANDLED = (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET)
@@ -175,7 +175,8 @@ def _options_fit(header: Callable[..., tuple[int, int]], data: memoryview, at: i
 class VectorCounter:
     """An `engine.Counter`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tunnels: Collection[int]) -> None:
+        self._tunnels = tuple(tunnels)
         self._directions = Directions()
 
     def count(
@@ -186,6 +187,11 @@ class VectorCounter:
         at, ipv4, ipv6 = _packets(LINKS[linktype], data, frames)
         ends = frames + words[frames - 8]
         protocol, segments, accepted = _segments(data, at, ipv4, ipv6, ends)
+        if self._tunnels:
+            numbers = _field(data, ">u2")
+            is_tunnel = np.isin(numbers[segments], self._tunnels)
+            is_tunnel |= np.isin(numbers[segments + 2], self._tunnels)
+            accepted &= ~(is_tunnel & (protocol == ip.UDP))
         rest = np.flatnonzero(~accepted)
         if len(rest):
             frames, at, ipv6, protocol, segments = (
@@ -239,6 +245,9 @@ def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> 
     room = numbers[at + np.where(ipv4, 2, 4)].astype(np.intp) - np.where(ipv4, header, 0)
     protocol = data[at + np.where(ipv4, 9, 6)]
     accepted = ipv4 & (header >= 20) & (numbers[at + 6] & 0x3FFF == 0) | ipv6
+    with_options = np.flatnonzero(ipv4 & (header > 20))
+    if len(with_options):
+        accepted[with_options[_may_have_source_route(data, at[with_options], header[with_options])]] = False
     segments = at + header
     is_tcp = protocol == ip.TCP
     need = np.where(is_tcp, (data[segments + 12] >> 4).astype(np.intp) << 2, udp.HEADER_LENGTH)
@@ -246,6 +255,13 @@ def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> 
         numbers[segments + 4] >= udp.HEADER_LENGTH
     )
     return protocol, segments, accepted & (need <= room) & (segments + need <= ends)
+
+
+def _may_have_source_route(data: Bytes, at: Indices, header: Indices) -> Any:
+    found = np.zeros(len(at), np.bool_)
+    for place in range(20, 60):
+        found |= (place < header) & np.isin(data[at + place], endpoints.SOURCE_ROUTES)
+    return found
 
 
 def _keys(data: Bytes, at: Indices, ipv6: Any, protocol: Any, segments: Indices) -> Any:

@@ -46,6 +46,13 @@ def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) ->
     return OtherProtocol(protocol, header.source, header.destination, header.packet)
 
 
+def name(arrival: ICMPMessage | OtherProtocol) -> str:
+    """Return what is neither TCP nor UDP by its name: "ICMP echo request", "IGMP"."""
+    if isinstance(arrival, ICMPMessage):
+        return icmp.name(arrival.protocol, arrival.type, arrival.code)
+    return ip.name(arrival.protocol)
+
+
 def build(
     source: bytes, destination: bytes, protocol: int, payload: bytes, *, identification: int = 0
 ) -> bytes:
