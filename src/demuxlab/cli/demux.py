@@ -106,7 +106,7 @@ def _decide(
 def _line(entry: Entry, outer: tuple[str, ...]) -> str:
     segment, name = entry.delivery.segment, _name(entry)
     source = f"{endpoint_text(segment.source, segment.source_port)} " if segment else ""
-    said = f"✗ {entry.delivery.verdict}: {name}" if name else entry.delivery.explain()
+    said = f"✗ {entry.delivery.verdict}: {name}" if name else comment_of(entry.delivery)
     return f"{entry.frame:>6}  {''.join(f'{name}: ' for name in outer)}{source}{said}"
 
 
