@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from demuxlab import course
+from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reason, writing
-from demuxlab.grading import outputs, sandbox
+from demuxlab.grading import inventory, outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.records import Records
@@ -42,6 +42,12 @@ def _form_options(function: Any) -> Any:
 @click.command(name="grade", help=_("Grade SUBMISSIONS of LAB: files, archives, or folders of them."))
 @click.argument("lab")
 @click.argument("submissions", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--course",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=_("Take the labs and their checks from this folder, instead of the installed ones."),
+)
 @click.option(
     "--hidden",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -89,6 +95,7 @@ def _form_options(function: Any) -> Any:
 def command(
     lab: str,
     submissions: tuple[Path, ...],
+    course: Path | None,
     hidden: Path | None,
     results: Path | None,
     seed: str,
@@ -103,7 +110,9 @@ def command(
     **forms: Path | None,
 ) -> None:  # fmt: skip
     """Grade submissions."""
-    folder = course.find(lab).path
+    # Never the labs of the current folder: in CI that is a learner's repository, checks and all.
+    folder = find(lab, course or installed_folder()).path.resolve()
+    hidden = hidden and hidden.resolve()
     if gradescope_zip is not None:
         from demuxlab.grading.gradescope_zip import build
 
@@ -114,6 +123,8 @@ def command(
     if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
         raise CallError(_("no sandbox here"), sandbox.why_not_best())
     wanted = {form: path for form, path in forms.items() if path is not None}
+    if hidden is not None:
+        inventory.protect(hidden, sandbox.best())
     handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
     todo = jobs(handed_in, folder, hidden, seed, patience)
     with ExitStack() as stack:
