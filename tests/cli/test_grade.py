@@ -314,3 +314,41 @@ def test_the_archive_for_gradescope_runs(course, grade):
     told = json.loads((place / "results" / "results.json").read_text())
     assert [test["visibility"] for test in told["tests"]] == ["visible", "visible", "hidden"]
     assert told["score"] == 0
+    # Whatever is handed in, there is a results.json that says what is wrong.
+    (place / "submission" / "exercise.py").unlink()
+    for files, said in (
+        ((), "the folder is empty"),
+        (("homework.pdf",), "homework.pdf is neither Python nor an archive"),
+        (("a.py", "b.py"), "2 files could be meant"),
+    ):
+        for name in files:
+            (place / "submission" / name).write_bytes(b"%PDF")
+        subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=False)
+        told = json.loads((place / "results" / "results.json").read_text())
+        assert (told["score"], said in told["output"]) == (0, True)
+        for name in files:
+            (place / "submission" / name).unlink()
+    broken = script.replace(sys.executable, "/nowhere/python")
+    subprocess.run(["bash", "-c", broken], capture_output=True, timeout=60, check=False)
+    told = json.loads((place / "results" / "results.json").read_text())
+    assert (told["score"], "not your fault" in told["output"]) == (0, True)
+
+
+def test_gradescopes_setup_brings_another_python_where_the_image_has_an_old_one(course, grade):
+    assert grade("--gradescope-zip", "g.zip").returncode == 0
+    with zipfile.ZipFile(course / "g.zip") as archive:
+        setup = archive.read("setup.sh").decode()
+    tools = course / "tools"
+    tools.mkdir()
+    for status, expected in ((0, "python3 -m venv"), (1, "python3 -m uv venv --seed --python 3.12")):
+        log = course / f"log{status}"
+        answer = f'case "$*" in -c*) exit {status};; esac\n'
+        for name in ("apt-get", "python3", "python"):
+            (tools / name).write_text(f'#!/bin/sh\n{answer}echo "{name} $*" >> {log}\n')
+            (tools / name).chmod(0o755)
+        script = setup.replace("/autograder/venv/bin", str(tools))
+        environment = {"PATH": f"{tools}:/usr/bin:/bin"}
+        subprocess.run(["bash", "-c", script], env=environment, timeout=60, check=True)
+        lines = log.read_text().splitlines()
+        assert any(line.startswith(expected) for line in lines)
+        assert lines[-1].startswith("python -m pip install babel")

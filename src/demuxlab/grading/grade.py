@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from demuxlab.files import reason
 from demuxlab.grading import inventory, sandbox
 from demuxlab.grading.collect import HandedIn
 from demuxlab.grading.inventory import Checks
+from demuxlab.grading.learners import Learner
 from demuxlab.grading.plugin import PROPERTY
 from demuxlab.grading.submission import InfrastructureError
 from demuxlab.language import _
@@ -45,6 +46,7 @@ class Job:
     language: str
     key: str
     """What the result depends on, as a fingerprint: equal keys, equal results."""
+    learner: Learner = field(default=Learner(""))
     checks: Checks = ()
     """What must be found; fewer or others are no result."""
 
@@ -71,11 +73,18 @@ def jobs(
             patience=patience,
             level=sandbox.best(),
             language=language.code(),
-            key=sha256(f"{checks.hexdigest()} {each.name} {each.digest} {seed}".encode()).hexdigest()[:16],
+            key=_key(checks.hexdigest(), each, seed),
+            learner=each.learner,
             checks=expected,
         )
         for each in found
     ]
+
+
+def _key(checks: str, each: HandedIn, seed: str) -> str:
+    who = each.learner
+    depends = f"{checks} {each.name} {who.number} {who.group} {who.late} {each.digest} {seed}"
+    return sha256(depends.encode()).hexdigest()[:16]
 
 
 def _depends_on(lab: Path, hidden: Path | None) -> Iterator[Path]:
@@ -144,6 +153,8 @@ def grade(job: Job) -> dict[str, Any]:
         "tests": tests,
         "isolation": job.level,
         "seed": job.seed,
+        "problem": job.problem,
+        "learner": asdict(job.learner),
     }
 
 
