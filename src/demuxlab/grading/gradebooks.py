@@ -136,7 +136,7 @@ def nbgrader(results: Sequence[Result]) -> str:
     ]
     for result in results:
         who = learner(result)
-        raw: float = result.get("raw_points", result["points"])
+        raw = result["raw_points"] if "raw_points" in result else result["points"]
         identity = [result["lab"], "", "", who["number"] or result["submission"], who["name"], "", ""]
         points = (raw, raw - result["points"], result["points"], result["max_points"])
         rows.append([*identity, *(float(value) for value in points)])
