@@ -41,7 +41,12 @@ def test_negative_numbers_are_added(submission):
 """
 RIGHT = "def add(a, b):\n    return a + b\n"
 WRONG = "def add(a, b):\n    return a - b\n"
-SLOW = "import time\ntime.sleep(0.3)\n" + RIGHT
+SLOW = """
+import random, time
+time.sleep(0.3)
+def add(a, b):
+    return a + b + (random.random() < 0.7)
+"""
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

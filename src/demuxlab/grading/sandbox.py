@@ -8,6 +8,7 @@ Three levels, best first; a result names the one that it was graded at:
 - `process`: a process, on a system without limits (Windows).
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ _TMP_SIZE = 16 << 20
 _FIRST_UID = 1_000_000
 """A grading process has the user of this number and its own."""
 _NOBODY = 65534
+_ADDR_NO_RANDOMIZE = 0x0040000
+_OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -76,6 +79,7 @@ def why_not_best() -> str:
 
 def start(source: bytes, level: str) -> Inmate:
     """Start a process that answers questions about a file with these bytes."""
+    _fix_addresses()
     if level == BUBBLEWRAP:
         return _start_bubblewrap(source)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
@@ -91,7 +95,7 @@ def start(source: bytes, level: str) -> Inmate:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder.name,
-        env={"PATH": "/usr/bin:/bin", "HOME": folder.name, "LANG": "C.UTF-8"} if os.name == "posix" else None,
+        env=_environment(HOME=folder.name),
         start_new_session=True,
         user=uid,
         group=uid,
@@ -137,7 +141,7 @@ def _namespaces() -> tuple[str, ...]:
     """Return the options of bwrap(1): the system's programs and libraries, read-only, and little else."""
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
-    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")):
+    for name, value in _environment(HOME="/tmp").items():
         options += ["--setenv", name, value]
     options += ["--uid", str(_NOBODY), "--gid", str(_NOBODY), "--ro-bind", "/usr", "/usr"]
     for folder in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
@@ -158,7 +162,29 @@ def _namespaces() -> tuple[str, ...]:
 def _python() -> tuple[str, ...]:
     """Return the interpreter without a virtual environment: only the standard library can be imported."""
     executable = getattr(sys, "_base_executable", sys.executable) or sys.executable
-    return os.path.realpath(executable), "-I", "-B", "-S"
+    return os.path.realpath(executable), "-P", "-s", "-S", "-B"
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Return all that a learner's process has of an environment: sets have the same order in each run."""
+    needed = (
+        {} if os.name == "posix" else {name: os.environ[name] for name in _OF_WINDOWS & os.environ.keys()}
+    )
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **needed, **more}
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _fix_addresses() -> None:
+    """Let what this thread starts have the same addresses in each run: `id` and sets of objects go by them.
+
+    Best effort: a container may forbid personality(2).
+    """
+    if sys.platform == "linux":
+        _libc().personality(_ADDR_NO_RANDOMIZE)
 
 
 @cache
