@@ -8,6 +8,7 @@ Three levels, best first; a result names the one that it was graded at:
 - `process`: a process, on a system without limits (Windows).
 """
 
+import ctypes
 import errno
 import os
 import shutil
@@ -31,6 +32,8 @@ _TMP_SIZE = 16 << 20
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _TRIAL_TIMEOUT = 10
 """Seconds in which a sandbox must start when it is tried for the first time."""
+_ADDR_NO_RANDOMIZE = 0x0040000
+_OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -119,6 +122,7 @@ def _trial(starting: Callable[[], Inmate]) -> str | None:
 
 def start(source: bytes, level: str) -> Inmate:
     """Start a process that answers questions about a file with these bytes."""
+    _fix_addresses()
     if level == BUBBLEWRAP:
         return _start_bubblewrap(source)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
@@ -134,8 +138,8 @@ def start(source: bytes, level: str) -> Inmate:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd="/" if os.name == "posix" else folder.name,
-        env={"PATH": "/usr/bin:/bin", "HOME": folder.name, "LANG": "C.UTF-8"} if os.name == "posix" else None,
+        cwd=folder.name,
+        env=_environment(HOME=folder.name),
         start_new_session=True,
     )
     return Inmate(process, level, folder)
@@ -169,17 +173,10 @@ def _namespaces() -> tuple[str, ...]:
     """Return the options of bwrap(1): the system's programs and libraries, read-only, and little else."""
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
-    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")):
+    for name, value in _environment(HOME="/tmp").items():
         options += ["--setenv", name, value]
-    options += [
-        "--uid",
-        str(another_user.NOBODY),
-        "--gid",
-        str(another_user.NOBODY),
-        "--ro-bind",
-        "/usr",
-        "/usr",
-    ]
+    nobody = str(another_user.NOBODY)
+    options += ["--uid", nobody, "--gid", nobody, "--ro-bind", "/usr", "/usr"]
     for folder in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
         if folder.is_symlink():
             options += ["--symlink", str(folder.readlink()), str(folder)]
@@ -199,7 +196,29 @@ def _namespaces() -> tuple[str, ...]:
 def _python() -> tuple[str, ...]:
     """Return the interpreter without a virtual environment: only the standard library can be imported."""
     executable = getattr(sys, "_base_executable", sys.executable) or sys.executable
-    return os.path.realpath(executable), "-I", "-B", "-S"
+    return os.path.realpath(executable), "-P", "-s", "-S", "-B"
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Return all that a learner's process has of an environment: sets have the same order in each run."""
+    needed = (
+        {} if os.name == "posix" else {name: os.environ[name] for name in _OF_WINDOWS & os.environ.keys()}
+    )
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **needed, **more}
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _fix_addresses() -> None:
+    """Let what this thread starts have the same addresses in each run: `id` and sets of objects go by them.
+
+    Best effort: a container may forbid personality(2).
+    """
+    if sys.platform == "linux":
+        _libc().personality(_ADDR_NO_RANDOMIZE)
 
 
 @cache
