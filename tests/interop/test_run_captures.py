@@ -141,7 +141,7 @@ def open_folder():
 def test_an_ordinary_user_gets_the_best_link_and_its_name(open_folder, need_root):
     done = demuxlab("run", "--captures", open_folder, user="nobody")
     assert done.returncode == 0, done.stderr
-    assert "running as an ordinary user" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("link: ")
     [capture] = open_folder.iterdir()
     assert capture.stat().st_uid != 0

@@ -13,13 +13,13 @@ _FILE_CAPABILITIES = 0b11 << 1
 
 
 def drop() -> str:
-    """Give up root's rights for good; return a sentence about what is left.
+    """Give up root's rights for good; return a sentence about what is left, "" for an ordinary user.
 
     Under sudo the process becomes the user who called it, so that its files are that user's. Root itself
     has nobody to become: it keeps the right to reach its files, and no other.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
-        return _("running as an ordinary user")
+        return ""
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if user.isdigit() and group.isdigit() and int(user):
         os.setgroups([])
