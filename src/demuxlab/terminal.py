@@ -252,10 +252,5 @@ def _plural(one: str, many: str, number: int) -> str:
     return _(one if number == 1 else many)
 
 
-def padded(text: str, columns: int) -> str:
-    """Return a text with spaces behind it, up to so many columns."""
-    return _with_fillers(text).ljust(columns).replace(_FILLER, "")
-
-
 def _with_fillers(text: str) -> str:
     return _WIDE.sub(rf"\g<0>{_FILLER}", text)

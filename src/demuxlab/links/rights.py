@@ -17,7 +17,7 @@ _REACH_FILES = _READ_FILES | 1 << 1
 
 
 def drop() -> str:
-    """Drop root's rights irrevocably; return a sentence about what is left.
+    """Drop root's rights irrevocably; return a sentence about what is left, "" for an ordinary user.
 
     Under sudo the process becomes the user who called it, so that its files are that user's. Python may lie
     where that user cannot read it, in root's home for instance: modules are still imported later, so that
@@ -25,7 +25,7 @@ def drop() -> str:
     to reach its files, and no other.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
-        return _("running as an ordinary user")
+        return ""
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if user.isdigit() and group.isdigit() and int(user):
         os.setgroups([])
