@@ -37,12 +37,12 @@ def drawing(
     width: float, height: float, title: str, *children: Markup, description: str = "", class_: str = "figure"
 ) -> Markup:
     """Return a whole drawing, with title and description for screen readers."""
-    told = [tag("title", title)]
+    labels = [tag("title", title)]
     if description:
-        told.append(tag("desc", description))
+        labels.append(tag("desc", description))
     return tag(
         "svg",
-        *told,
+        *labels,
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",
