@@ -16,7 +16,7 @@ from demuxlab.demux.lookup import MAX_LOSERS
 from demuxlab.demux.table import Candidate
 from demuxlab.demux.verdicts import Reason, Rule, Verdict
 from demuxlab.language import english
-from demuxlab.telling import reasons
+from demuxlab.telling import comment, decision, reasons
 from demuxlab.telling.comment import comment_of
 from demuxlab.telling.steps import steps
 from demuxlab.wire import fragments, icmp, ip, packet
@@ -467,7 +467,7 @@ WINS = re.compile(r"(\S+) wins \(rule: (.+)\)\.$", re.MULTILINE)
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32))
-def test_the_explanation_names_the_socket_that_the_table_chose(seed):
+def test_explanation_and_comment_have_the_socket_that_the_table_chose(seed):
     ours = Ours()
     demultiplexer = ours.demultiplexer
     demultiplexer.explain = True
@@ -476,8 +476,9 @@ def test_the_explanation_names_the_socket_that_the_table_chose(seed):
             ours.step(step)
             continue
         delivery = demultiplexer.deliver(step.packet, 0.0, step.device)
+        assert comment.read(comment_of(delivery)) == decision.of(delivery)
         story = "\n".join(steps(delivery, english))
-        if delivery.segment is None or delivery.verdict == "not-ours" or delivery.lookup.to_many:
+        if delivery.segment is None or delivery.verdict == Verdict.NOT_OURS or delivery.lookup.to_many:
             assert WINS.search(story) is None
             continue
         chosen = next(demultiplexer.table.candidates(delivery.segment, step.device), None)
