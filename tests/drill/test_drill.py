@@ -189,9 +189,9 @@ def test_a_packet_that_is_never_sent_is_reported():
 
 def test_virtual_time_is_exact():
     sent = HANDSHAKE + "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n"
-    assert play(sent + "+.2 > P. 1:11(10) ack 1\n").failure == ""
-    early = play(sent + "+.200001 > P. 1:11(10) ack 1\n").failure
-    assert "timing error: expected outbound packet at 0.210001 sec but happened at 0.210000 sec" in early
+    assert play(sent + "+.21 > P. 1:11(10) ack 1\n").failure == ""
+    early = play(sent + "+.210001 > P. 1:11(10) ack 1\n").failure
+    assert "timing error: expected outbound packet at 0.220001 sec but happened at 0.220000 sec" in early
 
 
 def test_a_call_with_another_result_is_reported():

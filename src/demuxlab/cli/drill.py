@@ -87,7 +87,7 @@ def command(
         return
     loaded = [script for path in scripts for script in _load(path, define)]
     played = list(drill.play_all(loaded, on, tolerance_usecs))
-    # Only the namespaces needed rights; what is saved is the user's who called sudo.
+    # Only the namespaces needed rights; what is saved belongs to the user that called sudo.
     rights.drop()
     for script, outcome in played:
         _tell(script, outcome, on, captures, as_json=as_json)

@@ -30,7 +30,7 @@ def gathered(machine: Machine, first: Sent, packet: TCPPacket, put_back: Callabl
         if joined is None or following.time - first.time > machine.tolerance:
             put_back(following)
             break
-        # Linux sets PSH on every packet that its card is to segment: the receiver's card passes it on then.
+        # Linux sets PSH on every packet that its card segments, so that the receiver's card passes it on.
         burst = Sent(joined._replace(flags=joined.flags | packet.flags & PSH), first.time)
     return burst
 

@@ -34,7 +34,7 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> TCPSeg
     if header_length > size:
         return malformed.TCP_OPTIONS_TRUNCATED
     pseudo = pseudo_header_sum(packet.source, packet.destination, ip.TCP, size)
-    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo):
+    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo, size):
         return malformed.TCP_CHECKSUM
     return TCPSegment(
         ip.TCP,
