@@ -56,7 +56,10 @@ class DifferingStep(NamedTuple):
 
 
 def _segmentation(step: DifferingStep) -> bool:
-    """Tell whether the same data was cut into other segments, after a timeout or with a small window."""
+    """Tell whether the same data was cut into other segments.
+
+    That may be after a timeout, with a small window, or when the path's MTU has become smaller.
+    """
     ours, kernels = _reach(step.ours), _reach(step.kernels)
     if ours is None or kernels is None:
         return False
@@ -65,7 +68,8 @@ def _segmentation(step: DifferingStep) -> bool:
     small = any(segment.window is not None and segment.window < _SMALL_WINDOW for segment in step.segments)
     # The segment at the end may be cut where the other stack's is not.
     near = ours[0] == kernels[0] and abs(ours[1] - kernels[1]) < _SEGMENT
-    return near and (small or (timed_out and single))
+    too_big = "frag_needed" in step.scenario.steps[step.number]
+    return (near and (small or (timed_out and single))) or (too_big and ours == kernels)
 
 
 def _reach(sent: Packets) -> tuple[int, int] | None:
@@ -75,6 +79,13 @@ def _reach(sent: Packets) -> tuple[int, int] | None:
     if not data or not follows:
         return None
     return data[0].sequence, data[-1].sequence + data[-1].size
+
+
+def _exceeded_while_connecting(step: DifferingStep) -> bool:
+    steps = step.scenario.steps[: step.number + 1]
+    exceeded = next((number for number, text in enumerate(steps) if "icmp time_exceeded" in text), len(steps))
+    answered = any(segment is not None for segment in map(segment_of, steps[:exceeded]))
+    return exceeded < len(steps) and not answered and any(text.startswith("connect(") for text in steps)
 
 
 def _sack_on_data(step: DifferingStep) -> bool:
@@ -145,8 +156,15 @@ DIVERGENCES: Sequence[Divergence] = (
         marked("the segmentation of queued data"),
         "RFC 9293, section 3.8.6.2.1",
         "Linux segments data by the window at the time of the write, ours by the window when it is sent; "
-        "Linux joins small segments when it retransmits them",
+        "Linux joins small segments when it retransmits them; ours cuts each by itself where the path's "
+        "MTU has become smaller",
         _segmentation,
+    ),
+    Divergence(
+        marked("an ICMP error while connecting"),
+        "RFC 9293, section 3.9.2.2 (MUST-56); RFC 5461, section 4.1",
+        "time exceeded does not end our attempt to connect; it ends that of Linux",
+        _exceeded_while_connecting,
     ),
     Divergence(
         marked("SACK blocks on a data segment"),

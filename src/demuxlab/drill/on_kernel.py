@@ -164,6 +164,9 @@ class Kernel:
         set_sysctls(lockstep=bool(options.lockstep))
         if options.lockstep:
             set_quick_ack(self._device, (address,))
+        # As packetdrill does: a busy machine is late otherwise. Threads and processes begun here are not.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         self._start = time.monotonic_ns()
         self.sockets.began = time.time_ns()
 
@@ -244,6 +247,8 @@ class Kernel:
             os.close(descriptor)
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     def _watch(self, until: int, stop: Callable[[], bool]) -> None:
         """Record packets as they are sent, until a time or until `stop()` is true."""

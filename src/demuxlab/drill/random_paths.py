@@ -19,7 +19,7 @@ _UDP = (
     "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
     "bind(3, ..., ...)",
 )
-_SPECIAL = ("224.0.0.1", "239.1.2.3", "255.255.255.255", "240.0.0.1")
+_SPECIAL = ("224.0.0.1", "239.1.2.3", "255.255.255.255")
 _ICMP = (
     "unreachable net_unreachable",
     "unreachable host_unreachable",
