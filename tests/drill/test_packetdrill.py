@@ -319,3 +319,18 @@ def test_a_file_may_hold_several_scripts(tmp_path):
     assert two.options.mtu == 1400
     assert drill.play_on(one, "stack").failure == ""
     assert drill.play_on(two, "stack").failure.startswith(f"{path}:{path.read_text().count(chr(10))}: ")
+
+
+def test_the_largest_receive_buffer_gives_the_window_scale():
+    listening = HANDSHAKE[: HANDSHAKE.index("+0   < S")]
+    shell = '`sysctl -q net.ipv4.tcp_rmem="4096 131072 16777216"`\n'
+    passes(shell + listening + "+0 < S 0:0(0) win 9 <wscale 1>\n+0 > S. 0:0(0) ack 1 <mss 1460,wscale 9>\n")
+
+
+def test_a_command_sets_the_mtu():
+    listening = HANDSHAKE[: HANDSHAKE.index("+0   < S")]
+    passes(
+        "`ip link set dev tun0 mtu 1400`\n"
+        + listening
+        + "+0 < S 0:0(0) win 9\n+0 > S. 0:0(0) ack 1 <mss 1360>\n"
+    )

@@ -19,7 +19,7 @@ from demuxlab import sockets
 from demuxlab.drill import stack_settings
 from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
-from demuxlab.drill.shell import Change, Qdisc, Route, Sysctl
+from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -30,7 +30,7 @@ from demuxlab.transport.timers import NEVER
 _START = 1000.0
 _FLOAT_ERROR = 0.01
 _MAX_COPY = 1 << 20
-_SIOCATMARK = 0x8905
+_SIOCATMARK, _SIOCOUTQNSD = 0x8905, 0x894B
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
@@ -185,6 +185,8 @@ class StackSockets:
             return endpoint.waiting
         if request == termios.TIOCOUTQ:
             return endpoint.unsent + endpoint.fin_unacknowledged
+        if request == _SIOCOUTQNSD and "tcpi_notsent_bytes" in (info := endpoint.info()):
+            return int(info["tcpi_notsent_bytes"])
         if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -275,6 +277,9 @@ class Stack:
             return stack_settings.set_sysctl(self.sockets.defaults, change.name, change.value)
         if isinstance(change, Route):
             return stack_settings.set_route(self.sockets.defaults, change.attributes)
+        if isinstance(change, Mtu):
+            self._host.mtu = change.size
+            return True
         return isinstance(change, Qdisc) and change.kind in ("pfifo", "pfifo_fast", "bfifo", "noqueue")
 
     def close(self) -> None:
