@@ -334,3 +334,20 @@ def test_a_command_sets_the_mtu():
         + listening
         + "+0 < S 0:0(0) win 9\n+0 > S. 0:0(0) ack 1 <mss 1360>\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("f'window {tcpi_snd_cwnd}'", "f'window {tcpi_snd_cwnd}'"),
+        ("'%d ms' % 5", "5 ms"),
+        ("tcpi_rto.x", "tcpi_rto.x"),
+    ],
+)
+def test_a_message_that_cannot_be_evaluated_is_shown_as_it_is(message, shown):
+    failure = play(HANDSHAKE + f"+0 %{{ assert tcpi_snd_cwnd == 11, {message} }}%\n").failure
+    assert failure.endswith(f"tcpi_snd_cwnd = 10: {shown}")
+
+
+def test_the_time_begins_when_the_script_is_prepared():
+    passes("`sleep 3`\n" + HANDSHAKE.replace("+.01 <", ".01 <"))

@@ -219,12 +219,17 @@ class Stack:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
+        self._started = _START
         self._sent: deque[Sent] = deque()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Begin to count the time."""
+        self._started = self._runtime.seconds
+
     def now(self) -> int:
         """Return the microseconds since the start."""
-        return round((self._runtime.seconds - _START) * MICROSECONDS)
+        return round((self._runtime.seconds - self._started) * MICROSECONDS)
 
     def wait(self, until: int) -> None:
         """Advance the clock to a time."""
@@ -299,8 +304,8 @@ class Stack:
         self._run_until_idle()
         while not stop():
             due = min(self._host.next_tick, runtime.wakes_at)
-            if due == NEVER or (due - _START) * MICROSECONDS - _FLOAT_ERROR > until:
-                runtime.seconds = max(runtime.seconds, _START + until / MICROSECONDS)
+            if due == NEVER or (due - self._started) * MICROSECONDS - _FLOAT_ERROR > until:
+                runtime.seconds = max(runtime.seconds, self._started + until / MICROSECONDS)
                 self._run_until_idle()
                 return
             runtime.seconds = max(runtime.seconds, due)
