@@ -82,6 +82,8 @@ _ROUTE_ATTRIBUTES = frozenset(
         *("quickack", "features", "congctl", "reordering", "hoplimit", "fastopen_no_cookie"),
     )
 )
+_CARD = {"gso_max_size", "gso_max_segs", "gso_ipv4_max_size", "gro_max_size", "txqueuelen", "qlen"}
+"""What says how a card is given segments, which are compared as bursts anyway."""
 _PLAIN_QUEUES = ("pfifo", "pfifo_fast", "bfifo", "noqueue", "fq", "fq_codel")
 _OPERATORS = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
@@ -204,6 +206,8 @@ def _device(name: str, arguments: list[str], command: str) -> Iterator[Command]:
     if (name == "ifconfig" or words[:2] == ["link", "set"]) and values.get("mtu", "").isdigit():
         yield Mtu(int(values["mtu"]))
         return
+    if words[:2] == ["link", "set"] and _CARD & values.keys():
+        return
     if name == "ip" and words[:1] in (["route"], ["r"]):
         attributes = {word: values[word] for word in words[:-1] if word in _ROUTE_ATTRIBUTES}
         if "lock" in attributes.values():
@@ -211,6 +215,9 @@ def _device(name: str, arguments: list[str], command: str) -> Iterator[Command]:
         if attributes:
             yield Route(attributes)
             return
+    if name == "tc" and words[:2] == ["qdisc", "del"]:
+        yield Qdisc("pfifo")
+        return
     if name == "tc" and words[:1] == ["qdisc"] and "root" in values and values["root"] in _PLAIN_QUEUES:
         yield Qdisc(values["root"])
         return
