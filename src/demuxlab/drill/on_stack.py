@@ -31,9 +31,9 @@ _START = 1000.0
 _FLOAT_ERROR = 0.01
 _MAX_COPY = 1 << 20
 _SIOCATMARK = 0x8905
-_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
 class _Cancelled(Exception):
