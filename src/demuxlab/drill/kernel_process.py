@@ -34,6 +34,7 @@ from demuxlab.wire.packet import OtherProtocol
 
 _MAX_PACKET = 65_550
 _PORTS = 20_000
+_TASKLET = 0.0002
 _OPTIONS = Options()
 _OPTIONS_IPV6 = Scenario("", 6, ()).options
 # SO_LINGER with a timeout of 0: close(2) sends a RST and leaves nothing behind (socket(7)).
@@ -204,6 +205,13 @@ class _Playing:
     def sent(self) -> list[Sent]:
         """Return the segments sent since the last call."""
         self._kernel.read()
+        # The kernel holds data back while the device has much of the socket's (TCP small queues): what was
+        # read lets more out, once its tasklet has run.
+        seen = -1
+        while len(self._sent) > max(seen, 1):
+            seen = len(self._sent)
+            time.sleep(_TASKLET)
+            self._kernel.read()
         found = list(self._sent)
         self._sent.clear()
         return found

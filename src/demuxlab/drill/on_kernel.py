@@ -46,7 +46,7 @@ _LOCKSTEP = {
     # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",
     # A packet for the card to segment is not deferred in the hope that it grows.
-    "net.ipv4.tcp_tso_win_divisor": "1000",
+    "net.ipv4.tcp_tso_win_divisor": "255",
     # Buffers as large as those of `on_stack`.
     "net.ipv4.tcp_rmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
     "net.ipv4.tcp_wmem": f"4096 {LOCKSTEP_BUFFER} {LOCKSTEP_BUFFER}",
