@@ -34,6 +34,9 @@ _THREAD_TIMEOUT = 20.0
 _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "net.ipv4.tcp_timestamps": ("timestamps", lambda value: int(value) != 0),
     "net.ipv4.tcp_sack": ("sack", lambda value: int(value) != 0),
+    "net.ipv4.tcp_dsack": ("dsack", lambda value: int(value) != 0),
+    "net.ipv4.tcp_frto": ("frto", lambda value: int(value) != 0),
+    "net.ipv4.tcp_early_retrans": ("tail_loss_probe", lambda value: int(value) in (3, 4)),
     "net.ipv4.tcp_window_scaling": ("window_scale", lambda value: int(value) != 0),
     "net.ipv4.tcp_congestion_control": ("congestion", ALGORITHMS.__getitem__),
     "net.ipv4.tcp_rmem": ("receive_buffer", lambda value: int(value.split()[1])),
@@ -188,6 +191,9 @@ class Stack:
         self.sockets = StackSockets(self._runtime)
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
+            # What depends on time, or that RFC 9293 leaves to choice, is off on both (see `on_kernel`).
+            self.sockets.defaults.tail_loss_probe = self.sockets.defaults.frto = False
+            self.sockets.defaults.dsack = False
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
         self._sent: deque[SentSegment] = deque()
