@@ -203,6 +203,9 @@ class Stack:
         self.sockets = StackSockets(self._runtime)
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
+            # What depends on time, or that RFC 9293 leaves to choice, is off on both (see `on_kernel`).
+            self.sockets.defaults.tail_loss_probe = self.sockets.defaults.frto = False
+            self.sockets.defaults.dsack = False
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
         self._sent: deque[Sent] = deque()

@@ -9,7 +9,7 @@ import errno
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import arrival, handshake, sequence, timeouts
+from demuxlab.transport.tcp import arrival, handshake, phases, sequence, timeouts
 from demuxlab.transport.tcp import mss as mss_rules
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
@@ -182,5 +182,6 @@ class TCPConnection(ControlBlock):
         if mtu < (self.path_mtu or self.services.mtu_for(remote)):
             self.path_mtu = mtu
             self.sender.reduce_mss(self.send_mss)
+            phases.too_large(self.sender)
             self.retransmit_lost(now)
             self.flush(now)

@@ -115,15 +115,26 @@ class ControlBlock(StateMachine, ABC):
 
     def send_pending(self, now: float) -> None:
         """Send all that may be sent now."""
-        next_segment = self.sender.next_segment
-        while (segment := next_segment(now)) is not None:
+        sender = self.sender
+        next_segment = sender.next_segment
+        segment = next_segment(now)
+        if segment is None:
+            return
+        while segment is not None:
             self.transmit(segment, now)
+            if segment.transmissions > 1 and segment is sender.recovery.queue.first:
+                self.deadlines.retransmitted(now, sender.rtt.rto)
+            segment = next_segment(now)
+        sender.all_sent(now)
+        if sender.may_probe:
+            self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:
         """Send the first lost segment, whatever the congestion window, and restart its timer."""
         segment = self.sender.next_segment(now, ignore_cwnd=True)
         if segment is not None:
             self.transmit(segment, now)
+            self.sender.all_sent(now)
         self.deadlines.retransmitted(now, self.sender.rtt.rto)
 
     def transmit(self, segment: SentSegment, now: float) -> None:
@@ -190,15 +201,17 @@ class ControlBlock(StateMachine, ABC):
         if flags & SYN:
             return tcp.build_options(self._syn_options(now))
         stamps = self.timestamps.option(now) if self.timestamps is not None else None
-        if not self.receiver.has_gap:
+        if not self.receiver.has_gap and self.receiver.duplicate is None:
             return tcp.build_timestamps(*stamps) if stamps is not None else b""
         blocks: tuple[tuple[int, int], ...] = ()
         if self.sender.recovery.sack and not flags & RST:
             room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
+            duplicate = self.receiver.take_duplicate() if room and self.settings.dsack else ()
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
-                for left, right in self.receiver.sack_blocks(room)
+                for left, right in (*duplicate, *self.receiver.sack_blocks(room - len(duplicate)))
             )
+        self.receiver.duplicate = None
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
     def _syn_options(self, now: float) -> tcp.Options:
@@ -241,6 +254,13 @@ class ControlBlock(StateMachine, ABC):
             self.send_pending(now)
         if sender.in_flight:
             deadlines.in_flight(now, sender.rtt)
+            if (
+                synchronized
+                and deadlines.loss_detection == NEVER
+                and sender.may_probe
+                and self.settings.tail_loss_probe
+            ):
+                deadlines.probe_loss(now + sender.probe_timeout)
         else:
             deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)
         if self.settings.user_timeout:

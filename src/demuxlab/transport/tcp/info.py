@@ -22,7 +22,6 @@ STATES = {
 _TIMESTAMPS, _SACK, _WINDOW_SCALE = 1, 2, 4
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
-_OPEN, _RECOVERY, _LOSS = 0, 3, 4
 
 
 def _ssthresh(size: int, mss: int) -> int:
@@ -38,10 +37,9 @@ def info(state: State, connection: TCPConnection | None, listener: TCPListener |
     recovery, rtt = sender.recovery, sender.rtt
     options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * recovery.sack
     options += _WINDOW_SCALE * bool(connection.receive_shift or connection.send_shift)
-    recovering = _OPEN if recovery.recovery_point is None else _RECOVERY if recovery.fast else _LOSS
     return {
         "tcpi_state": STATES[state],
-        "tcpi_ca_state": recovering,
+        "tcpi_ca_state": recovery.phase.value,
         "tcpi_backoff": rtt.backoff,
         "tcpi_options": options,
         "tcpi_snd_wscale": connection.send_shift,

@@ -9,7 +9,7 @@ DEFAULT_LIMIT = 262_144
 class SendBuffer(ByteQueue):
     """A byte queue whose first byte has the number `start`; at most `limit` bytes."""
 
-    __slots__ = ("fin", "limit", "start")
+    __slots__ = ("fin", "limit", "start", "waited_for")
 
     def __init__(self, start: int, limit: int) -> None:
         super().__init__()
@@ -17,6 +17,8 @@ class SendBuffer(ByteQueue):
         self.limit = limit
         self.fin: int | None = None
         """The number of our FIN, once the application has closed: after the last byte."""
+        self.waited_for = False
+        """The application had more to write than there was room for."""
 
     @property
     def room(self) -> int:
@@ -26,6 +28,7 @@ class SendBuffer(ByteQueue):
     def write(self, data: Bytes) -> int:
         """Append as much of `data` as there is room for; return its size."""
         size = min(len(data), self.room)
+        self.waited_for = size < len(data)
         self.append(_unchanging(data, size))
         return size
 

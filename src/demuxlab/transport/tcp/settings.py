@@ -35,3 +35,9 @@ class Settings:
     timestamps: bool = True
     window_scale: bool = True
     sack: bool = True
+    tail_loss_probe: bool = True
+    """RFC 8985, section 7 (Linux: net.ipv4.tcp_early_retrans)."""
+    frto: bool = True
+    """RFC 5682."""
+    dsack: bool = True
+    """RFC 2883."""
