@@ -75,6 +75,7 @@ def tun_host(
             host.observers.append(recorder)
             host.demultiplexer.explain = True
         runtime = Runtime(host, end, _time_of_day() if recorder else time.monotonic)
+        runtime.close_link = link.close
         try:
             with runtime:
                 try:
