@@ -91,7 +91,9 @@ class InetSocket(ABC):
 
     def setblocking(self, flag: Any, /) -> None:
         """Block without limit, or never."""
-        self._set_timeout(None if operator.index(flag) else 0.0)
+        # From Python 3.12 on any truth value is accepted.
+        blocking = bool(flag) if sys.version_info >= (3, 12) else operator.index(flag)
+        self._set_timeout(None if blocking else 0.0)
 
     def _set_timeout(self, timeout: float | None) -> None:
         self._timeout = timeout

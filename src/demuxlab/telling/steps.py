@@ -6,12 +6,15 @@ decides anything: the steps tell what the lookup itself met (`Lookup`).
 
 from collections.abc import Iterable, Iterator
 
+from demuxlab.demux import protocols
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, Loser
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.slot import in_one_group
-from demuxlab.demux.socket import Socket
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import Say, _, marked
+from demuxlab.telling import reasons
+from demuxlab.telling.decision import label
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -21,11 +24,6 @@ from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.packet import OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, flag_letters
 
-_RULES = {
-    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
-    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
-}
-"""The order in which `SocketTable.candidates` asks."""
 _QUESTIONS = marked(
     {
         Rule.CONNECTION: "Does a connection have all four values?",
@@ -38,9 +36,9 @@ _QUESTIONS = marked(
 )
 _FULL = marked(
     {
-        "UdpRcvbufErrors": "Its queue is full: the datagram is dropped; nobody is told.",
-        "TcpExtTCPRcvQDrop": "Its queue is full: the segment is dropped; its sender will repeat it.",
-        "TcpExtListenOverflows": "Its backlog is full: the segment is dropped; the client will try again.",
+        protocols.UDP.queue_full: "Its queue is full: the datagram is dropped; nobody is told.",
+        protocols.TCP.queue_full: "Its queue is full: the segment is dropped; its sender will repeat it.",
+        protocols.BACKLOG_FULL: "Its backlog is full: the segment is dropped; the client will try again.",
     }
 )
 _DROPPED = marked("It is dropped.")
@@ -90,7 +88,7 @@ class _Story:
         elif delivery.verdict == Verdict.FORWARDED:
             yield [self._segment(segment)]
             yield [
-                self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.rule),
+                self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.forwarded_by),
                 self.say("It is handed on; no socket is asked."),
             ]
         elif delivery.verdict == Verdict.NOT_OURS:
@@ -203,9 +201,10 @@ class _Story:
 
     def _walk(self, segment: Segment, lookup: Lookup) -> Iterator[list[str]]:
         """Ask as the table does, most specific first; the first match ends it."""
+        protocol = PROTOCOLS[segment.protocol]
         losers, winning = list(lookup.losers), lookup.own.rule if lookup.own else None
-        for rule in _RULES[segment.protocol]:
-            here = [loser for loser in losers if (loser.rule or _rule_of(loser.socket)) == rule]
+        for rule in protocol.rules:
+            here = [loser for loser in losers if (loser.rule or protocol.rule_of(loser.socket)) == rule]
             losers = [loser for loser in losers if loser not in here]
             question = self.say(
                 _QUESTIONS[rule],
@@ -231,7 +230,7 @@ class _Story:
         yield [
             say(
                 "What would the table have done? Given it to {name} (rule: {rule}).",
-                name=_name(own.socket),
+                name=label(own.socket),
                 rule=own.rule,
             )
             if own
@@ -249,7 +248,7 @@ class _Story:
             )
         ]
         question = say("Which sockets on port {port} match?", port=segment.destination_port)
-        names = ", ".join(_name(socket) for socket in copies)
+        names = ", ".join(label(socket) for socket in copies)
         answer = say("A copy each for {names} (rule: {rule}).", names=names, rule=self._delivery.rule)
         yield [
             f"{question} {answer if copies else say('None does.')}",
@@ -261,7 +260,7 @@ class _Story:
         socket = self._delivery.socket
         if socket is None:
             return self.say("None does.")
-        return self.say("{name} wins (rule: {rule}).", name=_name(socket), rule=rule)
+        return self.say("{name} wins (rule: {rule}).", name=label(socket), rule=rule)
 
     def _shared(self, losers: Iterable[Loser]) -> Iterator[str]:
         """Say how a member of a SO_REUSEPORT group was chosen."""
@@ -273,7 +272,7 @@ class _Story:
 
     def _lost(self, losers: Iterable[Loser]) -> Iterator[str]:
         for loser in losers:
-            name, why = _name(loser.socket), loser.reason.told(self.say)
+            name, why = label(loser.socket), reasons.write(loser.reason, loser.detail, self.say)
             if loser.rule is None:
                 yield self.say("{name} does not match: {why}.", name=name, why=why)
             else:
@@ -287,7 +286,7 @@ class _Story:
 
     def _outcome(self, segment: Segment) -> str:
         delivery, say = self._delivery, self.say
-        name = _name(delivery.socket) if delivery.socket else ""
+        name = label(delivery.socket) if delivery.socket else ""
         if delivery.verdict == Verdict.NO_SOCKET:
             return self._refused(segment) + self._counted()
         if delivery.verdict == Verdict.QUEUE_FULL:
@@ -327,15 +326,3 @@ class _Story:
     def _counted(self) -> str:
         counter = self._delivery.counter
         return " " + self.say("It counts as {counter}.", counter=counter) if counter else ""
-
-
-def _rule_of(socket: Socket) -> str:
-    """Return the rule under which a socket is looked for: whoever has a peer, an address, or neither."""
-    connected, bound, wildcard = _RULES[socket.protocol]
-    if socket.remote_address:
-        return connected
-    return wildcard if is_any(socket.local_address) else bound
-
-
-def _name(socket: Socket) -> str:
-    return socket.name or f"socket {socket.number}"

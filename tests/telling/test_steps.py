@@ -12,11 +12,13 @@ from tests.interop.test_differential import Ours, Run
 
 from demuxlab import language
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.explanation import steps
 from demuxlab.demux.lookup import MAX_LOSERS
 from demuxlab.demux.table import Candidate
-from demuxlab.demux.verdicts import Rule, Verdict
+from demuxlab.demux.verdicts import Reason, Rule, Verdict
 from demuxlab.language import english
+from demuxlab.telling import reasons
+from demuxlab.telling.comment import comment_of
+from demuxlab.telling.steps import steps
 from demuxlab.wire import fragments, icmp, ip, packet
 from demuxlab.wire import segment as wire_segment
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, from_text
@@ -41,6 +43,10 @@ def free():
 def told(bench, data, device=""):
     """Return the lines of all steps but the first, which says what came."""
     return "\n".join(steps(bench.deliver(data, device), english)[1:]).split("\n")
+
+
+def why(loser):
+    return reasons.write(loser.reason, loser.detail, english)
 
 
 # The walk, question by question
@@ -194,7 +200,7 @@ def test_listeners_of_one_score_are_told_apart_by_their_groups(bench):
     bench.listener("four", ANY_IPV4, reuse_port=True)
     delivery = bench.deliver(segment(S), "tun0")
     assert delivery.socket.name == "four"
-    assert [(loser.socket.name, loser.why) for loser in delivery.losers] == [
+    assert [(loser.socket.name, why(loser)) for loser in delivery.losers] == [
         ("dual on device", "IPv6 sockets of a SO_REUSEPORT group are asked last")
     ]
 
@@ -320,7 +326,7 @@ def test_a_receiver_without_room_gets_no_copy(bench):
 def test_the_comment_of_a_copy_stays_short(bench):
     bench.udp("one", ANY_IPV4, **UDP)
     bench.udp("specific", **UDP)
-    assert bench.deliver(datagram(destination=BROADCAST_IPV4)).explain() == (
+    assert comment_of(bench.deliver(datagram(destination=BROADCAST_IPV4))) == (
         "→ one: a copy each to one: 255.255.255.255:53"
     )
 
@@ -405,7 +411,7 @@ def test_what_is_not_ip_and_what_is_forwarded(bench):
         "Is a socket asked? No: only IP packets have ports.",
     )
     handed_on = Delivery(
-        Verdict.FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
+        Verdict.FORWARDED, bench.deliver(datagram()).arrival, forwarded_by="192.168.0.1:80 → 192.168.0.1:8080"
     )
     assert steps(handed_on, english)[1] == (
         "Does port forwarding have a rule for it? Yes: 192.168.0.1:80 → 192.168.0.1:8080.\n"
@@ -492,8 +498,8 @@ def check_losers(table, delivery, device, story):
     assert len(delivery.lookup.losers) + delivery.lookup.unnamed == len(others)
     for loser in delivery.lookup.losers:
         said = "matches, but loses" if loser.socket in matching else "does not match"
-        assert f"{loser.socket.name} {said}: {loser.why}." in story.split("\n"), story
-        if loser.why == "bound earlier":
+        assert f"{loser.socket.name} {said}: {why(loser)}." in story.split("\n"), story
+        if loser.reason is Reason.BOUND_EARLIER:
             assert loser.socket.rank < delivery.socket.rank
 
 
@@ -507,7 +513,7 @@ def test_korean_says_the_same(bench):
     language.use("ko")
     try:
         lines = steps(delivery)
-        comment = delivery.explain()
+        comment = comment_of(delivery)
     finally:
         language.use("en")
     assert lines[1:3] == (
@@ -515,5 +521,5 @@ def test_korean_says_the_same(bench):
         "이 포트를 가진 소켓이 또 있는가? 상관없습니다. 처음으로 맞는 소켓이 받습니다.\n"
         "web 소켓도 맞지만 밀려났습니다: 네 값이 모두 맞는 소켓이 더 구체적입니다.",
     )
-    assert comment == delivery.explain()
+    assert comment == comment_of(delivery)
     assert isinstance(delivery.segment, wire_segment.TCPSegment)
