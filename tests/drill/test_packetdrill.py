@@ -299,13 +299,13 @@ def test_formats_cannot_fill_the_memory():
 
 
 def test_the_tolerance_of_a_script_applies_in_virtual_time():
-    sent = HANDSHAKE + "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n+.205 > P. 1:11(10) ack 1\n"
+    sent = HANDSHAKE + "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n+.215 > P. 1:11(10) ack 1\n"
     assert "timing error" in play(sent).failure
     assert "timing error" in play("--tolerance_usecs=4000\n" + sent).failure
     passes("--tolerance_usecs=5000\n" + sent)
     passes(sent, exact=False, tolerance=5000)
     assert "timing error" in play(sent, exact=False).failure
-    passes(sent.replace(".205", ".203"), exact=False)
+    passes(sent.replace(".215", ".213"), exact=False)
 
 
 # Files

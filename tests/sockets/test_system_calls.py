@@ -228,6 +228,7 @@ def test_a_file_that_does_not_own_its_descriptor(pair):
 def test_a_socket_is_not_given_to_another_program(pair, monkeypatch, stream):
     """What inetd(8) does: the program would read and write the descriptor, which carries no data."""
     monkeypatch.setattr(subprocess, "_fork_exec", calls.fork_exec)
+    monkeypatch.setattr(os, "posix_spawn", calls.posix_spawn)
     with pytest.raises(OSError, match="no other program can use") as caught:
         subprocess.Popen([sys.executable, "-c", ""], **{stream: pair[0]})
     assert caught.value.errno == errno.EOPNOTSUPP

@@ -96,7 +96,7 @@ def _loser(
     """Return a socket on the segment's port with the reason why it did not get the segment."""
     if mismatch := _mismatch(socket, segment, device):
         return mismatch._replace(rule=rule)
-    # The socket matches, so the table has a candidate. If it was not chosen, the table did not do it.
+    # It matches, so the table has a candidate. If none or another was chosen, the table did not choose.
     if winner is None:
         return Loser(socket, Reason.REPLACED_BY_NONE, rule)
     if replaced:

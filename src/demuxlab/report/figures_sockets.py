@@ -25,13 +25,13 @@ def socket(ladder: Ladder) -> Markup | None:
     queue = queues[0]
     local_address, _colon, local_port = queue.local.rpartition(":")
     remote_address, _colon, remote_port = queue.remote.rpartition(":")
-    nobody = _("any")
+    unset = _("any")
     rows = (
         (_("descriptor"), _("known to the process alone")),
         (_("local address"), local_address),
         (_("local port"), local_port or str(queue.port)),
-        (_("remote address"), remote_address or nobody),
-        (_("remote port"), remote_port or nobody),
+        (_("remote address"), remote_address or unset),
+        (_("remote port"), remote_port or unset),
     )
     parts = [
         box(1, 1, WIDTH - 2, 52, "host"),
@@ -134,7 +134,7 @@ def _conversation(ladder: Ladder) -> tuple[list[Segment], End]:
 
 
 def _tcp_calls(conversation: list[Segment], client: End) -> list[_Call]:
-    """Return the calls of a connection; a segment that only acknowledges belongs to nobody's call."""
+    """Return the calls of a connection; no call belongs to a pure ACK."""
     calls = [_Call("", "socket()"), _Call("", "bind(), listen()"), _Call("socket()", "accept() …")]
     connecting = [s for s in conversation if not s.size and not s.flags & (FIN | RST)][:3]
     if connecting and connecting[0].flags & SYN:

@@ -193,7 +193,7 @@ def _socket(laid_out: Ladder, queue: Queue) -> dict[str, Any]:
         "name": queue.name or f"{queue.protocol} {queue.port}",
         "kind": _("{kind} of {host}", kind=kind, host=queue.host),
         "local": queue.local,
-        "remote": f"← {queue.remote}" if queue.remote else _("← anybody"),
+        "remote": f"← {queue.remote}" if queue.remote else _("← any"),
         "reached": reached,
         "life": charts.life(story, queue, colour),
         "depth": charts.depth(story, queue, colour),

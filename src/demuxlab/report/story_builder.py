@@ -52,8 +52,8 @@ def of_capture(capture: Capture, title: str) -> Story:
         builder.story.capped |= frame.number >= _MAX_FRAMES
         if builder.story.capped:
             break
-    if words := printable(capture.comment):
-        builder.story.title = words.removeprefix("demuxlab ")
+    if title := printable(capture.comment):
+        builder.story.title = title.removeprefix("demuxlab ")
     builder.story.damage = capture.damage
     return builder.finish()
 

@@ -294,7 +294,18 @@ def fork_exec(*arguments: Any) -> Any:
     return _fork_exec(*arguments)
 
 
+_posix_spawn = os.posix_spawn
+
+
+@wraps(_posix_spawn)
+def posix_spawn(path: Any, argv: Any, env: Any, *, file_actions: Any = None, **options: Any) -> int:
+    """Start a program, as subprocess does from Python 3.13 on; the same holds for its standard streams."""
+    _refuse_to_pass_on(*(action[1] for action in file_actions or () if action[0] == os.POSIX_SPAWN_DUP2))
+    return _posix_spawn(path, argv, env, file_actions=file_actions, **options)
+
+
 _calls += [(_posixsubprocess, "fork_exec", fork_exec), (subprocess, "_fork_exec", fork_exec)]
+_calls += [(os, "posix_spawn", posix_spawn)]
 
 
 def _before_exec(name: str) -> None:

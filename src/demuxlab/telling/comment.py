@@ -10,8 +10,8 @@ The format, of which `demuxlab.lua` reads what Wireshark shows:
     ✗ malformed: wrong TCP checksum
     ↷ forwarded by tcp 192.168.0.1:80 → 192.168.0.1:8080
 
-The first part says what became of the packet; "; " separates the reply and one part for each socket that
-lost. In the names of sockets and devices the separators are percent-encoded (RFC 3986, section 2.1).
+The first part is the verdict; then, separated by "; ", come the reply and one part for each candidate that
+did not get the segment. In names of sockets and devices the separators are percent-encoded (RFC 3986, 2.1).
 """
 
 import re
@@ -29,7 +29,7 @@ REPLIES = {Reply.RST: "RST", Reply.PORT_UNREACHABLE: "ICMP port unreachable"}
 _LOST = " lost: "
 _ANSWERED, _NOT_ANSWERED = "answered with ", "not answered"
 _FOR_NOTHING_SENT = ": it acknowledges what was never sent"
-"""Why a socket that is there answers with RST."""
+"""The reason for an RST although there is a socket (RFC 9293, section 3.10.7.2)."""
 _FORWARDED = "↷ forwarded by "
 _ARROWS = {Verdict.DELIVERED: "→", Verdict.QUEUE_FULL: "✗ queue full:"}
 _VERDICTS = {arrow: verdict for verdict, arrow in _ARROWS.items()}
@@ -47,7 +47,7 @@ _NO_QUEUE = re.compile(
 _LISTENER = re.compile(r"(?:(port \d+)'s|([\d.]+|(?=[\da-f.]*:)[\da-f:.]+)) listener(?: (.+))?", re.DOTALL)
 _SEPARATORS = re.compile(r"[%:;,\x00-\x1f\x7f-\x9f]")
 _PART_SEPARATORS = re.compile(r"[%;\x00-\x1f\x7f-\x9f]")
-"""Those of a reason's detail, which reaches to the end of its part: addresses have colons of their own."""
+"""The separators in a reason's detail, which is last in its part: the colons of addresses remain."""
 _WAITING = re.compile(r".*: (?:nothing waits|(\d+) (?:connection|datagram|byte)s? waits?)", re.DOTALL)
 
 
@@ -68,12 +68,12 @@ def write(made: Decision) -> str:
 
 
 def comment_of(delivery: Delivery) -> str:
-    """Return the comment of a packet that was decided about in this run."""
+    """Return the comment of a packet with this decision."""
     return write(decision.of(delivery))
 
 
 def write_loser(loser: Loser) -> str:
-    """Return the part of a comment that names one socket that lost."""
+    """Return the part of a comment about one candidate that did not get the segment."""
     name = _escaped(loser.socket)
     if not loser.listens_on and _LISTENER.fullmatch(name):
         name = name.replace(" listener", "%20listener", 1)
@@ -83,14 +83,14 @@ def write_loser(loser: Loser) -> str:
 
 
 def candidate(loser: Loser) -> str:
-    """Return what people read of a socket that lost: its label, or "port 80's listener web"."""
+    """Return the name of a candidate for readers: its label, or "port 80's listener web"."""
     return _described(loser.socket, loser.listens_on)
 
 
 def read(comment: str) -> Decision | None:
-    """Return the decision in a comment; None where it has none.
+    """Return the decision in a comment; None if there is none.
 
-    Any text can be a capture's comment: that of older captures, whose names are not encoded, and anybody's.
+    A comment may be any text. In captures of older versions, names are not percent-encoded.
     """
     if comment.startswith(_FORWARDED):
         return Decision(Verdict.FORWARDED, forwarded_by=comment.removeprefix(_FORWARDED))
@@ -122,7 +122,7 @@ def write_waiting(title: str, waiting: int, unit: str) -> str:
 
 
 def read_waiting(comment: str) -> int | None:
-    """Return how much waits according to such a comment; None where it does not say."""
+    """Return how much waits according to such a comment; None if it is not known."""
     found = _WAITING.fullmatch(comment)
     return int(found[1] or 0) if found else None
 
@@ -135,7 +135,7 @@ def _described(name: str, listens_on: str) -> str:
 
 
 def _matched(made: Decision) -> str:
-    """Return the rule and what it looked at."""
+    """Return the rule and the values that matched."""
     if made.copies:
         return f"{_COPY} {', '.join(map(_escaped, made.copies))}: {made.destination}"
     if made.rule in CONNECTED_RULES:
@@ -163,7 +163,7 @@ def _reply(part: str) -> Reply | None:
 
 
 def _losers(parts: list[str]) -> Iterator[Loser]:
-    """Yield a loser for each part that is no reply; in other words, the whole part as its name."""
+    """Yield a loser for each part that is not a reply; a part of unknown form becomes its name."""
     for part in parts:
         if part == _NOT_ANSWERED or _reply(part):
             continue

@@ -1,4 +1,4 @@
-"""What a packet's comment says of a decision, as data: made of a live `Delivery`, or read from a capture."""
+"""The data of a decision that a packet's comment has: from a `Delivery`, or read from a capture."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from demuxlab.wire.packet import OtherProtocol
 from demuxlab.wire.segment import Segment
 
 CONNECTED_RULES = tuple(protocol.connected for protocol in PROTOCOLS.values())
-"""The rules that look at the segment's source too."""
+"""The rules that compare the segment's source too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,55 +26,55 @@ class Loser:
     socket: str
     """Its label; empty for a listening socket without a name."""
     reason: Reason | None
-    """None where a comment gives a reason that is none of ours: `detail` is its text then."""
+    """None: the comment has another text, which is in `detail`."""
     detail: str = ""
-    """What the reason names: a device, a peer "10.9.0.10:9157", an address."""
+    """The device, peer ("10.9.0.10:9157") or address that the reason names."""
     listens_on: str = ""
-    """Of a listening socket: "port 80", or its address where it has a specific one."""
+    """Of a listening socket: its address, or "port 80" if that is the wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision as a comment has it. Endpoints are texts such as "10.9.0.20:80" and "[fd09::2]:80"."""
+    """A decision with its endpoints as text: "10.9.0.20:80", "[fd09::2]:80"."""
 
     verdict: Verdict
     socket: str = ""
     """The label of the socket that got the segment, or whose queue was full."""
     rule: Rule | None = None
     source: str = ""
-    """The segment's source, of rules that look at it (`CONNECTED_RULES`)."""
+    """The segment's source, of `CONNECTED_RULES`."""
     destination: str = ""
     """The segment's destination."""
     local: str = ""
-    """The socket's own address and port, of rules that look at the destination alone."""
+    """The socket's own address and port, of rules that compare the destination alone."""
     copies: tuple[str, ...] = ()
     """The labels of the sockets that got a copy, of `Rule.COPY`."""
     protocol: str = ""
     """"tcp" or "udp" where no socket took the segment."""
     reply: Reply | None = None
     reason: str = ""
-    """Why a packet without ports, or for another host, was not delivered; a rule that is none of ours."""
+    """Why a packet without ports, or for another host, was not delivered; or the text of an unknown rule."""
     forwarded_by: str = ""
     """The port forwarding rule."""
     losers: tuple[Loser, ...] = ()
 
     @property
     def key(self) -> str:
-        """What the rule looked at: source → destination, the socket's own end, or the destination."""
+        """What the rule compared: source → destination, the socket's own endpoint, or the destination."""
         if self.source:
             return f"{self.source} → {self.destination}"
         return self.local or self.destination
 
 
 def of(delivery: Delivery) -> Decision:
-    """Return a decision of this run as its packet's comment has it."""
+    """Return the data of a `Delivery` that the packet's comment has."""
     segment, socket, verdict = delivery.segment, delivery.socket, delivery.verdict
     if verdict == Verdict.FORWARDED:
         return Decision(verdict, forwarded_by=delivery.forwarded_by)
     if segment is None or verdict == Verdict.NOT_OURS:
         return Decision(verdict, reason=reason(delivery))
     destination = endpoint_text(segment.destination, segment.destination_port)
-    # Of a datagram to many hosts the comment names who got it and not who did not: it stays short.
+    # The comment of a broadcast or multicast datagram names only its receivers, to stay short.
     to_many = delivery.lookup is not None and delivery.lookup.to_many
     losers = () if to_many else tuple(_loser(loser) for loser in delivery.losers)
     if socket is None:
@@ -94,12 +94,12 @@ def of(delivery: Delivery) -> Decision:
 
 
 def label(socket: Socket) -> str:
-    """Return what a socket is called: its name, or its queue's number where it has none."""
+    """Return a socket's name, or "socket 7", with its queue's number, if it has none."""
     return socket.name or f"socket {socket.number}"
 
 
 def reason(delivery: Delivery) -> str:
-    """Return why a packet was not delivered; empty where the verdict says it all."""
+    """Return why a packet was not delivered; empty if the verdict is enough."""
     arrival = delivery.arrival
     if isinstance(arrival, Malformed):
         return arrival.reason
@@ -113,7 +113,7 @@ def reason(delivery: Delivery) -> str:
 
 
 def _ends(delivery: Delivery, segment: Segment, socket: Socket, destination: str) -> tuple[str, str, str]:
-    """Return source, destination and the socket's own end, as far as the rule looks at them."""
+    """Return source, destination and the socket's own endpoint, as far as the rule compares them."""
     if delivery.rule in CONNECTED_RULES:
         return endpoint_text(segment.source, segment.source_port), destination, ""
     if delivery.copies:

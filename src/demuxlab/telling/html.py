@@ -11,19 +11,19 @@ from demuxlab.telling.decision import label
 
 
 def of(delivery: Delivery) -> str:
-    """Return the decision, and below it a table of the sockets that lost."""
+    """Return the decision, and below it a table of the candidates that did not get the segment."""
     rows = "".join(
         f"<tr><td>{escape(label(loser.socket))}</td>"
         f"<td>{escape(reasons.write(loser.reason, loser.detail))}</td></tr>"
         for loser in delivery.losers
     )
     head = f"<tr><th>{_('candidate')}</th><th>{_('why it lost')}</th></tr>"
-    told = f"<p>{escape(comment_of(delivery))}</p>"
-    return told + (f"<table>{head}{rows}</table>" if rows else "")
+    sentence = f"<p>{escape(comment_of(delivery))}</p>"
+    return sentence + (f"<table>{head}{rows}</table>" if rows else "")
 
 
 def show_in_notebooks() -> None:
-    """Have IPython show every `Delivery` as HTML, where this process is one of its kernels or shells."""
+    """Make IPython show each `Delivery` as HTML, if this process is one of its kernels or shells."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is not None:

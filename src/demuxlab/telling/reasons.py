@@ -1,4 +1,4 @@
-"""Why a socket on the segment's port did not get it: each reason as a clause, and back."""
+"""The text of each reason why a socket did not get a segment, and back."""
 
 from demuxlab.demux.verdicts import Reason
 from demuxlab.language import Say, _, marked
@@ -37,14 +37,14 @@ _BY_TEXT = {text: reason for reason, text in _TEXTS.items() if reason not in _WI
 
 
 def write(reason: Reason | None, detail: str, say: Say = _) -> str:
-    """Return a reason in the language that `say` speaks; `detail` alone where it is none of ours."""
+    """Return a reason as text, translated by `say`; `detail` alone if `reason` is None."""
     if reason is None:
         return say(detail)
     return say(_TEXTS[reason], detail=detail) if reason in _WITH_DETAIL else say(_TEXTS[reason])
 
 
 def read(text: str) -> tuple[Reason | None, str]:
-    """Return the reason and its detail from its English text; None and the text where it is none of ours."""
+    """Return the reason and its detail from its English text; None and the text if it is unknown."""
     if text in _BY_TEXT:
         return _BY_TEXT[text], ""
     for reason, start in _WITH_DETAIL.items():

@@ -1,4 +1,4 @@
-"""A decision as a row: the JSON object of the commands, and the cells of the table that people read."""
+"""A decision as a row: the JSON object of the commands, and the cells of the printed table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +19,15 @@ RULE_AND_REPLY = marked("rule → reply")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One packet that arrived, with its place in the capture and its decision."""
+    """A packet that arrived, with its frame number and its decision."""
 
     frame: int
     delivery: Delivery
     host: str | None = None
-    """The host that decided, where a run has several."""
+    """The host that decided, if a run has several."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that scripts rely on."""
+        """Return the fields of the JSON object."""
         delivery, segment = self.delivery, self.delivery.segment
         row: dict[str, Any] = {
             "frame": self.frame,
@@ -52,7 +52,7 @@ class Entry:
         return row
 
     def as_row(self) -> tuple[str, ...]:
-        """Return the cells of the table that people read, in the order of `HEADERS`."""
+        """Return the cells of the printed table, in the order of `HEADERS`."""
         delivery, segment = self.delivery, self.delivery.segment
         name = delivery.socket.name if delivery.socket else "–"
         rule = _rule(delivery)

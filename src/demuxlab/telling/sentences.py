@@ -1,4 +1,4 @@
-"""A decision in one or two sentences, in the language in use: what a report shows beside a segment."""
+"""A decision in one or two sentences, in the language in use, for the report."""
 
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import _
@@ -58,7 +58,7 @@ def of(decision: Decision, protocol: str, source: str, destination: str) -> str:
 def _no_socket(decision: Decision, protocol: str, destination: str) -> str:
     said = _("No {protocol} socket has {destination}.", protocol=protocol, destination=destination)
     if decision.reply == Reply.RST:
-        return said + " " + _("The host answers with RST: nobody listens here.")
+        return said + " " + _("The host answers with RST: no socket listens here.")
     if decision.reply == Reply.PORT_UNREACHABLE:
         return said + " " + _("The host answers with ICMP: port unreachable.")
     return said + " " + _("The host does not answer.")

@@ -1,7 +1,7 @@
 """A table of sockets as JSON: what `demuxlab demux --sockets FILE` reads.
 
 {"sockets": [{"name": "P4", "protocol": "tcp", "state": "established", "local": ["10.0.0.2", 80],
-"remote": ["10.0.0.1", 9157]}, …]} in the order in which they were bound. A mistake is told with its line.
+"remote": ["10.0.0.1", 9157]}, …]} in the order of binding. An error has its line.
 """
 
 import difflib

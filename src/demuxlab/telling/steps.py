@@ -1,7 +1,7 @@
-"""A decision step by step: what came, who was asked in which order, who lost and why, what is answered.
+"""A decision step by step: the packet, the rules in order, the candidates and their reasons, the outcome.
 
-Each step is a question and its answer; below it, a line for each socket that lost there. Nothing here
-decides anything: the steps tell what the lookup itself met (`Lookup`).
+Each step is a question and its answer; below it, a line for each candidate that did not get the segment by
+that rule. The steps describe the `Lookup` of the decision; nothing is looked up again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ _QUESTIONS = marked(
 )
 _FULL = marked(
     {
-        protocols.UDP.queue_full: "Its queue is full: the datagram is dropped; nobody is told.",
+        protocols.UDP.queue_full: "Its queue is full: the datagram is dropped without a reply.",
         protocols.TCP.queue_full: "Its queue is full: the segment is dropped; its sender will repeat it.",
         protocols.BACKLOG_FULL: "Its backlog is full: the segment is dropped; the client will try again.",
     }
@@ -67,14 +67,14 @@ _FIRST_QUERY_V6 = 128
 def steps(delivery: Delivery, say: Say = _) -> tuple[str, ...]:
     """Return a decision step by step, translated by `say`: by default into the language in use.
 
-    The sockets that were passed over are known only where the demultiplexer was set to explain. The text
-    follows the state of the table, so call this before the next packet is decided.
+    The other candidates are known only if the demultiplexer explains. The text has the present state of the
+    sockets, so call this before the next packet is decided.
     """
-    return tuple("\n".join(lines) for lines in _Story(delivery, say).steps())
+    return tuple("\n".join(lines) for lines in _Steps(delivery, say).steps())
 
 
-class _Story:
-    """One decision, told in one language."""
+class _Steps:
+    """The steps of one decision in one language."""
 
     def __init__(self, delivery: Delivery, say: Say) -> None:
         self._delivery = delivery
@@ -89,7 +89,7 @@ class _Story:
             yield [self._segment(segment)]
             yield [
                 self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.forwarded_by),
-                self.say("It is handed on; no socket is asked."),
+                self.say("It is handed on without a lookup."),
             ]
         elif delivery.verdict == Verdict.NOT_OURS:
             yield [self._segment(segment)]
@@ -106,7 +106,7 @@ class _Story:
                 yield from self._walk(segment, lookup)
             yield [self.say("What becomes of it?") + " " + self._outcome(segment)]
 
-    # What came
+    # The packet
 
     def _segment(self, segment: Segment) -> str:
         say, lookup = self.say, self._delivery.lookup
@@ -117,17 +117,17 @@ class _Story:
         }
         if isinstance(segment, TCPSegment):
             values["flags"] = flag_letters(segment.flags)
-            told = say(
+            text = say(
                 "What came? A TCP segment [{flags}], {size} bytes of data, {source} → {destination}.",
                 **values,
             )
         else:
-            told = say("What came? A UDP datagram, {size} bytes of data, {source} → {destination}.", **values)
+            text = say("What came? A UDP datagram, {size} bytes of data, {source} → {destination}.", **values)
         if lookup and lookup.device:
-            told += " " + say("It came in on the device {device}.", device=lookup.device)
+            text += " " + say("It came in on the device {device}.", device=lookup.device)
         if lookup and lookup.packets > 1:
-            told += " " + say("It was put together from {count} fragments.", count=lookup.packets)
-        return told
+            text += " " + say("It was put together from {count} fragments.", count=lookup.packets)
+        return text
 
     def _no_segment(self) -> Iterator[list[str]]:
         say, arrival, delivery = self.say, self._delivery.arrival, self._delivery
@@ -135,12 +135,12 @@ class _Story:
             if delivery.verdict == Verdict.MALFORMED:
                 yield [say("What came? A packet that cannot be read: {why}.", why=say(arrival.reason))]
                 yield [
-                    say("Is a socket asked? No: what is not right is dropped, and never answered.")
+                    say("Is there a lookup? No: a malformed packet is dropped without a reply.")
                     + self._counted()
                 ]
             else:
                 yield [say("What came? No IP packet: {what}.", what=say(arrival.reason))]
-                yield [say("Is a socket asked? No: only IP packets have ports.")]
+                yield [say("Is there a lookup? No: only IP packets have ports.")]
             return
         assert not isinstance(arrival, Segment)
         values: dict[str, object] = {
@@ -155,10 +155,10 @@ class _Story:
                     **values,
                 )
             ]
-            refused = say("Is a socket asked? Not yet: it waits until its datagram is whole.")
+            refused = say("Is there a lookup? Not yet: it waits until its datagram is whole.")
         elif isinstance(arrival, ICMPMessage):
             yield list(self._icmp(arrival, values))
-            refused = say("Is a socket asked? No: ICMP has no ports. The host itself takes it.")
+            refused = say("Is there a lookup? No: ICMP has no ports. The host itself takes it.")
         else:
             assert isinstance(arrival, OtherProtocol)
             yield [
@@ -168,7 +168,7 @@ class _Story:
                     **values,
                 )
             ]
-            refused = say("Is a socket asked? No: only TCP and UDP have ports here.") + self._counted()
+            refused = say("Is there a lookup? No: only TCP and UDP have ports here.") + self._counted()
         ours = delivery.verdict != Verdict.NOT_OURS
         yield [refused if ours else self._not_ours(arrival.destination)]
 
@@ -185,22 +185,22 @@ class _Story:
         is_error = message.type < _FIRST_QUERY_V6 and kind not in _QUERIES
         if is_error and (quoted := icmp.read_quoted(message.data)):
             yield self.say(
-                "It is about a {protocol} packet, {source} → {destination}: who sent that may hear of it.",
+                "It is about a {protocol} packet, {source} → {destination}: its sender may be notified.",
                 protocol=ip.PROTOCOL_NAMES[quoted.protocol],
                 source=endpoint_text(quoted.source, quoted.source_port),
                 destination=endpoint_text(quoted.destination, quoted.destination_port),
             )
 
     def _not_ours(self, destination: bytes) -> str:
-        told = self.say(
-            "Is {address} an address of this host? No: no socket is asked.", address=to_text(destination)
+        text = self.say(
+            "Is {address} an address of this host? No: there is no lookup.", address=to_text(destination)
         )
-        return told + self._counted()
+        return text + self._counted()
 
-    # Who was asked
+    # The lookup
 
     def _walk(self, segment: Segment, lookup: Lookup) -> Iterator[list[str]]:
-        """Ask as the table does, most specific first; the first match ends it."""
+        """Go through the rules as the table does, the most specific first, until one matches."""
         protocol = PROTOCOLS[segment.protocol]
         losers, winning = list(lookup.losers), lookup.own.rule if lookup.own else None
         for rule in protocol.rules:
@@ -218,10 +218,10 @@ class _Story:
             yield [f"{question} {answer}", *self._shared(here), *self._lost(here)]
             break
         if winning is not None and (losers or lookup.unnamed):
-            ended = self.say("Who else has this port? No matter: the first that matches gets it.")
+            ended = self.say("Which other sockets have this port? No matter: the first that matches gets it.")
             yield [ended, *self._lost(losers), *self._more(lookup)]
         elif lookup.unnamed:
-            yield [self.say("Who else has this port? Nobody that matches."), *self._more(lookup)]
+            yield [self.say("Which other sockets have this port? None that matches."), *self._more(lookup)]
 
     def _decided_elsewhere(self, lookup: Lookup) -> Iterator[list[str]]:
         say, rule = self.say, self._delivery.rule
@@ -263,7 +263,7 @@ class _Story:
         return self.say("{name} wins (rule: {rule}).", name=label(socket), rule=rule)
 
     def _shared(self, losers: Iterable[Loser]) -> Iterator[str]:
-        """Say how a member of a SO_REUSEPORT group was chosen."""
+        """Describe how the member of a SO_REUSEPORT group was chosen."""
         winner = self._delivery.socket
         if winner is None or winner.remote_address:
             return
@@ -282,7 +282,7 @@ class _Story:
         if lookup.unnamed:
             yield self.say("And {count} more sockets on this port.", count=lookup.unnamed)
 
-    # What becomes of it
+    # The outcome
 
     def _outcome(self, segment: Segment) -> str:
         delivery, say = self._delivery, self.say
@@ -302,7 +302,7 @@ class _Story:
         return say("{name} takes it: it belongs to that connection.", name=name)
 
     def _listened(self, segment: TCPSegment) -> str:
-        """Say what a listening socket does with what it need not answer with RST (RFC 9293, 3.10.7.2)."""
+        """Describe what a listening socket does with a segment if it sends no RST (RFC 9293, 3.10.7.2)."""
         if segment.flags & flags.RST:
             return self.say("Nothing: it resets a connection, and there is none.")
         if segment.flags & (flags.SYN | flags.FIN) != flags.SYN:
@@ -315,10 +315,10 @@ class _Story:
             return say("It is dropped in silence: what goes to many is never answered.")
         if isinstance(segment, TCPSegment):
             if delivery.reply:
-                return say("RST is the answer: the sender learns at once that nobody is there.")
+                return say("RST is the answer: the sender learns at once that there is no socket.")
             return say("It is dropped in silence: RST is never answered.")
         if delivery.reply:
-            return say("ICMP port unreachable is the answer: the sender learns that nobody is there.")
+            return say("ICMP port unreachable is the answer: the sender learns that there is no socket.")
         if is_any(segment.source):
             return say("It is dropped in silence: its source is no address to answer to.")
         return say("It is dropped in silence.")
