@@ -237,13 +237,21 @@ def test_a_second_run_with_the_same_address_is_refused(pages):
     command = [sys.executable, "-m", "demuxlab", "serve", "http", "--address", ADDRESS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "give an --address of another network" in done.stderr
+    assert "give an --address of a free network, such as " in done.stderr
+
+
+NOT_ONE_HOST = (
+    *("127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "0.1.2.3", "224.0.0.1", "ff02::1", "239.1.2.3"),
+    *("10.9.0.255", "10.9.0.0", "255.255.255.255", "fe80::2", "169.254.7.7", "::ffff:a09:2", "fd09::"),
+)
+"""At these no client would reach a host behind a TUN, and `serve` said that it was ready."""
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["http", "--address", "10.9.0.300"], "10.9.0.300"),
+        *((["http", "--address", address], address) for address in NOT_ONE_HOST),
         (["http", "--directory", "/nowhere"], "/nowhere"),
         (["gopher"], "gopher"),
         (["http", "--port", "70000"], "70000"),

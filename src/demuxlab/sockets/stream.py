@@ -7,7 +7,6 @@ from typing import Any
 
 from demuxlab.sockets import addresses
 from demuxlab.sockets.addresses import Address
-from demuxlab.sockets.descriptors import descriptors
 from demuxlab.sockets.inet import InetSocket, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.pollable import Pollable
@@ -34,7 +33,7 @@ class StreamSocket(InetSocket):
 
     def _accept(self) -> tuple[int, Any]:
         listener, timeout = self._open(), self._call_timeout()
-        descriptors.check()
+        self._descriptor.table.check()
         # A listening socket that never blocks is polled, and so will be the new one: it gets a kernel
         # descriptor at once. Where the kernel has none left, the connection stays in the accept queue.
         pollable = Pollable() if timeout == 0 and self._endpoint.readable else None
@@ -46,7 +45,7 @@ class StreamSocket(InetSocket):
             peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
             with opened:
                 number = opened.use_pollable(pollable) if pollable is not None else None
-                return descriptors.open(opened, number).number, peer
+                return self._descriptor.table.open(opened, number).number, peer
         except BaseException:
             if pollable is not None:
                 pollable.close()

@@ -19,11 +19,9 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from demuxlab.sockets.datagram import DatagramSocket
 from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket
-from demuxlab.sockets.stream import StreamSocket
-from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
@@ -70,8 +68,7 @@ def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
 
 def socket_of(descriptor: Descriptor) -> InetSocket:
     """Return a socket object that blocks as its descriptor does: by O_NONBLOCK alone."""
-    kind = StreamSocket if isinstance(descriptor.opened.endpoint, TCPEndpoint) else DatagramSocket
-    own = kind(descriptor)
+    own = socket_object(descriptor)
     own.limit_calls(None)
     return own
 
