@@ -1,5 +1,6 @@
 """The corpus, judged by tshark frame by frame: addresses and ports that `flows` and `demux` read."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -7,9 +8,11 @@ from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
+from tests.capture.test_reader import modified_pcap, snoop
 from tests.flows import zoo
 from tests.flows.corpus import corpus
 from tests.flows.reference import answer, reference
+from tests.flows.test_tshark import by_tshark, by_us
 
 from demuxlab.capture.reader import Capture
 from demuxlab.cli import demux
@@ -21,6 +24,7 @@ from demuxlab.wire.address import to_text
 from demuxlab.wire.tunnels import Unwrapper
 
 CORPUS = list(corpus())
+FRAMES = [frame for made in CORPUS if made.linktype == 1 for frame in made.frames]
 _TRANSPORT = {"tcp": "tcp", "udp": "udp", "udplite": "udplite", "sctp": "sctp", "dccp": "dccp"}
 WAYS = {"outer": 0, "inner": -1}
 
@@ -121,6 +125,24 @@ def test_demux_reads_what_tshark_reads(tmp_path, theirs, way):
                 assert row.get("reason") or row["source"], made.name
     assert wrong == {}
     assert verdicts["no-socket"] > 200
+
+
+FORMATS = {
+    "snoop": snoop([(5, frame, len(frame), 3) for frame in FRAMES]),
+    "modified pcap": modified_pcap("<", [(5, frame, len(frame)) for frame in FRAMES]),
+    "modified pcap, big endian": modified_pcap(">", [(5, frame, len(frame)) for frame in FRAMES]),
+    "pcap in nanoseconds": zoo.pcap(">", 0xA1B23C4D, 1, [(5, 7, frame, len(frame)) for frame in FRAMES]),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats(tmp_path, name):
+    path, packed = tmp_path / "x", tmp_path / "x.gz"
+    path.write_bytes(FORMATS[name])
+    packed.write_bytes(gzip.compress(FORMATS[name]))
+    for engine in ("numpy", "numba"):
+        assert answer(count(path, engine)) == answer(count(packed, engine)) == reference(path)
+        assert by_us(path, engine) == by_tshark(path)
 
 
 def test_outer_headers_are_named(tmp_path):
