@@ -10,15 +10,16 @@ import click
 
 from demuxlab import terminal
 from demuxlab.capture.reader import Capture, Frame
-from demuxlab.demux import explanation
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
-from demuxlab.demux.socket_file import SocketFileError, load
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.errors import CallError
 from demuxlab.files import reading
-from demuxlab.labkit.journal import Entry
 from demuxlab.language import _, english
+from demuxlab.telling.comment import comment_of
+from demuxlab.telling.rows import Entry
+from demuxlab.telling.socket_file import SocketFileError, load
+from demuxlab.telling.steps import steps
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.checksum import Checksums
@@ -105,7 +106,7 @@ def _decide(
 def _line(entry: Entry, outer: tuple[str, ...]) -> str:
     segment, name = entry.delivery.segment, _name(entry)
     source = f"{endpoint_text(segment.source, segment.source_port)} " if segment else ""
-    said = f"✗ {entry.delivery.verdict}: {name}" if name else entry.delivery.explain()
+    said = f"✗ {entry.delivery.verdict}: {name}" if name else comment_of(entry.delivery)
     return f"{entry.frame:>6}  {''.join(f'{name}: ' for name in outer)}{source}{said}"
 
 
@@ -119,9 +120,9 @@ def _name(entry: Entry) -> str:
 
 def _steps(entry: Entry, outer: tuple[str, ...]) -> str:
     """Return the decision's numbered steps, below each other, behind the frame's number."""
-    steps = enumerate(explanation.steps(entry.delivery), 1)
+    numbered = enumerate(steps(entry.delivery), 1)
     lines = [f"{name}:" for name in outer]
-    lines += [f"{number}. {step}".replace("\n", "\n   ") for number, step in steps]
+    lines += [f"{number}. {step}".replace("\n", "\n   ") for number, step in numbered]
     return f"{entry.frame:>6}  " + "\n".join(lines).replace("\n", "\n" + " " * 8) + "\n"
 
 
@@ -132,5 +133,5 @@ def _as_json(entry: Entry, outer: tuple[str, ...], explain: bool) -> dict[str, A
     if outer:
         row["outer"] = list(outer)
     if explain:
-        row["explanation"] = [step.replace("\n", " ") for step in explanation.steps(entry.delivery, english)]
+        row["explanation"] = [step.replace("\n", " ") for step in steps(entry.delivery, english)]
     return row

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.host import Host
 from demuxlab.labkit import tables
 from demuxlab.labkit.figures import Figures
@@ -198,7 +199,7 @@ class Lab:
         return [
             f"{row['source'][0]}:{row['source'][1]}"
             for row in rows
-            if row["verdict"] == "delivered" and row["socket"] == socket
+            if row["verdict"] == Verdict.DELIVERED and row["socket"] == socket
         ]
 
     def show_decisions(self) -> None:

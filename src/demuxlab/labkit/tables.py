@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from demuxlab.demux.socket import Socket
-from demuxlab.labkit.journal import HEADERS, Entry
 from demuxlab.language import _, code
+from demuxlab.telling.rows import HEADERS, Entry
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 
