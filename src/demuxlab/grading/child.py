@@ -10,11 +10,12 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import sys
 import time
 import traceback
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 MAX_MESSAGE = 2000
 _LIMITS = {
@@ -26,6 +27,20 @@ _LIMITS = {
     "RLIMIT_CORE": 0,
 }
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
+
+
+NO_KEYBOARD = "there is nobody to ask: a check calls your functions with all that they need"
+
+
+class Hung(BaseException):
+    """A call has taken too long; it names the learner's line that runs."""
+
+    def __init__(self, line: int | None) -> None:
+        self.line = line
+
+
+class Absent(Exception):
+    """The file lacks what it is asked for; it names it."""
 
 
 class Remote:
@@ -50,7 +65,7 @@ class Remote:
 def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Ask the checker to call a method of something that stays with it."""
     named = [[key, encode(value)] for key, value in keywords.items()]
-    tell({"ask": name, "method": method, "arguments": encode(arguments), "keywords": named})
+    tell({"ask": name, "method": method, "arguments": encode(list(arguments)), "keywords": named})
     line = requests.readline()
     if not line:
         os._exit(0)  # the checker has gone
@@ -79,7 +94,9 @@ def encode(value: Any) -> Any:
     """Return an answer as JSON can carry it; what it cannot becomes a note of its type."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"bytes": bytes(value).hex()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
+        return {"tuple": [encode(part) for part in value]}
+    if isinstance(value, list):
         return [encode(part) for part in value]
     if isinstance(value, Remote):
         return {"object": value._name}
@@ -90,9 +107,17 @@ def encode(value: Any) -> Any:
 
 def failure(error: BaseException, path: str) -> dict[str, Any]:
     """Return what a learner needs to know of an exception: its kind, its words, its line."""
+    if isinstance(error, Hung):
+        return {"raised": "Hung", "message": "", "line": error.line, "kind": "hung"}
+    if isinstance(error, Absent):
+        return {"raised": "AttributeError", "message": str(error), "line": None, "kind": "absent"}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None)
-    return {"raised": type(error).__name__, "message": str(error)[:MAX_MESSAGE], "line": line}
+    message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    told = {"raised": type(error).__name__, "message": message[:MAX_MESSAGE], "line": line}
+    if isinstance(error, SyntaxError):
+        told["column"] = error.offset
+    return told
 
 
 def load(path: str) -> ModuleType:
@@ -182,11 +207,6 @@ class Clock:
         return sleep
 
 
-def no_input(_prompt: object = "") -> str:
-    """Stand in for `input`, which would wait for ever."""
-    raise EOFError("nobody is at the keyboard here: take input() out")
-
-
 def settle() -> None:
     """Fix what would make one run differ from the next: random numbers and the time.
 
@@ -199,6 +219,33 @@ def settle() -> None:
     Clock().install()
 
 
+def no_keyboard(*_prompt: object) -> NoReturn:
+    """Be `input`: standard input has the checker's requests."""
+    raise EOFError(NO_KEYBOARD)
+
+
+def watch(path: str, seconds: float, cpu_seconds: float) -> None:
+    """Raise `Hung` in the learner's code after so many seconds, or seconds of computing; 0 for never."""
+
+    def interrupt(_number: int, frame: FrameType | None) -> NoReturn:
+        while frame is not None and frame.f_code.co_filename != path:
+            frame = frame.f_back
+        raise Hung(frame.f_lineno if frame is not None else None)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.signal(signal.SIGPROF, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 10)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds, cpu_seconds / 10)
+
+
+def found(owner: Any, kind: str, name: str) -> Any:
+    """Return a function, class or method by name; Absent where there is none."""
+    if not hasattr(owner, name):
+        raise Absent(f"{kind} {name}")
+    return getattr(owner, name)
+
+
 def main() -> None:
     """Say that it is ready, and answer requests until they end."""
     limit()
@@ -206,26 +253,38 @@ def main() -> None:
     tell({"ready": True})
     os.dup2(2, 1)  # what the learner prints must not mix with the answers
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nor may it read the requests
-    builtins.input = no_input
+    builtins.input = no_keyboard
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None
-    thing: Any = None
+    things: list[Any] = [None]
     while line := requests.readline():
         request = json.loads(line)
+        loading = module is None
         try:
-            module = module or load(path)
-            arguments = [decode(argument) for argument in request["arguments"]]
-            if request["do"] == "new":
-                thing = getattr(module, request["name"])(*arguments)
-                answer = {"value": None}
-            elif request["do"] == "method":
-                answer = {"value": encode(getattr(thing, request["name"])(*arguments))}
-            else:
-                answer = {"value": encode(getattr(module, request["name"])(*arguments))}
+            try:
+                watch(path, *request["patience"])
+                module = module or load(path)
+                loading = False
+                answer = answered(request, module, things)
+            finally:
+                watch(path, 0, 0)
         except BaseException as error:
             answer = failure(error, path)
+            if loading:
+                answer["kind"] = "loading"
         tell(answer)
+
+
+def answered(request: dict[str, Any], module: ModuleType, things: list[Any]) -> dict[str, Any]:
+    """Do what is asked for; `things` has the object that the latest request for a new one made."""
+    arguments = [decode(argument) for argument in request["arguments"]]
+    if request["do"] == "new":
+        things[:] = [found(module, "class", request["name"])(*arguments)]
+        return {"value": None}
+    if request["do"] == "method":
+        return {"value": encode(found(things[0], "method", request["name"])(*arguments))}
+    return {"value": encode(found(module, "function", request["name"])(*arguments))}
 
 
 if __name__ == "__main__":
