@@ -401,7 +401,7 @@ def test_nothing_is_half_open_for_ever(submission: Submission) -> None:
 # The real thing
 
 
-@pytest.mark.points(5)
+@pytest.mark.points(9)
 def test_the_reference_capture_is_answered_as_b_did(submission: Submission) -> None:
     with Capture(CAPTURE) as capture:
         packets = {frame.number: frame.data for frame in capture}

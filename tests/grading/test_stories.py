@@ -80,7 +80,7 @@ def test_input_a_wrong_type_and_a_crash_are_called_what_they_are(graded):
     assert text.count("a list, where a tuple is asked for") == 2
     assert text.count("a text (str), where a tuple is asked for") == 3
     assert "the process crashed (SIGSEGV) while it was asked for udp_datagram" in text
-    assert "EOFError in line 9: there is\n  nobody to ask" in text
+    assert "EOFError in line 9: there is\n  nobody to ask here" in text
     assert "hint" not in text
 
 

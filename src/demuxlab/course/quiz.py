@@ -1,7 +1,7 @@
 """A quiz on a capture made for one learner: other addresses and ports, so other answers.
 
-The figures are drawn from the learner's ID, so whoever knows the ID can make the same capture and the key
-again: neither is kept.
+The figures are drawn from the learner's ID, so capture and answers can be made again from the ID alone:
+neither is stored.
 """
 
 import re
@@ -165,6 +165,7 @@ def means(given: str, right: str) -> bool:
 
 
 def _plain(answer: str) -> str:
+    """Return an answer without what is not compared: case, spaces and quotes; a number as digits."""
     plain = " ".join(answer.strip().strip("`'\".").casefold().split())
     return _NUMBERS.get(plain, plain)
 

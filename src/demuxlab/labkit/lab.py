@@ -1,4 +1,4 @@
-"""What a lab script is written with: hosts by name, crafted packets in, decisions and a capture out."""
+"""The API of a lab script: hosts by name, crafted packets in, decisions and a capture out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from demuxlab import layout
 from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.host import Host
 from demuxlab.labkit import tables
 from demuxlab.labkit.figures import Figures
-from demuxlab.labkit.journal import HEADERS, Entry, Journal
+from demuxlab.labkit.journal import Journal
 from demuxlab.labkit.network import LabError, LabRuntime, Network
 from demuxlab.language import _
 from demuxlab.links.base import Link
 from demuxlab.recording.recorder import Recorder
+from demuxlab.telling.rows import HEADERS, Entry
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import from_text, to_text
 
@@ -83,7 +85,7 @@ class Lab:
         self._recording = True
         self._names: dict[bytes, str] = {}
 
-    # The cast
+    # Hosts and programs
 
     def sender(self, name: str, address: str) -> Sender:
         """Name a host whose packets are crafted."""
@@ -92,7 +94,7 @@ class Lab:
         return Sender(name, address)
 
     def host(self, name: str, *addresses: str, mtu: int = 1500) -> Host:
-        """Make a host of ours; the first one of a lab has the link's inside end."""
+        """Make a host that runs our stack; the first one of a lab is at the link's inside end."""
         hosts = self._network.hosts
         if any(host.name == name for host in hosts):
             raise LabError(
@@ -118,15 +120,15 @@ class Lab:
         return program
 
     def port(self, number: int) -> int:
-        """Return a port of the course's figures, or the one that stands for it in this run."""
+        """Return the port that this run uses for one of the course's."""
         return self._figures.port(number)
 
-    # What happens
+    # Sending, and letting time pass
 
     def send(self, packet: Packet) -> list[Packet]:
         """Send a crafted packet over the link; return what comes back for crafted hosts, dissected.
 
-        What the host's applications write afterwards comes out with the next `send` or with `replies`.
+        What the host's applications write afterwards is returned by the next `send` or by `replies`.
         """
         if not self._network.hosts:
             raise LabError(
@@ -136,7 +138,7 @@ class Lab:
         return self.replies()
 
     def replies(self) -> list[Packet]:
-        """Carry what the hosts have to send, and return what is for crafted hosts, dissected."""
+        """Carry the packets that the hosts have queued; return those for crafted hosts, dissected."""
         from scapy.layers.inet import IP
         from scapy.layers.inet6 import IPv6
 
@@ -157,12 +159,12 @@ class Lab:
         return self._network.now()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass in the lab, not on the clock: timers run out, and what they send is carried."""
+        """Advance the lab's virtual time: timers expire, and the packets that they send are carried."""
         self._network.wait(seconds)
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
-        """Keep what happens in the block out of table and capture: for crowds, not for what is to be seen."""
+        """Leave the block's packets out of table and capture, such as those of a thousand clients."""
         self._recording = False
         try:
             yield
@@ -170,26 +172,26 @@ class Lab:
             self._recording = True
 
     def finish(self) -> None:
-        """End the run: what its sockets do when they are thrown away is not part of it."""
+        """End the run: packets that its sockets send when they are garbage-collected are not carried."""
         self._network.closed = True
         for program in self._programs:
             program.end()
 
-    # What is told
+    # Output
 
     def say(self, text: str, **values: object) -> None:
-        """Tell a line."""
+        """Print a line, or a paragraph of several."""
         self._tell(layout.paragraph(_(text, **values)))
 
     def step(self, text: str, **values: object) -> None:
-        """Begin a step of the run: tell what happens next, and wait for a key where that was asked for."""
+        """Begin a step of the run: print what happens next; with `--step`, wait for Enter."""
         self._tell("")
         self._tell(layout.paragraph(_(text, **values)))
         if self._pause is not None:
             self._pause()
 
     def check(self, sentence: str, holds: bool, **values: object) -> None:
-        """Check the run against the theory; a check that does not hold makes the run fail."""
+        """Compare the run with the theory; a check that does not hold makes the run fail."""
         self.failed += not holds
         self._tell(layout.paragraph(f"  {'✓' if holds else '✗'} {_(sentence, **values)}"))
 
@@ -199,7 +201,7 @@ class Lab:
         return [
             f"{row['source'][0]}:{row['source'][1]}"
             for row in rows
-            if row["verdict"] == "delivered" and row["socket"] == socket
+            if row["verdict"] == Verdict.DELIVERED and row["socket"] == socket
         ]
 
     def show_decisions(self) -> None:
@@ -227,7 +229,7 @@ class Lab:
         """Each address of the cast, and the host that has it."""
         return {to_text(address): name for address, name in self._names.items()}
 
-    # What is kept
+    # Recording
 
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
         if self._recording:

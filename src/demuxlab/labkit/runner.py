@@ -1,4 +1,4 @@
-"""Runs lab scripts: opens the link, gives up rights, records, and tells what happened."""
+"""Runs lab scripts: opens the link, drops root's rights, records, and prints what happened."""
 
 import importlib.util
 import json
@@ -43,9 +43,9 @@ class Settings:
     json: bool = False
     host_namespace: bool = False
     step: bool = False
-    """Wait for a key before each step."""
+    """Wait for Enter before each step."""
     format: str | None = None
-    """One of `recorder.FORMATS`; None for what fits the rest."""
+    """One of `recorder.FORMATS`; None: full with `live`, else wire."""
     live: bool = False
     """Show the packets in Wireshark as they come."""
     watch: bool = False
@@ -57,7 +57,7 @@ class CannotRun(CallError):
 
 
 class _NoOutput(Exception):
-    """The run's output takes no more: it is no error of the lab's script, through which it comes."""
+    """Standard output cannot be written to, such as a closed pipe: no error of the lab script."""
 
     def __init__(self, error: OSError) -> None:
         self.error = error
@@ -66,7 +66,8 @@ class _NoOutput(Exception):
 def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     """Run labs one after the other and return the exit status: 0 all held, 1 a check failed.
 
-    CannotRun or NoWireshark before anything was sent, where a link or the captures folder cannot be had.
+    Raises CannotRun or NoWireshark, before any packet is sent, where a link cannot be opened, the folder of
+    captures cannot be written to, or Wireshark cannot be started.
     """
     if settings.live and (len(folders) > 1 or settings.format not in (None, FULL)):
         raise CannotRun(
@@ -108,12 +109,12 @@ def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
 
 
 def _drop_rights(settings: Settings) -> tuple[Live | None, str]:
-    """Give up rights, and start the Wireshark of `--live`: with sudo as the user who called it.
+    """Drop root's rights, and start the Wireshark of `--live`, under sudo as the user that called sudo.
 
     Returns it, and a sentence about the rights that are left.
     """
-    # Where root is no user's, Wireshark wants to give up the rights itself, and cannot when they are gone.
-    early = Live() if settings.live and rights.stay_root_s() else None
+    # For root without sudo, Wireshark drops the rights itself, and fails where they are dropped already.
+    early = Live() if settings.live and rights.remains_root() else None
     left = rights.drop()
     return Live() if settings.live and early is None else early, left
 
@@ -170,7 +171,7 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | No
     try:
         while True:
             path = new_capture_path(captures, folder.name, link.kind, stamp, kind)
-            # Another run may take the name between the look and the opening.
+            # Another run may create the file between the choice of the name and the opening.
             with suppress(FileExistsError):
                 return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
     except OSError as error:
@@ -181,7 +182,7 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | No
 
 
 def load(folder: LabFolder) -> Callable[[Lab], None]:
-    """Return the function `run` of a lab's script, and take its catalog in; CannotRun where it has none."""
+    """Load a lab's catalog, and return the function `run` of its script; CannotRun where it has none."""
     script = folder.script
     language.add(folder.path)
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
@@ -199,7 +200,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
 
 
 def _where(error: Exception, script: Path) -> str:
-    """Return what went wrong in a script, and on which of its lines."""
+    """Return an exception of a script as text, with the script's line."""
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
     ]
@@ -209,14 +210,14 @@ def _where(error: Exception, script: Path) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, so that the capture gets its end."""
+    """Make SIGTERM end a run as Ctrl-C does, so that the capture is finished."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: the caller sees to its signals
+    except ValueError:  # not in the main thread, which alone may set handlers (signal)
         yield
         return
     try:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from demuxlab import layout
 from demuxlab.demux.socket import Socket
-from demuxlab.labkit.journal import FROM_AND_TO, HEADERS, RULE_AND_REPLY, Entry
 from demuxlab.language import _
+from demuxlab.telling.rows import FROM_AND_TO, HEADERS, RULE_AND_REPLY, Entry
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 
@@ -54,13 +54,13 @@ def _lines_of_whole_words(drawn: tuple[bool, str]) -> tuple[bool, int]:
 
 
 def calls(made: "Iterable[Call]") -> str:
-    """Return each call of a lab's programs, beside the frames that it caused."""
+    """Return the table of the programs' calls, each with the frames that it caused."""
     rows = [(call.program, call.text, call.result, _span(call.frames)) for call in made]
     return table(("process", "call", "returns", "frames"), rows)
 
 
 def descriptors(program: "Program") -> str:
-    """Return the five things that each socket of a program is made of."""
+    """Return the table of a program's sockets: descriptor, addresses and ports, name."""
     rows = []
     for number, noted in sorted(program.descriptors.items()):
         if noted is not None:
@@ -80,7 +80,7 @@ def _span(frames: range) -> str:
 
 
 def sockets(entries: Iterable[Socket]) -> str:
-    """Return the socket table as `ss` would print it: two sockets may well have one local address."""
+    """Return the socket table in the columns of ss(8): several sockets may share a local address."""
     rows = [
         (
             ip.PROTOCOL_NAMES[socket.protocol],

@@ -1,4 +1,4 @@
-"""Which link a run gets: the one asked for, or the best that the machine allows, and a sentence why."""
+"""Opens the link of a run: the kind asked for, or the best that the machine allows, with a sentence why."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from demuxlab.links.kernel import KernelLink
 
 KINDS = ("tun", "loopback", "memory")
-"""From the best to the one that everybody has."""
+"""From the best to the one that needs no rights."""
 
 
 def open_link(
