@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, as_returned, changed, drawing, ports, swapped
+from demuxlab.grading.checks import addresses, changed, drawing, ports, swapped
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire.address import from_text
@@ -264,7 +264,7 @@ def expect(submission: Submission, function: str, *arguments: Any, wanted: Any, 
         found = submission.function(function, *arguments)
     except SubmissionError as error:
         raise AssertionError(f"expected {in_words(wanted)}, but {error}\nhint: {hint}") from None
-    found = as_returned(found)
+    found = tuple(found) if submission.returned_tuple else found
     if found != wanted:
         asked = [f"given {in_words(part)}" for part in arguments[:1] if isinstance(part, bytes)]
         told = [*asked, f"expected {in_words(wanted)}", f"found    {in_words(found)}", f"hint: {hint}"]

@@ -113,6 +113,8 @@ def test_a_sheet_is_made_filled_in_and_marked(demuxlab: Command, tmp_path: Path)
     table = demuxlab("quiz", "04", "--check", told["sheet"]).stdout
     assert re.search(r"^04-8 +24 +✗$", table, re.MULTILINE)
     assert table.endswith("points: 4 of 9\n")
+    assert "  Look at: frame 18\n  with the filter: tcp.srcport == " in table
+    assert "04-4: " not in table
 
 
 def test_the_same_learner_gets_the_same_capture(demuxlab: Command, tmp_path: Path) -> None:
@@ -173,3 +175,12 @@ def test_the_list_shows_what_was_passed(course: Path, demuxlab: Command, reposit
     assert [row.split()[-1] for row in rows if row[:3] in ("03_", "04_")] == ["0/9", "25/25"]
     exercise.write_bytes(solution.read_bytes() + b"\n")
     assert "25/25 *" in demuxlab("labs").stdout
+
+
+def test_a_command_with_a_typing_error_is_offered(demuxlab: Command) -> None:
+    assert one_line(demuxlab("runn", "04")) == "demuxlab: No such command 'runn': did you mean run?"
+
+
+def test_stepping_waits_after_each_packet(demuxlab: Command) -> None:
+    shown = demuxlab("run", "04", "--link", "memory", "--step").stdout
+    assert "  3: 10.9.0.10:9157 → 10.9.0.20:80  tcp A  ⇒ P4 (connection)\n" in shown

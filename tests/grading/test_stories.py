@@ -1,6 +1,7 @@
 """What a learner reads: one mistake is one story, and the last lines say what to do first."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +61,8 @@ def test_an_endless_loop_costs_its_own_function_and_names_its_line(graded):
     lines = graded(PORTS + loop)
     text = "\n".join(lines)
     assert "points: 6 of 25" in text
-    assert text.count("did not come to an end") == 2
-    assert "did not come to an end in line 7" in text or "did not come to an end in line 8" in text
+    assert text.count("did not come to an end") == 3
+    assert re.search("did not come to an end in line [67]", text)
     assert "the file has no function answer: was it renamed?" in text
     assert wide(lines) <= 80
 
@@ -77,9 +78,9 @@ def test_input_a_wrong_type_and_a_crash_are_called_what_they_are(graded):
         )
     )
     assert text.count("a list, where a tuple is asked for") == 2
-    assert text.count("a text (str), where a tuple is asked for") == 2
+    assert text.count("a text (str), where a tuple is asked for") == 3
     assert "the process crashed (SIGSEGV) while it was asked for udp_datagram" in text
-    assert "EOFError in line 9: there is\n  nobody to ask" in text
+    assert "EOFError in line 9: there is\n  nobody to ask here" in text
     assert "hint" not in text
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.failure_capture import save
-from demuxlab.grading.submission import Offer, Submission, SubmissionError
+from demuxlab.grading.submission import LoadError, Offer, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
 Ask = Callable[[str], Submission]
@@ -103,7 +103,7 @@ def test_time_goes_on_so_that_waiting_ends(ask: Ask):
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):
-    with pytest.raises(SubmissionError, match=r"EOFError in line 1: there is nobody to ask"):
+    with pytest.raises(LoadError, match=r"EOFError in line 1: there is nobody to ask here"):
         ask("name = input('your name? ')\ndef f(): return 1").function("f")
     assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
 

@@ -2,9 +2,8 @@
 
 import random
 from collections.abc import Iterator
-from typing import Any
 
-from demuxlab.grading.submission import Submission, SubmissionError, Values
+from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
 from demuxlab.wire.checksum import checksum
@@ -33,14 +32,6 @@ def expect(submission: Submission, packet: bytes, expected: str | None, hint: st
     if found != expected:
         lines = [*fields(packet), f"expected {expected!r}, found {found!r}", f"hint: {hint}"]
         raise AssertionError("\n".join(lines))
-
-
-def as_returned(value: Any) -> Any:
-    """Return an answer with its tuples as tuples, which a `Submission` gives as lists."""
-    if not isinstance(value, Values):
-        return value
-    parts = [as_returned(part) for part in value]
-    return tuple(parts) if value.kind == "tuple" else parts
 
 
 def fields(packet: bytes) -> Iterator[str]:

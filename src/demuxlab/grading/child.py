@@ -29,7 +29,7 @@ _LIMITS = {
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
 
 
-NO_KEYBOARD = "there is nobody to ask: a check calls your functions with all that they need"
+NOBODY = "there is nobody to ask here: take input() out"
 
 
 class Hung(BaseException):
@@ -207,6 +207,11 @@ class Clock:
         return sleep
 
 
+def no_input(_prompt: object = "") -> NoReturn:
+    """Stand in for `input`, which would wait for ever."""
+    raise EOFError(NOBODY)
+
+
 def settle() -> None:
     """Fix what would make one run differ from the next: random numbers and the time.
 
@@ -217,11 +222,6 @@ def settle() -> None:
     random._urandom = draw.randbytes  # type: ignore[attr-defined]
     random.seed(0)
     Clock().install()
-
-
-def no_keyboard(*_prompt: object) -> NoReturn:
-    """Be `input`: standard input has the checker's requests."""
-    raise EOFError(NO_KEYBOARD)
 
 
 def watch(path: str, seconds: float, cpu_seconds: float) -> None:
@@ -253,7 +253,7 @@ def main() -> None:
     tell({"ready": True})
     os.dup2(2, 1)  # what the learner prints must not mix with the answers
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nor may it read the requests
-    builtins.input = no_keyboard
+    builtins.input = no_input
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None

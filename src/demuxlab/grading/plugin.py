@@ -4,6 +4,7 @@
 check: `points(n)`; `needs("test_…")`, the checks without which it makes no sense.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -188,9 +189,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         return
     order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
     for outcome, reports in whole.items():
-        told += [
-            str(report.longrepr) for report in reports if outcome == "failed" and report.nodeid in scored
-        ]
+        ours = [report for report in reports if report.nodeid in scored]
+        if outcome == "failed":
+            told += [str(report.longrepr) for report in ours]
+        else:
+            waiting = Counter(_message(report) for report in ours)
+            told += [
+                _("not asked yet: {count} more ({why})", count=count, why=why)
+                for why, count in waiting.items()
+            ]
         terminalreporter.stats[outcome] = [each for each in reports if each.nodeid not in scored]
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")

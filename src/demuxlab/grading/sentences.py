@@ -62,7 +62,7 @@ _PLAIN = marked(
         "a number that is not finite",
         "a number of more than 256 bits",
         "a call that cannot be made",
-        "there is nobody to ask: a check calls your functions with all that they need",
+        "there is nobody to ask here: take input() out",
         "function",
         "method",
         "class",

@@ -48,12 +48,6 @@ class LoadError(AssertionError):
         self.line = line
 
 
-class Values(list[Any]):
-    """A list of an answer, equal to any list of these values; `kind` is what the learner's code returned."""
-
-    kind = "list"
-
-
 class InfrastructureError(DemuxlabError):
     """The submission could not be graded, and that is not its fault."""
 
@@ -102,6 +96,8 @@ class Submission:
         """What the learner's file did last in place of answering: the sentence, and one without values."""
         self.silent = False
         """Whether it gave no answer at all then, so that a check's hint is about something else."""
+        self.returned_tuple = False
+        """Whether the last answer was a tuple, which `call` and `function` return as a list."""
         self.last = ""
         """The name of the last function or method asked for."""
         self._budget = budget or Budget()
@@ -178,7 +174,9 @@ class Submission:
             self._budget.left -= time.monotonic() - began
         if "raised" in answer:
             self._raised(answer, name, arguments)
-        return self._decode(answer.get("value"))
+        value = answer.get("value")
+        self.returned_tuple = isinstance(value, dict) and "tuple" in value
+        return self._decode(value)
 
     def _raised(self, answer: dict[str, Any], name: str, arguments: tuple[Any, ...]) -> NoReturn:
         """Say what the learner's code did in place of answering."""
@@ -354,13 +352,11 @@ class Submission:
 
     def _decode(self, value: Any) -> Any:
         if isinstance(value, list):
-            return Values(self._decode(part) for part in value)
+            return [self._decode(part) for part in value]
         if not isinstance(value, dict):
             return value
         if "tuple" in value:
-            values = Values(self._decode(part) for part in value["tuple"])
-            values.kind = "tuple"
-            return values
+            return [self._decode(part) for part in value["tuple"]]
         if "bytes" in value:
             try:
                 return bytes.fromhex(value["bytes"])
