@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from demuxlab.grading import another_user
 from demuxlab.host import Host
 
 os.environ["LANGUAGE"] = "en"  # what the tests compare with, here and in what they start
@@ -58,6 +60,24 @@ def need_root():
     """Skip the test where it is not run by root on Linux."""
     if sys.platform != "linux" or os.geteuid() != 0:
         _cannot("needs root on Linux: run it with sudo")
+
+
+@pytest.fixture(scope="session")
+def as_ordinary_user(need_root):
+    """`as_ordinary_user(command, **options)` runs a command as nobody, wherever Python and we lie."""
+    needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
+
+    def run(command, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = another_user.start([*map(str, command)], another_user.NOBODY, needed, **options)
+        with process:
+            return subprocess.CompletedProcess(command, *_ended(process))
+
+    def _ended(process):
+        out, err = process.communicate(timeout=TIMEOUT)
+        return process.returncode, out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`demuxlab doctor`: what this machine allows, with the cure for each no."""
+"""`demuxlab doctor`: what this machine allows, and how to fix what is missing."""
 
 import importlib.metadata
 import platform
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from demuxlab import terminal
+from demuxlab.grading.sandbox import why_not_bubblewrap
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
@@ -38,6 +39,8 @@ def _findings() -> Iterator[tuple[bool, str, str]]:
         "Wireshark",
         wireshark or _("install it: sudo apt install wireshark, or wireshark.org"),
     )
+    problem = why_not_bubblewrap()
+    yield problem is None, _("sandbox for grading"), str(problem or "bubblewrap")
     tshark = shutil.which("tshark")
     yield bool(tshark), "tshark", tshark or _("only some tests need it: sudo apt install tshark")
 

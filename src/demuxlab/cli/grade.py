@@ -138,8 +138,12 @@ def command(
             build(gradescope_zip, folder, hidden)
         click.echo(_("archive: {path}", path=gradescope_zip), err=True)
         return
-    if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
-        raise CallError(_("no sandbox here"), sandbox.why_not_best())
+    if problem := sandbox.why_not_bubblewrap():
+        if isolation == "required":
+            raise CallError(problem.wrong, problem.cure)
+        click.echo(
+            _("graded at the level {level}: {problem}", level=sandbox.best(), problem=problem), err=True
+        )
     wanted = {form: path for form, path in forms.items() if path is not None}
     if hidden is not None:
         inventory.protect(hidden, sandbox.best())

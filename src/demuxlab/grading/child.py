@@ -19,7 +19,7 @@ from typing import Any
 MAX_MESSAGE = 2000
 _LIMITS = {
     "RLIMIT_CPU": 21,
-    "RLIMIT_AS": 512 << 20,
+    "RLIMIT_AS": 464 << 20,  # with 16 MB of /tmp and 32 MB of pipes: 512 MB
     "RLIMIT_FSIZE": 1 << 20,
     "RLIMIT_NPROC": 16,
     "RLIMIT_NOFILE": 64,

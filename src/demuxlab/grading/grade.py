@@ -110,7 +110,9 @@ def grade(job: Job) -> dict[str, Any]:
                 level=sandbox.best(),
                 wanted=job.level,
             ),
-            sandbox.why_not_best(),
+            problem.cure
+            if (problem := sandbox.why_not_bubblewrap())
+            else _("grade on machines that are alike"),
         )
     for last in range(_TRIES):
         try:

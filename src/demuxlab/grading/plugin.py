@@ -97,10 +97,8 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     from demuxlab.grading.submission import Budget, Submission
 
     config = request.config
-    if config.getoption("--isolation") == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
-        pytest.exit(
-            _("no sandbox, and --isolation required: {cure}", cure=sandbox.why_not_best()), returncode=2
-        )
+    if config.getoption("--isolation") == "required" and (problem := sandbox.why_not_bubblewrap()):
+        pytest.exit(_("no sandbox, and --isolation required: {problem}", problem=problem), returncode=2)
     given = config.getoption("--submission")
     language.add(request.path.parent, "checks")
     lab = config.stash[_HIDDEN].get(request.path.parent, request.path.parent)
