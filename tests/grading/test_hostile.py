@@ -79,7 +79,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[s
         (handed_in / name).write_bytes(solution.read_bytes())
     (handed_in / "constant.py").write_text(CONSTANT)
     command = [sys.executable, "-m", "demuxlab", "grade", "04", str(handed_in), "--json"]
-    command += ["--patience", "2", "--processes", "8"]
+    command += ["--patience", "1", "--processes", "8"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["04_tcp_four_tuple.grades.jsonl", "in"]
@@ -127,7 +127,7 @@ def test_each_is_told_what_is_wrong(graded, name):
     [
         ("exits", "the process ended while it was asked for TCPDemultiplexer: does the file call exit?"),
         ("exits_politely", "raised SystemExit in line 3"),
-        ("never_ends", "deliver gave no answer within 2 seconds: a loop without end?"),
+        ("never_ends", "deliver gave no answer within 1 seconds: a loop without end?"),
         ("takes_all_descriptors", "raised OSError in line"),
         ("huge_answer", "deliver answered with more than 1048576 bytes"),
         ("big_numbers", "deliver answered with a number of more than 256 bits"),
