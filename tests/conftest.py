@@ -22,6 +22,9 @@ PACKAGES = {
     "setsid": "util-linux",
 }
 """Debian's packages, where they have another name than their program."""
+_AS_NAMED = pytest.Config.ArgsSource.ARGS
+"""The tests to run are named in the command."""
+MOST_PROCESSES = 4
 TIMEOUT = 120
 """Seconds that a test may take: far more than any does."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,11 +32,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--offload", action="store_true", help="give every host a link that offloads")
+    parser.addoption("--long", action="store_true", help="run the judges that take minutes too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in several processes; a file's tests share one, with what they set up for all."""
+    if not config.pluginmanager.has_plugin("xdist") or hasattr(config, "workerinput"):
+        return  # not installed, or this is one of the processes
+    options = config.option
+    if options.numprocesses is None and not (options.usepdb or config.args_source is _AS_NAMED):
+        options.numprocesses = min(MOST_PROCESSES, os.cpu_count() or 1)
+    if options.numprocesses and options.dist == "no":
+        options.dist = "loadfile"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--offload"):
         Host.__init__.__kwdefaults__["offload"] = True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.args_source is not _AS_NAMED and not config.getoption("--long"):
+        terminalreporter.write_line("Left out: the judges that take minutes. To run them too: pytest --long")
 
 
 def _cannot(reason: str) -> None:
@@ -85,7 +106,11 @@ def repository() -> Path:
     return ROOT
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long") is not None]
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
+        config.hook.pytest_deselected(items=left_out)
     # Not in pyproject: a learner who grades an exercise has no pytest-timeout.
     for item in items:
         if item.get_closest_marker("timeout") is None:

@@ -137,7 +137,7 @@ def test_an_ordinary_user_gets_the_best_link_and_its_name(open_folder, as_ordina
         [*COMMAND, "run", "--captures", open_folder], env={**os.environ, "HOME": "/nonexistent"}
     )
     assert done.returncode == 0, done.stderr
-    assert "running as an ordinary user" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("link: ")
     [capture] = open_folder.iterdir()
     assert capture.stat().st_uid != 0

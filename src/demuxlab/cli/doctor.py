@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from demuxlab import terminal
+from demuxlab import layout
 from demuxlab.grading.sandbox import why_not_bubblewrap
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
@@ -20,7 +20,7 @@ from demuxlab.wireshark.program import find
 def command() -> None:
     """Say what this machine allows, and how to mend what it does not."""
     for works, what, detail in _findings():
-        click.echo(f"{'✓' if works else '✗'} {terminal.padded(what, 34)} {detail}")
+        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, 34)} {detail}")
     click.echo("\n" + _("Every lab also runs with --link memory, which needs none of this."))
 
 

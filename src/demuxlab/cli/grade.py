@@ -37,9 +37,9 @@ _FORMS = {
 
 
 def _form_options(function: Any) -> Any:
-    for form, told in reversed(_FORMS.items()):
+    for form, text in reversed(_FORMS.items()):
         path = click.Path(dir_okay=False, path_type=Path)
-        function = click.option(f"--{form}", type=path, metavar="FILE", help=told)(function)
+        function = click.option(f"--{form}", type=path, metavar="FILE", help=text)(function)
     return function
 
 
@@ -201,8 +201,8 @@ def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:
 
     with writing(report, _("name a new folder")):
         page = compare(handed_in, lab / "exercise.py", report)
-    told = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
-    click.echo(told, err=True)
+    line = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
+    click.echo(line, err=True)
 
 
 def _records(stack: ExitStack, path: Path | None, lab: str, count: int) -> Records | None:

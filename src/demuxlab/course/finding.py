@@ -1,4 +1,4 @@
-"""Where the labs are, and which of them a word means."""
+"""Finds the folder of labs, and a lab in it by number or name."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ from demuxlab.language import _
 
 
 class NoSuchLab(CallError):
-    """No lab is called that; the message offers the nearest name."""
+    """No lab has this name; the cure is the most similar name."""
 
 
 def course_folder() -> Path:

@@ -200,15 +200,8 @@ def _namespaces() -> tuple[str, ...]:
     options += ["--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
     for name, value in _environment(HOME="/tmp").items():
         options += ["--setenv", name, value]
-    options += [
-        "--uid",
-        str(another_user.NOBODY),
-        "--gid",
-        str(another_user.NOBODY),
-        "--ro-bind",
-        "/usr",
-        "/usr",
-    ]
+    nobody = str(another_user.NOBODY)
+    options += ["--uid", nobody, "--gid", nobody, "--ro-bind", "/usr", "/usr"]
     for folder in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
         if folder.is_symlink():
             options += ["--symlink", str(folder.readlink()), str(folder)]

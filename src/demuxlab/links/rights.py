@@ -1,4 +1,4 @@
-"""Giving up rights: once the link is open, nothing needs them any more (capabilities(7))."""
+"""Drops root's rights, which nothing needs once the link is open."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ _REACH_FILES = _READ_FILES | 1 << 1
 
 
 def drop() -> str:
-    """Give up root's rights for ever; return a sentence about what is left.
+    """Drop root's rights irrevocably; return a sentence about what is left, "" for an ordinary user.
 
     Under sudo the process becomes the user who called it, so that its files are that user's. Python may lie
     where that user cannot read it, in root's home for instance: modules are still imported later, so that
@@ -25,7 +25,7 @@ def drop() -> str:
     to reach its files, and no other.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
-        return _("running as an ordinary user")
+        return ""
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if user.isdigit() and group.isdigit() and int(user):
         os.setgroups([])
@@ -48,8 +48,8 @@ def drop() -> str:
     return _("rights dropped: root now only reaches files")
 
 
-def stay_root_s() -> bool:
-    """Tell whether `drop` leaves the process to root, which has no other user to become."""
+def remains_root() -> bool:
+    """Tell whether the process still runs as root after `drop`: root did not come by sudo."""
     root = sys.platform == "linux" and os.geteuid() == 0
     return root and os.environ.get("SUDO_UID", "0") in ("", "0")
 
