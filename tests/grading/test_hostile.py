@@ -79,7 +79,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[s
         (handed_in / name).write_bytes(solution.read_bytes())
     (handed_in / "constant.py").write_text(CONSTANT)
     command = [sys.executable, "-m", "demuxlab", "grade", "04", str(handed_in), "--json"]
-    command += ["--patience", "2", "--processes", "8"]
+    command += ["--patience", "1", "--processes", "8"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["04_tcp_four_tuple.grades.jsonl", "in"]
