@@ -111,6 +111,19 @@ def language_option(function: _Function) -> _Function:
     )(function)
 
 
+def tunnels_option(function: _Function) -> _Function:
+    """Add `--tunnels` to a command that reads captures."""
+    return click.option(
+        "--tunnels",
+        type=click.Choice(("outer", "inner")),
+        default="outer",
+        help=_(
+            "Of a packet in VXLAN, Geneve, GTP-U or Teredo, take the UDP datagram outside or the packet "
+            "inside. In other tunnels (GRE, PPPoE, MPLS, …), only the packet inside has ports."
+        ),
+    )(function)
+
+
 def call(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> Any:
     """Run a program's command and exit; every exception ends with one line on standard error.
 
@@ -237,11 +250,6 @@ def _prepare() -> None:
 
 def _plural(one: str, many: str, number: int) -> str:
     return _(one if number == 1 else many)
-
-
-def padded(text: str, columns: int) -> str:
-    """Return a text with spaces behind it, up to so many columns."""
-    return _with_fillers(text).ljust(columns).replace(_FILLER, "")
 
 
 def _with_fillers(text: str) -> str:

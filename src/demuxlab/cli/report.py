@@ -10,7 +10,7 @@ from demuxlab.errors import CallError
 from demuxlab.files import writing
 from demuxlab.language import _
 from demuxlab.recording.whole_file import write_whole
-from demuxlab.report import page, teller
+from demuxlab.report import page, story_builder
 
 
 @click.command(
@@ -40,7 +40,7 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
     if output.exists() and capture.exists() and output.samefile(capture):
         raise CallError(_("{path} is the capture itself", path=output), _("give another file with -o"))
     with Capture(capture) as frames:
-        story = teller.of_capture(frames, capture.name)
+        story = story_builder.of_capture(frames, capture.name)
     written = page.svg(story, figure) if figure else page.html(story)
     if not written:
         raise CallError(

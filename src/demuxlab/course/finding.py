@@ -33,14 +33,15 @@ def _has_labs(folder: Path) -> bool:
     return any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}"))
 
 
-def labs() -> list[LabFolder]:
-    """Return all labs in order."""
-    return [LabFolder(script.parent) for script in sorted(course_folder().glob(f"[0-9][0-9]_*/{SCRIPT}"))]
+def labs(folder: Path | None = None) -> list[LabFolder]:
+    """Return all labs in order, those of `course_folder` where no folder is given."""
+    scripts = sorted((folder or course_folder()).glob(f"[0-9][0-9]_*/{SCRIPT}"))
+    return [LabFolder(script.parent) for script in scripts]
 
 
-def find(word: str) -> LabFolder:
+def find(word: str, folder: Path | None = None) -> LabFolder:
     """Return the lab meant by a number or a name: 04, 4, 04_tcp_four_tuple, tcp_four_tuple."""
-    known = labs()
+    known = labs(folder)
     wanted = word.rstrip(os.sep)
     for lab in known:
         number, rest = lab.name.split("_", 1)

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from demuxlab import layout
 from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.host import Host
 from demuxlab.labkit import tables
 from demuxlab.labkit.figures import Figures
@@ -177,20 +179,20 @@ class Lab:
     # Output
 
     def say(self, text: str, **values: object) -> None:
-        """Print a line."""
-        self._tell(_(text, **values))
+        """Print a line, or a paragraph of several."""
+        self._tell(layout.paragraph(_(text, **values)))
 
     def step(self, text: str, **values: object) -> None:
         """Begin a step of the run: print what happens next; with `--step`, wait for Enter."""
         self._tell("")
-        self._tell(_(text, **values))
+        self._tell(layout.paragraph(_(text, **values)))
         if self._pause is not None:
             self._pause()
 
     def check(self, sentence: str, holds: bool, **values: object) -> None:
         """Compare the run with the theory; a check that does not hold makes the run fail."""
         self.failed += not holds
-        self._tell(f"  {'✓' if holds else '✗'} {_(sentence, **values)}")
+        self._tell(layout.paragraph(f"  {'✓' if holds else '✗'} {_(sentence, **values)}"))
 
     def got(self, socket: str) -> list[str]:
         """Return the senders, "10.9.0.10:9157", whose segments reached the sockets of this name."""
@@ -198,7 +200,7 @@ class Lab:
         return [
             f"{row['source'][0]}:{row['source'][1]}"
             for row in rows
-            if row["verdict"] == "delivered" and row["socket"] == socket
+            if row["verdict"] == Verdict.DELIVERED and row["socket"] == socket
         ]
 
     def show_decisions(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from demuxlab import language
+from demuxlab import language, layout
 from demuxlab.errors import CallError
 from demuxlab.files import reason
 from demuxlab.labkit.folder import LabFolder
@@ -73,9 +73,10 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
         raise CannotRun(
             _("--live shows one lab, in the full format"), _("name the lab and leave --format out")
         )
-    links = _open_links(len(folders), settings)
+    links, sentence = _open_links(len(folders), settings)
     try:
-        live = _drop_rights(settings)
+        live, dropped = _drop_rights(settings)
+        _tell(layout.paragraph("; ".join(filter(None, (sentence, dropped)))))
         results = [
             _run_one(folder, link, settings, live) for folder, link in zip(folders, links, strict=True)
         ]
@@ -90,30 +91,32 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     return FAILED if any(results) else DONE
 
 
-def _open_links(count: int, settings: Settings) -> list[Link]:
-    """Open a link for each lab, all before the rights are dropped."""
+def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
+    """Open a link for each lab, all before the rights are dropped; return them and a sentence about them."""
     links: list[Link] = []
+    sentence = ""
     try:
         for _number in range(count):
             link, sentence = open_link(settings.link, private=not settings.host_namespace)
             links.append(link)
-            if len(links) == 1:
-                _tell(sentence)
     except LinkUnavailable as unavailable:
         for link in links:
             link.close()
         raise CannotRun(
             _("no {link} link: {why}", link=settings.link, why=unavailable.wrong), unavailable.cure
         ) from unavailable
-    return links
+    return links, sentence
 
 
-def _drop_rights(settings: Settings) -> Live | None:
-    """Drop root's rights, and start the Wireshark of `--live`, under sudo as the user that called sudo."""
+def _drop_rights(settings: Settings) -> tuple[Live | None, str]:
+    """Drop root's rights, and start the Wireshark of `--live`, under sudo as the user that called sudo.
+
+    Returns it, and a sentence about the rights that are left.
+    """
     # For root without sudo, Wireshark drops the rights itself, and fails where they are dropped already.
     early = Live() if settings.live and rights.remains_root() else None
-    _tell(rights.drop())
-    return Live() if settings.live and early is None else early
+    left = rights.drop()
+    return Live() if settings.live and early is None else early, left
 
 
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
@@ -148,7 +151,7 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
                 print(json.dumps(entry.as_json()))
         if live is not None and (ending := live.ending()):
             _tell(f"demuxlab: {ending}")
-        say(_("capture: {path}", path=recorder.path))
+        say(_("capture: {path}", path=_shown(recorder.path)))
         sys.stdout.flush()
     return bool(lab.failed)
 
@@ -221,6 +224,12 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path, from the current folder where the whole of it does not fit on a line."""
+    inside = path.is_relative_to(Path.cwd())
+    return path.relative_to(Path.cwd()) if inside and len(str(path)) > layout.terminal_width() - 10 else path
 
 
 def _wait_for_enter() -> None:

@@ -14,6 +14,7 @@ from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.socket import CLOSED, LISTEN, Socket
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.recording.not_kept import not_kept
+from demuxlab.telling.comment import comment_of, write_waiting
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.frame import ETHERNET, ethernet_frame
@@ -44,10 +45,17 @@ class _Queue:
         if dropped != self.dropped:
             lost = dropped - self.dropped
             self.dropped, self._said = dropped, (-2, b"")
-            return packet_options(comment=self._comment(waiting), inbound=True, dropped=lost, queue=number)
+            return packet_options(
+                comment=write_waiting(self.title, waiting, self._unit),
+                inbound=True,
+                dropped=lost,
+                queue=number,
+            )
         said, options = self._said
         if waiting != said:
-            options = packet_options(comment=self._comment(waiting), inbound=True, queue=number)
+            options = packet_options(
+                comment=write_waiting(self.title, waiting, self._unit), inbound=True, queue=number
+            )
             self._said = waiting, options
         return options
 
@@ -56,14 +64,6 @@ class _Queue:
         if self._socket is not None:
             self.dropped = getattr(self._socket.handler, "dropped", 0)
             self._socket = None
-
-    def _comment(self, waiting: int) -> str:
-        if waiting < 0:
-            return f"in {self.title}"
-        if waiting == 0:
-            return f"in {self.title}: nothing waits"
-        some = f"1 {self._unit} waits" if waiting == 1 else f"{waiting} {self._unit}s wait"
-        return f"in {self.title}: {some}"
 
 
 class FullRecorder:
@@ -131,12 +131,12 @@ class FullRecorder:
         """Return the options with the decision as a comment, which is kept for a flow's next segment."""
         number = delivery.socket.number if delivery.socket else None
         if segment is None or delivery.copies:
-            return packet_options(comment=delivery.explain(), inbound=True, queue=number)
-        # The same decision about the same flow has the same comment.
+            return packet_options(comment=comment_of(delivery), inbound=True, queue=number)
+        # The same decision about a flow's next segment is said the same way.
         made = delivery.lookup, delivery.socket, delivery.rule, delivery.verdict, delivery.reply
         said = self._said.get(segment.key)
         if said is None or said[0] != made or said[1] != segment.protocol:
-            options = packet_options(comment=delivery.explain(), inbound=True, queue=number)
+            options = packet_options(comment=comment_of(delivery), inbound=True, queue=number)
             if len(self._said) >= _MAX_CACHED:
                 self._said.clear()
             said = self._said[segment.key] = made, segment.protocol, options

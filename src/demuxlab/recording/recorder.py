@@ -11,6 +11,7 @@ from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.demux.delivery import Delivery
 from demuxlab.language import _
 from demuxlab.recording.not_kept import not_kept
+from demuxlab.telling.comment import comment_of
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.frame import RAW
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
@@ -98,7 +99,7 @@ class WireRecorder:
             packet,
             now,
             interface=self._interface,
-            comment=delivery.explain(),
+            comment=comment_of(delivery),
             inbound=True,
             queue=delivery.socket.number if delivery.socket else None,
             packet_id=self._writer.frames + 1,

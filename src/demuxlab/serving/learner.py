@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate
-from demuxlab.demux.verdicts import Rule
 from demuxlab.errors import CallError
 from demuxlab.language import _, marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import ANY_IPV4, is_any, to_text
+from demuxlab.wire.address import ANY_IPV4, to_text
 from demuxlab.wire.segment import Segment
 
 _WHOLE = "Demultiplexer"
 """Lab 14's class: one object for both protocols, which also knows UDP sockets that have a peer."""
 _CLASSES = {ip.TCP: "TCPDemultiplexer", ip.UDP: "UDPDemultiplexer"}
-_RULES = {
-    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
-    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
-}
 _CURE = marked("give the file of a solved exercise")
 
 
@@ -100,9 +96,7 @@ class LearnersDemultiplexer:
             kind = ip.PROTOCOL_NAMES[segment.protocol]
             self._complain(f"deliver gave what is {kind} to a socket that is not, {socket.name}")
         elif socket is not None:
-            four, two, wildcard = _RULES[segment.protocol]
-            bound = wildcard if is_any(socket.local_address) else two
-            yield Candidate(socket, four if socket.remote_address else bound)
+            yield Candidate(socket, PROTOCOLS[segment.protocol].rule_of(socket))
 
     def _call(self, asked: Any, method: str, *arguments: object) -> object:
         try:
