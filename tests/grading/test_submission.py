@@ -108,6 +108,7 @@ def test_the_time_that_others_have_the_processor_does_not_count(ask: Ask, monkey
     submission.timeout = 0.1
     waited = chain((0.0,), repeat(5.0))
     monkeypatch.setattr(submission, "_delay", lambda: next(waited))
+    monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
     assert submission.function("f", 0.3) == 1  # 5 seconds of the queue are made up for
     submission.timeout = 0.1
     with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):

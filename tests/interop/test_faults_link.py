@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.interop.faults import ADDRESS, Machine, frames, told
+from tests.interop.faults import ADDRESS, Machine, error_line, frames
 
 WITHOUT_USER_NAMESPACES = """
 import ctypes, os, sys
@@ -86,7 +86,7 @@ def test_two_hosts_of_one_address_do_not_fit(machine):
     with machine.serving("echo") as first:
         second = machine.demuxlab("serve", "http", "--address", ADDRESS)
         assert second.returncode == 2
-        assert "is an address of this machine already" in told(second)
+        assert "is an address of this machine already" in error_line(second)
         first.send_signal(signal.SIGTERM)
         assert first.wait(20) == 0
 
@@ -123,8 +123,8 @@ def test_without_dev_net_tun_the_next_best_link_is_taken(machine, tmp_path):
     machine.run("mount", "-t", "tmpfs", "none", "/dev/net")
     done = machine.demuxlab("run", "04", "--link", "tun", "--captures", tmp_path)
     assert done.returncode == 2
-    assert "there is no /dev/net/tun: load it with sudo modprobe tun" in told(done)
-    assert "there is no /dev/net/tun" in told(machine.demuxlab("serve", "echo"))
+    assert "there is no /dev/net/tun: load it with sudo modprobe tun" in error_line(done)
+    assert "there is no /dev/net/tun" in error_line(machine.demuxlab("serve", "echo"))
     done = machine.demuxlab("run", "04", "--captures", tmp_path, "--json")
     assert done.returncode == 0
     assert done.stderr.startswith("link: loopback (all labs work over it; why not tun: demuxlab doctor)")
@@ -144,8 +144,8 @@ def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
     if not _reachable(repository, Path(sys.executable)):
         pytest.skip("an ordinary user cannot reach this folder: put the project where everybody can read it")
 
-    def run(*words):
-        command = [sys.executable, "-c", WITHOUT_USER_NAMESPACES, "run", "04", *words, "--captures", "c"]
+    def run(*arguments):
+        command = [sys.executable, "-c", WITHOUT_USER_NAMESPACES, "run", "04", *arguments, "--captures", "c"]
         return subprocess.run(
             command,
             cwd=open_folder,
@@ -158,8 +158,8 @@ def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
 
     done = run("--link", "loopback")
     assert done.returncode == 2
-    assert "no user namespace for an ordinary user" in told(done)
-    assert "run it with sudo" in told(done)
+    assert "no user namespace for an ordinary user" in error_line(done)
+    assert "run it with sudo" in error_line(done)
     done = run()
     assert done.returncode == 0
     assert done.stderr.startswith("link: memory (all labs work over it; why not tun: demuxlab doctor)")

@@ -36,6 +36,10 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
 
+_OWN_ALARM = 0.95
+"""The share of a call's time after which the learner's process itself names the line that it is in."""
+
+
 class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
 
@@ -169,7 +173,7 @@ class Submission:
         request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
-        request["patience"] = [0.95 * self.timeout, computing]
+        request["patience"] = [_OWN_ALARM * self.timeout, computing]
         self._ready()
         self.last = name
         began = time.monotonic()

@@ -247,9 +247,9 @@ class InetSocket(ABC):
         """Receive into several buffers, one after the other."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("recvmsg_into() argument 1 must be an iterable")
-        with ExitStack() as lent:
+        with ExitStack() as stack:
             views = [
-                lent.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
+                stack.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
                 for buffer in buffers
             ]
             _ancillary_size(ancillary)

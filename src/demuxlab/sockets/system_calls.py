@@ -145,7 +145,7 @@ _dup2 = os.dup2
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """dup2(2); the descriptor `fd2` is closed first, whoever's it is."""
+    """dup2(2); the descriptor `fd2` is closed first, to whichever socket it belongs."""
     source, replaced = descriptors.find(fd), descriptors.find(fd2)
     if fd == fd2 or (source is None and replaced is None):
         return _dup2(fd, fd2, inheritable)

@@ -198,7 +198,7 @@ def test_simultaneous_open():
 
 
 def test_simultaneous_open_with_crossing_syn_acks():
-    # RFC 9293, section 3.5, figure 7: the peer's SYN,ACK repeats a SYN that we have; its ACK is news.
+    # RFC 9293, section 3.5, figure 7: the peer's SYN,ACK repeats a SYN that we have; its ACK is new.
     host = Host("B", ["10.9.0.20"])
     client = host.tcp_endpoint()
     client.bind(B, 80)
