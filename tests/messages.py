@@ -14,7 +14,7 @@ from typing import Any
 from babel.messages.pofile import read_po
 from jinja2 import Environment
 
-_TELLING = ("_", "marked", "say", "step", "check", "table", "show_table", "Refused", "Reason", "Malformed")
+_TELLING = ("_", "marked", "say", "step", "check", "table", "show_table", "Refused", "Malformed")
 _TEMPLATES: Any = Environment(extensions=["jinja2.ext.i18n"])  # whose methods types do not know
 
 

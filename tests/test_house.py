@@ -8,9 +8,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "demuxlab"
 
 FLOORS = (
-    ("errors", "files", "language", "wire"),
+    ("errors", "files", "language", "layout", "wire"),
     ("cluster", "terminal", "links", "capture"),
     ("demux", "mux"),
+    ("telling",),
     ("transport",),
     ("host",),
     ("fast",),
@@ -23,7 +24,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-PURE = ("wire", "demux", "mux", "transport")
+PURE = ("wire", "demux", "mux", "telling", "transport")
 IMPURE = {"scapy", "socket", "threading", "time", "select", "selectors", "asyncio"}
 ABOVE_ALL = ("__init__", "__main__")
 """The package's public names and its start: they may import from every room."""

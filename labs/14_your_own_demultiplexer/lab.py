@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from errno import ECONNREFUSED
 
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.labkit import Lab
@@ -11,9 +12,7 @@ from demuxlab.labkit.program import NotedSocket, Program
 from demuxlab.sockets import SO_ERROR, SO_REUSEADDR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET
 from demuxlab.wire.segment import Segment
 
-ANY, TCP = bytes(4), 6
-TCP_RULES = ("connection", "listener", "wildcard listener")
-UDP_RULES = ("connected two-tuple", "two-tuple", "wildcard two-tuple")
+ANY = bytes(4)
 
 
 class TinyDemultiplexer:
@@ -37,8 +36,7 @@ class TinyDemultiplexer:
         source_port, port = (int.from_bytes(packet[at : at + 2], "big") for at in (ports, ports + 2))
         connected = (protocol, here, port, source_port, source)
         bound, wildcard = (protocol, here, port, 0, b""), (protocol, ANY, port, 0, b"")
-        rules = TCP_RULES if protocol == TCP else UDP_RULES
-        for rule, wanted in zip(rules, (connected, bound, wildcard), strict=True):
+        for rule, wanted in zip(PROTOCOLS[protocol].rules, (connected, bound, wildcard), strict=True):
             for own in self.open:
                 has = (own.protocol, own.local_address, own.local_port, own.remote_port, own.remote_address)
                 if has[: self.values] == wanted[: self.values]:

@@ -219,7 +219,7 @@ class Host:
         if isinstance(verdict, SendOn):
             self._passing.append(verdict.packet)
             return self.demultiplexer.count(
-                Delivery(Verdict.FORWARDED, arrival, rule=str(verdict.rule)), packets
+                Delivery(Verdict.FORWARDED, arrival, forwarded_by=str(verdict.rule)), packets
             )
         return self.demultiplexer.count(Delivery(Verdict.NOT_OURS, arrival, counter=verdict.counter), packets)
 
@@ -263,7 +263,7 @@ class Host:
             refusal = "" if self.owns(segment.source) else self._errors.refuses(segment.source, now)
             if refusal:
                 self.counters[refusal] += 1
-                return replace(delivery, reply=None)
+                return delivery._replace(reply=None)
             message = icmp.port_unreachable(segment.packet, segment.destination, segment.source)
             self._send_icmp(segment.destination, segment.source, message)
         return delivery

@@ -26,7 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _FILLER = "\0"
-"""Stands for the second column of a wide character while click counts characters."""
+"""Fills the second column of a wide character while click counts characters."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 _PACKAGE = Path(__file__).parent
@@ -108,6 +108,19 @@ def language_option(function: _Function) -> _Function:
         expose_value=False,
         is_eager=True,
         help=_("Instead of the language of LANG."),
+    )(function)
+
+
+def tunnels_option(function: _Function) -> _Function:
+    """Add `--tunnels` to a command that reads captures."""
+    return click.option(
+        "--tunnels",
+        type=click.Choice(("outer", "inner")),
+        default="outer",
+        help=_(
+            "Of a packet in VXLAN, Geneve, GTP-U or Teredo, take the UDP datagram outside or the packet "
+            "inside. In other tunnels (GRE, PPPoE, MPLS, …), only the packet inside has ports."
+        ),
     )(function)
 
 
@@ -237,11 +250,6 @@ def _prepare() -> None:
 
 def _plural(one: str, many: str, number: int) -> str:
     return _(one if number == 1 else many)
-
-
-def padded(text: str, columns: int) -> str:
-    """Return a text with spaces behind it, up to so many columns."""
-    return _with_fillers(text).ljust(columns).replace(_FILLER, "")
 
 
 def _with_fillers(text: str) -> str:

@@ -161,7 +161,7 @@ def test_demux_explains_step_by_step(call, capture, sockets):
     assert stories[3] == (
         "     4  1. What came? A TCP segment [PA], 17 bytes of data, 10.9.0.10:9157 → 10.9.0.20:80.\n"
         "        2. Does a connection have all four values? Yes. P4 wins (rule: connection).\n"
-        "        3. Who else has this port? No matter: the first that matches gets it.\n"
+        "        3. Which other sockets have this port? No matter: the first that matches gets it.\n"
         "           web matches, but loses: the 4-tuple is more specific.\n"
         "        4. What becomes of it? P4 takes it: it belongs to that connection."
     )

@@ -42,7 +42,7 @@ def pieces(tmp_path):
     return whole, paths
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", zoo.ENGINES)
 def test_pieces_give_the_result_of_the_whole(pieces, engine):
     whole, paths = pieces
     assert paths != sorted(paths)

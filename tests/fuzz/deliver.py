@@ -12,12 +12,13 @@ from tests.fuzz.packets import A6, B6, A, B
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
-from demuxlab.demux.explanation import steps
 from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, Socket
 from demuxlab.demux.verdicts import Reply, Verdict
 from demuxlab.fast import plain
 from demuxlab.fast.demultiplexer import FastDemultiplexer
+from demuxlab.telling import comment, decision, html
+from demuxlab.telling.steps import steps
 from demuxlab.wire import ip, packet, tcp, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, from_text, is_any, is_multicast
 from demuxlab.wire.segment import RST as RST_FLAG
@@ -125,9 +126,10 @@ def same(slow: Delivery, quick: Delivery | None) -> None:
 def check(demultiplexer: Demultiplexer, delivery: Delivery, device: str) -> None:
     """Compare a decision with a search through all sockets."""
     assert delivery.verdict in VERDICTS
-    assert delivery.explain()
     assert steps(delivery)
-    assert isinstance(delivery.reason + delivery._repr_html_(), str)
+    assert html.of(delivery)
+    made = decision.of(delivery)
+    assert comment.read(comment.write(made)) == made
     segment = delivery.segment
     if delivery.verdict not in (Verdict.DELIVERED, Verdict.NO_SOCKET, Verdict.QUEUE_FULL):
         assert delivery.reply is None

@@ -10,8 +10,9 @@ from tests.fuzz import obvious, packets
 from tests.fuzz.choices import Choices, chunk
 from tests.fuzz.packets import A6, B6, A, B
 
-from demuxlab.demux.explanation import steps
 from demuxlab.host import Host
+from demuxlab.telling.comment import comment_of
+from demuxlab.telling.steps import steps
 from demuxlab.transport.forward import Forwarder, Rule
 from demuxlab.wire import icmp, ip, packet, tcp, udp
 from demuxlab.wire.address import from_text, to_text
@@ -75,7 +76,7 @@ def one(data: bytes) -> None:
             arrives = choices.chunk()
             arrives = arrives if how & 4 else obvious.with_checksums(arrives)
             delivery = host.receive(arrives, now, "lo" if how & 0x40 else "")
-            assert delivery.explain()
+            assert comment_of(delivery)
             if delivery.reply == "rst":
                 assert not delivery.segment.flags & RST, "RST is answered with RST"  # type: ignore[union-attr]
             assert steps(delivery)

@@ -21,6 +21,7 @@ def transport(packet: bytes) -> Transport | None:
         return None
     if packet[0] >> 4 == 4 and len(packet) >= 20:
         at, end, protocol = (packet[0] & 15) * 4, packet[2] * 256 + packet[3], packet[9]
+        end = end or len(packet)  # the card that segments fills it in
         return Transport(protocol, at, end) if 20 <= at <= end <= len(packet) else None
     if packet[0] >> 4 == 6 and len(packet) >= 40:
         at, end, protocol = 40, 40 + packet[4] * 256 + packet[5], packet[6]

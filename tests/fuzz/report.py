@@ -12,7 +12,7 @@ from tests.fuzz import capture as captures
 from tests.fuzz import packets
 
 from demuxlab.capture.reader import Capture, CaptureError
-from demuxlab.report import page, teller
+from demuxlab.report import page, story_builder
 
 MARKED = "<xss>"
 _TAG = re.compile(r"<xss", re.IGNORECASE)
@@ -36,7 +36,7 @@ def one(data: bytes) -> None:
         file.flush()
         try:
             with Capture(Path(file.name)) as frames:
-                told = teller.of_capture(frames, "capture.pcapng")
+                told = story_builder.of_capture(frames, "capture.pcapng")
         except CaptureError:
             return
     pages = [page.html(told), *(page.svg(told, name) for name in page.NAMES)]

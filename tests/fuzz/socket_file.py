@@ -8,7 +8,7 @@ from tests.fuzz.choices import one_line
 from tests.fuzz.deliver import check
 
 from demuxlab.demux.demultiplexer import Demultiplexer
-from demuxlab.demux.socket_file import SocketFileError, load
+from demuxlab.telling.socket_file import SocketFileError, load
 
 _SOCKETS: tuple[dict[str, object], ...] = (
     {"name": "web", "protocol": "tcp", "state": "listen", "local": ["0.0.0.0", 80], "reuse_port": True},

@@ -1,16 +1,20 @@
 """A lab and a decision show themselves in a notebook."""
 
+import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from tests.report.captures import A, B, udp_packet
 
+import demuxlab
 from demuxlab import course
 from demuxlab.demux.demultiplexer import Demultiplexer
-from demuxlab.demux.socket_file import load
 from demuxlab.labkit.lab import Lab
 from demuxlab.labkit.runner import load as load_lab
 from demuxlab.links.memory import MemoryLink
+from demuxlab.telling import html
+from demuxlab.telling.socket_file import load
 
 TABLE = """{"sockets": [
   {"name": "<b>any</b>", "protocol": "udp", "local": ["0.0.0.0", 53], "reuse_address": true},
@@ -31,9 +35,24 @@ def test_a_lab_shows_its_ladder():
 def test_a_decision_shows_who_lost_and_why():
     demultiplexer = Demultiplexer(explain=True)
     load(TABLE, demultiplexer.table)
-    shown = demultiplexer.deliver(udp_packet((A, 1), (B, 53)))._repr_html_()
+    shown = html.of(demultiplexer.deliver(udp_packet((A, 1), (B, 53))))
     assert shown.startswith("<p>→ dns: two-tuple 10.9.0.20:53 takes 10.9.0.20:53")
     assert "<td>&lt;b&gt;any&lt;/b&gt;</td><td>a specific address beats the wildcard</td>" in shown
+
+
+def test_importing_demuxlab_in_a_notebook_is_enough(monkeypatch):
+    """A stand-in for IPython: `for_type(type, function)` is how it is asked to show a type."""
+    shown = {}
+    formatter = SimpleNamespace(for_type=shown.__setitem__)
+    shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters={"text/html": formatter}))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    importlib.reload(demuxlab)
+    assert shown == {demuxlab.Delivery: html.of}
+
+
+def test_importing_ipython_without_a_shell_changes_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    html.show_in_notebooks()
 
 
 def test_deciding_imports_no_template_engine():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.capture.reader import Capture
-from demuxlab.report import teller
+from demuxlab.report import story_builder
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import tcp, udp
 from demuxlab.wire.address import from_text
@@ -43,7 +43,7 @@ def write(path, frames, *, names=(), comment="demuxlab test over memory"):
 def told(path):
     """Return a capture's story."""
     with Capture(path) as capture:
-        return teller.of_capture(capture, path.name)
+        return story_builder.of_capture(capture, path.name)
 
 
 def reference(repository, name):

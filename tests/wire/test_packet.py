@@ -172,6 +172,31 @@ def test_an_incomplete_checksum_is_accepted_only_with_unfinished_too():
     assert isinstance(packet.read(_with(TCP, 44, b"\xff"), Checksums.IGNORE), TCPSegment)
 
 
+@pytest.mark.parametrize("mode", Checksums)
+def test_what_the_card_fills_in_is_accepted_only_in_a_capture(mode):
+    capture = mode in (Checksums.OFFLOADED, Checksums.IGNORE)
+    pseudo = pseudo_header_sum(A, B, ip.TCP, 0)
+    segmented = _with(TCP, 36, struct.pack("!H", pseudo % 0xFFFF))
+    for data, fault in (
+        (_with(TCP, 10, b"\0\0"), malformed.IPV4_CHECKSUM),
+        (_with(_with(TCP, 2, b"\0\0"), 10, b"\0\0"), malformed.IPV4_CHECKSUM),
+        (repaired(_with(TCP, 2, b"\0\0")), malformed.IPV4_TOTAL_LENGTH),
+        (_with(TCP, 36, b"\0\0"), malformed.TCP_CHECKSUM),
+        (segmented, malformed.TCP_CHECKSUM),
+    ):
+        arrival = packet.read(data, mode)
+        if capture:
+            assert isinstance(arrival, TCPSegment)
+            assert arrival.payload == TCP[40:]
+        else:
+            assert arrival == fault
+
+
+@pytest.mark.parametrize("mode", Checksums)
+def test_a_wrong_ipv4_checksum_is_one_in_a_capture_too(mode):
+    assert packet.read(_with(TCP, 10, b"\x12\x34"), mode) == malformed.IPV4_CHECKSUM
+
+
 def test_fragments_are_recognised():
     later = repaired(_with(UDP, 6, b"\x00\x02"))
     first = repaired(_with(UDP, 6, b"\x20\x00"))

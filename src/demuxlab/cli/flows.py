@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from demuxlab import terminal
 from demuxlab.capture.reader import printable
 from demuxlab.capture.source import STANDARD_INPUT
 from demuxlab.errors import CallError
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from demuxlab.flows.rows import Conversation
 
 _HEADERS = marked(("protocol", "a", "b", "packets a → b", "bytes a → b", "packets b → a", "bytes b → a"))
-marked(("headers cut or damaged", "fragment", "too deep in tunnels"))  # what `wire.endpoints` says
+marked(
+    ("headers cut or damaged", "fragment", "too deep in tunnels", "too many headers before the IP packet")
+)  # what `wire.endpoints` says
 _SHOWN = 40
 _REASONS = 8
 
@@ -41,12 +44,17 @@ _REASONS = 8
     metavar="ADDRESS",
     help=_("Count on a Dask cluster, a file a task: tcp://host:8786, or local."),
 )
+@terminal.tunnels_option
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a conversation on standard output."))
-def command(captures: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
+def command(captures: tuple[str, ...], cluster: str | None, tunnels: str, as_json: bool) -> None:
     """List conversations."""
     from demuxlab.flows.many import merged
 
-    counted = _on_this_machine(captures) if cluster is None else _on_cluster(captures, cluster)
+    inside_udp = tunnels == "inner"
+    if cluster is None:
+        counted = _on_this_machine(captures, inside_udp)
+    else:
+        counted = _on_cluster(captures, cluster, inside_udp)
     found = merged(captures, counted)
     if as_json:
         for conversation in found.table.conversations():
@@ -59,11 +67,11 @@ def command(captures: tuple[str, ...], cluster: str | None, as_json: bool) -> No
     raise SystemExit(1 if found.damages else 0)
 
 
-def _on_this_machine(captures: Sequence[str]) -> "list[Counted]":
+def _on_this_machine(captures: Sequence[str], inside_udp: bool) -> "list[Counted]":
     from demuxlab.flows.many import on_this_machine
 
     if not sys.stderr.isatty():
-        return on_this_machine(captures)
+        return on_this_machine(captures, inside_udp=inside_udp)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -76,7 +84,7 @@ def _on_this_machine(captures: Sequence[str]) -> "list[Counted]":
             places[path] = place
             progress.update(bar, completed=sum(places.values()))
 
-        return on_this_machine(captures, progress=tell)
+        return on_this_machine(captures, progress=tell, inside_udp=inside_udp)
 
 
 def _size(path: str) -> int:
@@ -86,12 +94,13 @@ def _size(path: str) -> int:
         return 0  # the reader tells what is wrong with it
 
 
-def _on_cluster(captures: Sequence[str], address: str) -> "list[Counted]":
+def _on_cluster(captures: Sequence[str], address: str, inside_udp: bool) -> "list[Counted]":
     from demuxlab.flows.many import on_cluster
 
     if STANDARD_INPUT in captures:
         raise CallError(_("standard input is not on the cluster"), _("name files that its workers can read"))
-    return on_cluster([os.path.abspath(path) for path in captures], address, _show_dashboard)
+    paths = [os.path.abspath(path) for path in captures]
+    return on_cluster(paths, address, _show_dashboard, inside_udp=inside_udp)
 
 
 def _show_dashboard(url: str) -> None:
@@ -99,18 +108,18 @@ def _show_dashboard(url: str) -> None:
 
 
 def _print_table(found: "Flows") -> None:
-    """Print the conversations of most bytes, and say what was left away."""
+    """Print the conversations of most bytes, and how many there are."""
     table = found.table
     count = len(table.first)
     shown = table.conversations(table.largest(_SHOWN))
     click.echo(tables.table(_HEADERS, [_row(conversation) for conversation in shown]))
     if count > _SHOWN:
-        told = _(
+        line = _(
             "{shown} of {count} conversations, those of most bytes: --json lists all",
             shown=_SHOWN,
             count=count,
         )
-        click.echo(told)
+        click.echo(line)
 
 
 def _row(conversation: "Conversation") -> tuple[Any, ...]:
@@ -120,14 +129,17 @@ def _row(conversation: "Conversation") -> tuple[Any, ...]:
 
 def _tell_counts(found: "Flows") -> None:
     count, left_out = len(found.table.first), found.left_out
-    told = _("packets: {packets}, conversations: {count}", packets=found.packets, count=count)
-    click.echo(told, err=True)
+    line = _("packets: {packets}, conversations: {count}", packets=found.packets, count=count)
+    click.echo(line, err=True)
+    if found.outer:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in found.outer.most_common())
+        click.echo(_("inside of other packets: {kinds}", kinds=kinds), err=True)
     if left_out:
         reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
         if len(left_out) > _REASONS:
             rest = left_out.total() - sum(number for _reason, number in left_out.most_common(_REASONS))
             reasons.append(_("{count} for other reasons", count=rest))
-        told = _(
+        line = _(
             "of no conversation: {count} ({reasons})", count=left_out.total(), reasons=", ".join(reasons)
         )
-        click.echo(told, err=True)
+        click.echo(line, err=True)

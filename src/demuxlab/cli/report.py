@@ -10,7 +10,7 @@ from demuxlab.errors import CallError
 from demuxlab.files import writing
 from demuxlab.language import _
 from demuxlab.recording.whole_file import write_whole
-from demuxlab.report import page, teller
+from demuxlab.report import page, story_builder
 
 
 @click.command(
@@ -40,8 +40,8 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
     if output.exists() and capture.exists() and output.samefile(capture):
         raise CallError(_("{path} is the capture itself", path=output), _("give another file with -o"))
     with Capture(capture) as frames:
-        told = teller.of_capture(frames, capture.name)
-    written = page.svg(told, figure) if figure else page.html(told)
+        story = story_builder.of_capture(frames, capture.name)
+    written = page.svg(story, figure) if figure else page.html(story)
     if not written:
         raise CallError(
             _("{path} has nothing for the figure {figure}", path=capture, figure=figure),
@@ -50,6 +50,6 @@ def command(capture: Path, output: Path | None, figure: str | None) -> None:
     with writing(output, _("give another file with -o")):
         write_whole(output, written)
     click.echo(_("report: {path}", path=output))
-    if told.damage:
-        click.echo(f"demuxlab: {capture}: {told.damage}", err=True)
+    if story.damage:
+        click.echo(f"demuxlab: {capture}: {story.damage}", err=True)
         raise SystemExit(1)

@@ -1,5 +1,5 @@
-"""Which socket owns this segment, and why.
+"""Transport demultiplexing: which socket a segment belongs to, and why.
 
-`Demultiplexer.deliver` reads a packet and asks the `SocketTable`; a `Delivery` is the answer. Nothing here
-does I/O, starts a thread or reads a clock.
+`Demultiplexer.deliver` reads a packet, looks up its socket in the `SocketTable` and returns a `Delivery`.
+Nothing here does I/O, starts a thread or reads a clock.
 """

@@ -1,10 +1,10 @@
-"""Every packet is accounted for: received = delivered + dropped, by reason, + held fragments."""
+"""Every packet is accounted for: received = delivered + dropped, by named reasons, + fragments that wait."""
 
 from collections import Counter
 
 
 class Counters:
-    """Packet counts. Drops go under names that `nstat` prints, where SNMP has one."""
+    """Packet counts. A drop is counted under the name that `nstat` prints, if SNMP has one for it."""
 
     __slots__ = ("delivered", "dropped", "received")
 
@@ -14,5 +14,5 @@ class Counters:
         self.dropped: Counter[str] = Counter()
 
     def balance(self, held: int = 0) -> bool:
-        """Tell whether nothing was lost without a reason; `held` fragments still wait."""
+        """Return whether all packets are accounted for; `held` fragments still wait for the rest."""
         return self.received == self.delivered + self.dropped.total() + held

@@ -1,14 +1,14 @@
-"""The demultiplexer: a packet comes in, a decision comes out, and the segment is in its handler's queue."""
+"""The demultiplexer: it takes a packet, finds its socket, and hands the segment to the socket's handler."""
 
 from collections.abc import Callable, Iterable, Iterator
 
 from demuxlab.demux.counters import Counters
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, look_around, look_around_copies
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import LISTEN, Drop, Socket
 from demuxlab.demux.table import Candidate, SocketTable
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
-from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_loopback, is_multicast
@@ -31,9 +31,9 @@ Chooser = Callable[[Segment, str], Iterator[Candidate]]
 class Demultiplexer:
     """Reads packets, finds their sockets and hands the segments to the sockets' handlers.
 
-    `addresses` are the host's own (None: every destination is taken for the host's), `broadcasts` its
-    networks' broadcast addresses. `explain` makes every `Delivery` name its losers. `choose` replaces the
-    table's own choice of a socket by another.
+    `addresses` are the host's own (None: any destination is accepted), `broadcasts` the broadcast addresses
+    of its networks. With `explain` every `Delivery` names the candidates that did not get the segment.
+    `choose` replaces the table's lookup.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Demultiplexer:
     def read(
         self, packet: bytes | memoryview, now: float, checksums: Checksums | None = None
     ) -> tuple[Arrival, int]:
-        """Read a packet, put fragments together; return the datagram and the number of packets it came in.
+        """Read a packet and reassemble fragments; return the datagram and the number of packets it came in.
 
-        A fragment whose datagram is not whole comes back itself; it counts when that is decided about.
+        A fragment of an incomplete datagram is returned as it is, with 0: it is counted with the datagram.
         """
         self.counters.received += 1
         arrival = wire_packet.read(packet, checksums or self.checksums)
@@ -95,7 +95,7 @@ class Demultiplexer:
         return delivery
 
     def expire(self, now: float) -> None:
-        """Give up what has waited too long for its fragments."""
+        """Discard datagrams whose fragments have not all arrived in time."""
         self.reassembler.expire(now)
         self._count_failed()
 
@@ -121,13 +121,13 @@ class Demultiplexer:
         winner = next(self.choose(arrival, device), None)
         lookup = self._look_around(arrival, winner, device, packets) if self.explain else None
         if winner is None:
-            return _refused(arrival, lookup)
+            return _no_socket(arrival, lookup)
         return self.hand_over(arrival, winner, now, lookup)
 
     def hand_over(
         self, segment: Segment, winner: Candidate, now: float, lookup: Lookup | None = None
     ) -> Delivery:
-        """Hand a segment to the socket that won the lookup; the decision is not counted yet."""
+        """Hand a segment to the socket that the lookup found; the caller counts the decision."""
         socket, rule = winner
         drop = _hand_over(socket, segment, now)
         if drop is None:
@@ -136,11 +136,11 @@ class Demultiplexer:
         return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
-        """A broadcast or multicast datagram: a copy for every matching UDP socket, and never an answer."""
+        """A broadcast or multicast datagram: every matching UDP socket gets a copy, and there is no reply."""
         receivers = self.table.copies(segment, device) if isinstance(segment, UDPDatagram) else []
         if not receivers:
             lookup = look_around_copies(self.table, segment, (), device, packets) if self.explain else None
-            counter = _NO_SOCKET_COUNTERS[segment.protocol]
+            counter = PROTOCOLS[segment.protocol].no_socket
             return Delivery(Verdict.NO_SOCKET, segment, counter=counter, lookup=lookup)
         drops = [_hand_over(socket, segment, now) for socket in receivers]
         first = drops[0]
@@ -152,7 +152,7 @@ class Demultiplexer:
         return Delivery(verdict, segment, copies[0], Rule.COPY, None, counter, lookup, copies)
 
     def _look_around(self, segment: Segment, winner: Candidate | None, device: str, packets: int) -> Lookup:
-        """Walk over the candidates, once for each flow as long as the table stays as it is."""
+        """Return the other candidates; cached for each flow until the table changes."""
         asked = self.table.changes, segment.protocol, winner, device, packets
         known = self._lookups.get(segment.key)
         if known is None or known[0] != asked:
@@ -168,7 +168,7 @@ class Demultiplexer:
         return is_loopback(destination)
 
     def _is_false(self, arrival: Segment | ICMPMessage | OtherProtocol) -> bool:
-        """Tell whether no other host can have sent this (RFC 1122, section 3.2.1.3; RFC 4291, 2.5.2-3)."""
+        """Return whether no other host can have sent this (RFC 1122, section 3.2.1.3; RFC 4291, 2.5.2-3)."""
         source, destination = arrival.source, arrival.destination
         if self._is_to_many(source) or is_loopback(source) or is_loopback(destination):
             return True
@@ -181,17 +181,13 @@ class Demultiplexer:
         return destination in self.broadcasts or is_multicast(destination)
 
 
-_NO_SOCKET_COUNTERS = {ip.TCP: "TcpNoSocket", ip.UDP: "UdpNoPorts"}
-
-
-def _refused(segment: Segment, lookup: Lookup | None) -> Delivery:
+def _no_socket(segment: Segment, lookup: Lookup | None) -> Delivery:
     """No socket: RST unless RST is set (RFC 9293, 3.10.7.1); ICMP port unreachable (RFC 1122, 4.1.3.1)."""
-    if isinstance(segment, TCPSegment):
-        reply = None if segment.flags & flags.RST else Reply.RST
-    else:
-        reply = None if is_any(segment.source) else Reply.PORT_UNREACHABLE
-    counter = _NO_SOCKET_COUNTERS[segment.protocol]
-    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=counter, lookup=lookup)
+    protocol = PROTOCOLS[segment.protocol]
+    resets = isinstance(segment, TCPSegment) and segment.flags & flags.RST
+    nowhere = isinstance(segment, UDPDatagram) and is_any(segment.source)
+    reply = None if resets or nowhere else protocol.reply
+    return Delivery(Verdict.NO_SOCKET, segment, reply=reply, counter=protocol.no_socket, lookup=lookup)
 
 
 def _hand_over(socket: Socket, segment: Segment, now: float) -> Drop | None:
@@ -203,7 +199,7 @@ def _hand_over(socket: Socket, segment: Segment, now: float) -> Drop | None:
 
 
 def listener_drop(segment: TCPSegment) -> Drop | None:
-    """Return what a listening socket says to all but a clean SYN (RFC 9293, section 3.10.7.2)."""
+    """Return the drop of a segment that a listening socket does not accept (RFC 9293, section 3.10.7.2)."""
     if segment.flags & (flags.RST | flags.ACK) == flags.ACK:
         return Drop(reply=Reply.RST)
     if segment.flags & (flags.SYN | flags.RST | flags.FIN) != flags.SYN:

@@ -1,6 +1,7 @@
-"""Whom a lookup met: the sockets that lost, in the order in which they were asked, and why each one did.
+"""The candidates of a lookup that did not get the segment, in the order of the lookup, each with the reason.
 
-It is the table's own walk over the candidates, read on beyond the winner; only explanations pay for it.
+They come from the same generator as the decision, `SocketTable.candidates`, read on beyond its first socket.
+Only a demultiplexer that explains does this.
 """
 
 from collections.abc import Collection
@@ -10,28 +11,13 @@ from typing import NamedTuple
 from demuxlab.demux.slot import in_one_group, score
 from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate, SocketTable
-from demuxlab.demux.verdicts import Rule
-from demuxlab.language import Say, english
+from demuxlab.demux.verdicts import Reason, Rule
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, is_any, to_text
 from demuxlab.wire.segment import Segment
 
 MAX_LOSERS = 8
-"""Losing sockets that an explanation names at most."""
-
-
-class Reason:
-    """A sentence with its values, to be told in any language."""
-
-    __slots__ = ("_text", "_values")
-
-    def __init__(self, text: str, **values: object) -> None:
-        self._text = text
-        self._values = values
-
-    def told(self, say: Say) -> str:
-        """Return the sentence in the language that `say` speaks."""
-        return say(self._text, **self._values)
+"""The greatest number of sockets that an explanation names beside the one that got the segment."""
 
 
 class Loser(NamedTuple):
@@ -39,20 +25,17 @@ class Loser(NamedTuple):
 
     socket: Socket
     reason: Reason
-    rule: str | None = None
+    rule: Rule | None = None
     """The rule by which it would have got the segment; None where it does not match at all."""
-
-    @property
-    def why(self) -> str:
-        """The reason in English."""
-        return self.reason.told(english)
+    detail: str = ""
+    """What an `OTHER_…` reason names: the socket's device, its peer "10.9.0.10:9157", its address."""
 
 
 class Lookup(NamedTuple):
-    """What there was to choose from."""
+    """The candidates of one lookup."""
 
     own: Candidate | None
-    """The table's own choice: where another socket got the segment, a demultiplexer in its place decided."""
+    """The table's choice. Another demultiplexer in the table's place may have chosen another socket."""
     losers: tuple[Loser, ...]
     """The other sockets of the port, best first, `MAX_LOSERS` at most."""
     unnamed: int
@@ -67,19 +50,19 @@ class Lookup(NamedTuple):
 def look_around(
     table: SocketTable, segment: Segment, winner: Candidate | None, device: str, packets: int
 ) -> Lookup:
-    """Walk over the candidates for a segment that `winner` got, then over the other sockets of its port."""
-    met = list(islice(table.candidates(segment, device), MAX_LOSERS + 1))
-    own = met[0] if met else None
+    """Return the other candidates for a segment that `winner` got, then the other sockets of its port."""
+    matching = list(islice(table.candidates(segment, device), MAX_LOSERS + 1))
+    own = matching[0] if matching else None
     chosen = winner.socket if winner else None
     replaced = chosen is not (own.socket if own else None)
     port = table.on_port(segment.protocol, segment.destination_port)
-    rules: dict[Socket, str | None] = {candidate.socket: candidate.rule for candidate in met}
+    rules: dict[Socket, Rule | None] = {candidate.socket: candidate.rule for candidate in matching}
     for socket in islice(port, MAX_LOSERS):
         rules.setdefault(socket, None)
     if chosen is not None:
         rules.pop(chosen, None)
     losers = tuple(
-        Loser(socket, _why_lost(socket, winner, segment, device, replaced), rule)
+        _loser(socket, rule, winner, segment, device, replaced)
         for socket, rule in islice(rules.items(), MAX_LOSERS)
     )
     unnamed = len(port) - len(losers) - (chosen in port)
@@ -89,82 +72,81 @@ def look_around(
 def look_around_copies(
     table: SocketTable, segment: Segment, copies: Collection[Socket], device: str, packets: int
 ) -> Lookup:
-    """Walk over the sockets of a port that get no copy of a broadcast or multicast datagram."""
+    """Return the sockets of a port that get no copy of a broadcast or multicast datagram."""
     port = table.on_port(segment.protocol, segment.destination_port)
     matching = table.copies(segment, device) if segment.protocol == ip.UDP else []
     without = [socket for socket in port if socket not in copies]
     losers = tuple(
-        Loser(socket, Reason("its queue is full"), Rule.COPY)
+        Loser(socket, Reason.QUEUE_FULL, Rule.COPY)
         if socket in matching
-        else Loser(socket, _why_no_copy(socket, segment, device))
+        else _without_copy(socket, segment, device)
         for socket in without[:MAX_LOSERS]
     )
     return Lookup(None, losers, len(without) - len(losers), device, packets, to_many=True)
 
 
-def _why_lost(
-    loser: Socket, winner: Candidate | None, segment: Segment, device: str, replaced: bool
-) -> Reason:
-    """Say why a socket on the segment's port did not get it."""
-    if mismatch := _mismatch(loser, segment, device):
-        return mismatch
-    # It matches, so that the table has a candidate: where none or another won, the table did not decide.
+def _loser(
+    socket: Socket,
+    rule: Rule | None,
+    winner: Candidate | None,
+    segment: Segment,
+    device: str,
+    replaced: bool,
+) -> Loser:
+    """Return a socket on the segment's port with the reason why it did not get the segment."""
+    if mismatch := _mismatch(socket, segment, device):
+        return mismatch._replace(rule=rule)
+    # It matches, so the table has a candidate. If none or another was chosen, the table did not choose.
     if winner is None:
-        return Reason("the demultiplexer in the table's place chose no socket")
+        return Loser(socket, Reason.REPLACED_BY_NONE, rule)
     if replaced:
-        return Reason("the demultiplexer in the table's place chose another socket")
-    if winner.rule == Rule.CONNECTION:
-        return Reason("the 4-tuple is more specific")
-    if winner.rule == Rule.CONNECTED_TWO_TUPLE:
-        if loser.remote_address:
-            return Reason("connected earlier")
-        return Reason("a connected socket is more specific")
-    if is_any(loser.local_address) and not is_any(winner.socket.local_address):
-        return Reason("a specific address beats the wildcard")
-    return _why_behind(loser, winner.socket)
+        return Loser(socket, Reason.REPLACED_BY_OTHER, rule)
+    return Loser(socket, _why_after(socket, winner), rule)
 
 
-def _mismatch(socket: Socket, segment: Segment, device: str) -> Reason | None:
-    """Say why a socket cannot have the segment at all, whoever else is there."""
+def _mismatch(socket: Socket, segment: Segment, device: str) -> Loser | None:
+    """Return why a socket does not match the segment; None if it does."""
     if socket.device not in ("", device):
-        return Reason("bound to device {device}", device=socket.device)
+        return Loser(socket, Reason.OTHER_DEVICE, detail=socket.device)
     peer = (socket.remote_address, socket.remote_port)
     if socket.remote_address and peer != (segment.source, segment.source_port):
-        return Reason("its peer is {peer}", peer=endpoint_text(*peer))
+        return Loser(socket, Reason.OTHER_PEER, detail=endpoint_text(*peer))
     wildcard = is_any(socket.local_address)
     if wildcard and bytes(len(segment.destination)) not in socket.wildcards:
-        if len(segment.destination) == 4:
-            return Reason("it does not take IPv4")
-        return Reason("it does not take IPv6")
+        return Loser(socket, Reason.NO_IPV4 if len(segment.destination) == 4 else Reason.NO_IPV6)
     if not wildcard and socket.local_address != segment.destination:
-        return Reason("its address is {address}", address=to_text(socket.local_address))
+        return Loser(socket, Reason.OTHER_ADDRESS, detail=to_text(socket.local_address))
     if segment.protocol == ip.TCP and not socket.remote_address and socket.state != LISTEN:
-        return Reason("it does not listen")
+        return Loser(socket, Reason.NOT_LISTENING)
     return None
 
 
-def _why_behind(loser: Socket, winner: Socket) -> Reason:
-    """Say why a socket stands behind another one of the same address and port (demux/slot.py)."""
+def _why_after(loser: Socket, winner: Candidate) -> Reason:
+    """Return why a socket that matches comes after the winner."""
+    if winner.rule == Rule.CONNECTION:
+        return Reason.FOUR_TUPLE
+    if winner.rule == Rule.CONNECTED_TWO_TUPLE:
+        return Reason.CONNECTED_EARLIER if loser.remote_address else Reason.CONNECTED
+    if is_any(loser.local_address) and not is_any(winner.socket.local_address):
+        return Reason.SPECIFIC_ADDRESS
+    return _why_after_in_slot(loser, winner.socket)
+
+
+def _why_after_in_slot(loser: Socket, winner: Socket) -> Reason:
+    """Return why a socket comes after another one of the same address and port (demux/slot.py)."""
     if in_one_group(loser, winner):
-        return Reason("another member of the SO_REUSEPORT group has this flow")
+        return Reason.SAME_GROUP
     if score(loser) < score(winner):
-        if winner.device and not loser.device:
-            return Reason("a socket bound to the device beats one that is not")
-        return Reason("an IPv4 socket beats a dual-stack one")
-    # Equal scores, or a SO_REUSEPORT group that was met first and ended the search.
-    if loser.rank < 0 < winner.rank:
-        return Reason("IPv6 sockets of a SO_REUSEPORT group are asked last")
+        return Reason.BOUND_TO_DEVICE if winner.device and not loser.device else Reason.IPV4_ONLY
+    # Equal scores, or a SO_REUSEPORT group came first and ended the search.
     if loser.rank < 0:
-        return Reason("of IPv6 groups by SO_REUSEPORT the one bound first is asked first")
-    if winner.reuse_port:
-        return Reason("a SO_REUSEPORT group bound later is asked first")
-    return Reason("bound earlier")
+        return Reason.IPV6_GROUP if winner.rank > 0 else Reason.IPV6_GROUP_ORDER
+    return Reason.LATER_GROUP if winner.reuse_port else Reason.BOUND_EARLIER
 
 
-def _why_no_copy(socket: Socket, segment: Segment, device: str) -> Reason:
-    return _mismatch(socket, segment, device) or (
-        # SocketTable.copies: a dual-stack socket gets IPv4's broadcasts but not its multicasts.
-        Reason("a dual-stack socket gets no IPv4 multicast")
-        if segment.protocol == ip.UDP
-        else Reason("TCP connects two hosts, never many")
-    )
+def _without_copy(socket: Socket, segment: Segment, device: str) -> Loser:
+    if mismatch := _mismatch(socket, segment, device):
+        return mismatch
+    # SocketTable.copies: a dual-stack socket gets IPv4's broadcasts but not its multicasts.
+    udp = segment.protocol == ip.UDP
+    return Loser(socket, Reason.NO_IPV4_MULTICAST if udp else Reason.TCP_TO_MANY)

@@ -1,12 +1,12 @@
-"""Which address and port pairs are taken: the rule behind EADDRINUSE, by counting instead of scanning.
+"""Which addresses and ports are in use: the rule behind EADDRINUSE, by counting instead of scanning.
 
 Two sockets overlap when they have the same port and protocol, the same address or one of them the wildcard
 of a family that both answer for, and the same device or one of them none. An overlap is allowed when both
 set SO_REUSEADDR and the one already there is not listening, or when both set SO_REUSEPORT (socket(7), ip(7)).
-So it is enough to know, for each address and port, how many sockets of each of the four kinds there are.
+So it is enough to count, for each address and port, the sockets of each of the four kinds.
 
-Linux is laxer by accident of its scan: for UDP the first pair that shares by SO_REUSEPORT ends it, for TCP a
-port's first owner can, so that a later overlap without the option goes unseen. Here it is refused.
+Linux permits more, because its scan ends early: for UDP at the first pair that shares by SO_REUSEPORT, for
+TCP possibly at the first socket of a port. It misses a later overlap without the option. Here bind fails.
 """
 
 from demuxlab.demux.socket import LISTEN, Socket
@@ -44,7 +44,7 @@ class PortsInUse:
                 del self._counts[place]
 
     def conflict(self, socket: Socket, address: bytes, port: int) -> bool:
-        """Tell whether `socket` may not have this address and port beside those already there."""
+        """Return whether binding `socket` to this address and port conflicts with a bound socket."""
         devices = (socket.device, "") if socket.device else (_ALL_DEVICES,)
         for claim in socket.wildcards if is_any(address) else (address,):
             addresses = (_ALL_ADDRESSES,) if is_any(claim) else (claim, bytes(len(claim)))

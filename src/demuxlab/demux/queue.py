@@ -1,17 +1,17 @@
-"""The handler queue: where a segment waits for its process, bounded, with what it dropped counted."""
+"""The handler queue: a bounded queue of segments that wait for a process; drops are counted."""
 
 from collections import deque
 from typing import Generic, TypeVar
 
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.socket import Drop
-from demuxlab.wire import ip
 from demuxlab.wire.segment import Segment
 
 Item = TypeVar("Item")
 DEFAULT_LIMIT = 212_992
-"""Bytes that wait at most (Linux: net.core.rmem_default)."""
+"""The default size in bytes (Linux: net.core.rmem_default)."""
 OVERHEAD = 256
-"""Bytes that each item costs beside its payload."""
+"""The bytes that each item counts beside its payload."""
 
 
 class BoundedQueue(Generic[Item]):
@@ -25,23 +25,23 @@ class BoundedQueue(Generic[Item]):
         self.taken = 0
         self.dropped = 0
         self.items: deque[Item] = deque()
-        """What waits, the oldest first."""
+        """The queued items, the oldest first."""
 
     def put(self, item: Item, payload_size: int) -> bool:
-        """Queue an item; False, and counted, where the queue is full."""
+        """Queue an item; return False, and count a drop, if the queue is full."""
         size = self.size + OVERHEAD + payload_size
-        # One item always fits, as with Linux's receive buffer.
+        # As in Linux, an empty queue takes an item of any size.
         if size > self.limit and self.items:
             self.dropped += 1
             return False
         taken = self.taken + 1
-        self.items.append(item)  # first what there may be no memory for
+        self.items.append(item)  # may raise MemoryError: before anything is counted
         self.size, self.taken = size, taken
         return True
 
     @property
     def waiting(self) -> int:
-        """Items that wait."""
+        """The number of queued items."""
         return len(self.items)
 
     def __len__(self) -> int:
@@ -49,18 +49,18 @@ class BoundedQueue(Generic[Item]):
 
 
 class HandlerQueue(BoundedQueue[Segment]):
-    """Queues whole segments, for whoever looks at the headers too."""
+    """A queue of whole segments, so that their headers can be read too."""
 
     __slots__ = ()
 
     def handle_segment(self, segment: Segment, _now: float = 0.0) -> Drop | None:
-        """Queue a segment, or drop it where the queue is full."""
+        """Queue a segment; return its drop if the queue is full."""
         if self.put(segment, len(segment.payload)):
             return None
-        return Drop("UdpRcvbufErrors" if segment.protocol == ip.UDP else "TcpExtTCPRcvQDrop")
+        return Drop(PROTOCOLS[segment.protocol].queue_full)
 
     def get(self) -> Segment | None:
-        """Return the oldest segment, or None when nothing waits."""
+        """Remove and return the oldest segment; None if the queue is empty."""
         if not self.items:
             return None
         segment = self.items.popleft()
@@ -69,5 +69,5 @@ class HandlerQueue(BoundedQueue[Segment]):
 
     @property
     def first(self) -> Segment | None:
-        """The oldest segment, left where it is."""
+        """The oldest segment, which stays in the queue."""
         return self.items[0] if self.items else None

@@ -1,8 +1,8 @@
 """The sockets of one address and port, best match first.
 
-The order is Linux's, as probed packet by packet: a score decides, then the last bound. A group of
-SO_REUSEPORT sockets stands as one candidate and picks its member by a secret hash of the 4-tuple, so that a
-flow sticks to one member.
+The order is that of Linux, found by experiment: the highest score first, then the socket bound last. A
+SO_REUSEPORT group is one candidate. A secret hash of the 4-tuple selects its member, so that all segments of
+a flow reach the same one.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ def score(socket: Socket) -> int:
     return (2 if socket.device else 1) + (1 if socket.family == 4 else 0)
 
 
-class _Kin:
-    """Sockets of one slot with one family and device: single ones and one SO_REUSEPORT group."""
+class _Bucket:
+    """The sockets of a slot with the same family and device: single ones, and one SO_REUSEPORT group."""
 
     __slots__ = ("group", "group_has_connected", "places", "score", "singles")
 
-    def __init__(self, kin_score: int) -> None:
-        self.score = kin_score
+    def __init__(self, match_score: int) -> None:
+        self.score = match_score
         self.singles: dict[Socket, None] = {}
         self.group: list[Socket] = []
         self.places: dict[Socket, int] = {}
@@ -48,12 +48,12 @@ class _Kin:
             self.group[place] = last
             self.places[last] = place
 
-    def heads(self) -> Iterator[tuple[int, int, bool, "_Kin"]]:
-        """Yield (rank, score, is a group, kin) of the single bound last and of the group."""
+    def heads(self) -> Iterator[tuple[int, int, bool, "_Bucket"]]:
+        """Yield (rank, score, is a group, bucket): of the single socket bound last, then of the group."""
         if self.singles:
             yield next(reversed(self.singles)).rank, self.score, False, self
         if self.places:
-            # Members of IPv6 groups have falling ranks, of IPv4 groups rising ones: the first met counts.
+            # Ranks fall in IPv6 groups and rise in IPv4 groups, in the order of binding: the highest counts.
             first, last = next(iter(self.places)), next(reversed(self.places))
             yield max(first.rank, last.rank), self.score, True, self
 
@@ -65,65 +65,65 @@ class _Kin:
         return self.group[int.from_bytes(digest, "big") % len(self.group)]
 
 
-_KinKey = tuple[int, bool, str]
+_BucketKey = tuple[int, bool, str]
 
 
-def _kin_key(socket: Socket) -> _KinKey:
+def _bucket_key(socket: Socket) -> _BucketKey:
     return socket.family, socket.v6only, socket.device
 
 
 def in_one_group(one: Socket, other: Socket) -> bool:
-    """Tell whether two sockets of one slot share their flows by SO_REUSEPORT."""
-    return one.reuse_port and other.reuse_port and _kin_key(one) == _kin_key(other)
+    """Return whether two sockets of one slot are members of one SO_REUSEPORT group."""
+    return one.reuse_port and other.reuse_port and _bucket_key(one) == _bucket_key(other)
 
 
 class Slot:
     """All sockets that share one local address and port."""
 
-    __slots__ = ("_kins",)
+    __slots__ = ("_buckets",)
 
     def __init__(self) -> None:
-        self._kins: dict[_KinKey, _Kin] = {}
+        self._buckets: dict[_BucketKey, _Bucket] = {}
 
     def add(self, socket: Socket) -> None:
-        """Add a socket whose `rank` is set; higher ranks are asked first."""
-        kin = _kin_key(socket)
-        if kin not in self._kins:
-            self._kins[kin] = _Kin(score(socket))
-        self._kins[kin].add(socket)
+        """Add a socket whose `rank` is set; higher ranks come first."""
+        key = _bucket_key(socket)
+        if key not in self._buckets:
+            self._buckets[key] = _Bucket(score(socket))
+        self._buckets[key].add(socket)
 
     def remove(self, socket: Socket, *, connected: bool = False) -> bool:
         """Remove a socket, because it `connected` or closed; return whether the slot is empty now."""
-        kin = _kin_key(socket)
-        if kin in self._kins:
-            self._kins[kin].remove(socket)
+        key = _bucket_key(socket)
+        if key in self._buckets:
+            self._buckets[key].remove(socket)
             if connected and socket.reuse_port:
-                self._kins[kin].group_has_connected = True
-            if not self._kins[kin].singles and not self._kins[kin].group:
-                del self._kins[kin]
-        return not self._kins
+                self._buckets[key].group_has_connected = True
+            if not self._buckets[key].singles and not self._buckets[key].group:
+                del self._buckets[key]
+        return not self._buckets
 
     def best(self, flow: bytes, device: str, secret: bytes) -> Socket | None:
         """Return the socket that gets a segment of this flow, arriving on `device`."""
         heads = [
             head
-            for (_, _, bound_device), kin in self._kins.items()
+            for (_, _, bound_device), bucket in self._buckets.items()
             if not bound_device or bound_device == device
-            for head in kin.heads()
+            for head in bucket.heads()
         ]
         if len(heads) > 1:
             heads.sort(key=lambda head: head[0], reverse=True)
         best_score, best_is_group, best = 0, False, None
-        for _, kin_score, is_group, kin in heads:
-            if kin_score > best_score:
-                best_score, best_is_group, best = kin_score, is_group, kin
-                if is_group and not kin.group_has_connected:
-                    break  # Linux takes the first group that it meets, whatever stands behind it.
+        for _, bucket_score, is_group, bucket in heads:
+            if bucket_score > best_score:
+                best_score, best_is_group, best = bucket_score, is_group, bucket
+                if is_group and not bucket.group_has_connected:
+                    break  # Linux stops at the first SO_REUSEPORT group.
         if best is None:
             return None
         return best.pick(flow, secret) if best_is_group else next(reversed(best.singles))
 
     def __iter__(self) -> Iterator[Socket]:
-        """Yield every socket, the best score first, then the last bound."""
-        sockets = [s for kin in self._kins.values() for s in (*kin.singles, *kin.group)]
+        """Yield every socket: the highest score first, then the socket bound last."""
+        sockets = [s for bucket in self._buckets.values() for s in (*bucket.singles, *bucket.group)]
         yield from sorted(sockets, key=lambda s: (score(s), s.rank), reverse=True)

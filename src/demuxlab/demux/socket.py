@@ -1,4 +1,4 @@
-"""What the demultiplexer knows of a socket: its addresses, its options, and who handles its segments."""
+"""A socket as the demultiplexer sees it: addresses, options, and the handler of its segments."""
 
 from typing import NamedTuple, Protocol
 
@@ -15,16 +15,16 @@ _NO_HOSTS_IPV4 = b"\xf0\0\0\0"
 
 
 class Drop(NamedTuple):
-    """The answer of a handler that did not accept a segment."""
+    """What a handler returns for a segment that it did not accept."""
 
     counter: str = ""
-    """The counter of the drop; empty where the segment was delivered and only answered."""
+    """The counter of the drop; empty if the segment was delivered but needs a reply."""
     reply: Reply | None = None
-    """An RST, or no answer."""
+    """RST, or no reply."""
 
 
 class Handler(Protocol):
-    """Takes the segments that the demultiplexer assigns to a socket."""
+    """Handles the segments that the demultiplexer assigns to a socket."""
 
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Handle a segment that arrived at `now` (seconds), or return why it was not accepted."""
@@ -83,13 +83,13 @@ class Socket:
         self.remote_address = b""
         self.remote_port = 0
         self.rank = 0
-        """Place among the sockets of one address and port: the higher is asked first."""
+        """Order among the sockets of one address and port: higher ranks come first."""
         self.number = 0
-        """The handler queue's number, from 1, in the order of binding."""
+        """The number of the handler queue, from 1, in the order of binding."""
 
     @property
     def wildcards(self) -> tuple[bytes, ...]:
-        """The wildcard addresses that a socket bound to "any" answers for: one family's, or both."""
+        """The wildcard addresses of a socket bound to the wildcard: of one family, or of both."""
         if self.family == 4:
             return (ANY_IPV4,)
         return (ANY_IPV6,) if self.v6only else (ANY_IPV6, ANY_IPV4)
@@ -98,8 +98,8 @@ class Socket:
     def claims(self) -> tuple[bytes, ...]:
         """The addresses on which the socket holds its port, wildcards included.
 
-        As in Linux, a dual-stack socket that was bound to :: and connected to an IPv6 peer still stands in
-        the way of 0.0.0.0, though of no other IPv4 address.
+        As in Linux, a dual-stack socket that was bound to :: and connected to an IPv6 peer still conflicts
+        with 0.0.0.0, though with no other IPv4 address.
         """
         if is_any(self.local_address):
             return self.wildcards
@@ -109,7 +109,7 @@ class Socket:
 
     @property
     def key(self) -> bytes:
-        """The 4-tuple of the segments that arrive for a connection, in the order of the headers."""
+        """The 4-tuple of a connection's incoming segments, in the order of their headers."""
         ports = self.remote_port.to_bytes(2, "big") + self.local_port.to_bytes(2, "big")
         return self.remote_address + self.local_address + ports
 

@@ -1,7 +1,7 @@
-"""The socket table: what bind, listen, connect and close do, and which sockets a segment may belong to.
+"""The socket table: bind, listen, connect and close, and the lookup of a segment's socket.
 
 A lookup is at most three dictionary probes: the whole 4-tuple, then the destination address and port, then
-the wildcard address and port. Nothing here grows with the number of sockets.
+the wildcard address and port. The cost of a lookup does not depend on the number of sockets.
 """
 
 import errno
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from demuxlab.demux.ports_in_use import PortsInUse
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.slot import Slot
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
 from demuxlab.demux.verdicts import Rule
@@ -18,35 +19,33 @@ from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, endpoint_text, is_any, is_
 from demuxlab.wire.segment import Segment
 
 _ALL_HOSTS = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
-"""The groups that every host is in: 224.0.0.1 (RFC 1112, section 4) and ff02::1 (RFC 4291, section 2.8)."""
-_SPECIFIC_RULE = {ip.TCP: Rule.LISTENER, ip.UDP: Rule.TWO_TUPLE}
-_WILDCARD_RULE = {ip.TCP: Rule.WILDCARD_LISTENER, ip.UDP: Rule.WILDCARD_TWO_TUPLE}
+"""The groups that each host has joined: 224.0.0.1 (RFC 1112, section 4), ff02::1 (RFC 4291, section 2.8)."""
 
 
 class Candidate(NamedTuple):
-    """A socket that a segment may go to, and the rule by which."""
+    """A socket that matches a segment, and the rule by which it does."""
 
     socket: Socket
-    rule: str
+    rule: Rule
 
 
 class Mirror(Protocol):
-    """Is told which sockets can get segments: another demultiplexer, put beside the table's own lookup."""
+    """Another demultiplexer, which the table keeps informed of the sockets that can get segments."""
 
     def entered(self, socket: Socket) -> None:
-        """A socket listens, is bound (UDP) or has a connection now."""
+        """A socket listens, is bound (UDP) or connected now."""
         ...
 
     def left(self, socket: Socket) -> None:
-        """That is over: it closes, or is about to connect."""
+        """A socket closes, or is about to connect."""
         ...
 
 
 class SocketTable:
     """All sockets of one host, of both protocols and both families.
 
-    `addresses`: the host's own, or None where any address is taken for its own. `secret` (1 to 64 bytes)
-    spreads flows over SO_REUSEPORT groups.
+    `addresses` are the host's own (None: any address is accepted). `secret` (1 to 64 bytes) is the key of the
+    hash that spreads flows over SO_REUSEPORT groups.
     """
 
     def __init__(self, addresses: Iterable[bytes] | None = None, *, secret: bytes = b"demuxlab") -> None:
@@ -60,15 +59,15 @@ class SocketTable:
         self._bound = 0
         self._queues = 0
         self.changes = 0
-        """Grows whenever a lookup may come out otherwise than before."""
+        """Incremented by each change that may change the result of a lookup."""
         self.mirror: Mirror | None = None
         self.groups: Counter[bytes] | None = None
-        """How many sockets have joined each multicast group; None: every group is taken for joined."""
+        """The number of sockets that have joined each multicast group; None: all groups count as joined."""
 
-    # What the application asks for
+    # System calls
 
     def bind(self, socket: Socket, address: bytes, port: int) -> None:
-        """Give a socket its local address and port (bind(2)); the caller picks the port, 1 to 65535.
+        """Give a socket its local address and port, 1 to 65535 (bind(2)).
 
         Raises OSError with EINVAL (bound already), EAFNOSUPPORT (wrong family), EADDRNOTAVAIL (not the
         host's address) or EADDRINUSE.
@@ -113,14 +112,14 @@ class SocketTable:
     def connect(
         self, socket: Socket, local: bytes, remote: bytes, port: int, state: str = ESTABLISHED
     ) -> None:
-        """Fix a bound socket's peer, and its local address where that was the wildcard (connect(2)).
+        """Set the peer of a bound socket, and its local address if that was the wildcard (connect(2)).
 
         A UDP socket may be connected again, to another peer. Raises OSError with EINVAL (not bound, or
         listening, or port 0), EISCONN (TCP, connected already), ENETUNREACH or EAFNOSUPPORT (bound to the
         other family) or EADDRNOTAVAIL (TCP: this 4-tuple exists).
         """
         if port == 0:
-            raise OSError(errno.EINVAL, "port 0 is nobody's: name the peer's port")
+            raise OSError(errno.EINVAL, "port 0 is no port: name the peer's port")
         if socket.state in (CLOSED, LISTEN):
             raise OSError(errno.EINVAL, f"{_called(socket)} is {socket.state}: it cannot connect")
         if socket.state != BOUND and socket.protocol == ip.TCP:
@@ -141,7 +140,7 @@ class SocketTable:
         self._open_connection(socket)
 
     def disconnect(self, socket: Socket) -> None:
-        """Take away a UDP socket's peer; an address that connecting fixed becomes the wildcard again."""
+        """Remove a UDP socket's peer; a local address that connect has set becomes the wildcard again."""
         if not socket.remote_address:
             return
         self._close_lookup(socket)
@@ -153,7 +152,7 @@ class SocketTable:
         self._open(socket)
 
     def spawn(self, listener: Socket, name: str, segment: Segment, state: str) -> Socket:
-        """Make and enter the data socket of a listening socket for a segment's sender (accept(2))."""
+        """Create and add the data socket of a listening socket for the sender of a segment (accept(2))."""
         child = Socket(
             listener.protocol,
             name=name,
@@ -171,9 +170,9 @@ class SocketTable:
     def establish(
         self, socket: Socket, local: tuple[bytes, int], remote: tuple[bytes, int], state: str = ESTABLISHED
     ) -> None:
-        """Enter a TCP data socket, all of whose four values are known: a listener made it for a SYN.
+        """Add a TCP data socket with its whole 4-tuple.
 
-        Raises OSError with EADDRNOTAVAIL where the 4-tuple exists.
+        Raises OSError with EADDRNOTAVAIL if the 4-tuple exists.
         """
         (socket.local_address, socket.local_port), (socket.remote_address, socket.remote_port) = local, remote
         if socket.key in self._connections:
@@ -183,7 +182,7 @@ class SocketTable:
         self._open_connection(socket)
 
     def close(self, socket: Socket) -> None:
-        """Take a socket out of the table; closing a closed socket does nothing."""
+        """Remove a socket from the table; closing a closed socket does nothing."""
         if socket.state == CLOSED:
             return
         self._close_lookup(socket)
@@ -194,30 +193,30 @@ class SocketTable:
             del self._by_port[socket.protocol, socket.local_port]
         socket.state = CLOSED
 
-    # What a segment asks for
+    # Lookup
 
     def candidates(self, segment: Segment, device: str = "") -> Iterator[Candidate]:
         """Yield the sockets that match a segment, best first: the first one gets it.
 
-        The winner of each probe comes from dictionaries; only who reads on, to explain, pays for the rest.
+        The first socket costs dictionary probes alone; the others, which an explanation needs, cost a scan.
         """
-        key, protocol = segment.key, segment.protocol
-        if protocol == ip.TCP:
+        key, protocol = segment.key, PROTOCOLS[segment.protocol]
+        if protocol.number == ip.TCP:
             connection = self._connections.get(key)
             if connection is not None and connection.device in ("", device):
-                yield Candidate(connection, Rule.CONNECTION)
+                yield Candidate(connection, protocol.connected)
         elif (sockets := self._connected.get(key)) is not None:
             for socket in reversed(sockets):
                 if socket.device in ("", device):
-                    yield Candidate(socket, Rule.CONNECTED_TWO_TUPLE)
-        slots, port = self._slots[protocol], key[-2:]
+                    yield Candidate(socket, protocol.connected)
+        slots, port = self._slots[protocol.number], key[-2:]
         if (slot := slots.get(segment.destination + port)) is not None:
-            yield from self._of_slot(slot, _SPECIFIC_RULE[protocol], key, device)
+            yield from self._of_slot(slot, protocol.specific, key, device)
         wildcard = ANY_IPV4 if len(segment.destination) == 4 else ANY_IPV6
         if (slot := slots.get(wildcard + port)) is not None:
-            yield from self._of_slot(slot, _WILDCARD_RULE[protocol], key, device)
+            yield from self._of_slot(slot, protocol.wildcard, key, device)
 
-    def _of_slot(self, slot: Slot, rule: str, flow: bytes, device: str) -> Iterator[Candidate]:
+    def _of_slot(self, slot: Slot, rule: Rule, flow: bytes, device: str) -> Iterator[Candidate]:
         best = slot.best(flow, device, self._secret)
         if best is not None:
             yield Candidate(best, rule)
@@ -226,7 +225,7 @@ class SocketTable:
                     yield Candidate(socket, rule)
 
     def copies(self, segment: Segment, device: str = "") -> list[Socket]:
-        """Return every UDP socket that gets a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
+        """Return the UDP sockets that get a copy of a broadcast or multicast datagram (RFC 1122, 4.1.3)."""
         wildcard = bytes(len(segment.destination))
         if is_multicast(segment.destination) and not self.joined(segment.destination):
             return []
@@ -243,7 +242,7 @@ class SocketTable:
         ]
 
     def joined(self, group: bytes) -> bool:
-        """Tell whether the host takes a group's datagrams: in Linux any socket's joining counts for all."""
+        """Return whether the host has joined a group. As in Linux, one socket joins it for all."""
         return self.groups is None or group in _ALL_HOSTS or self.groups[group] > 0
 
     def connection(self, protocol: int, key: bytes, device: str = "") -> Socket | None:
@@ -255,12 +254,12 @@ class SocketTable:
 
     @property
     def connections(self) -> Mapping[bytes, Socket]:
-        """The TCP connections by 4-tuple (`Socket.key`), as they come and go; for reading only."""
+        """The TCP connections by 4-tuple (`Socket.key`): a live view, for reading only."""
         return self._connections
 
     @property
     def connected(self) -> Mapping[bytes, Collection[Socket]]:
-        """The connected UDP sockets by 4-tuple, as they come and go; for reading only."""
+        """The connected UDP sockets by 4-tuple: a live view, for reading only."""
         return self._connected
 
     def on_port(self, protocol: int, port: int) -> Collection[Socket]:
@@ -268,7 +267,7 @@ class SocketTable:
         return self._by_port.get((protocol, port), {})
 
     def in_use(self, socket: Socket, address: bytes, port: int) -> bool:
-        """Tell whether binding `socket` there would be refused with EADDRINUSE."""
+        """Return whether binding `socket` there would fail with EADDRINUSE."""
         return self._in_use.conflict(socket, unmapped(address), port)
 
     def __iter__(self) -> Iterator[Socket]:
@@ -279,7 +278,7 @@ class SocketTable:
     def __len__(self) -> int:
         return sum(map(len, self._by_port.values()))
 
-    # How it is kept
+    # Internals
 
     def _local(self, socket: Socket, address: bytes) -> bytes:
         own = unmapped(address)
@@ -303,10 +302,10 @@ class SocketTable:
         self._by_port.setdefault((socket.protocol, socket.local_port), {})[socket] = None
 
     def _open(self, socket: Socket) -> None:
-        """Enter a bound UDP or a listening TCP socket into the slots of its address."""
+        """Add a bound UDP or a listening TCP socket to the slots of its address."""
         self.changes += 1
         self._bound += 1
-        # Linux puts an IPv6 socket of a SO_REUSEPORT group behind all others, any other before them.
+        # Linux appends an IPv6 socket with SO_REUSEPORT to its list, and prepends any other.
         socket.rank = -self._bound if socket.family == 6 and socket.reuse_port else self._bound
         for key in self._slot_keys(socket):
             self._slots[socket.protocol].setdefault(key, Slot()).add(socket)
@@ -322,13 +321,13 @@ class SocketTable:
             self.mirror.entered(socket)
 
     def _close_lookup(self, socket: Socket, *, connected: bool = False) -> None:
-        """Take a socket out of the lookup, because it closed or is about to be `connected`."""
+        """Remove a socket from the lookup, because it closes or is about to be `connected`."""
         self.changes += 1
         if self.mirror is not None:
             self.mirror.left(socket)
         if not socket.remote_address:
             slots = self._slots[socket.protocol]
-            # A member that leaves by moving to a specific address leaves no mark on its group.
+            # The group is not marked if the member moves to a specific address.
             marks = connected and not is_any(socket.local_address)
             for key in self._slot_keys(socket):
                 if key in slots and slots[key].remove(socket, connected=marks):

@@ -5,8 +5,9 @@ that both stop at the same byte of a damaged file, with the same message.
 """
 
 import struct
+from array import array
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from demuxlab.capture import reader
 from demuxlab.capture.section import (
     INTERFACE,
     LITTLE_ENDIAN,
+    OBSOLETE_PACKET,
     PACKETS,
     SECTION,
     SIMPLE_PACKET,
@@ -33,32 +35,40 @@ _HEAD = 12
 # Offset of the frame in an Enhanced Packet Block. It is 12 in a Simple Packet Block, where the offset is only
 # used to sort records, and 28 sorts them as well.
 _FRAME = 28
+# The engine stops at these blocks.
+_ENDS_A_RUN = (SECTION, INTERFACE, SIMPLE_PACKET, OBSOLETE_PACKET)
+# A run of fewer bytes is not worth a call of the engine, which looks at least so far ahead.
+_SHORT_RUN, _SHORTEST_LOOK = 1 << 13, 1 << 15
+_FEW_KINDS = 8
 
 
 class Group(NamedTuple):
-    """Packets of one linktype whose timestamps have one `clock`; `frames`: see `engine.Counter.count`."""
+    """Packets of one linktype whose timestamps have one `clock`, in byte order "<" or ">".
+
+    `frames`: see `engine.Counter.count`.
+    """
 
     linktype: int
     clock: Clock
+    order: str
     frames: Indices
 
 
 class Batch(NamedTuple):
-    """The packets in `data`, which begins at byte `base` of the file, in byte order "<" or ">".
+    """The packets in `data`, which begins at byte `base` of the file.
 
     `others` are the records that the engine has not found, read one by one.
     """
 
     data: Bytes
     base: int
-    order: str
     groups: list[Group]
     others: list[Record]
 
     def record(self, group: Group, number: int) -> Record:
         """Return a frame of a group as a record for `one_by_one`."""
         at = int(group.frames[number])
-        high, low, size, original = struct.unpack_from(self.order + "IIII", self.data.data, at - 16)
+        high, low, size, original = struct.unpack_from(group.order + "IIII", self.data.data, at - 16)
         time = group.clock.nanosecond(high, low)
         return Record(self.base + at, time, group.linktype, self.data[at : at + size].tobytes(), original)
 
@@ -80,6 +90,9 @@ class Batches:
         self._base = 0  # offset in the file of the first byte of the data
         self._at = 0  # index in the data of the next record
         self._end = 0  # index of the end of the data
+        self._section = _Section("<")
+        self._run_start = 0  # offset in the file of the end of the last block at which the engine stops
+        self._usual_run = 2 * _SHORT_RUN  # bytes
 
     def __iter__(self) -> Iterator[Batch]:
         batches = self._open()
@@ -131,7 +144,7 @@ class Batches:
         while True:
             frames, self._at = self._engine.pcap(self._data, self._at, self._end, order, longest)
             self.packets += len(frames)
-            yield Batch(self._data, self._base, order, [Group(linktype, clock, frames)], [])
+            yield Batch(self._data, self._base, [Group(linktype, clock, order, frames)], [])
             if self._at + 16 <= self._end:
                 (size,) = struct.unpack_from(order + "I", self._data.data, self._at + 8)
                 if size > longest:
@@ -139,50 +152,67 @@ class Batches:
             self._fill()
 
     def _pcapng(self) -> Iterator[Batch]:
-        section = Section("<")
         while True:
-            batch, ended = self._scan(section)
-            yield batch
-            if isinstance(ended, Exception):
-                raise ended
-            if ended is None:
-                self._fill()
-                continue
-            if ended[:4] == reader.PCAPNG:
-                section = _new_section(ended)
-            else:
-                section.describe(ended[8:-4])
-            self._at += len(ended)
+            groups: list[Group] = []
+            others: list[Record] = []
+            damage = None
+            try:
+                self._scan(groups, others)
+            except (DamageError, struct.error) as error:
+                damage = error
+            groups += self._section.groups(self._data)
+            yield Batch(self._data, self._base, groups, others)
+            if damage is not None:
+                raise damage
+            self._fill()
 
-    def _scan(self, section: Section) -> tuple[Batch, bytes | Exception | None]:
-        """Return the packets up to the next section header or interface description, and that block.
+    def _scan(self, groups: list[Group], others: list[Record]) -> None:
+        """Read the buffer up to a block that is not whole; add the packets of all sections but the last.
 
-        The block is None where the buffer ends first, an exception where a damaged block comes first.
+        The engine reads packet after packet quickly, but stops at other blocks: what it looked ahead is lost.
+        So it is used only while runs of packets are long, and looks twice as far ahead as they usually
+        are. The blocks of short runs are read one by one.
         """
-        found: list[Indices] = []
-        others: list[Record] = []
-        ended: bytes | Exception | None
-        try:
-            while True:
-                frames, self._at = self._engine.pcapng(
-                    self._data, self._at, self._end, section.order, len(section.interfaces)
-                )
-                found.append(frames)
-                self.packets += len(frames)
-                block = ended = self._block(section)
-                if block is None:
-                    break
-                kind, _size = section.block_head(block)
-                if kind in (SECTION, INTERFACE):
-                    break
-                if kind in PACKETS:
-                    others.append(self._other(section, kind, block))
-                    self.packets += 1
-                self._at += len(block)
-        except (DamageError, struct.error) as error:
-            ended = error
-        groups = _groups(section, self._data, np.concatenate(found)) if found else []
-        return Batch(self._data, self._base, section.order, groups, others), ended
+        while True:
+            section = self._section
+            if self._usual_run >= _SHORT_RUN or self._run >= _SHORT_RUN:
+                self._find(section)
+            block = self._block(section)
+            if block is None:
+                return
+            kind, _size = section.block_head(block)
+            if kind in PACKETS:
+                others.append(self._other(section, kind, block))
+                self.packets += 1
+            if kind == SECTION:
+                groups += section.groups(self._data)
+                self._section = _Section("<" if block[8:12] == LITTLE_ENDIAN else ">")
+            elif kind == INTERFACE:
+                section.describe(block[8:-4])
+            self._at += len(block)
+            if kind in _ENDS_A_RUN:
+                self._usual_run = (self._usual_run + self._run) // 2
+                self._run_start = self._base + self._at
+
+    @property
+    def _run(self) -> int:
+        """The bytes since the last block at which the engine stops."""
+        return self._base + self._at - self._run_start
+
+    def _find(self, section: "_Section") -> None:
+        """Find packets with the engine, as far ahead as is likely to be worth it."""
+        look_ahead = max(_SHORTEST_LOOK, 2 * self._usual_run)
+        while True:
+            start, end = self._at, min(self._end, self._at + look_ahead)
+            frames, self._at = self._engine.pcapng(
+                self._data, start, end, section.order, len(section.interfaces)
+            )
+            section.found.append(frames)
+            self.packets += len(frames)
+            # Less than half was read: another block, or a long one, is next.
+            if end == self._end or self._at - start < look_ahead // 2:
+                return
+            look_ahead *= 2
 
     def _block(self, section: Section) -> bytes | None:
         """Return the next block, or None if the buffer ends within it; DamageError if it is invalid."""
@@ -190,8 +220,10 @@ class Batches:
         if len(head) < _HEAD:
             return None
         if head[:4] == reader.PCAPNG:
-            section = _new_section(head)
-        _kind, size = section.block_head(head)
+            order = "<" if head[8:12] == LITTLE_ENDIAN else ">"
+            size = int.from_bytes(head[4:8], "little" if order == "<" else "big")
+        else:
+            _kind, size = section.block_head(head)
         check_block(size)
         if self._at + size > self._end:
             return None
@@ -208,17 +240,37 @@ class Batches:
         return Record(self._base + self._at + _FRAME, time, frame.linktype, frame.data, frame.original_length)
 
 
-def _new_section(block: bytes) -> Section:
-    return Section("<" if block[8:12] == LITTLE_ENDIAN else ">")
+class _Section(Section):
+    """A section whose packets are grouped by the linktype and the clock of their interfaces."""
 
+    def __init__(self, order: Literal["<", ">"]) -> None:
+        super().__init__(order)
+        self.found: list[Indices] = []
+        """The packets that the engine found."""
+        self._kinds: dict[tuple[int, Clock], int] = {}
+        self._kind_of = array("Q")  # of each interface
 
-def _groups(section: Section, data: Bytes, frames: Indices) -> list[Group]:
-    """Group packets by the linktype and the clock of their interfaces."""
-    kinds = [(interface.linktype, Clock.of(interface)) for interface in section.interfaces]
-    distinct = list(dict.fromkeys(kinds))
-    if len(distinct) <= 1:
-        return [Group(*kind, frames) for kind in distinct]
-    words = np.ndarray(len(data) - 3, section.order + "u4", data, strides=(1,))
-    # The interface number is 20 bytes before the frame in an Enhanced Packet Block.
-    which = np.array([distinct.index(kind) for kind in kinds])[words[frames - 20]]
-    return [Group(*kind, frames[which == number]) for number, kind in enumerate(distinct)]
+    def describe(self, body: bytes) -> None:
+        """Add the interface of an Interface Description Block."""
+        super().describe(body)
+        kind = (self.interfaces[-1].linktype, Clock.of(self.interfaces[-1]))
+        self._kind_of.append(self._kinds.setdefault(kind, len(self._kinds)))
+
+    def groups(self, data: Bytes) -> list[Group]:
+        """Return the packets found in this buffer, by kind, and forget them."""
+        parts, self.found = [part for part in self.found if len(part)], []
+        if not parts:
+            return []
+        frames = np.concatenate(parts)
+        kinds = list(self._kinds)
+        if len(kinds) == 1:
+            return [Group(*kinds[0], self.order, frames)]
+        words = np.ndarray(len(data) - 3, self.order + "u4", data, strides=(1,))
+        # The interface number is 20 bytes before the frame in an Enhanced Packet Block.
+        kind_of = np.frombuffer(self._kind_of, np.uint64)[words[frames - 20]].astype(np.intp)
+        used = np.flatnonzero(np.bincount(kind_of))
+        if len(used) <= _FEW_KINDS:
+            return [Group(*kinds[kind], self.order, frames[kind_of == kind]) for kind in used]
+        order = np.argsort(kind_of, kind="stable")
+        pieces = np.split(frames[order], np.searchsorted(kind_of[order], used[1:]))
+        return [Group(*kinds[kind], self.order, piece) for kind, piece in zip(used, pieces, strict=True)]

@@ -4,13 +4,14 @@ numba caches the compiled code beside this file, so that only the first run comp
 for a signed index numba would check each time whether it is negative and counts from the end.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numba import njit, uint64
 
 from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
-from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock
 from demuxlab.flows.rows import MULTIPLIERS, WORDS, Indices, Rows
 from demuxlab.wire import ip
 
@@ -18,6 +19,7 @@ _FAMILIES = np.array(IPV6_FAMILIES, np.uint64)
 # 64-bit words of a row, which fills a cache line: 5 of the key, packets, bytes, offset of the first packet.
 _ROW = 8
 _FIRST_ROWS = 1 << 12
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _FAMILY = {"": 0, "network": 1, "host": 2}
 
 
@@ -41,9 +43,9 @@ class Compiled:
         count, at = _pcapng(data, uint64(at), uint64(end), order == ">", uint64(interfaces), offsets)
         return offsets[:count].copy(), int(at)
 
-    def counter(self, linktype: int, clock: Clock) -> "CompiledCounter":
+    def counter(self, tunnels: Collection[int]) -> "CompiledCounter":
         """Return a counter."""
-        return CompiledCounter(LINKS[linktype], clock)
+        return CompiledCounter(tunnels)
 
     def _room(self, count: int) -> Indices:
         if len(self._offsets) < count:
@@ -54,26 +56,32 @@ class Compiled:
 class CompiledCounter:
     """An `engine.Counter`: a hash table of rows with open addressing, at most half full."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link = (uint64(link.payload), link.ethertype_at, _FAMILY[link.family], link.version)
-        self._clock = clock
+    def __init__(self, tunnels: Collection[int]) -> None:
+        self._tunnels = np.array(tuple(tunnels), np.uint64)
         self._used = 0
         self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
         self._times = np.zeros(_FIRST_ROWS, np.uint64)
         self._slots = np.zeros(2 * _FIRST_ROWS, np.uint32)
         self._rest = np.empty(0, np.intp)
 
-    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
+    def count(
+        self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
+    ) -> Indices:
         """Count packets."""
+        layout = LINKS[linktype]
+        link = (uint64(layout.payload), layout.ethertype_at, _FAMILY[layout.family], layout.version)
+        known = self._used
         if len(self._rest) < len(frames):
             self._rest = np.empty(len(frames), np.intp)
         done, rest = 0, 0
         while True:
             done, self._used, rest = _count(
-                data, frames, done, uint64(base), order == ">", self._link, self._slots, self._rows,
-                self._times, self._used, self._rest, rest, MULTIPLIERS,
+                data, frames, done, uint64(base), order == ">", link, self._slots, self._rows,
+                self._times, self._used, self._rest, rest, MULTIPLIERS, self._tunnels,
             )  # fmt: skip
             if done == len(frames):
+                high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
+                self._times[known : self._used] = clock.nanoseconds(high, low)
                 return self._rest[:rest].copy()
             self._grow()
 
@@ -86,10 +94,8 @@ class CompiledCounter:
     def rows(self) -> Rows:
         """Return the directions counted so far."""
         columns = self._rows[: self._used].T.copy()
-        times = self._times[: self._used]
-        high, low = times >> np.uint64(32), times & np.uint64(0xFFFFFFFF)
         packets, sizes, first = columns[WORDS:]
-        return Rows(columns[:WORDS], packets, sizes, first, self._clock.nanoseconds(high, low))
+        return Rows(columns[:WORDS], packets, sizes, first, self._times[: self._used].copy())
 
 
 def _compiled(function: Any) -> Any:
@@ -236,9 +242,25 @@ def _ip_version(data: Any, frame: Any, link: Any) -> Any:
 
 
 @_compiled
+def _is_counted_udp(data: Any, segment: Any, tunnels: Any) -> Any:
+    found = _u16(data, segment + uint64(4)) >= 8
+    for port in tunnels:
+        found &= _u16(data, segment) != port and _u16(data, segment + uint64(2)) != port
+    return found
+
+
+@_compiled
+def _may_have_source_route(data: Any, at: Any, header: Any) -> bool:
+    found = False
+    for place in range(20, header):
+        found |= data[at + uint64(place)] in (131, 137)
+    return found
+
+
+@_compiled
 def _count(
     data: Any, frames: Any, done: int, base: Any, big: bool, link: Any, slots: Any, rows: Any, times: Any,
-    used: int, rest: Any, left: int, multipliers: Any,
+    used: int, rest: Any, left: int, multipliers: Any, tunnels: Any,
 ) -> Any:  # fmt: skip
     """Count the frames from number `done` on.
 
@@ -247,8 +269,7 @@ def _count(
     `vectorised._segments`.
     """
     mask = uint64(len(slots) - 1)
-    none = uint64(0)
-    nowhere = none - uint64(1)
+    none, nowhere = uint64(0), uint64(0) - uint64(1)
     for number in range(done, len(frames)):
         frame = uint64(frames[number])
         end = frame + _u32(data, frame - uint64(8), big)
@@ -258,6 +279,7 @@ def _count(
             header = (_byte(data, at) & uint64(15)) << uint64(2)
             segment, room = at + header, _u16(data, at + uint64(2))
             accepted = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
+            accepted = accepted and not (header > 20 and _may_have_source_route(data, at, header))
             room -= header
             protocol = _byte(data, at + uint64(9))
         else:
@@ -268,7 +290,7 @@ def _count(
             accepted = accepted and need >= 20
         else:
             need = uint64(8)
-            accepted = accepted and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
+            accepted = accepted and protocol == ip.UDP and _is_counted_udp(data, segment, tunnels)
         if not accepted or need > room or segment + need > end:
             rest[left] = number
             left += 1

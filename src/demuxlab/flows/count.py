@@ -2,69 +2,75 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from demuxlab.capture.reader import printable
 from demuxlab.capture.source import Source
-from demuxlab.flows import engine as engines
 from demuxlab.flows.batches import Batches
-from demuxlab.flows.engine import LINKS, Clock, Engine
+from demuxlab.flows.engine import LINKS, Engine
 from demuxlab.flows.one_by_one import OneByOne
 from demuxlab.flows.rows import Rows, Table
+from demuxlab.wire.tunnels import OVER_UDP
 
 EngineName = Literal["numpy", "numba"]
 
 # For a smaller file, in bytes, importing numba takes longer than it saves.
 _MIN_SIZE_FOR_NUMBA = 256 << 20
+# Of many groups in a batch, those of few packets are counted one by one: a call of an engine costs more.
+_MANY_GROUPS, _FEWEST_FRAMES = 8, 16
 
 
 class Counted(NamedTuple):
     """The conversations of a file, the number of its packets, and of those in no conversation, by reason.
 
-    `damage` is "", or a sentence that says where and why reading ended before the end of the file.
+    `damage` is "", or a sentence that says where and why reading ended before the end of the file. `outer`
+    counts the packets that were inside of others, by what was outside: "GRE".
     """
 
     table: Table
     packets: int
     left_out: Counter[str]
     damage: str
+    outer: Counter[str]
 
 
 def count(
     path: str | os.PathLike[str],
     engine: EngineName | None = None,
     progress: Callable[[int], None] | None = None,
+    *,
+    inside_udp: bool = False,
 ) -> Counted:
     """Count the packets and bytes of a capture's conversations.
 
-    `progress` is called with the number of bytes of the file read so far. Without `engine`, numba is used for
-    large files where it is installed. Raises CaptureError if the file cannot be opened or is not a capture,
-    ImportError if `engine` is "numba" and numba is not installed.
+    Packets inside of others count in their place, in tunnels over UDP with `inside_udp`. `progress` is called
+    with the number of bytes of the file read so far. Without `engine`, numba is used for large files where it
+    is installed. Raises CaptureError if the file cannot be opened or is not a capture, ImportError if
+    `engine` is "numba" and numba is not installed.
     """
-    counters: dict[tuple[int, Clock], engines.Counter] = {}
-    one_by_one = OneByOne()
+    one_by_one = OneByOne(inside_udp=inside_udp)
     with Source(path) as source:
         chosen = _engine(engine, source.size or 0)
+        counter = chosen.counter(OVER_UDP if inside_udp else ())
         batches = Batches(source, printable(path), chosen)
         for batch in batches:
             others = batch.others
             for group in batch.groups:
-                if group.linktype in LINKS:
-                    kind = (group.linktype, group.clock)
-                    if kind not in counters:
-                        counters[kind] = chosen.counter(*kind)
-                    rest = counters[kind].count(batch.data, group.frames, batch.base, batch.order).tolist()
-                else:
-                    rest = range(len(group.frames))
+                rest: Sequence[int] = range(len(group.frames))
+                if group.linktype in LINKS and (
+                    len(batch.groups) < _MANY_GROUPS or len(rest) >= _FEWEST_FRAMES
+                ):
+                    rest = counter.count(
+                        batch.data, group.frames, batch.base, group.order, group.linktype, group.clock
+                    ).tolist()
                 others += [batch.record(group, number) for number in rest]
             for record in sorted(others):
                 one_by_one.count(record)
             if progress is not None:
                 progress(source.position)
-    rows = [counter.rows() for counter in counters.values()]
-    table = Table.of(Rows.combined([*rows, one_by_one.rows()]))
-    return Counted(table, batches.packets, one_by_one.left_out, batches.damage)
+    table = Table.of(Rows.combined([counter.rows(), one_by_one.rows()]))
+    return Counted(table, batches.packets, one_by_one.left_out, batches.damage, one_by_one.outer)
 
 
 def _engine(name: EngineName | None, size: int) -> Engine:

@@ -1,5 +1,6 @@
 """The interface of the engines, and the frame layouts and clocks that both of them know."""
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -83,10 +84,14 @@ class Clock(NamedTuple):
 
 
 class Counter(Protocol):
-    """Counts the packets of frames of one linktype whose timestamps have one clock."""
+    """Counts packets."""
 
-    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
+    def count(
+        self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
+    ) -> Indices:
         """Count the frames at these offsets of `data`; return the indices of those that it does not handle.
+
+        All are of one linktype, one of `LINKS`, and their timestamps have one clock.
 
         The 16 bytes before each frame are the same in pcap and pcapng: two words of timestamp, the captured
         and the original length, in byte order "<" or ">". `base` is the offset in the file of the first byte.
@@ -117,5 +122,5 @@ class Engine(Protocol):
         skipped.
         """
 
-    def counter(self, linktype: int, clock: Clock) -> Counter:
-        """Return a new counter; the linktype is one of `LINKS`."""
+    def counter(self, tunnels: Collection[int]) -> Counter:
+        """Return a new counter, which does not handle UDP datagrams of these ports."""

@@ -26,6 +26,7 @@ class Flows(NamedTuple):
     packets: int
     left_out: Counter[str]
     damages: list[tuple[str, str]]
+    outer: Counter[str]
 
 
 def flows(paths: Sequence[str | os.PathLike[str]], engine: EngineName | None = None) -> list[Conversation]:
@@ -41,11 +42,16 @@ def merged(paths: Sequence[str], counted: Sequence[Counted]) -> Flows:
         sum(each.packets for each in counted),
         sum((each.left_out for each in counted), Counter()),
         [(path, each.damage) for path, each in zip(paths, counted, strict=True) if each.damage],
+        sum((each.outer for each in counted), Counter()),
     )
 
 
 def on_this_machine(
-    paths: Sequence[str], engine: EngineName | None = None, progress: Progress | None = None
+    paths: Sequence[str],
+    engine: EngineName | None = None,
+    progress: Progress | None = None,
+    *,
+    inside_udp: bool = False,
 ) -> list[Counted]:
     """Count each file, one per core at a time; `progress` is called with a file and the bytes read of it."""
     stopped = threading.Event()
@@ -57,7 +63,7 @@ def on_this_machine(
             if progress is not None:
                 progress(path, offset)
 
-        return count(path, engine, report)
+        return count(path, engine, report, inside_udp=inside_udp)
 
     if len(paths) == 1 or STANDARD_INPUT in paths:
         return [one(path) for path in paths]
@@ -70,9 +76,11 @@ def on_this_machine(
             raise
 
 
-def on_cluster(paths: Sequence[str], address: str, tell: Callable[[str], None]) -> list[Counted]:
+def on_cluster(
+    paths: Sequence[str], address: str, tell: Callable[[str], None], *, inside_udp: bool = False
+) -> list[Counted]:
     """Count each file on a worker of a Dask cluster, where it must have the same path; see `cluster`."""
-    jobs = {f"flows-{number}": _Job(path, language.code()) for number, path in enumerate(paths)}
+    jobs = {f"flows-{number}": _Job(path, language.code(), inside_udp) for number, path in enumerate(paths)}
     found: dict[str, Counted] = {}
     for key, counted, error in cluster.on_cluster(_count, jobs, address, tell):
         if counted is None:
@@ -84,8 +92,9 @@ def on_cluster(paths: Sequence[str], address: str, tell: Callable[[str], None]) 
 class _Job(NamedTuple):
     path: str
     language: str
+    inside_udp: bool
 
 
 def _count(job: _Job) -> Counted:
     language.use(job.language)
-    return count(Path(job.path))
+    return count(Path(job.path), inside_udp=job.inside_udp)

@@ -12,9 +12,10 @@ from demuxlab.flows import rows
 from demuxlab.flows.rows import Rows
 from demuxlab.wire import endpoints
 from demuxlab.wire.fragments import Reassembler, Whole
-from demuxlab.wire.frame import NotIP, network_packet
 from demuxlab.wire.ip import Fragment
+from demuxlab.wire.layers import NotIP
 from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.tunnels import Unwrapper
 
 
 class Record(NamedTuple):
@@ -30,20 +31,21 @@ class Record(NamedTuple):
 class OneByOne:
     """Counts records in the order of their file; `left_out` counts those in no conversation, by reason.
 
+    A packet inside of another counts in its place, in tunnels over UDP only with `inside_udp`; `outer` counts
+    the kinds of what was outside.
     The fragments of a datagram count as one packet, that of the record which completes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, inside_udp: bool = False) -> None:
         self.left_out: Counter[str] = Counter()
+        self.outer: Counter[str] = Counter()
+        self._unwrapper = Unwrapper(inside_udp=inside_udp)
         self._reassembler = Reassembler()
         self._counts: dict[tuple[int, ...], list[int]] = {}
 
     def count(self, record: Record) -> None:
         """Count one record."""
-        packet = network_packet(record.linktype, record.data)
-        found = packet.reason if isinstance(packet, NotIP) else endpoints.read(packet)
-        if isinstance(found, Fragment):
-            found = self._reassembled(found, record.time)
+        found = self.read(record)
         if isinstance(found, str):
             self.left_out[found] += 1
             return
@@ -51,6 +53,18 @@ class OneByOne:
         counts = self._counts.setdefault(key, [0, 0, record.offset, record.time])
         counts[0] += 1
         counts[1] += record.original_length
+
+    def read(self, record: Record) -> endpoints.Endpoints | str:
+        """Return the endpoints of one record, or the reason why it counts in no conversation."""
+        inner = self._unwrapper.read(record.linktype, record.data, record.time / 1e9)
+        if isinstance(inner, NotIP):
+            return inner.reason
+        found = endpoints.read(inner.packet)
+        if isinstance(found, Fragment):
+            found = self._reassembled(found, record.time)
+        if inner.outer and not isinstance(found, str):
+            self.outer.update({name.partition(" ")[0] for name in inner.outer})
+        return found
 
     def _reassembled(self, fragment: Fragment, time: int) -> endpoints.Endpoints | str:
         whole = self._reassembler.add(fragment, time / 1e9)

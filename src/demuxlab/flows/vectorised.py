@@ -3,6 +3,7 @@
 It counts packets of the common layouts and leaves all others to `one_by_one`.
 """
 
+from collections.abc import Callable, Collection
 from struct import Struct
 from typing import Any
 
@@ -14,7 +15,7 @@ from demuxlab.flows import parallel_scan
 from demuxlab.flows.directions import Directions
 from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
 from demuxlab.flows.rows import HALF, IPV4, IPV6, WORDS, Indices, Rows
-from demuxlab.wire import ip, tcp, udp
+from demuxlab.wire import endpoints, ip, tcp, udp
 
 # A guess looks for a record in so many bytes from the start of a lane,
 _WINDOW = 256
@@ -22,6 +23,8 @@ _WINDOW = 256
 _NEAR = 1 << 16
 # and a captured length in this range.
 _LIKELY = range(20, 1 << 18)
+# The options of so few packet blocks are read faster by a plain loop.
+_FEW_BLOCKS = 8
 _NO_INDICES = np.empty(0, np.intp)
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 
@@ -75,9 +78,9 @@ class Vectorised:
             return 4 * packets[:valid] + 28, int(4 * packets[valid])
         return 4 * packets + 28, int(4 * ends[count - 1]) if count else at
 
-    def counter(self, linktype: int, clock: Clock) -> "VectorCounter":
+    def counter(self, tunnels: Collection[int]) -> "VectorCounter":
         """Return a counter."""
-        return VectorCounter(LINKS[linktype], clock)
+        return VectorCounter(tunnels)
 
 
 _NOT_HANDLED = (SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET)
@@ -143,7 +146,7 @@ def _are_valid(data: Bytes, words: Any, packets: Indices, order: str, interfaces
     ends = np.where(valid, 4 * packets + sizes - 4, 0)
     which = np.flatnonzero(option + 4 <= ends)
     # Each round reads the next option of every block that has one more.
-    while len(which):
+    while len(which) > _FEW_BLOCKS:
         offset = option[which]
         not_last = halves[offset] != 0  # opt_endofopt is 0
         which, offset = which[not_last], offset[not_last]
@@ -151,23 +154,44 @@ def _are_valid(data: Bytes, words: Any, packets: Indices, order: str, interfaces
         valid[which] &= offset + 4 + length <= ends[which]
         option[which] = offset + 4 + (length + 3 & ~3)
         which = which[option[which] + 4 <= ends[which]]
+    header = Struct(order + "HH").unpack_from
+    for block in which.tolist():
+        valid[block] = _options_fit(header, data.data, int(option[block]), int(ends[block]))
     return valid
+
+
+def _options_fit(header: Callable[..., tuple[int, int]], data: memoryview, at: int, end: int) -> bool:
+    """Tell whether the options from `at` on end by `end`."""
+    while at + 4 <= end:
+        code, size = header(data, at)
+        if code == 0:
+            return True
+        if at + 4 + size > end:
+            return False
+        at += 4 + (size + 3 & ~3)
+    return True
 
 
 class VectorCounter:
     """An `engine.Counter`."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link = link
-        self._clock = clock
+    def __init__(self, tunnels: Collection[int]) -> None:
+        self._tunnels = tuple(tunnels)
         self._directions = Directions()
 
-    def count(self, data: Bytes, frames: Indices, base: int, order: str) -> Indices:
+    def count(
+        self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
+    ) -> Indices:
         """Count packets."""
         words = _field(data, order + "u4")
-        at, ipv4, ipv6 = _packets(self._link, data, frames)
+        at, ipv4, ipv6 = _packets(LINKS[linktype], data, frames)
         ends = frames + words[frames - 8]
         protocol, segments, accepted = _segments(data, at, ipv4, ipv6, ends)
+        if self._tunnels:
+            numbers = _field(data, ">u2")
+            is_tunnel = np.isin(numbers[segments], self._tunnels)
+            is_tunnel |= np.isin(numbers[segments + 2], self._tunnels)
+            accepted &= ~(is_tunnel & (protocol == ip.UDP))
         rest = np.flatnonzero(~accepted)
         if len(rest):
             frames, at, ipv6, protocol, segments = (
@@ -178,9 +202,7 @@ class VectorCounter:
             new, firsts = self._directions.add(_keys(data, at, ipv6, protocol, segments), sizes)
             first = frames[firsts]
             high, low = words[first - 16].astype(np.uint64), words[first - 12].astype(np.uint64)
-            self._directions.set_first(
-                new, (first + base).astype(np.uint64), self._clock.nanoseconds(high, low)
-            )
+            self._directions.set_first(new, (first + base).astype(np.uint64), clock.nanoseconds(high, low))
         return rest
 
     def rows(self) -> Rows:
@@ -223,6 +245,9 @@ def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> 
     room = numbers[at + np.where(ipv4, 2, 4)].astype(np.intp) - np.where(ipv4, header, 0)
     protocol = data[at + np.where(ipv4, 9, 6)]
     accepted = ipv4 & (header >= 20) & (numbers[at + 6] & 0x3FFF == 0) | ipv6
+    with_options = np.flatnonzero(ipv4 & (header > 20))
+    if len(with_options):
+        accepted[with_options[_may_have_source_route(data, at[with_options], header[with_options])]] = False
     segments = at + header
     is_tcp = protocol == ip.TCP
     need = np.where(is_tcp, (data[segments + 12] >> 4).astype(np.intp) << 2, udp.HEADER_LENGTH)
@@ -230,6 +255,13 @@ def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> 
         numbers[segments + 4] >= udp.HEADER_LENGTH
     )
     return protocol, segments, accepted & (need <= room) & (segments + need <= ends)
+
+
+def _may_have_source_route(data: Bytes, at: Indices, header: Indices) -> Any:
+    found = np.zeros(len(at), np.bool_)
+    for place in range(20, 60):
+        found |= (place < header) & np.isin(data[at + place], endpoints.SOURCE_ROUTES)
+    return found
 
 
 def _keys(data: Bytes, at: Indices, ipv6: Any, protocol: Any, segments: Indices) -> Any:

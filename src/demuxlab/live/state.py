@@ -12,6 +12,7 @@ from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.queue import BoundedQueue
 from demuxlab.demux.socket import Handler, Socket
 from demuxlab.host import Host
+from demuxlab.telling.decision import reason
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.wire import ip
@@ -133,11 +134,11 @@ def _segment_row(number: int, now: float, delivery: Delivery) -> Row:
         "protocol": None,
         "source": None,
         "destination": None,
-        "text": delivery.reason,
+        "text": reason(delivery),
         "verdict": delivery.verdict,
         "socket": socket.name if socket is not None else None,
         "queue": socket.number if socket is not None else None,
-        "rule": delivery.rule,
+        "rule": delivery.rule or delivery.forwarded_by or None,
         "reply": delivery.reply,
         "counter": delivery.counter,
     }

@@ -1,1 +1,1 @@
-"""The report: a capture, anybody's, as a page that can be mailed; and as the figures of the course."""
+"""The report of a capture, ours or any other: one HTML page without links, and the figures of the course."""

@@ -1,6 +1,6 @@
-"""Charts along the run, one place a segment: when a socket was there, and what its queue held.
+"""Charts over the segments of a run: when a socket existed, and the length of its queue.
 
-They are stretched to the room there is, so no text stands in them.
+They are stretched to the width of the page, so they contain no text.
 """
 
 from markupsafe import Markup
@@ -27,7 +27,7 @@ def life(story: Story, queue: Queue, colour: str) -> Markup:
 
 
 def depth(story: Story, queue: Queue, colour: str) -> Markup:
-    """Return the steps of what waited in a queue; of what had arrived, where the capture tells no more."""
+    """Return the chart of a queue's length, or of all that has arrived where the length is not known."""
     places = max(1, len(story.segments))
     steps = heights(queue)
     top = max((height for _place, height in steps), default=0) or 1
@@ -42,7 +42,7 @@ def depth(story: Story, queue: Queue, colour: str) -> Markup:
 
 
 def heights(queue: Queue) -> list[tuple[int, int]]:
-    """Return the steps: place, and how much there was from then on."""
+    """Return the steps: place, and the value from there on."""
     if queue.depths:
         return [(depth.place, depth.waiting) for depth in queue.depths]
     steps, total = [], 0
@@ -53,12 +53,12 @@ def heights(queue: Queue) -> list[tuple[int, int]]:
 
 
 def counts_bytes(queue: Queue) -> bool:
-    """Tell whether a queue's chart counts bytes of data, and not segments."""
+    """Return whether a queue's chart counts bytes of data instead of segments."""
     return queue.protocol == "tcp" and queue.size > 0
 
 
 def most(queue: Queue) -> str:
-    """Return a chart's highest step in words."""
+    """Return a chart's highest step as text."""
     top = max((height for _place, height in heights(queue)), default=0)
     if queue.depths and queue.kind == LISTENING:
         return _("connections at most: {count}", count=top)

@@ -1,6 +1,7 @@
-"""The six figures of the course, each drawn from what happened in this very run.
+"""The six figures of the course, drawn from the segments of one run.
 
-A figure is `WIDTH` wide, so that its text can be read on a telephone; None where the run has nothing for it.
+A figure is `WIDTH` wide, so that its text can be read on a telephone. It is None if the run does
+not have what it shows.
 """
 
 from collections.abc import Callable
@@ -8,11 +9,13 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from demuxlab.language import _
-from demuxlab.report import comments
 from demuxlab.report.figures_sockets import example, program, socket
 from demuxlab.report.ladder import Ladder, label
 from demuxlab.report.story import Segment
 from demuxlab.report.svg import COLOURS, arrow, box, chip, drawing, fit, tag, text, text_width, wrapped
+from demuxlab.telling import reasons
+from demuxlab.telling.comment import candidate
+from demuxlab.telling.decision import Loser
 
 WIDTH = 380.0
 _PROCESSES = 6
@@ -21,7 +24,7 @@ _IN_A_ROW = 7
 
 
 def multiplexing(ladder: Ladder) -> Markup | None:
-    """Draw several processes of one host, and in which order their segments went down its one link."""
+    """Draw several processes of one host, and the order of their segments on the link."""
     sent: dict[str, list[Segment]] = {}
     for segment in ladder.story.segments:
         sent.setdefault(segment.source.host, []).append(segment)
@@ -58,14 +61,14 @@ _Process = tuple[str, int, str]
 
 
 def _process(segment: Segment) -> _Process:
-    """Return who sent a segment: protocol, port, and the socket's name or else its port."""
+    """Return the sender of a segment: protocol, port, and the socket's name, or its port as text."""
     port = segment.source.port
     name = segment.sender.name if segment.sender else ""
     return segment.protocol, port, name or str(port)
 
 
 def _colours(ladder: Ladder, processes: list[_Process]) -> dict[_Process, str]:
-    """Give each process a colour: its queue's where it has one, else one that is free."""
+    """Return a colour for each process: that of its queue, or a free one."""
     colours: dict[_Process, str] = {}
     for segment in ladder.story.segments:
         process = _process(segment)
@@ -78,7 +81,7 @@ def _colours(ladder: Ladder, processes: list[_Process]) -> dict[_Process, str]:
 
 
 def layer(ladder: Ladder) -> Markup | None:
-    """Draw one segment on its way through the layers of both hosts: the ports are the transport layer's."""
+    """Draw one segment passing the layers of both hosts: ports belong to the transport layer."""
     segment = _telling(ladder)
     if segment is None:
         return None
@@ -118,7 +121,7 @@ def layer(ladder: Ladder) -> Markup | None:
 
 
 def demultiplexing(ladder: Ladder) -> Markup | None:
-    """Draw how one segment found its socket: the values in its headers, and the candidates."""
+    """Draw the demultiplexing of one segment: the values in its headers, and the candidates."""
     segment = _telling(ladder)
     if segment is None:
         return None
@@ -143,9 +146,9 @@ def demultiplexing(ladder: Ladder) -> Markup | None:
     parts.append(text(54, 174, said))
     y = 194.0
     winner = (decision and decision.socket) or (segment.queue.local if segment.queue else "")
-    rows = [("✓", winner, decision.rule if decision else "", ladder.colour(segment))]
+    rows = [("✓", winner, (decision.rule or "") if decision else "", ladder.colour(segment))]
     losers = decision.losers if decision else ()
-    rows += [("✗", _short(loser), comments.why_in_words(loser.why), "") for loser in losers]
+    rows += [("✗", _short(loser), reasons.write(loser.reason, loser.detail), "") for loser in losers]
     for mark, name, why, colour in rows[:5]:
         lines = wrapped(why, 170, 12, most=3) if why else []
         height = max(34.0, 14.0 * len(lines) + 14)
@@ -158,8 +161,9 @@ def demultiplexing(ladder: Ladder) -> Markup | None:
     return drawing(WIDTH, y + 2, title, *parts)
 
 
-def _short(loser: comments.Loser) -> str:
-    return loser.text if text_width(loser.text, 12) <= 140 else loser.name
+def _short(loser: Loser) -> str:
+    whole = candidate(loser)
+    return whole if text_width(whole, 12) <= 140 or not loser.socket else loser.socket
 
 
 def _telling(ladder: Ladder) -> Segment | None:

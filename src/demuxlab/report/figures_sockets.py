@@ -17,7 +17,7 @@ _SOCKETS = 9
 
 
 def socket(ladder: Ladder) -> Markup | None:
-    """Draw a socket, a process's door to the transport layer, and the five things it is made of."""
+    """Draw a socket, the door between process and transport layer, and its five parts."""
     order = {DATA: 0, CLIENT: 1}
     queues = sorted(ladder.story.queues, key=lambda queue: (order.get(queue.kind, 2), -queue.size))
     if not queues:
@@ -25,13 +25,13 @@ def socket(ladder: Ladder) -> Markup | None:
     queue = queues[0]
     local_address, _colon, local_port = queue.local.rpartition(":")
     remote_address, _colon, remote_port = queue.remote.rpartition(":")
-    nobody = _("any")
+    unset = _("any")
     rows = (
         (_("descriptor"), _("known to the process alone")),
         (_("local address"), local_address),
         (_("local port"), local_port or str(queue.port)),
-        (_("remote address"), remote_address or nobody),
-        (_("remote port"), remote_port or nobody),
+        (_("remote address"), remote_address or unset),
+        (_("remote port"), remote_port or unset),
     )
     parts = [
         box(1, 1, WIDTH - 2, 52, "host"),
@@ -58,7 +58,7 @@ def socket(ladder: Ladder) -> Markup | None:
 
 @dataclass(slots=True)
 class _Call:
-    """What both programs do, and the frames that it caused."""
+    """A call of the client and the server, and the frames that it caused."""
 
     client: str
     server: str
@@ -70,7 +70,7 @@ class _Call:
 
     @property
     def frames(self) -> str:
-        """The frames, as people say it."""
+        """The frames as text: "frames 3–5"."""
         if self.first == self.last:
             return _("frame {number}", number=self.first)
         return _("frames {first}–{last}", first=self.first, last=self.last)
@@ -110,7 +110,7 @@ def program(ladder: Ladder) -> Markup | None:
 
 
 def _conversation(ladder: Ladder) -> tuple[list[Segment], End]:
-    """Return the conversation that tells most of a program, and the client's end of it."""
+    """Return the conversation that shows most of a program, and its client's endpoint."""
     conversations: dict[tuple[str, ...], list[Segment]] = {}
     for segment in ladder.story.segments:
         if not segment.label.startswith("ICMP"):
@@ -134,7 +134,7 @@ def _conversation(ladder: Ladder) -> tuple[list[Segment], End]:
 
 
 def _tcp_calls(conversation: list[Segment], client: End) -> list[_Call]:
-    """Return the calls of a connection; a segment that only acknowledges belongs to nobody's call."""
+    """Return the calls of a connection; no call belongs to a pure ACK."""
     calls = [_Call("", "socket()"), _Call("", "bind(), listen()"), _Call("socket()", "accept() …")]
     connecting = [s for s in conversation if not s.size and not s.flags & (FIN | RST)][:3]
     if connecting and connecting[0].flags & SYN:
@@ -163,7 +163,7 @@ def _udp_calls(conversation: list[Segment], client: End) -> list[_Call]:
 def _add_data(
     calls: list[_Call], segment: Segment, from_client: bool, names: tuple[str, str] = ("send()", "recv()")
 ) -> None:
-    """Add data to the calls: what follows in the same direction may well be one call's."""
+    """Add data to the calls: consecutive TCP segments in one direction count as one call."""
     last = calls[-1]
     pair = names if from_client else (names[1], names[0])
     if last.to_server == from_client and (last.client, last.server) == pair and segment.protocol == "tcp":
@@ -174,7 +174,7 @@ def _add_data(
 
 
 def example(ladder: Ladder) -> Markup | None:
-    """Draw who talked to which socket: the host with the most sockets in the middle, its peers beside it."""
+    """Draw which peer sent to which socket: the host with most sockets in the middle, its peers beside it."""
     server, sockets = _server(ladder)
     if not sockets:
         return None
@@ -245,7 +245,7 @@ def _chip_text(queue: Queue) -> str:
 
 
 def _server(ladder: Ladder) -> tuple[str, list[Queue]]:
-    """Return the host with the most sockets that others came to, and these sockets."""
+    """Return the host with the most server sockets, and these sockets."""
     by_host: dict[str, list[Queue]] = {}
     for queue in ladder.story.queues:
         if _serves(queue):
@@ -259,6 +259,6 @@ def _server(ladder: Ladder) -> tuple[str, list[Queue]]:
 
 
 def _serves(queue: Queue) -> bool:
-    """Tell whether a socket's peers came to it: a data socket, or one of UDP that did not begin."""
+    """Return whether the peers sent first: a data socket of a server, or a UDP socket that did not begin."""
     asked_first = bool(queue.arrivals) and queue.arrivals[0][0] == queue.first
     return bool(queue.arrivals) and (queue.kind == DATA or (queue.kind == DATAGRAMS and asked_first))

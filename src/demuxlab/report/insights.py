@@ -1,4 +1,4 @@
-"""What there is to see in a run, in sentences: the facts of the course that it happens to show."""
+"""What a run shows of the course's subjects, in sentences."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ from demuxlab.language import _
 from demuxlab.report.story import DATA, DATAGRAMS, LISTENING, Queue, Story
 from demuxlab.wire.segment import RST
 
-_NAMED = 6  # names in a row
+_NAMED = 6  # names in one enumeration
 
 
 def insights(story: Story) -> list[str]:
-    """Return what a learner should look at."""
+    """Return the sentences about what the capture shows."""
     return [
         *_one_port_many_sockets(story),
         *_one_number_two_ports(story),
@@ -22,7 +22,7 @@ def insights(story: Story) -> list[str]:
 
 
 def notices(story: Story) -> list[str]:
-    """Return what a reader has to know of the capture itself."""
+    """Return the sentences about the capture itself: truncated, without decisions, frames left out."""
     said = []
     if story.damage:
         said.append(_("The capture is not whole: {damage}.", damage=story.damage))
@@ -120,7 +120,9 @@ def _one_socket_many_senders(story: Story) -> Iterator[str]:
 def _one_link(story: Story) -> Iterator[str]:
     senders: dict[str, set[tuple[str, int]]] = {}
     for segment in story.segments:
-        if segment.flags & RST or segment.label.startswith("ICMP"):  # a closed port's, which is nobody's
+        if segment.flags & RST or segment.label.startswith(
+            "ICMP"
+        ):  # sent by the host for a closed port, not by a socket
             continue
         senders.setdefault(segment.source.host, set()).add((segment.protocol, segment.source.port))
     if not senders:
@@ -140,7 +142,7 @@ def _refused(story: Story) -> Iterator[str]:
     if refused:
         where = dict.fromkeys(f"{segment.protocol} {segment.destination.text}" for segment in refused)
         yield _(
-            "No socket took {count} segments: nobody has {places}.",
+            "No socket took {count} segments: there is none for {places}.",
             count=len(refused),
             places=_few(list(where)),
         )
@@ -153,7 +155,7 @@ def _names(queues: list[Queue]) -> str:
 
 
 def _few(names: list[str]) -> str:
-    """Return names in a row: "P4, P5 and P6"."""
+    """Return an enumeration: "P4, P5 and P6"."""
     if len(names) == 1:
         return names[0]
     if len(names) > _NAMED:

@@ -1,7 +1,7 @@
 """The ladder: a lifeline for each port and each queue, a row for each segment, time downwards.
 
-An arrow starts at the port or socket that sent the segment and ends in the queue that it reached. Busy ports
-have lifelines of their own; what there is no room for shares one at the edge of its host.
+An arrow starts at the port or socket that sent the segment and ends in the queue that it reached. The busiest
+ports have lifelines of their own; the other ports of a host share one.
 """
 
 from collections import Counter
@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
-from demuxlab.report import comments
 from demuxlab.report.story import End, Queue, Segment, Story
 from demuxlab.report.svg import COLOURS, arrow, box, chip, chip_width, drawing, fit, tag, text
+from demuxlab.telling import sentences
 
 MAX_LANES = 28
 _MAX_HOSTS = 10
@@ -28,13 +28,13 @@ class Lane:
     host: str
     protocol: str
     port: int | None
-    """None where several ports share it."""
+    """None: several ports share it."""
     queue: Queue | None
     x: float = 0.0
 
     @property
     def place(self) -> str:
-        """What it stands for: "tcp 80"."""
+        """The protocol and port: "tcp 80"."""
         return _("other ports") if self.port is None else f"{self.protocol} {self.port}"
 
 
@@ -43,15 +43,15 @@ _Key = tuple[str, str, int, Queue | None]
 
 @dataclass(slots=True)
 class Ladder:
-    """Where everything stands."""
+    """The layout: all lifelines with their places."""
 
     story: Story
     width: float = 0.0
     timed: bool = False
-    """Whether the story tells when things happened."""
+    """Whether the segments have times."""
     lanes: list[Lane] = field(default_factory=list)
     colours: dict[object, int] = field(default_factory=dict)
-    """Of queues; of conversations where the capture tells no decisions."""
+    """Of queues; of conversations if the capture has no decisions."""
     _by_key: dict[_Key, Lane] = field(default_factory=dict)
     _shared: dict[str, Lane] = field(default_factory=dict)
     _elsewhere: Lane | None = None
@@ -70,7 +70,7 @@ class Ladder:
         return "plain" if number is None else f"q{number}"
 
     def of_queue(self, queue: Queue) -> str:
-        """Return the class of a queue's colour, the same as that of what it gets and sends."""
+        """Return the class of a queue's colour, which its segments have too."""
         ends = (queue.protocol, *sorted((queue.local, queue.remote)))
         return f"q{self.colours.get(queue, self.colours.get(ends, queue.port % COLOURS))}"
 
@@ -86,7 +86,7 @@ def _key(end: End, protocol: str, queue: Queue | None) -> _Key:
 
 
 def _coloured(segment: Segment, decided: bool) -> object:
-    """Return what gives a segment its colour."""
+    """Return the object whose colour a segment has: a queue or a conversation."""
     if decided:
         return segment.queue or segment.sender
     ends = sorted((segment.source.text, segment.destination.text))
@@ -94,7 +94,7 @@ def _coloured(segment: Segment, decided: bool) -> object:
 
 
 def laid_out(story: Story) -> Ladder:
-    """Find a place for every port and queue."""
+    """Lay out the lifelines of all ports and queues."""
     ladder = Ladder(story, timed=any(segment.time for segment in story.segments))
     for segment in story.segments:
         ladder.colours.setdefault(_coloured(segment, story.decided), len(ladder.colours) % COLOURS)
@@ -129,7 +129,7 @@ def laid_out(story: Story) -> Ladder:
 
 
 def _in_order(uses: Counter[_Key]) -> list[str]:
-    """Return the hosts from left to right: the busiest one among those that it talks with."""
+    """Return the hosts from left to right, the busiest one in the middle."""
     total: Counter[str] = Counter()
     for (host, *_rest), count in uses.items():
         total[host] += count
@@ -147,7 +147,7 @@ def _within_host(seen: list[_Key]) -> "_Sorter":
 
 
 class _Sorter:
-    """Sorts the lifelines of a host: by port as first seen, its queues together, the listening one first."""
+    """Sort key for the lifelines of a host: ports as first seen; of one port, the listening socket first."""
 
     def __init__(self, first: dict[_Key, int]) -> None:
         self._first = first
@@ -199,7 +199,7 @@ def _host(ladder: Ladder, host: str) -> Markup:
 
 
 def lifelines(ladder: Ladder) -> Markup:
-    """Return the lifelines, from the top to the bottom of whatever they are put behind."""
+    """Return the lifelines, as high as the drawing that contains them."""
     lines = []
     for lane in ladder.lanes:
         colour = f"lifeline {ladder.of_queue(lane.queue)}" if lane.queue else "lifeline"
@@ -234,7 +234,7 @@ def row(ladder: Ladder, segment: Segment) -> Markup:
 
 
 def outcome(segment: Segment) -> tuple[str, str]:
-    """Return what stands at an arrow's end, and its kind: "queue", "bad", "other"."""
+    """Return the text at an arrow's end, and its kind: "queue", "bad", "other"."""
     decision = segment.decision
     if decision is None:
         return "", ""
@@ -252,21 +252,21 @@ def outcome(segment: Segment) -> tuple[str, str]:
 
 
 def label(segment: Segment) -> str:
-    """Return what stands over an arrow: "PSH ACK · 17 B"."""
+    """Return the text over an arrow: "PSH ACK · 17 B"."""
     return f"{segment.label} · {segment.size} B" if segment.size else segment.label
 
 
-def told(segment: Segment) -> str:
-    """Return a segment in one line, for whoever points at it or hears it read."""
+def summary(segment: Segment) -> str:
+    """Return a segment in one line, for tooltips and screen readers."""
     way = f"{segment.number}: {label(segment)}, {segment.source.text} → {segment.destination.text}"
     if segment.decision is None:
         return way
     where = segment.protocol, segment.source.text, segment.destination.text
-    return f"{way}. {comments.in_words(segment.decision, *where)}"
+    return f"{way}. {sentences.of(segment.decision, *where)}"
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as people read it."""
+    """Return a time with its unit: "3.5 ms", "12.00 s"."""
     if seconds >= 10_000:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds:.2f} s" if seconds >= 10 else f"{round(seconds * 1000, 3):g} ms"
@@ -277,7 +277,7 @@ def whole(ladder: Ladder) -> Markup:
     rows = [
         tag(
             "g",
-            tag("title", told(segment)),
+            tag("title", summary(segment)),
             row(ladder, segment),
             transform=f"translate(0 {HEAD + number * ROW})",
         )

@@ -1,4 +1,4 @@
-"""The page: one file of HTML that needs nothing else, no script, no font, no network."""
+"""The report as one HTML file: no script, no other file, no network."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -8,11 +8,13 @@ from markupsafe import Markup
 from demuxlab import language
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _, marked
-from demuxlab.report import charts, comments, figures, ladder
+from demuxlab.report import charts, figures, ladder
 from demuxlab.report.insights import insights, notices
 from demuxlab.report.ladder import Ladder
 from demuxlab.report.story import Queue, Segment, Story
 from demuxlab.report.svg import style, tag
+from demuxlab.telling import reasons, sentences
+from demuxlab.telling.comment import candidate
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +52,7 @@ _TEXTS = marked(
 )
 LADDER = "ladder"
 NAMES = (LADDER, *figures.FIGURES)
-"""What `svg` can draw."""
+"""The drawings that `svg` returns."""
 
 
 def html(story: Story) -> str:
@@ -103,7 +105,7 @@ def fragment(story: Story) -> str:
 
 
 def svg(story: Story, name: str) -> str:
-    """Return one figure as a file of its own; "" where the run has nothing for it. KeyError: no such name."""
+    """Return one figure as an SVG file; "" if the run does not have what it shows. KeyError: no such name."""
     laid_out = ladder.laid_out(story)
     drawing = ladder.whole(laid_out) if name == LADDER else figures.FIGURES[name](laid_out)
     if drawing is None or not story.segments:
@@ -134,10 +136,10 @@ def _ladder(laid_out: Ladder) -> Markup:
 
 
 def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
-    """Return a segment's row, and what opens below it."""
+    """Return the values of a segment's row and of the details below it."""
     drawing = tag(
         "svg",
-        tag("title", ladder.told(segment)),
+        tag("title", ladder.summary(segment)),
         ladder.row(laid_out, segment),
         width=round(laid_out.width),
         height=ladder.ROW,
@@ -146,7 +148,7 @@ def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
     )
     source, destination = segment.source.text, segment.destination.text
     if segment.decision:
-        sentence = comments.in_words(segment.decision, segment.protocol, source, destination)
+        sentence = sentences.of(segment.decision, segment.protocol, source, destination)
     elif laid_out.story.decided:
         sentence = _("Sent by the host that was watched: what becomes of it is decided elsewhere.")
     else:
@@ -169,8 +171,10 @@ def _candidates(segment: Segment) -> list[tuple[str, bool, str]]:
     decision = segment.decision
     if decision is None or not decision.losers:
         return []
-    rows = [(decision.socket, True, decision.rule)] if decision.verdict == Verdict.DELIVERED else []
-    rows += [(loser.text, False, comments.why_in_words(loser.why)) for loser in decision.losers]
+    rows = [(decision.socket, True, decision.rule or "")] if decision.verdict == Verdict.DELIVERED else []
+    rows += [
+        (candidate(loser), False, reasons.write(loser.reason, loser.detail)) for loser in decision.losers
+    ]
     return rows[:_MAX_CANDIDATES]
 
 
@@ -189,7 +193,7 @@ def _socket(laid_out: Ladder, queue: Queue) -> dict[str, Any]:
         "name": queue.name or f"{queue.protocol} {queue.port}",
         "kind": _("{kind} of {host}", kind=kind, host=queue.host),
         "local": queue.local,
-        "remote": f"← {queue.remote}" if queue.remote else _("← anybody"),
+        "remote": f"← {queue.remote}" if queue.remote else _("← any"),
         "reached": reached,
         "life": charts.life(story, queue, colour),
         "depth": charts.depth(story, queue, colour),

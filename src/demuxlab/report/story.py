@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from demuxlab.demux.verdicts import Verdict
-from demuxlab.report.comments import Decision
+from demuxlab.telling.decision import Decision
 from demuxlab.wire.address import endpoint_text
 
 LISTENING, DATA, CLIENT, DATAGRAMS = "listening", "data", "client", "UDP"
@@ -13,7 +13,7 @@ LISTENING, DATA, CLIENT, DATAGRAMS = "listening", "data", "client", "UDP"
 
 
 class End(NamedTuple):
-    """One end of a segment's way."""
+    """One endpoint of a segment."""
 
     host: str
     address: bytes
@@ -26,16 +26,16 @@ class End(NamedTuple):
 
 
 class Depth(NamedTuple):
-    """What waited in a queue just after a segment came in."""
+    """The length of a queue just after a segment arrived."""
 
     place: int
     waiting: int
-    """Connections, datagrams or bytes, as the queue is a listening socket's, UDP's or a connection's."""
+    """Connections of a listening socket, datagrams of a UDP socket, bytes of a connection."""
 
 
 @dataclass(slots=True, eq=False)
 class Queue:
-    """A socket as far as a capture tells; places are positions in `Story.segments`."""
+    """A socket, as far as it is known from a capture; places are positions in `Story.segments`."""
 
     host: str
     protocol: str
@@ -49,7 +49,7 @@ class Queue:
     first: int
     last: int
     arrivals: list[tuple[int, int]] = field(default_factory=list)
-    """Place and bytes of data of each segment that reached it."""
+    """The place and the bytes of data of each segment that reached it."""
     senders: set[str] = field(default_factory=set)
     sent: int = 0
     dropped: int = 0
@@ -63,7 +63,7 @@ class Queue:
 
 @dataclass(slots=True)
 class Segment:
-    """A segment of TCP, a datagram of UDP, or an ICMP error about one."""
+    """A TCP segment, a UDP datagram, or an ICMP error about one."""
 
     number: int
     """The frame's number in the capture, from 1."""
@@ -73,18 +73,18 @@ class Segment:
     source: End
     destination: End
     label: str
-    """The flags, "SYN ACK"; "UDP"; what an ICMP error says."""
+    """The flags, such as "SYN ACK"; "UDP"; or the name of an ICMP error."""
     flags: int
-    """TCP's; 0 for all others."""
+    """The TCP flags; 0 for all others."""
     size: int
     """Bytes of data."""
     data: bytes
-    """The first of them."""
+    """The first bytes of data."""
     sequence: int | None
     acknowledgment: int | None
     decision: Decision | None
     queue: Queue | None = None
-    """That of the socket which it reached, or which was full."""
+    """The queue that it reached, or that was full."""
     sender: Queue | None = None
 
     @property
@@ -95,7 +95,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Story:
-    """All that a report tells."""
+    """The contents of a report."""
 
     title: str
     segments: list[Segment] = field(default_factory=list)
@@ -103,11 +103,11 @@ class Story:
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """Each host's addresses, by its name or first address."""
     others: Counter[str] = field(default_factory=Counter)
-    """Frames that carry neither TCP nor UDP, by what they are."""
+    """The number of frames with neither TCP nor UDP, by kind."""
     capped: bool = False
     damage: str = ""
 
     @property
     def decided(self) -> bool:
-        """Whether the capture tells any decision."""
+        """Whether the capture has decisions."""
         return any(segment.decision for segment in self.segments)

@@ -1,4 +1,4 @@
-"""SVG, written so that no text of a capture can become markup.
+"""SVG. All text is escaped, so that no text of a capture becomes markup.
 
 Lengths are in user units, which are CSS pixels where a drawing is shown in its own size.
 """
@@ -19,7 +19,7 @@ def style(name: str) -> Markup:
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """Return an element; `class_` stands for class, `stroke_width` for stroke-width; None leaves it out."""
+    """Return an element; `class_` becomes class, `stroke_width` stroke-width; None omits it."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_number(value)}"'
         for key, value in attributes.items()
@@ -36,13 +36,13 @@ def _number(value: object) -> str:
 def drawing(
     width: float, height: float, title: str, *children: Markup, description: str = "", class_: str = "figure"
 ) -> Markup:
-    """Return a whole drawing, which says what it shows to those who cannot see it."""
-    told = [tag("title", title)]
+    """Return a whole drawing, with title and description for screen readers."""
+    head = [tag("title", title)]
     if description:
-        told.append(tag("desc", description))
+        head.append(tag("desc", description))
     return tag(
         "svg",
-        *told,
+        *head,
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",
@@ -55,7 +55,7 @@ def drawing(
 
 
 def text(x: float, y: float, said: str, class_: str = "", *, anchor: str | None = None) -> Markup:
-    """Return a line of text; `anchor` is "middle" or "end" where `x` is not its start."""
+    """Return a line of text; `anchor` is "middle" or "end" if `x` is not its start."""
     return tag("text", said, x=x, y=y, class_=class_ or None, text_anchor=anchor)
 
 
@@ -81,7 +81,7 @@ def arrow(x1: float, y1: float, x2: float, y2: float, class_: str = "arrow", *, 
 
 
 def chip(x: float, y: float, said: str, class_: str, *, most: float = 84, height: float = 18) -> Markup:
-    """Return a filled label with its middle at x, y."""
+    """Return a filled label, centred at x, y."""
     width = chip_width(said, most)
     return tag(
         "g",
@@ -92,17 +92,17 @@ def chip(x: float, y: float, said: str, class_: str, *, most: float = 84, height
 
 
 def chip_width(said: str, most: float = 84) -> float:
-    """Return how wide a chip is."""
+    """Return the width of a chip."""
     return max(28.0, min(most, text_width(said, 12) + 18))
 
 
 def text_width(said: str, size: float) -> float:
-    """Return about how wide a text is, in a font of `size`."""
+    """Return the approximate width of a text in a font of `size`."""
     return size * sum(_em(char) for char in said)
 
 
 def fit(said: str, width: float, size: float) -> str:
-    """Return a text that is about `width` at most, cut with … where it is longer."""
+    """Return a text truncated to about `width`, with … at its end if it was longer."""
     if text_width(said, size) <= width:
         return said
     room, kept = width - size * 0.6, ""
@@ -115,7 +115,7 @@ def fit(said: str, width: float, size: float) -> str:
 
 
 def wrapped(said: str, width: float, size: float, most: int = 3) -> list[str]:
-    """Return a text in lines that are about `width` at most, `most` of them."""
+    """Return a text in at most `most` lines of about `width`."""
     lines = [""]
     for word in said.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -62,7 +62,7 @@ class DatagramSocket(InetSocket):
             opened.wake()
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        """Receive at most `size` bytes, and who sent them."""
+        """Receive at most `size` bytes; return them with the sender's address."""
         descriptor = self._descriptor
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
+from demuxlab.demux import protocols
 from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
 from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
@@ -16,7 +17,7 @@ from demuxlab.wire.segment import Segment
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
 
-FULL = Drop("UdpRcvbufErrors")
+FULL = Drop(protocols.UDP.queue_full)
 Datagram = tuple[bytes, bytes, int]
 """Payload, source address, source port."""
 

@@ -8,15 +8,28 @@ from enum import Enum
 
 
 class Checksums(Enum):
-    """How to verify TCP and UDP checksums."""
+    """How to verify checksums: those of a packet that arrived, or of one in a capture."""
 
     VERIFY = "a wrong checksum makes a packet malformed"
-    UNFINISHED_TOO = "the checksum of the pseudo-header alone is accepted as well"
-    """Checksum offload: a capture on the sending host has the packet before the network card completes it."""
-    IGNORE = "not verified, because the packet is truncated in the capture"
+    UNFINISHED_TOO = "the TCP or UDP checksum of the pseudo-header alone is accepted as well"
+    """A packet that did not leave the machine: the link says that its checksum is to be completed."""
+    OFFLOADED = "fields that the sender's network card fills in may be unfinished"
+    """A capture on the sending host has its packets before the card completes them: a checksum of 0 or of the
+    pseudo-header alone, without the length where the card segments, and an IPv4 total length of 0."""
+    IGNORE = "not verified, because the packet is truncated in the capture; else as OFFLOADED"
 
-    def excuse(self, field: int, pseudo: int) -> bool:
-        """Tell whether a wrong checksum `field` is accepted; `pseudo` is the sum of the pseudo-header."""
+    @property
+    def may_be_offloaded(self) -> bool:
+        """Whether the IPv4 header's checksum and total length may be 0."""
+        return self is Checksums.OFFLOADED or self is Checksums.IGNORE
+
+    def excuse(self, field: int, pseudo: int, length: int) -> bool:
+        """Tell whether a wrong checksum `field` is accepted.
+
+        `pseudo` is the sum of the pseudo-header, `length` the length that it contains.
+        """
+        if self is Checksums.OFFLOADED:
+            return field == 0 or field % 0xFFFF in (pseudo % 0xFFFF, (pseudo - length) % 0xFFFF)
         return self is Checksums.IGNORE or (
             self is Checksums.UNFINISHED_TOO and field % 0xFFFF == pseudo % 0xFFFF
         )

@@ -1,8 +1,8 @@
 """Read the endpoints of a captured packet, without verifying it.
 
 In a capture a packet may be truncated, its checksum not yet computed, its length left to the network card. As
-in tshark it is enough that the headers up to the transport header are complete. IP in IP is decapsulated,
-other tunnels are not.
+in tshark it is enough that the headers up to the transport header are complete, and the destination of a
+source route is its last address. For packets inside of packets see `tunnels`.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from demuxlab.wire.ip import Fragment
 NOT_WHOLE = "headers cut or damaged"
 FRAGMENT = "fragment"
 
-_IPV4_IN_IP, _IPV6_IN_IP = 4, 41
 _AUTHENTICATION, _SHIM6 = 51, 140
+# The unit in bytes of an extension header's length field, which does not count the first 8 bytes.
 _UNIT_OF_LENGTH = {
     ipv6.HOP_BY_HOP: 8,
     ipv6.ROUTING: 8,
@@ -22,21 +22,31 @@ _UNIT_OF_LENGTH = {
     _SHIM6: 8,
     _AUTHENTICATION: 4,
 }
-"""The unit in bytes of an extension header's length field, which does not count the first 8 bytes."""
-_MAX_DEPTH = 8  # of IP in IP
-_NAMES = {1: "ICMP", 2: "IGMP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 59: "no next header", 132: "SCTP"}
+SOURCE_ROUTES = (131, 137)  # loose and strict (RFC 791, section 3.1)
+# The lengths of the shortest headers that have ports.
+_HEADER_LENGTHS = {
+    ip.TCP: tcp.HEADER_LENGTH,
+    ip.UDP: udp.HEADER_LENGTH,
+    ip.DCCP: 12,
+    ip.SCTP: 12,
+    ip.UDP_LITE: 8,
+}
 
 
 class Endpoints(NamedTuple):
-    """The endpoints of a segment: addresses of 4 or 16 bytes; `ports` are the 4 bytes of both ports."""
+    """The endpoints of a segment: addresses of 4 or 16 bytes; `ports` are the 4 bytes of both ports.
+
+    `data` is the transport header and what follows it, as far as it was captured.
+    """
 
     protocol: int
     source: bytes
     destination: bytes
     ports: bytes
+    data: bytes
 
 
-class _Carried(NamedTuple):
+class Carried(NamedTuple):
     """The payload of one IP packet, as far as it was captured."""
 
     source: bytes
@@ -47,20 +57,19 @@ class _Carried(NamedTuple):
 
 def read(packet: bytes) -> Endpoints | Fragment | str:
     """Return the endpoints of an IP packet, or a fragment, or the reason why there are none: "ICMP"."""
-    for _ in range(_MAX_DEPTH):
-        version = packet[0] >> 4 if packet else 0
-        if version not in (4, 6):
-            return NOT_WHOLE if not packet else f"IP version {version}"
-        carried = _ipv4(packet) if version == 4 else _ipv6(packet)
-        if not isinstance(carried, _Carried):
-            return carried
-        if carried.protocol not in (_IPV4_IN_IP, _IPV6_IN_IP):
-            return _transport(carried)
-        packet = carried.payload
-    return "too deep in tunnels"
+    found = carried(packet)
+    return _transport(found) if isinstance(found, Carried) else found
 
 
-def _ipv4(packet: bytes) -> _Carried | Fragment | str:
+def carried(packet: bytes) -> Carried | Fragment | str:
+    """Return what an IP packet carries, or a fragment, or the reason why it cannot be read."""
+    version = packet[0] >> 4 if packet else 0
+    if version not in (4, 6):
+        return NOT_WHOLE if not packet else f"IP version {version}"
+    return _ipv4(packet) if version == 4 else _ipv6(packet)
+
+
+def _ipv4(packet: bytes) -> Carried | Fragment | str:
     header_length = (packet[0] & 0x0F) * 4
     if not ipv4.HEADER_LENGTH <= header_length <= len(packet):
         return NOT_WHOLE
@@ -68,7 +77,7 @@ def _ipv4(packet: bytes) -> _Carried | Fragment | str:
     total = int.from_bytes(packet[2:4], "big") or len(packet)
     if total < header_length:
         return NOT_WHOLE
-    source, destination, protocol = packet[12:16], packet[16:20], packet[9]
+    source, destination, protocol = packet[12:16], _final_destination(packet[:header_length]), packet[9]
     payload = packet[header_length:total]
     fragment = int.from_bytes(packet[6:8], "big") & 0x3FFF
     if fragment:
@@ -81,10 +90,26 @@ def _ipv4(packet: bytes) -> _Carried | Fragment | str:
             return FRAGMENT
     while protocol == _AUTHENTICATION and len(payload) >= 8:
         protocol, payload = payload[0], payload[(payload[1] + 2) * 4 :]
-    return _Carried(source, destination, protocol, payload)
+    return Carried(source, destination, protocol, payload)
 
 
-def _ipv6(packet: bytes) -> _Carried | Fragment | str:
+def _final_destination(header: bytes) -> bytes:
+    """Return the last address of a source route, or the destination address of an IPv4 header."""
+    at = ipv4.HEADER_LENGTH
+    while at + 1 < len(header) and header[at]:
+        if header[at] == 1:  # no operation
+            at += 1
+            continue
+        size = header[at + 1]
+        if size < 2 or at + size > len(header):
+            break
+        if header[at] in SOURCE_ROUTES and size >= 7 and header[at + 2] <= size:
+            return header[at + size - 4 : at + size]
+        at += size
+    return header[16:20]
+
+
+def _ipv6(packet: bytes) -> Carried | Fragment | str:
     if len(packet) < ipv6.HEADER_LENGTH:
         return NOT_WHOLE
     source, destination = packet[8:24], packet[24:40]
@@ -97,6 +122,8 @@ def _ipv6(packet: bytes) -> _Carried | Fragment | str:
         length = 8
         if kind != ipv6.FRAGMENT:
             length = packet[at + 1] * _UNIT_OF_LENGTH[kind] + 8
+            if kind == ipv6.ROUTING:
+                destination = _last_of_route(packet[at : at + length]) or destination
         elif (fragment := int.from_bytes(packet[at + 2 : at + 4], "big")) & 0xFFF9:
             if len(packet) < total:
                 return FRAGMENT
@@ -107,17 +134,25 @@ def _ipv6(packet: bytes) -> _Carried | Fragment | str:
                 next_header_at,
             )  # fmt: skip
         next_header_at, at = at, at + length
-    return _Carried(source, destination, kind, packet[at:])
+    return Carried(source, destination, kind, packet[at:])
 
 
-def _transport(carried: _Carried) -> Endpoints | str:
+def _last_of_route(header: bytes) -> bytes:
+    """Return the last address of a type 0 routing header with addresses left to visit (RFC 2460, 4.4)."""
+    if len(header) < 24 or header[2] != 0 or not header[3]:
+        return b""
+    return header[-16:]
+
+
+def _transport(carried: Carried) -> Endpoints | str:
     source, destination, protocol, data = carried
-    if protocol == ip.TCP:
-        if len(data) < tcp.HEADER_LENGTH or not tcp.HEADER_LENGTH <= (data[12] >> 4) * 4 <= len(data):
-            return NOT_WHOLE
-    elif protocol == ip.UDP:
-        if len(data) < udp.HEADER_LENGTH or int.from_bytes(data[4:6], "big") < udp.HEADER_LENGTH:
-            return NOT_WHOLE
-    else:
-        return _NAMES.get(protocol) or f"IP protocol {protocol}"
-    return Endpoints(protocol, source, destination, data[:4])
+    least = _HEADER_LENGTHS.get(protocol)
+    if least is None:
+        return ip.name(protocol)
+    if len(data) < least:
+        return NOT_WHOLE
+    if protocol == ip.TCP and not tcp.HEADER_LENGTH <= (data[12] >> 4) * 4 <= len(data):
+        return NOT_WHOLE
+    if protocol == ip.UDP and int.from_bytes(data[4:6], "big") < udp.HEADER_LENGTH:
+        return NOT_WHOLE
+    return Endpoints(protocol, source, destination, data[:4], data)

@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 from demuxlab.wire import ip, malformed
-from demuxlab.wire.checksum import checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_sum
 from demuxlab.wire.malformed import Malformed
 
 HEADER_LENGTH = 8
@@ -22,6 +22,41 @@ _HEADER = struct.Struct("!BBHI")
 _MAX_QUOTE = 576 - 20 - HEADER_LENGTH
 _MAX_QUOTE_V6 = 1280 - 40 - HEADER_LENGTH
 _MAX_QUOTED_EXTENSIONS = 8
+
+
+_NAMES = {
+    ECHO_REPLY: "echo reply", UNREACHABLE: "destination unreachable", 4: "source quench", 5: "redirect",
+    ECHO: "echo request", 9: "router advertisement", 10: "router solicitation",
+    TIME_EXCEEDED: "time exceeded", 12: "parameter problem", 13: "timestamp request", 14: "timestamp reply",
+}  # fmt: skip
+_NAMES_V6 = {
+    UNREACHABLE_V6: "destination unreachable", TOO_BIG_V6: "packet too big",
+    TIME_EXCEEDED_V6: "time exceeded", 4: "parameter problem", ECHO_V6: "echo request",
+    ECHO_REPLY_V6: "echo reply", 130: "multicast listener query", 131: "multicast listener report",
+    132: "multicast listener done", 133: "router solicitation", 134: "router advertisement",
+    135: "neighbor solicitation", 136: "neighbor advertisement", 137: "redirect",
+    143: "multicast listener report",
+}  # fmt: skip
+_UNREACHABLE_CODES = {
+    0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", PORT_UNREACHABLE:
+    "port unreachable", FRAGMENTATION_NEEDED: "fragmentation needed", 9: "network prohibited",
+    10: "host prohibited", 13: "administratively prohibited",
+}  # fmt: skip
+_UNREACHABLE_CODES_V6 = {
+    0: "no route", 1: "administratively prohibited", 3: "address unreachable",
+    PORT_UNREACHABLE_V6: "port unreachable",
+}  # fmt: skip
+
+
+def name(protocol: int, kind: int, code: int) -> str:
+    """Return the name of a message: "ICMP echo request", "ICMP port unreachable"."""
+    if protocol == ip.ICMP:
+        said = _UNREACHABLE_CODES.get(code) if kind == UNREACHABLE else None
+        said = said or _NAMES.get(kind)
+    else:
+        said = _UNREACHABLE_CODES_V6.get(code) if kind == UNREACHABLE_V6 else None
+        said = said or _NAMES_V6.get(kind)
+    return f"{ip.name(protocol)} {said or f'type {kind}'}"
 
 
 class ICMPMessage(NamedTuple):
@@ -49,13 +84,14 @@ class Quoted(NamedTuple):
     """TCP's sequence number, by which a forged error is detected (RFC 5927, section 4.1)."""
 
 
-def read(packet: ip.IPPacket) -> ICMPMessage | Malformed:
+def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> ICMPMessage | Malformed:
     """Read an ICMP or ICMPv6 message and verify its checksum."""
     data = packet.payload
     if len(data) < HEADER_LENGTH:
         return malformed.ICMP_TRUNCATED
-    kind, code, _, rest = _HEADER.unpack_from(data)
-    if (word_sum(data) + _pseudo(packet.source, packet.destination, data)) % 0xFFFF:
+    kind, code, field, rest = _HEADER.unpack_from(data)
+    pseudo = _pseudo(packet.source, packet.destination, data)
+    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo, len(data) if pseudo else 0):
         return malformed.ICMP_CHECKSUM
     return ICMPMessage(
         packet.protocol, packet.source, packet.destination, kind, code, rest, data[8:], packet.packet

@@ -5,9 +5,26 @@ from typing import NamedTuple
 ICMP = 1
 TCP = 6
 UDP = 17
+DCCP = 33
 ICMPV6 = 58
+SCTP = 132
+UDP_LITE = 136
 
-PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6"}
+PROTOCOL_NAMES = {
+    TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6", DCCP: "dccp", SCTP: "sctp", UDP_LITE: "udplite",
+}  # fmt: skip
+# Of others, as people read them (https://www.iana.org/assignments/protocol-numbers).
+_NAMES = {
+    ICMP: "ICMP", 2: "IGMP", 4: "IP in IP", TCP: "TCP", 8: "EGP", 9: "IGP", UDP: "UDP", DCCP: "DCCP",
+    41: "IPv6 in IP", 46: "RSVP", 47: "GRE", 50: "ESP", 51: "AH", ICMPV6: "ICMPv6", 59: "no next header",
+    88: "EIGRP", 89: "OSPF", 97: "EtherIP", 103: "PIM", 108: "IPComp", 112: "VRRP", 115: "L2TP", SCTP: "SCTP",
+    135: "Mobile IPv6", UDP_LITE: "UDP-Lite", 137: "MPLS in IP", 139: "HIP",
+}  # fmt: skip
+
+
+def name(protocol: int) -> str:
+    """Return the name of an IP protocol, "IGMP", or "IP protocol 200"."""
+    return _NAMES.get(protocol) or f"IP protocol {protocol}"
 
 
 class IPPacket(NamedTuple):

@@ -7,7 +7,7 @@ offset. 8: time to live. 9: protocol. 10-11: header checksum. 12-15: source. 16-
 import struct
 
 from demuxlab.wire import malformed
-from demuxlab.wire.checksum import checksum, word_sum
+from demuxlab.wire.checksum import Checksums, checksum, word_sum
 from demuxlab.wire.ip import Fragment, IPPacket
 from demuxlab.wire.malformed import Malformed
 
@@ -24,7 +24,7 @@ _SHORTEST = {_RECORD_ROUTE: 3, _TIMESTAMP: 4, _ROUTER_ALERT: 4}
 _FIRST_POINTER = {_RECORD_ROUTE: 4, _TIMESTAMP: 5}
 
 
-def read(packet: bytes) -> IPPacket | Fragment | Malformed:
+def read(packet: bytes, checksums: Checksums = Checksums.VERIFY) -> IPPacket | Fragment | Malformed:
     """Read the header of an IPv4 packet; bytes beyond its total length (Ethernet padding) are removed."""
     if len(packet) < HEADER_LENGTH:
         return malformed.IPV4_TRUNCATED
@@ -35,8 +35,10 @@ def read(packet: bytes) -> IPPacket | Fragment | Malformed:
     if header_length > len(packet):
         return malformed.IPV4_OPTIONS_TRUNCATED
     header = packet[:header_length]
-    if word_sum(header):
+    if word_sum(header) and not (checksums.may_be_offloaded and header[10:12] == b"\0\0"):
         return malformed.IPV4_CHECKSUM
+    if total == 0 and checksums.may_be_offloaded:
+        total = len(packet)  # the card segments the packet, and fills in the length of each segment
     if total > len(packet):
         return malformed.IPV4_TOTAL_BEYOND
     if total < header_length:

@@ -29,7 +29,7 @@ def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) ->
         return malformed.EMPTY
     version = packet[0] >> 4
     if version == 4:
-        header = ipv4.read(packet)
+        header = ipv4.read(packet, checksums)
     elif version == 6:
         header = ipv6.read(packet)
     else:
@@ -42,8 +42,15 @@ def read(packet: bytes | memoryview, checksums: Checksums = Checksums.VERIFY) ->
     if protocol == ip.UDP:
         return udp.read(header, checksums)
     if protocol == (ip.ICMP if version == 4 else ip.ICMPV6):
-        return icmp.read(header)
+        return icmp.read(header, checksums)
     return OtherProtocol(protocol, header.source, header.destination, header.packet)
+
+
+def name(arrival: ICMPMessage | OtherProtocol) -> str:
+    """Return what is neither TCP nor UDP by its name: "ICMP echo request", "IGMP"."""
+    if isinstance(arrival, ICMPMessage):
+        return icmp.name(arrival.protocol, arrival.type, arrival.code)
+    return ip.name(arrival.protocol)
 
 
 def build(

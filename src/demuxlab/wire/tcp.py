@@ -34,7 +34,7 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> TCPSeg
     if header_length > size:
         return malformed.TCP_OPTIONS_TRUNCATED
     pseudo = pseudo_header_sum(packet.source, packet.destination, ip.TCP, size)
-    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo):
+    if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo, size):
         return malformed.TCP_CHECKSUM
     return TCPSegment(
         ip.TCP,
@@ -143,6 +143,25 @@ def read_options(data: bytes) -> Options:
             sack = tuple(zip(edges[::2], edges[1::2], strict=True))
         at += length
     return Options(mss, window_scale, sack_permitted, timestamps, sack)
+
+
+def split_options(data: bytes) -> list[tuple[int, bytes]]:
+    """Return the kind and the value of every option, known or not, without padding (RFC 9293, section 3.1).
+
+    As in `read_options`, those from the first malformed one on are ignored.
+    """
+    found = []
+    at = 0
+    while at < len(data) and data[at] != _END:
+        if data[at] == _NOP:
+            at += 1
+            continue
+        length = data[at + 1] if at + 1 < len(data) else 0
+        if length < 2 or at + length > len(data):
+            break
+        found.append((data[at], data[at + 2 : at + length]))
+        at += length
+    return found
 
 
 def build_timestamps(value: int, echo: int) -> bytes:

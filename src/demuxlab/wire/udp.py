@@ -31,7 +31,7 @@ def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> UDPDat
         data = data[:length]
     if field:
         pseudo = pseudo_header_sum(packet.source, packet.destination, ip.UDP, length)
-        if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo):
+        if (word_sum(data) + pseudo) % 0xFFFF and not checksums.excuse(field, pseudo, length):
             return malformed.UDP_CHECKSUM
     elif len(packet.source) != 4:
         # The IPv6 header has no checksum: without UDP's, the addresses are unprotected (RFC 8200, section

@@ -24,17 +24,27 @@ demux.fields = {
 
 local comment_of = Field.new("frame.comment")
 
--- The longer ones first: "wildcard listener" ends in "listener".
+-- What `telling/comment.py` writes, and what the tables there call it. Tests compare both with the Python side.
 local RULES = {
-    "connected two-tuple", "wildcard two-tuple", "two-tuple", "wildcard listener", "listener", "connection",
+    "connection", "listener", "wildcard listener", "connected two-tuple", "two-tuple", "wildcard two-tuple",
 }
 local REPLIES = {["RST"] = "rst", ["ICMP port unreachable"] = "port-unreachable"}
 
--- "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" is the socket, the rule, what it matched, and the rest.
--- A name may hold anything, but after the rule stands an address.
+-- In names the separators of a comment are percent-encoded.
+local function decoded(text)
+    return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" is the sockets, the rule, what it looked at, and the rest;
+-- where the rule is none of ours, last what stands in its place.
+-- In captures of older versions a name may hold separators, but only a rule has an address behind it.
 local function choice(text)
-    local first, group = text:match("^(.-): a copy each to .+: ([%d%[][^%s;]*)")
-    if first then return first, "copy to each", group, "" end
+    local names, group, more = text:match("^.-: a copy each to (.-): ([%d%[][^%s;]*)(.*)$")
+    if names then
+        local sockets = {}
+        for name in (names .. ", "):gmatch("(.-), ") do sockets[#sockets + 1] = decoded(name) end
+        return sockets, "copy to each", group, more
+    end
     local name, rule, after
     for _, candidate in ipairs(RULES) do
         local from, to = text:find(": " .. candidate:gsub("%-", "%%-") .. " [%d%[]")
@@ -42,41 +52,47 @@ local function choice(text)
             name, rule, after = text:sub(1, from - 1), candidate, text:sub(to)
         end
     end
-    if name == nil then return text, nil, nil, "" end
+    if name == nil then
+        -- A rule that is none of ours: what a demultiplexer in the table's place calls it.
+        local head, rest = text:match("^(.-)(; .*)$")
+        local socket, reason = (head or text):match("^(.-): (.+)$")
+        return {decoded(socket or head or text)}, nil, nil, rest or "", reason
+    end
     local key, rest = after:match("^([^;]+)(.*)$")
-    return name, rule, (key:gsub(" takes %S+$", "")), rest
+    return {decoded(name)}, rule, (key:gsub(" takes %S+$", "")), rest
 end
 
--- What stands behind "; ": the answer, then who lost.
+-- After the first "; ": the reply, and one part for each socket that lost. What is no reply is a loser, in whatever
+-- words: none is left out.
 local function ending(text)
     local losers, reply = {}, nil
-    for part in (text .. "; "):gmatch("(.-); ") do
+    for part in (text:gsub("^; ", "") .. "; "):gmatch("(.-); ") do
         local answer = part:match("^answered with ([^:]+)")
-        if answer then
+        if answer and REPLIES[answer] then
             reply = REPLIES[answer]
-        elseif part:find(" lost: ", 1, true) then
-            losers[#losers + 1] = part
+        elseif part ~= "" and part ~= "not answered" then
+            losers[#losers + 1] = decoded(part)
         end
     end
     return reply, losers
 end
 
--- Return the decision that a comment tells, as a table of fields, or nil where it tells none.
+-- Return the decision in a comment as a table of fields, or nil where it has none.
 local function read(comment)
     local place, amount = comment:match("^in (.*queue %d+%)?): (%w+ .+)$")
     place = place or comment:match("^in (.*queue %d+%)?)$")
     if place then
         local waiting = amount and (tonumber(amount:match("^%d+")) or 0) or nil
-        return {queue = place:match("^(.*) %(queue %d+%)$") or place, waiting = waiting, words = comment}
+        return {queue = place:match("^(.*) %(queue %d+%)$") or place, waiting = waiting, outcome = comment}
     end
     local forwarder = comment:match("^↷ forwarded by (.+)$")
-    if forwarder then return {verdict = "forwarded", rule = forwarder} end
+    if forwarder then return {verdict = "forwarded", rule = forwarder, outcome = "forwarded"} end
     local decision, rest = {}, nil
     local delivered, full = comment:match("^→ (.+)$"), comment:match("^✗ queue full: (.+)$")
     local nowhere, after = comment:match("^✗ no %S+ socket for ([^%s;]+)(.*)$")
     if delivered or full then
         decision.verdict = delivered and "delivered" or "queue-full"
-        decision.socket, decision.rule, decision.key, rest = choice(delivered or full)
+        decision.sockets, decision.rule, decision.key, rest, decision.reason = choice(delivered or full)
     elseif nowhere then
         decision.verdict, decision.key, rest = "no-socket", nowhere, after
     else
@@ -85,6 +101,7 @@ local function read(comment)
         decision.verdict, decision.reason = verdict, reason ~= "" and reason or nil
     end
     decision.reply, decision.losers = ending(rest or "")
+    decision.outcome = decision.sockets and table.concat(decision.sockets, ", ") or decision.verdict
     return decision
 end
 
@@ -93,9 +110,11 @@ function demux.dissector(buffer, pinfo, root)
     local decision = comment and read(tostring(comment.value))
     if not decision then return end
     local tree = root:add(demux, buffer(0, 0))
-    local outcome = decision.words or decision.socket or decision.verdict
-    tree:append_text(": " .. outcome .. (decision.rule and ", by rule " .. decision.rule or ""))
-    for _, name in ipairs({"socket", "rule", "key", "verdict", "reply", "reason", "queue", "waiting"}) do
+    tree:append_text(": " .. decision.outcome .. (decision.rule and ", by rule " .. decision.rule or ""))
+    for _, socket in ipairs(decision.sockets or {}) do
+        tree:add(fields.socket, socket):set_generated()
+    end
+    for _, name in ipairs({"rule", "key", "verdict", "reply", "reason", "queue", "waiting"}) do
         if decision[name] then tree:add(fields[name], decision[name]):set_generated() end
     end
     for _, loser in ipairs(decision.losers or {}) do
@@ -104,7 +123,7 @@ function demux.dissector(buffer, pinfo, root)
     if decision.queue then
         -- The same bytes once more: Wireshark would call them a retransmission.
         pinfo.cols.info:clear_fence()
-        pinfo.cols.info:set(decision.words)
+        pinfo.cols.info:set(decision.outcome)
     end
 end
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from demuxlab.demux.demultiplexer import listener_drop
+from demuxlab.demux.protocols import BACKLOG_FULL
 from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import cookies, sequence
@@ -104,7 +105,7 @@ class TCPListener(StateMachine):
 
     def _overflow(self) -> Drop:
         self.dropped += 1
-        return Drop("TcpExtListenOverflows")
+        return Drop(BACKLOG_FULL)
 
     def ended(self, connection: ControlBlock) -> None:
         """Forget a connection whose handshake has failed."""

@@ -1,17 +1,20 @@
-"""A decision step by step: what came, who was asked in which order, who lost and why, what is answered.
+"""A decision step by step: the packet, the rules in order, the candidates and their reasons, the outcome.
 
-Each step is a question and its answer; below it, a line for each socket that lost there. Nothing here
-decides anything: the steps tell what the lookup itself met (`Lookup`).
+Each step is a question and its answer; below it, a line for each candidate that did not get the segment by
+that rule. The steps describe the `Lookup` of the decision; nothing is looked up again.
 """
 
 from collections.abc import Iterable, Iterator
 
+from demuxlab.demux import protocols
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import Lookup, Loser
+from demuxlab.demux.protocols import PROTOCOLS
 from demuxlab.demux.slot import in_one_group
-from demuxlab.demux.socket import Socket
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import Say, _, marked
+from demuxlab.telling import reasons
+from demuxlab.telling.decision import label
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -21,11 +24,6 @@ from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.packet import OtherProtocol
 from demuxlab.wire.segment import Segment, TCPSegment, flag_letters
 
-_RULES = {
-    ip.TCP: (Rule.CONNECTION, Rule.LISTENER, Rule.WILDCARD_LISTENER),
-    ip.UDP: (Rule.CONNECTED_TWO_TUPLE, Rule.TWO_TUPLE, Rule.WILDCARD_TWO_TUPLE),
-}
-"""The order in which `SocketTable.candidates` asks."""
 _QUESTIONS = marked(
     {
         Rule.CONNECTION: "Does a connection have all four values?",
@@ -38,9 +36,9 @@ _QUESTIONS = marked(
 )
 _FULL = marked(
     {
-        "UdpRcvbufErrors": "Its queue is full: the datagram is dropped; nobody is told.",
-        "TcpExtTCPRcvQDrop": "Its queue is full: the segment is dropped; its sender will repeat it.",
-        "TcpExtListenOverflows": "Its backlog is full: the segment is dropped; the client will try again.",
+        protocols.UDP.queue_full: "Its queue is full: the datagram is dropped without a reply.",
+        protocols.TCP.queue_full: "Its queue is full: the segment is dropped; its sender will repeat it.",
+        protocols.BACKLOG_FULL: "Its backlog is full: the segment is dropped; the client will try again.",
     }
 )
 _DROPPED = marked("It is dropped.")
@@ -69,14 +67,14 @@ _FIRST_QUERY_V6 = 128
 def steps(delivery: Delivery, say: Say = _) -> tuple[str, ...]:
     """Return a decision step by step, translated by `say`: by default into the language in use.
 
-    The sockets that were passed over are known only where the demultiplexer was set to explain. The text
-    follows the state of the table, so call this before the next packet is decided.
+    The other candidates are known only if the demultiplexer explains. The text has the present state of the
+    sockets, so call this before the next packet is decided.
     """
-    return tuple("\n".join(lines) for lines in _Story(delivery, say).steps())
+    return tuple("\n".join(lines) for lines in _Steps(delivery, say).steps())
 
 
-class _Story:
-    """One decision, told in one language."""
+class _Steps:
+    """The steps of one decision in one language."""
 
     def __init__(self, delivery: Delivery, say: Say) -> None:
         self._delivery = delivery
@@ -90,8 +88,8 @@ class _Story:
         elif delivery.verdict == Verdict.FORWARDED:
             yield [self._segment(segment)]
             yield [
-                self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.rule),
-                self.say("It is handed on; no socket is asked."),
+                self.say("Does port forwarding have a rule for it? Yes: {rule}.", rule=delivery.forwarded_by),
+                self.say("It is handed on without a lookup."),
             ]
         elif delivery.verdict == Verdict.NOT_OURS:
             yield [self._segment(segment)]
@@ -108,7 +106,7 @@ class _Story:
                 yield from self._walk(segment, lookup)
             yield [self.say("What becomes of it?") + " " + self._outcome(segment)]
 
-    # What came
+    # The packet
 
     def _segment(self, segment: Segment) -> str:
         say, lookup = self.say, self._delivery.lookup
@@ -119,17 +117,17 @@ class _Story:
         }
         if isinstance(segment, TCPSegment):
             values["flags"] = flag_letters(segment.flags)
-            told = say(
+            text = say(
                 "What came? A TCP segment [{flags}], {size} bytes of data, {source} → {destination}.",
                 **values,
             )
         else:
-            told = say("What came? A UDP datagram, {size} bytes of data, {source} → {destination}.", **values)
+            text = say("What came? A UDP datagram, {size} bytes of data, {source} → {destination}.", **values)
         if lookup and lookup.device:
-            told += " " + say("It came in on the device {device}.", device=lookup.device)
+            text += " " + say("It came in on the device {device}.", device=lookup.device)
         if lookup and lookup.packets > 1:
-            told += " " + say("It was put together from {count} fragments.", count=lookup.packets)
-        return told
+            text += " " + say("It was put together from {count} fragments.", count=lookup.packets)
+        return text
 
     def _no_segment(self) -> Iterator[list[str]]:
         say, arrival, delivery = self.say, self._delivery.arrival, self._delivery
@@ -137,12 +135,12 @@ class _Story:
             if delivery.verdict == Verdict.MALFORMED:
                 yield [say("What came? A packet that cannot be read: {why}.", why=say(arrival.reason))]
                 yield [
-                    say("Is a socket asked? No: what is not right is dropped, and never answered.")
+                    say("Is there a lookup? No: a malformed packet is dropped without a reply.")
                     + self._counted()
                 ]
             else:
                 yield [say("What came? No IP packet: {what}.", what=say(arrival.reason))]
-                yield [say("Is a socket asked? No: only IP packets have ports.")]
+                yield [say("Is there a lookup? No: only IP packets have ports.")]
             return
         assert not isinstance(arrival, Segment)
         values: dict[str, object] = {
@@ -157,10 +155,10 @@ class _Story:
                     **values,
                 )
             ]
-            refused = say("Is a socket asked? Not yet: it waits until its datagram is whole.")
+            refused = say("Is there a lookup? Not yet: it waits until its datagram is whole.")
         elif isinstance(arrival, ICMPMessage):
             yield list(self._icmp(arrival, values))
-            refused = say("Is a socket asked? No: ICMP has no ports. The host itself takes it.")
+            refused = say("Is there a lookup? No: ICMP has no ports. The host itself takes it.")
         else:
             assert isinstance(arrival, OtherProtocol)
             yield [
@@ -170,7 +168,7 @@ class _Story:
                     **values,
                 )
             ]
-            refused = say("Is a socket asked? No: only TCP and UDP have ports here.") + self._counted()
+            refused = say("Is there a lookup? No: only TCP and UDP have ports here.") + self._counted()
         ours = delivery.verdict != Verdict.NOT_OURS
         yield [refused if ours else self._not_ours(arrival.destination)]
 
@@ -187,25 +185,26 @@ class _Story:
         is_error = message.type < _FIRST_QUERY_V6 and kind not in _QUERIES
         if is_error and (quoted := icmp.read_quoted(message.data)):
             yield self.say(
-                "It is about a {protocol} packet, {source} → {destination}: who sent that may hear of it.",
+                "It is about a {protocol} packet, {source} → {destination}: its sender may be notified.",
                 protocol=ip.PROTOCOL_NAMES[quoted.protocol],
                 source=endpoint_text(quoted.source, quoted.source_port),
                 destination=endpoint_text(quoted.destination, quoted.destination_port),
             )
 
     def _not_ours(self, destination: bytes) -> str:
-        told = self.say(
-            "Is {address} an address of this host? No: no socket is asked.", address=to_text(destination)
+        text = self.say(
+            "Is {address} an address of this host? No: there is no lookup.", address=to_text(destination)
         )
-        return told + self._counted()
+        return text + self._counted()
 
-    # Who was asked
+    # The lookup
 
     def _walk(self, segment: Segment, lookup: Lookup) -> Iterator[list[str]]:
-        """Ask as the table does, most specific first; the first match ends it."""
+        """Go through the rules as the table does, the most specific first, until one matches."""
+        protocol = PROTOCOLS[segment.protocol]
         losers, winning = list(lookup.losers), lookup.own.rule if lookup.own else None
-        for rule in _RULES[segment.protocol]:
-            here = [loser for loser in losers if (loser.rule or _rule_of(loser.socket)) == rule]
+        for rule in protocol.rules:
+            here = [loser for loser in losers if (loser.rule or protocol.rule_of(loser.socket)) == rule]
             losers = [loser for loser in losers if loser not in here]
             question = self.say(
                 _QUESTIONS[rule],
@@ -219,10 +218,10 @@ class _Story:
             yield [f"{question} {answer}", *self._shared(here), *self._lost(here)]
             break
         if winning is not None and (losers or lookup.unnamed):
-            ended = self.say("Who else has this port? No matter: the first that matches gets it.")
+            ended = self.say("Which other sockets have this port? No matter: the first that matches gets it.")
             yield [ended, *self._lost(losers), *self._more(lookup)]
         elif lookup.unnamed:
-            yield [self.say("Who else has this port? Nobody that matches."), *self._more(lookup)]
+            yield [self.say("Which other sockets have this port? None that matches."), *self._more(lookup)]
 
     def _decided_elsewhere(self, lookup: Lookup) -> Iterator[list[str]]:
         say, rule = self.say, self._delivery.rule
@@ -231,7 +230,7 @@ class _Story:
         yield [
             say(
                 "What would the table have done? Given it to {name} (rule: {rule}).",
-                name=_name(own.socket),
+                name=label(own.socket),
                 rule=own.rule,
             )
             if own
@@ -249,7 +248,7 @@ class _Story:
             )
         ]
         question = say("Which sockets on port {port} match?", port=segment.destination_port)
-        names = ", ".join(_name(socket) for socket in copies)
+        names = ", ".join(label(socket) for socket in copies)
         answer = say("A copy each for {names} (rule: {rule}).", names=names, rule=self._delivery.rule)
         yield [
             f"{question} {answer if copies else say('None does.')}",
@@ -261,10 +260,10 @@ class _Story:
         socket = self._delivery.socket
         if socket is None:
             return self.say("None does.")
-        return self.say("{name} wins (rule: {rule}).", name=_name(socket), rule=rule)
+        return self.say("{name} wins (rule: {rule}).", name=label(socket), rule=rule)
 
     def _shared(self, losers: Iterable[Loser]) -> Iterator[str]:
-        """Say how a member of a SO_REUSEPORT group was chosen."""
+        """Describe how the member of a SO_REUSEPORT group was chosen."""
         winner = self._delivery.socket
         if winner is None or winner.remote_address:
             return
@@ -273,7 +272,7 @@ class _Story:
 
     def _lost(self, losers: Iterable[Loser]) -> Iterator[str]:
         for loser in losers:
-            name, why = _name(loser.socket), loser.reason.told(self.say)
+            name, why = label(loser.socket), reasons.write(loser.reason, loser.detail, self.say)
             if loser.rule is None:
                 yield self.say("{name} does not match: {why}.", name=name, why=why)
             else:
@@ -283,11 +282,11 @@ class _Story:
         if lookup.unnamed:
             yield self.say("And {count} more sockets on this port.", count=lookup.unnamed)
 
-    # What becomes of it
+    # The outcome
 
     def _outcome(self, segment: Segment) -> str:
         delivery, say = self._delivery, self.say
-        name = _name(delivery.socket) if delivery.socket else ""
+        name = label(delivery.socket) if delivery.socket else ""
         if delivery.verdict == Verdict.NO_SOCKET:
             return self._refused(segment) + self._counted()
         if delivery.verdict == Verdict.QUEUE_FULL:
@@ -303,7 +302,7 @@ class _Story:
         return say("{name} takes it: it belongs to that connection.", name=name)
 
     def _listened(self, segment: TCPSegment) -> str:
-        """Say what a listening socket does with what it need not answer with RST (RFC 9293, 3.10.7.2)."""
+        """Describe what a listening socket does with a segment if it sends no RST (RFC 9293, 3.10.7.2)."""
         if segment.flags & flags.RST:
             return self.say("Nothing: it resets a connection, and there is none.")
         if segment.flags & (flags.SYN | flags.FIN) != flags.SYN:
@@ -316,10 +315,10 @@ class _Story:
             return say("It is dropped in silence: what goes to many is never answered.")
         if isinstance(segment, TCPSegment):
             if delivery.reply:
-                return say("RST is the answer: the sender learns at once that nobody is there.")
+                return say("RST is the answer: the sender learns at once that there is no socket.")
             return say("It is dropped in silence: RST is never answered.")
         if delivery.reply:
-            return say("ICMP port unreachable is the answer: the sender learns that nobody is there.")
+            return say("ICMP port unreachable is the answer: the sender learns that there is no socket.")
         if is_any(segment.source):
             return say("It is dropped in silence: its source is no address to answer to.")
         return say("It is dropped in silence.")
@@ -327,15 +326,3 @@ class _Story:
     def _counted(self) -> str:
         counter = self._delivery.counter
         return " " + self.say("It counts as {counter}.", counter=counter) if counter else ""
-
-
-def _rule_of(socket: Socket) -> str:
-    """Return the rule under which a socket is looked for: whoever has a peer, an address, or neither."""
-    connected, bound, wildcard = _RULES[socket.protocol]
-    if socket.remote_address:
-        return connected
-    return wildcard if is_any(socket.local_address) else bound
-
-
-def _name(socket: Socket) -> str:
-    return socket.name or f"socket {socket.number}"

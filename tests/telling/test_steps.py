@@ -12,11 +12,13 @@ from tests.interop.test_differential import Ours, Run
 
 from demuxlab import language
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.explanation import steps
 from demuxlab.demux.lookup import MAX_LOSERS
 from demuxlab.demux.table import Candidate
-from demuxlab.demux.verdicts import Rule, Verdict
+from demuxlab.demux.verdicts import Reason, Rule, Verdict
 from demuxlab.language import english
+from demuxlab.telling import comment, decision, reasons
+from demuxlab.telling.comment import comment_of
+from demuxlab.telling.steps import steps
 from demuxlab.wire import fragments, icmp, ip, packet
 from demuxlab.wire import segment as wire_segment
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, from_text
@@ -43,6 +45,10 @@ def told(bench, data, device=""):
     return "\n".join(steps(bench.deliver(data, device), english)[1:]).split("\n")
 
 
+def why(loser):
+    return reasons.write(loser.reason, loser.detail, english)
+
+
 # The walk, question by question
 
 
@@ -54,7 +60,7 @@ def test_a_connection_is_asked_for_first_and_ends_the_search(bench):
         "What came? A TCP segment [PA], 5 bytes of data, 10.9.0.10:9157 → 10.9.0.20:80.",
         "Does a connection have all four values? Yes. P4 wins (rule: connection).\n"
         "P5 does not match: its peer is 10.9.0.30:9157.",
-        "Who else has this port? No matter: the first that matches gets it.\n"
+        "Which other sockets have this port? No matter: the first that matches gets it.\n"
         "web matches, but loses: the 4-tuple is more specific.",
         "What becomes of it? P4 takes it: it belongs to that connection.",
     )
@@ -70,7 +76,7 @@ def test_listeners_are_asked_next_the_specific_one_before_the_wildcard(free):
         "P5 does not match: its peer is 10.9.0.30:9157.",
         "Does a socket listen on 10.9.0.20:80? Yes. specific wins (rule: listener).",
         "other does not match: its address is 10.9.0.21.",
-        "Who else has this port? No matter: the first that matches gets it.",
+        "Which other sockets have this port? No matter: the first that matches gets it.",
         "any matches, but loses: a specific address beats the wildcard.",
         "What becomes of it? It asks for a connection, and that is what a listening socket is for.",
     ]
@@ -88,7 +94,7 @@ def test_a_datagram_asks_for_its_peer_then_its_address_then_the_wildcard(bench):
     bench.udp("mine", reuse_address=True, peer=(A, 9157))
     assert told(bench, datagram())[:4] == [
         "Is a socket on 10.9.0.20:53 connected to this sender? Yes. mine wins (rule: connected two-tuple).",
-        "Who else has this port? No matter: the first that matches gets it.",
+        "Which other sockets have this port? No matter: the first that matches gets it.",
         "specific matches, but loses: a connected socket is more specific.",
         "any matches, but loses: a connected socket is more specific.",
     ]
@@ -194,7 +200,7 @@ def test_listeners_of_one_score_are_told_apart_by_their_groups(bench):
     bench.listener("four", ANY_IPV4, reuse_port=True)
     delivery = bench.deliver(segment(S), "tun0")
     assert delivery.socket.name == "four"
-    assert [(loser.socket.name, loser.why) for loser in delivery.losers] == [
+    assert [(loser.socket.name, why(loser)) for loser in delivery.losers] == [
         ("dual on device", "IPv6 sockets of a SO_REUSEPORT group are asked last")
     ]
 
@@ -235,13 +241,13 @@ def test_many_sockets_are_counted_not_listed(bench):
 @pytest.mark.parametrize(
     ("data", "outcome"),
     [
-        (segment(S, 81), "RST is the answer: the sender learns at once that nobody is there."),
+        (segment(S, 81), "RST is the answer: the sender learns at once that there is no socket."),
         (segment(R, 81), "It is dropped in silence: RST is never answered."),
         (segment(S), "It asks for a connection, and that is what a listening socket is for."),
         (segment(SA), "It acknowledges what was never sent: RST is the answer."),
         (segment(R), "Nothing: it resets a connection, and there is none."),
         (segment(0), "Nothing: only a SYN alone asks for a connection."),
-        (datagram(54), "ICMP port unreachable is the answer: the sender learns that nobody is there."),
+        (datagram(54), "ICMP port unreachable is the answer: the sender learns that there is no socket."),
         (datagram(), "It waits in dns's queue until the process reads it."),
     ],
 )
@@ -258,7 +264,7 @@ def test_no_socket_says_no_to_each_question(bench):
         "Is a socket on 10.9.0.20:54 connected to this sender? No.",
         "Is a socket bound to 10.9.0.20:54? No.",
         "Is a socket bound to port 54 of every address? No.",
-        "What becomes of it? ICMP port unreachable is the answer: the sender learns that nobody is there. "
+        "What becomes of it? ICMP port unreachable is the answer: the sender learns that there is no socket. "
         "It counts as UdpNoPorts.",
     ]
 
@@ -274,7 +280,7 @@ def test_a_full_queue(bench):
     bench.deliver(datagram())
     assert told(bench, datagram())[1:] == [
         "Is a socket bound to 10.9.0.20:53? Yes. slow wins (rule: two-tuple).",
-        "What becomes of it? Its queue is full: the datagram is dropped; nobody is told. "
+        "What becomes of it? Its queue is full: the datagram is dropped without a reply. "
         "It counts as UdpRcvbufErrors.",
     ]
 
@@ -320,7 +326,7 @@ def test_a_receiver_without_room_gets_no_copy(bench):
 def test_the_comment_of_a_copy_stays_short(bench):
     bench.udp("one", ANY_IPV4, **UDP)
     bench.udp("specific", **UDP)
-    assert bench.deliver(datagram(destination=BROADCAST_IPV4)).explain() == (
+    assert comment_of(bench.deliver(datagram(destination=BROADCAST_IPV4))) == (
         "→ one: a copy each to one: 255.255.255.255:53"
     )
 
@@ -334,7 +340,7 @@ def test_what_came_is_told_before_anything(bench):
     first, *_, last = [steps(bench.deliver(piece, "tun0"), english) for piece in pieces]
     assert first == (
         "What came? A fragment, bytes 0 to 1479 of a datagram, 10.9.0.10 → 10.9.0.20.",
-        "Is a socket asked? Not yet: it waits until its datagram is whole.",
+        "Is there a lookup? Not yet: it waits until its datagram is whole.",
     )
     assert last[0] == (
         "What came? A UDP datagram, 4000 bytes of data, 10.9.0.10:9157 → 10.9.0.20:53. "
@@ -358,7 +364,7 @@ def error():
             b"",
             [
                 "What came? A packet that cannot be read: empty packet.",
-                "Is a socket asked? No: what is not right is dropped, and never answered. "
+                "Is there a lookup? No: a malformed packet is dropped without a reply. "
                 "It counts as IpInHdrErrors.",
             ],
         ),
@@ -366,29 +372,29 @@ def error():
             datagram(destination=C),
             [
                 "What came? A UDP datagram, 5 bytes of data, 10.9.0.10:9157 → 10.9.0.30:53.",
-                "Is 10.9.0.30 an address of this host? No: no socket is asked. It counts as IpInAddrErrors.",
+                "Is 10.9.0.30 an address of this host? No: there is no lookup. It counts as IpInAddrErrors.",
             ],
         ),
         (
             echo(),
             [
                 "What came? An ICMP message (type 8 code 0, echo request), 10.9.0.10 → 10.9.0.20.",
-                "Is a socket asked? No: ICMP has no ports. The host itself takes it.",
+                "Is there a lookup? No: ICMP has no ports. The host itself takes it.",
             ],
         ),
         (
             error(),
             [
                 "What came? An ICMP message (type 3 code 3, port unreachable), 10.9.0.10 → 10.9.0.20.",
-                "It is about a udp packet, 10.9.0.20:9157 → 10.9.0.10:53: who sent that may hear of it.",
-                "Is a socket asked? No: ICMP has no ports. The host itself takes it.",
+                "It is about a udp packet, 10.9.0.20:9157 → 10.9.0.10:53: its sender may be notified.",
+                "Is there a lookup? No: ICMP has no ports. The host itself takes it.",
             ],
         ),
         (
             packet.build(A, B, 47, b"gre"),
             [
                 "What came? A packet of IP protocol 47, 10.9.0.10 → 10.9.0.20.",
-                "Is a socket asked? No: only TCP and UDP have ports here. It counts as IpInUnknownProtos.",
+                "Is there a lookup? No: only TCP and UDP have ports here. It counts as IpInUnknownProtos.",
             ],
         ),
     ],
@@ -402,14 +408,14 @@ def test_what_is_not_ip_and_what_is_forwarded(bench):
     arp = Delivery(Verdict.NOT_TRANSPORT, Malformed("ARP", "IfInErrors"))
     assert steps(arp, english) == (
         "What came? No IP packet: ARP.",
-        "Is a socket asked? No: only IP packets have ports.",
+        "Is there a lookup? No: only IP packets have ports.",
     )
     handed_on = Delivery(
-        Verdict.FORWARDED, bench.deliver(datagram()).arrival, rule="192.168.0.1:80 → 192.168.0.1:8080"
+        Verdict.FORWARDED, bench.deliver(datagram()).arrival, forwarded_by="192.168.0.1:80 → 192.168.0.1:8080"
     )
     assert steps(handed_on, english)[1] == (
         "Does port forwarding have a rule for it? Yes: 192.168.0.1:80 → 192.168.0.1:8080.\n"
-        "It is handed on; no socket is asked."
+        "It is handed on without a lookup."
     )
 
 
@@ -461,7 +467,7 @@ WINS = re.compile(r"(\S+) wins \(rule: (.+)\)\.$", re.MULTILINE)
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32))
-def test_the_explanation_names_the_socket_that_the_table_chose(seed):
+def test_explanation_and_comment_have_the_socket_that_the_table_chose(seed):
     ours = Ours()
     demultiplexer = ours.demultiplexer
     demultiplexer.explain = True
@@ -470,8 +476,9 @@ def test_the_explanation_names_the_socket_that_the_table_chose(seed):
             ours.step(step)
             continue
         delivery = demultiplexer.deliver(step.packet, 0.0, step.device)
+        assert comment.read(comment_of(delivery)) == decision.of(delivery)
         story = "\n".join(steps(delivery, english))
-        if delivery.segment is None or delivery.verdict == "not-ours" or delivery.lookup.to_many:
+        if delivery.segment is None or delivery.verdict == Verdict.NOT_OURS or delivery.lookup.to_many:
             assert WINS.search(story) is None
             continue
         chosen = next(demultiplexer.table.candidates(delivery.segment, step.device), None)
@@ -492,8 +499,8 @@ def check_losers(table, delivery, device, story):
     assert len(delivery.lookup.losers) + delivery.lookup.unnamed == len(others)
     for loser in delivery.lookup.losers:
         said = "matches, but loses" if loser.socket in matching else "does not match"
-        assert f"{loser.socket.name} {said}: {loser.why}." in story.split("\n"), story
-        if loser.why == "bound earlier":
+        assert f"{loser.socket.name} {said}: {why(loser)}." in story.split("\n"), story
+        if loser.reason is Reason.BOUND_EARLIER:
             assert loser.socket.rank < delivery.socket.rank
 
 
@@ -507,7 +514,7 @@ def test_korean_says_the_same(bench):
     language.use("ko")
     try:
         lines = steps(delivery)
-        comment = delivery.explain()
+        comment = comment_of(delivery)
     finally:
         language.use("en")
     assert lines[1:3] == (
@@ -515,5 +522,5 @@ def test_korean_says_the_same(bench):
         "이 포트를 가진 소켓이 또 있는가? 상관없습니다. 처음으로 맞는 소켓이 받습니다.\n"
         "web 소켓도 맞지만 밀려났습니다: 네 값이 모두 맞는 소켓이 더 구체적입니다.",
     )
-    assert comment == delivery.explain()
+    assert comment == comment_of(delivery)
     assert isinstance(delivery.segment, wire_segment.TCPSegment)

@@ -5,7 +5,7 @@ from tests.report.captures import A, B, C, reference, tcp_packet, told, udp_pack
 
 from demuxlab.labkit.runner import load
 from demuxlab.recording.recorder import open_recorder
-from demuxlab.report import teller
+from demuxlab.report import story_builder
 
 
 def test_the_demultiplexing_figure_has_its_hosts_and_sockets(repository):
@@ -102,7 +102,7 @@ def test_the_story_ends_after_500_segments(tmp_path):
 
 
 def test_what_has_no_ports_is_counted_and_not_read_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(teller, "_MAX_FRAMES", 20)
+    monkeypatch.setattr(story_builder, "_MAX_FRAMES", 20)
     story = told(write(tmp_path / "odd.pcapng", [(b"\x45", {})] * 30))
     assert story.capped
     assert story.others == {"truncated IPv4 header": 20}
@@ -143,6 +143,6 @@ def test_damaged_captures_tell_a_story_too(repository, tmp_path, seed):
 def test_a_claimed_length_costs_no_memory(tmp_path):
     from demuxlab.capture.reader import Frame
 
-    story = teller._Teller("x", {})
+    story = story_builder._StoryBuilder("x", {})
     story.frame(Frame(1, 0.0, 101, udp_packet((A, 1), (B, 2)), 0xFFFFFFFF))
     assert len(story.finish().segments) == 1

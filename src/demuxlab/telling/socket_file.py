@@ -1,7 +1,7 @@
 """A table of sockets as JSON: what `demuxlab demux --sockets FILE` reads.
 
 {"sockets": [{"name": "P4", "protocol": "tcp", "state": "established", "local": ["10.0.0.2", 80],
-"remote": ["10.0.0.1", 9157]}, …]} in the order in which they were bound. A mistake is told with its line.
+"remote": ["10.0.0.1", 9157]}, …]} in the order of binding. An error has its line.
 """
 
 import difflib
@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any, NoReturn
 
-from demuxlab.demux.socket import BOUND, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT, Socket
+from demuxlab.demux.protocols import BY_NAME, TransportProtocol
+from demuxlab.demux.socket import ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT, Socket
 from demuxlab.demux.table import SocketTable
 from demuxlab.errors import CallError
 from demuxlab.language import _
@@ -17,11 +18,6 @@ from demuxlab.wire import ip
 from demuxlab.wire.address import from_text, unmapped
 
 _NOT_SPACE = re.compile(r"[^ \t\r\n]")
-_PROTOCOLS = {"tcp": ip.TCP, "udp": ip.UDP}
-_STATES = {
-    ip.TCP: (LISTEN, ESTABLISHED, SYN_RECEIVED, TIME_WAIT, BOUND),
-    ip.UDP: (BOUND, ESTABLISHED),
-}
 _FIELDS = (
     *("name", "protocol", "state", "local", "remote"),
     *("reuse_address", "reuse_port", "v6only", "device"),
@@ -125,7 +121,7 @@ class _Entry:
         name = self._fields.get("name")
         if not isinstance(name, str) or not name:
             self._fail("name", _('a name, such as "P4", is needed'))
-        protocol = _PROTOCOLS.get(str(self._fields.get("protocol")))
+        protocol = BY_NAME.get(str(self._fields.get("protocol")))
         if protocol is None:
             self._fail("protocol", _('must be "tcp" or "udp"'))
         local = self._endpoint("local")
@@ -142,7 +138,7 @@ class _Entry:
         if not isinstance(device, str):
             self._fail("device", _('must be a device\'s name, such as "eth0"'))
         socket = Socket(
-            protocol,
+            protocol.number,
             name=name,
             family=family,
             reuse_address=self._switch("reuse_address"),
@@ -152,11 +148,11 @@ class _Entry:
         )
         return socket, local, remote, state
 
-    def _read_state(self, protocol: int, remote: object) -> str:
-        default = ESTABLISHED if remote else LISTEN if protocol == ip.TCP else BOUND
+    def _read_state(self, protocol: TransportProtocol, remote: object) -> str:
+        default = ESTABLISHED if remote else protocol.states[0]
         state = self._fields.get("state") or default
-        if state not in _STATES[protocol]:
-            self._fail("state", _("must be one of {states}", states=", ".join(_STATES[protocol])))
+        if state not in protocol.states:
+            self._fail("state", _("must be one of {states}", states=", ".join(protocol.states)))
         needs_remote = state in (ESTABLISHED, SYN_RECEIVED, TIME_WAIT)
         if needs_remote and remote is None:
             self._fail("remote", _("a socket in state {state} has a remote address and port", state=state))

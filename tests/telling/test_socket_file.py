@@ -2,8 +2,8 @@
 
 import pytest
 
-from demuxlab.demux.socket_file import SocketFileError, load
 from demuxlab.demux.table import SocketTable
+from demuxlab.telling.socket_file import SocketFileError, load
 
 DNS = '{"name": "dns", "protocol": "udp", "local": ["10.0.0.2", 53]}'
 

@@ -1,17 +1,17 @@
-"""Tells the story of a capture: from frames to hosts, sockets and segments.
+"""Builds the story of a capture: from frames to hosts, sockets and segments.
 
-Names and comments are anybody's text: here they are cut to a length and cleaned of what does not print.
+Names and comments of a capture may be any text: they are truncated and non-printing characters are replaced.
 """
 
-import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture, Frame
 from demuxlab.demux.verdicts import Rule, Verdict
-from demuxlab.report import comments
-from demuxlab.report.comments import Decision
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
+from demuxlab.telling import comment
+from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
@@ -28,53 +28,75 @@ MAX_SEGMENTS = 500
 _MAX_FRAMES = 50_000  # read in search of segments
 _MAX_PACKET = 65_575  # bytes: an IPv6 packet's most
 _MAX_NAME = 60
+_MAX_TEXT = 500
+_MAX_NAMES = 100  # of a decision's copies and losers
 _DATA_SHOWN = 48  # bytes
 _FLAGS = ((2, "SYN"), (1, "FIN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"))
-_WAITING = re.compile(r".*: (?:nothing waits|(\d+) (?:connection|datagram|byte)s? waits?)", re.DOTALL)
 
 
-class Seen(NamedTuple):
-    """A packet, and what was noted beside it."""
+class AnnotatedPacket(NamedTuple):
+    """A packet with its decision and its queue, where the capture has them."""
 
     number: int
     time: float
     packet: bytes
-    comment: str = ""
+    decision: Decision | None = None
     queue: int | None = None
 
 
 def of_capture(capture: Capture, title: str) -> Story:
-    """Read a capture's story, `MAX_SEGMENTS` of it at most."""
-    teller = _Teller(title, capture.names)
+    """Return the story of a capture, of its first `MAX_SEGMENTS` segments."""
+    builder = _StoryBuilder(title, capture.names)
     for frame in capture:
-        teller.frame(frame)
-        teller.story.capped |= frame.number >= _MAX_FRAMES
-        if teller.story.capped:
+        builder.frame(frame)
+        builder.story.capped |= frame.number >= _MAX_FRAMES
+        if builder.story.capped:
             break
-    if words := printable(capture.comment):
-        teller.story.title = words.removeprefix("demuxlab ")
-    teller.story.damage = capture.damage
-    return teller.finish()
+    if title := printable(capture.comment):
+        builder.story.title = title.removeprefix("demuxlab ")
+    builder.story.damage = capture.damage
+    return builder.finish()
 
 
-def of_packets(packets: Iterable[Seen], names: dict[bytes, str], title: str) -> Story:
+def of_packets(packets: Iterable[AnnotatedPacket], names: dict[bytes, str], title: str) -> Story:
     """Return the story of packets in memory."""
-    teller = _Teller(title, names)
+    builder = _StoryBuilder(title, names)
     for seen in packets:
-        teller.packet(seen)
-        if teller.story.capped:
+        builder.packet(seen)
+        if builder.story.capped:
             break
-    return teller.finish()
+    return builder.finish()
 
 
 def printable(text: str, limit: int = _MAX_NAME) -> str:
-    """Return a text without what does not print or turns the writing round, `limit` characters at most."""
+    """Replace characters that do not print or change the direction of writing; truncate to `limit`."""
     cleaned = "".join(char if char.isprintable() else "�" for char in text[: limit + 1])
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
-class _Teller:
-    """Puts a story together, packet by packet."""
+def _printable(decision: Decision) -> Decision:
+    """Return a decision with all its texts made printable."""
+    return replace(
+        decision,
+        socket=printable(decision.socket),
+        source=printable(decision.source),
+        destination=printable(decision.destination),
+        local=printable(decision.local),
+        copies=tuple(map(printable, decision.copies[:_MAX_NAMES])),
+        protocol=printable(decision.protocol),
+        reason=printable(decision.reason, _MAX_TEXT),
+        forwarded_by=printable(decision.forwarded_by, _MAX_TEXT),
+        losers=tuple(_printable_loser(loser) for loser in decision.losers[:_MAX_NAMES]),
+    )
+
+
+def _printable_loser(loser: Loser) -> Loser:
+    detail, listens_on = printable(loser.detail, _MAX_TEXT), printable(loser.listens_on)
+    return replace(loser, socket=printable(loser.socket), detail=detail, listens_on=listens_on)
+
+
+class _StoryBuilder:
+    """Builds a story, packet by packet."""
 
     def __init__(self, title: str, names: dict[bytes, str]) -> None:
         self.story = Story(title)
@@ -82,11 +104,11 @@ class _Teller:
         self._reassembler = Reassembler()
         self._queues: dict[tuple[object, ...], Queue] = {}
         self._by_id: dict[int, int] = {}
-        self._openers: set[tuple[str, str]] = set()  # who sent a SYN to whom
+        self._openers: set[tuple[str, str]] = set()  # (source, destination) of each SYN
         self._start: float | None = None
 
     def frame(self, frame: Frame) -> None:
-        """Take a frame: a packet, or the mark that one reached its queue."""
+        """Add a frame: a packet, or its copy at the queue that it reached."""
         if frame.interface and frame.packet_id in self._by_id:
             self._mark(self._by_id[frame.packet_id], frame)
             return
@@ -95,14 +117,16 @@ class _Teller:
             self.story.others[packet.reason] += 1
             return
         missing = min(frame.original_length - len(frame.data), _MAX_PACKET - len(packet))
-        whole = packet + bytes(max(0, missing))  # where the packet's end was cut off, its headers still tell
+        whole = packet + bytes(max(0, missing))  # of a truncated packet the headers are enough
         before = len(self.story.segments)
-        self.packet(Seen(frame.number, frame.time, whole, frame.comment, frame.queue))
+        self.packet(
+            AnnotatedPacket(frame.number, frame.time, whole, comment.read(frame.comment), frame.queue)
+        )
         if frame.packet_id is not None and len(self.story.segments) > before:
             self._by_id[frame.packet_id] = before
 
-    def packet(self, seen: Seen) -> None:
-        """Take an IP packet."""
+    def packet(self, seen: AnnotatedPacket) -> None:
+        """Add an IP packet."""
         arrival = wire_packet.read(seen.packet, Checksums.IGNORE)
         if isinstance(arrival, Fragment):
             whole = self._reassembler.add(arrival, seen.time)
@@ -120,7 +144,7 @@ class _Teller:
             self.story.others[f"IP protocol {arrival.protocol}"] += 1
 
     def finish(self) -> Story:
-        """Say of each segment which socket sent it, now that all are known."""
+        """Find the socket that sent each segment, now that all are known, and return the story."""
         story = self.story
         if not story.decided:
             self._infer_queues()
@@ -143,7 +167,7 @@ class _Teller:
                 segment.sender.last = max(segment.sender.last, place)
         return story
 
-    def _segment(self, seen: Seen, arrival: TCPSegment | UDPDatagram) -> None:
+    def _segment(self, seen: AnnotatedPacket, arrival: TCPSegment | UDPDatagram) -> None:
         tcp = arrival if isinstance(arrival, TCPSegment) else None
         flags = tcp.flags if tcp else 0
         source = self._end(arrival.source, arrival.source_port)
@@ -160,12 +184,12 @@ class _Teller:
             (tcp.sequence, tcp.acknowledgment) if tcp else (None, None),
         )
 
-    def _icmp(self, seen: Seen, message: ICMPMessage) -> None:
+    def _icmp(self, seen: AnnotatedPacket, message: ICMPMessage) -> None:
         quoted = icmp.read_quoted(message.data) if _is_unreachable(message) else None
         if quoted is None:
             self.story.others[f"{ip.PROTOCOL_NAMES[message.protocol]} type {message.type}"] += 1
             return
-        # It goes back from the port that it is about: so the two stand in one place of the ladder.
+        # Drawn from the port that it is about, so that both are on one lifeline.
         ends = (
             self._end(message.source, quoted.destination_port),
             self._end(message.destination, quoted.source_port),
@@ -176,7 +200,7 @@ class _Teller:
 
     def _add(
         self,
-        seen: Seen,
+        seen: AnnotatedPacket,
         protocol: str,
         ends: tuple[End, End],
         label: str,
@@ -189,7 +213,7 @@ class _Teller:
             return
         if self._start is None:
             self._start = seen.time
-        decision = comments.parse(printable(seen.comment, 2000))
+        decision = _printable(seen.decision) if seen.decision else None
         segment = Segment(
             seen.number,
             max(0.0, seen.time - self._start),
@@ -217,11 +241,11 @@ class _Teller:
         return End(host, address, port)
 
     def _reached(self, segment: Segment, decision: Decision, number: int | None) -> Queue:
-        """Return the queue that a segment reached, a new one where it is the first."""
+        """Return the queue that a segment reached; a new one for its first segment."""
         here, there = segment.destination, segment.source
-        connected = decision.rule in (Rule.CONNECTION, Rule.CONNECTED_TWO_TUPLE)
-        local = here.text if connected else decision.matched.partition(" takes ")[0]
-        name = printable(decision.socket)
+        connected = decision.rule in CONNECTED_RULES
+        local = here.text if connected else decision.key
+        name = decision.socket
         key = (here.host, segment.protocol, name, number if number is not None else local)
         place = len(self.story.segments) - 1
         queue = self._queues.get(key)
@@ -243,7 +267,7 @@ class _Teller:
         else:
             queue.arrivals.append((place, segment.size))
 
-    def _kind(self, protocol: str, rule: str, local: str, remote: str) -> str:
+    def _kind(self, protocol: str, rule: Rule | None, local: str, remote: str) -> str:
         if protocol == "udp":
             return DATAGRAMS
         if rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
@@ -251,23 +275,23 @@ class _Teller:
         return CLIENT if (local, remote) in self._openers else DATA
 
     def _note_losers(self, segment: Segment, decision: Decision) -> None:
-        """A socket that lost was there: let its time in the table reach to this segment."""
+        """A candidate existed, although it did not get the segment: its bar reaches to this segment."""
         place, here = len(self.story.segments) - 1, segment.destination
-        names = {loser.name for loser in decision.losers}
+        names = {loser.socket for loser in decision.losers}
         for queue in self._queues.values() if names else ():
             if queue.name in names and (queue.host, queue.port) == (here.host, here.port):
                 queue.last = place
 
     def _mark(self, place: int, frame: Frame) -> None:
-        """Note how much waits in a queue: the frame is the packet's second, at the queue that it reached."""
+        """Record how much waits in a queue, from the frame of the packet at that queue."""
         segment = self.story.segments[place]
-        found = _WAITING.fullmatch(frame.comment)
+        waiting = comment.read_waiting(frame.comment)
         for queue in self._queues.values():
-            if found and queue.host == segment.destination.host and queue.number == frame.queue:
-                queue.depths.append(Depth(place, int(found[1] or 0)))
+            if waiting is not None and queue.host == segment.destination.host and queue.number == frame.queue:
+                queue.depths.append(Depth(place, waiting))
 
     def _infer_queues(self) -> None:
-        """Infer the sockets of a capture without decisions: one a TCP connection's end, one a UDP port."""
+        """Infer the sockets of a capture without decisions: each end of a TCP connection, each UDP port."""
         refused = self._refusing_ends()
         for place, segment in enumerate(self.story.segments):
             ways = ((segment.source, segment.destination), (segment.destination, segment.source))
@@ -286,7 +310,7 @@ class _Teller:
                     self._arrive(queue, segment, place)
 
     def _refusing_ends(self) -> set[tuple[str, str, str]]:
-        """Return the ends without a socket: they sent nothing but RST, or ICMP says that nobody is there."""
+        """Return the ends without a socket: only RST or ICMP errors came from there."""
         refusing: set[tuple[str, str, str]] = set()
         there: set[tuple[str, str, str]] = set()
         for segment in self.story.segments:
