@@ -110,6 +110,17 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     return write
 
 
+def _ip_field(name: str) -> Write:
+    """Change a field of the IP header of what is sent."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
+        owner.ip = owner.ip._replace(**{name: _int(value)})
+
+    return write
+
+
 def _on(value: bytes) -> bool:
     return _int(value) != 0
 
@@ -250,8 +261,8 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
     (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
-    (_IP, _socket.IP_TOS): _REMEMBERED,
-    (_IP, _socket.IP_TTL): _REMEMBERED,
+    (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
+    (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
@@ -261,8 +272,8 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
     (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
     (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
-    (_IPV6, _socket.IPV6_TCLASS): _REMEMBERED,
-    (_IPV6, _socket.IPV6_UNICAST_HOPS): _REMEMBERED,
+    (_IPV6, _socket.IPV6_TCLASS): Option(_ip_field("traffic_class")),
+    (_IPV6, _socket.IPV6_UNICAST_HOPS): Option(_ip_field("hop_limit")),
     (_TCP, _socket.TCP_NODELAY): Option(_nodelay),
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),

@@ -183,6 +183,7 @@ class ControlBlock(StateMachine, ABC):
             options=self._options(flags, data, now),
             data=data,
             mss=self.sender.mss,
+            fields=self.settings.ip,
         )
 
     def _window_field(self, flags: int) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
 from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
+from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
 
 SYN_BACKLOG = 256
 """Half-open connections that every listener may have; beyond them it answers with SYN cookies."""
@@ -14,6 +15,8 @@ SYN_BACKLOG = 256
 class Settings:
     """The options of tcp(7) and socket(7), sizes in bytes, times in seconds."""
 
+    ip: Fields = DEFAULT_FIELDS
+    """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
     receive_buffer: int = RECEIVE_BUFFER
     send_buffer: int = SEND_BUFFER
     nodelay: bool = False
