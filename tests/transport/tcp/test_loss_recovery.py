@@ -9,6 +9,7 @@ from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
 from demuxlab.transport.tcp.sender import Sender
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire.segment import FIN, SYN
 
 MSS = 1000
@@ -20,8 +21,9 @@ class Flow:
 
     def __init__(self, count=10, sack=True, more=100, cwnd=None, settle=True):
         self.now = 10.0
-        self.sender = sender = Sender(-1, 1 << 20)
-        sender.mss, sender.algorithm, sender.recovery.sack, sender.nodelay = MSS, NewReno, sack, True
+        settings = Settings(send_buffer=1 << 20, nodelay=True, congestion=NewReno)
+        self.sender = sender = Sender(-1, settings)
+        sender.mss, sender.recovery.sack = MSS, sack
         sender.window = sender.max_window = 1 << 20
         sender.send_syn(self.now - RTT)
         sender.acknowledge(0, self.now, None)

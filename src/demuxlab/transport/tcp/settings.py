@@ -20,6 +20,10 @@ class Settings:
     receive_buffer: int = RECEIVE_BUFFER
     send_buffer: int = SEND_BUFFER
     nodelay: bool = False
+    cork: bool = False
+    """TCP_CORK: what does not fill a segment waits."""
+    notsent_lowat: int = 0
+    """TCP_NOTSENT_LOWAT: bytes not sent yet from which on the socket is not writable; 0: no limit."""
     quickack: bool = True
     keepalive: bool = False
     keepalive_idle: float = 7200.0
@@ -40,6 +44,8 @@ class Settings:
     sack: bool = True
     tail_loss_probe: bool = True
     """RFC 8985, section 7 (Linux: net.ipv4.tcp_early_retrans)."""
+    slow_start_after_idle: bool = True
+    """The congestion window ages while it is not used (RFC 2861)."""
     frto: bool = True
     """RFC 5682."""
     dsack: bool = True
