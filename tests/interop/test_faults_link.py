@@ -100,7 +100,7 @@ def test_the_network_of_another_device_is_left_to_it(machine, metric):
     machine.run("ip", "route", "add", "10.9.0.0/24", "dev", "lan0", "metric", metric)
     refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
     assert refused.returncode == 2
-    assert told(refused) == (
+    assert error_line(refused) == (
         "10.9.0.0/24 is routed to the device lan0, from which a TUN would take it: "
         "give an --address of a free network, such as 10.9.1.2"
     )
@@ -110,13 +110,13 @@ def test_an_address_of_this_machine_and_a_rule_are_seen(machine):
     machine.run("ip", "address", "add", "10.9.0.2/32", "dev", "lo")
     refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
     assert refused.returncode == 2
-    assert "10.9.0.2 is an address of this machine already" in told(refused)
+    assert "10.9.0.2 is an address of this machine already" in error_line(refused)
     machine.run("ip", "address", "del", "10.9.0.2/32", "dev", "lo")
     machine.run("ip", "route", "add", "default", "dev", "lo", "table", "77")
     machine.run("ip", "rule", "add", "to", "10.9.0.0/16", "table", "77", "priority", "5")
     refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
     assert refused.returncode == 2
-    assert "packets to 10.9.0.2 leave by lo, not by the TUN" in told(refused)
+    assert "packets to 10.9.0.2 leave by lo, not by the TUN" in error_line(refused)
 
 
 def test_without_dev_net_tun_the_next_best_link_is_taken(machine, tmp_path):

@@ -85,6 +85,8 @@ def _receive(
         receiver.data.append(data if size >= _LARGE else bytes(data))
         receiver.next = end
         connection.data_received(size, now)
+    elif connection.statistics is not None:
+        connection.statistics.received += 1
     if acknowledgments.wanted or sender.has_unsent or sender.in_flight:
         to_send[connection] = None
     elif connection.deadlines.delayed_ack < connection.deadline:

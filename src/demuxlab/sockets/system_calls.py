@@ -25,7 +25,7 @@ from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
-_FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -257,10 +257,11 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
         result = _ioctl(ours.fileno(), request, arg, mutate_flag)
         ours.opened.nonblocking = not os.get_blocking(ours.fileno())
         return result
-    if request not in (termios.FIONREAD, _SIOCOUTQ):
+    counts = {termios.FIONREAD: "waiting", _SIOCOUTQ: "unsent", _SIOCOUTQNSD: "not_sent"}
+    if request not in counts:
         return _ioctl(ours.fileno(), request, arg, mutate_flag)
     with ours.opened as opened:
-        value = opened.waiting if request == termios.FIONREAD else opened.unsent
+        value: int = getattr(opened, counts[request])
     if isinstance(arg, int):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
     with memoryview(arg) as whole, whole.cast("B") as buffer:

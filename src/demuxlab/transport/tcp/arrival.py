@@ -239,6 +239,8 @@ def _handle_acknowledgment(
         return  # old, or nothing that it could be about
     before = sender.recovery.phase
     sender.process(ack, blocks)
+    if ack.duplicated is not None and block.statistics is not None:
+        block.statistics.dsacks += 1
     wait = phases.respond(sender, ack)
     if before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN:
         deadlines.look_for_losses(now + wait if wait else NEVER)
@@ -289,10 +291,14 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
         acknowledgments.wanted = True
         return Drop("TcpExtTCPOFODrop")
     in_order = start <= receiver.next and not receiver.has_gap
+    if block.statistics is not None and start > receiver.next:
+        block.statistics.out_of_order += 1
+    before = receiver.next
     advanced = receiver.receive(start, segment.payload, fin)
     if in_order and advanced and not fin:
         block.data_received(size, now)
     else:
+        block.count_received(size, receiver.next - before - receiver.finished, now)
         acknowledgments.wanted = True
     if receiver.finished:
         block.transition(Event.FIN)

@@ -11,12 +11,14 @@ Bytes = bytes | bytearray | memoryview
 class _Pieces(deque[Bytes]):
     """The pieces, and where `ByteQueue.at` found the last one: what is sent is mostly read in order."""
 
-    __slots__ = ("place", "start")
+    __slots__ = ("marks", "place", "start")
 
     def __init__(self) -> None:
         super().__init__()
         self.place = self.start = 0
         """The index of that piece, and the position of its first byte."""
+        self.marks: list[int] = []
+        """Where segments must end: see `SendBuffer.mark`."""
 
 
 class ByteQueue:

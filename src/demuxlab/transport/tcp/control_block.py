@@ -20,6 +20,7 @@ from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
+from demuxlab.transport.tcp.statistics import Statistics
 from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
@@ -46,7 +47,7 @@ class ControlBlock(StateMachine, ABC):
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
         *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown", "receive_shift"),
-        *("receiver", "send_shift", "sender", "services", "settings", "socket", "timestamps"),
+        *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps"),
         "unanswered_probes",
     )
 
@@ -55,8 +56,7 @@ class ControlBlock(StateMachine, ABC):
         super().__init__()
         self.services = services
         self.socket = socket
-        self.settings = settings
-        self.sender = Sender(initial, settings.send_buffer)
+        self.sender = Sender(initial, settings)
         self.receiver = Receiver(settings.receive_buffer)
         self.acknowledgments = Acknowledgments()
         self.timestamps: Timestamps | None = None
@@ -83,8 +83,15 @@ class ControlBlock(StateMachine, ABC):
         self.unanswered_probes = 0
         """Keepalive or window probes sent since then."""
         self.deadlines = Deadlines()
+        self.statistics: Statistics | None = None
+        """Made with the first data: most connections are idle."""
         self.deadline = self.entered = NEVER
         """For `Timers`: the earliest of `deadlines` at the last `flush`."""
+
+    @property
+    def settings(self) -> Settings:
+        """The socket's options."""
+        return self.sender.settings
 
     @abstractmethod
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
@@ -97,13 +104,15 @@ class ControlBlock(StateMachine, ABC):
     # Sizes
 
     @property
+    def mtu(self) -> int:
+        """The path's MTU, in bytes."""
+        mtu = self.services.mtu_for(self.socket.remote_address)
+        return min(mtu, self.path_mtu) if self.path_mtu else mtu
+
+    @property
     def path_mss(self) -> int:
         """The largest segment that the path takes, without options."""
-        remote = self.socket.remote_address
-        mtu = self.services.mtu_for(remote)
-        if self.path_mtu:
-            mtu = min(mtu, self.path_mtu)
-        return mss.of_path(mtu, len(remote), self.settings.maximum_segment)
+        return mss.of_path(self.mtu, len(self.socket.remote_address), self.settings.maximum_segment)
 
     @property
     def send_mss(self) -> int:
@@ -144,10 +153,13 @@ class ControlBlock(StateMachine, ABC):
             return
         sender = self.sender
         data = sender.payload(segment)
-        if data and segment.end == sender.next and sender.buffer.unsent(sender.next) == 0:
+        ends_all = segment.end == sender.next and sender.buffer.unsent(sender.next) == 0
+        if data and (ends_all or segment.end in sender.buffer.marks):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
         self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now)
+        if segment.transmissions > 1 and self.statistics is not None:
+            self.statistics.bytes_retransmitted += sum(map(len, data))
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK."""
@@ -173,6 +185,12 @@ class ControlBlock(StateMachine, ABC):
             self.acknowledgments.sent(acknowledgment)
             self.deadlines.acknowledgment_sent()
         window = self._window_field(flags)
+        if data:
+            if self.statistics is None:
+                self.statistics = Statistics()
+            self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
+        elif self.statistics is not None:
+            self.statistics.sent += 1
         output.submit(
             self.services,
             self.socket,
@@ -183,6 +201,7 @@ class ControlBlock(StateMachine, ABC):
             options=self._options(flags, data, now),
             data=data,
             mss=self.sender.mss,
+            fields=self.settings.ip,
         )
 
     def _window_field(self, flags: int) -> int:
@@ -240,9 +259,16 @@ class ControlBlock(StateMachine, ABC):
 
     def data_received(self, size: int, now: float) -> None:
         """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
+        self.count_received(size, size, now)
         two_segments = 2 * min(self.sender.mss, self.receiver.limit // 4)
         if self.acknowledgments.data_received(size, two_segments, self.settings.quickack):
             self.deadlines.delay_acknowledgment(now)
+
+    def count_received(self, size: int, in_order: int, now: float) -> None:
+        """Count a segment with so many bytes of data, and those that can be read since."""
+        if self.statistics is None:
+            self.statistics = Statistics()
+        self.statistics.received_data(size, in_order, self.sender.mss, now)
 
     def flush(self, now: float) -> None:
         """Send what may be sent, and an ACK if none went with it; then set the deadlines."""

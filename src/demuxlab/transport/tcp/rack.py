@@ -11,6 +11,8 @@ DUP_THRESH = 3
 _MAX_DUP_THRESH = 300
 _PERSIST = 16
 """Recoveries after which a reordering window that DSACK has widened is narrow again."""
+_MARGIN = 0.002
+"""Seconds by which RACK looks again later than it need (Linux: TCP_TIMEOUT_MIN)."""
 _EXACT = 1e-9
 """Differences of times below this are the rounding of floats."""
 
@@ -79,7 +81,7 @@ class Rack:
                 wait = max(wait, remaining)
         for segment in lost:
             queue.mark_lost(segment)
-        return sum(map(len, lost)), wait
+        return sum(map(len, lost)), wait + _MARGIN if wait else 0.0
 
     def recent(self, segment: SentSegment, now: float) -> bool:
         """Tell whether a segment was sent within a round trip, so that its ACK may still come."""

@@ -1,5 +1,7 @@
 """The send buffer: bytes that the application wrote and the peer has not acknowledged, by sequence number."""
 
+from collections.abc import Sequence
+
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 
 DEFAULT_LIMIT = 262_144
@@ -31,6 +33,21 @@ class SendBuffer(ByteQueue):
         self.waited_for = size < len(data)
         self.append(_unchanging(data, size))
         return size
+
+    @property
+    def marks(self) -> Sequence[int]:
+        """The numbers before which a segment ends, ascending."""
+        return self._pieces.marks if self._pieces is not None else ()
+
+    def mark(self) -> None:
+        """End a segment after what was written so far (MSG_EOR of send(2))."""
+        if self._pieces is not None:
+            self._pieces.marks.append(self.start + len(self))
+
+    def until_mark(self, following: int, unsent: int) -> int:
+        """Return how many of the unsent bytes may share a segment; `following` is SND.NXT."""
+        ends = (mark for mark in self.marks if mark > following)
+        return min(next(ends, following + unsent) - following, unsent)
 
     def finish(self) -> None:
         """Put FIN after the last byte."""

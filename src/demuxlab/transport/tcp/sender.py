@@ -7,13 +7,15 @@ round-trip estimator and Nagle's algorithm; each decides its own matter. Sequenc
 from collections.abc import Sequence
 
 from demuxlab.transport.tcp import nagle
-from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire.segment import FIN, SYN
 
 _LARGE_SEGMENT = 8
@@ -29,12 +31,13 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "algorithm"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "timeouts", "unacked", "window"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked"),
+        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
+        *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
     )
 
-    def __init__(self, initial: int, limit: int) -> None:
+    def __init__(self, initial: int, settings: Settings) -> None:
+        self.settings = settings
         self.unacked = initial
         """SND.UNA; at first ISS."""
         self.next = initial
@@ -51,14 +54,14 @@ class Sender:
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
-        self.buffer = SendBuffer(initial + 1, limit)
+        self.buffer = SendBuffer(initial + 1, settings.send_buffer)
         self.recovery = LossRecovery()
         self.rtt = RTTEstimator()
-        self.algorithm: type[NewReno] = Cubic
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
         """Made with the congestion control."""
-        self.nodelay = False
+        self.corked = False
+        """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
@@ -70,7 +73,7 @@ class Sender:
     def congestion(self) -> NewReno:
         """Congestion control, made with the first data: most connections are idle."""
         if self._congestion is None:
-            self._congestion = self.algorithm(self.mss)
+            self._congestion = self.settings.congestion(self.mss)
         return self._congestion
 
     @property
@@ -182,11 +185,14 @@ class Sender:
             control = self.congestion
             self._use.sent(control, self.unacked, self.next, self.recovery.queue.pipe)
             steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
+            steady = steady and self.settings.slow_start_after_idle
             self._use.validate(control, now, self.rtt.rto_without_backoff, steady)
 
     def _next_new(self, now: float) -> SentSegment | None:
         buffer = self.buffer
         unsent, fin = buffer.unsent(self.next), buffer.fin
+        if unsent and buffer.marks:
+            unsent = buffer.until_mark(self.next, unsent)
         if not unsent and fin is None:
             return None
         usable = self.unacked + self.window - self.next
@@ -205,7 +211,8 @@ class Sender:
         if self._congestion is None:
             self._use = WindowUse(now)
         else:
-            self._congestion.idled(now - self._last_sent_at, self.rtt.rto_without_backoff)
+            rto = self.rtt.rto_without_backoff if self.settings.slow_start_after_idle else NEVER
+            self._congestion.idled(now - self._last_sent_at, rto)
             if self._use is not None:
                 self._use.restarted(now)
 
@@ -234,7 +241,8 @@ class Sender:
         return nagle.holds_back(
             is_last=size >= unsent,
             closing=self.buffer.fin is not None,
-            nodelay=self.nodelay,
+            nodelay=self.settings.nodelay,
+            corked=self.corked or self.settings.cork,
             small_in_flight=self._small_end > self.unacked,
             streaming=last is not None and len(last) > _LARGE_SEGMENT * self.mss,
         )
