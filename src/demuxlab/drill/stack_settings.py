@@ -27,7 +27,8 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_early_retrans": (("tail_loss_probe", lambda value: int(value) in (3, 4)),),
     "tcp_window_scaling": (("window_scale", _on),),
     "tcp_congestion_control": (("congestion", ALGORITHMS.__getitem__),),
-    "tcp_rmem": (("receive_buffer", _word(1)),),
+    # Our buffer does not grow by itself up to the maximum: it has that from the start, and its window scale.
+    "tcp_rmem": (("receive_buffer", _word(2)),),
     "tcp_wmem": (("send_buffer", _word(1)),),
     "tcp_max_syn_backlog": (("half_open", int),),
     "tcp_invalid_ratelimit": (("answer_period", lambda value: int(value) / 1000),),
