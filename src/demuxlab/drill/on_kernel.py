@@ -37,11 +37,9 @@ _NO_LIMITS = {
 }
 # The sysctls of a script in lockstep: what is sent depends on the steps alone, not on the time between them.
 _LOCKSTEP = {
-    # What our TCP does not have, and no RFC demands: RACK and TLP, DSACK, F-RTO, ECN.
+    # What depends on time, RACK and TLP, and what our TCP does not have, ECN.
     "net.ipv4.tcp_recovery": "0",
     "net.ipv4.tcp_early_retrans": "0",
-    "net.ipv4.tcp_dsack": "0",
-    "net.ipv4.tcp_frto": "0",
     "net.ipv4.tcp_ecn": "0",
     # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",

@@ -30,7 +30,7 @@ from demuxlab.transport.timers import NEVER
 _START = 1000.0
 _FLOAT_ERROR = 0.01
 _MAX_COPY = 1 << 20
-_SIOCATMARK = 0x8905
+_SIOCATMARK, _SIOCOUTQNSD = 0x8905, 0x894B
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
@@ -185,6 +185,8 @@ class StackSockets:
             return endpoint.waiting
         if request == termios.TIOCOUTQ:
             return endpoint.unsent + endpoint.fin_unacknowledged
+        if request == _SIOCOUTQNSD:
+            return endpoint.not_sent
         if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -215,6 +217,8 @@ class Stack:
         self.sockets = StackSockets(self._runtime)
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
+            # What depends on time is off on both (see `on_kernel`).
+            self.sockets.defaults.tail_loss_probe = False
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
         self._started = _START
