@@ -38,6 +38,11 @@ def install() -> None:
     builtins.open = io.open
 
 
+def install_sendfile() -> None:
+    """Put only sendfile(2) in its place, for programs that use our sockets beside the kernel's."""
+    os.sendfile = sendfile
+
+
 def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
     """Let the decorated function stand in for the library's of this name where a descriptor is ours.
 
