@@ -13,6 +13,7 @@ import io
 import os
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Callable
 from functools import wraps
@@ -195,8 +196,7 @@ def open(
     opener: Any = None,  # noqa: ARG001
 ) -> Any:
     """Make a file of a socket; "a" and "+" mean what they mean for a pipe."""
-    from demuxlab import sockets
-
+    sockets: Any = sys.modules[__package__]  # which imports this module
     directions = "rw" if "+" in mode else "r" if "r" in mode else "w"
     number = ours.fileno() if closefd else descriptors.copy(ours)
     own: Any = sockets.socket(fileno=number)
