@@ -27,6 +27,7 @@ from demuxlab.sockets.socket_objects import socket_object
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
 _FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_STDERR = 2
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -288,6 +289,11 @@ def _refuse_to_pass_on(*numbers: int) -> None:
             )
 
 
+def _is_python(name: str | bytes) -> bool:
+    """Tell whether a program is a Python, which joins this one (see `join`) and can use its sockets."""
+    return os.path.basename(os.fsdecode(name)).startswith("python")
+
+
 _fork_exec = _posixsubprocess.fork_exec
 
 
@@ -295,7 +301,9 @@ _fork_exec = _posixsubprocess.fork_exec
 def fork_exec(*arguments: Any) -> Any:
     """Start a program, for subprocess and multiprocessing; its standard streams cannot be sockets of ours."""
     passed_on, streams = arguments[3], (arguments[6], arguments[9], arguments[11])
-    _refuse_to_pass_on(*streams, *passed_on)
+    _refuse_to_pass_on(*streams)
+    if not any(_is_python(name) for name in arguments[1]):
+        _refuse_to_pass_on(*passed_on)
     return _fork_exec(*arguments)
 
 
@@ -318,7 +326,9 @@ def _before_exec(name: str) -> None:
 
     @wraps(kernels)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        _refuse_to_pass_on(*(number for number in descriptors.numbers() if os.get_inheritable(number)))
+        standard = [number for number in descriptors.numbers() if number <= _STDERR]
+        others = [number for number in descriptors.numbers() if os.get_inheritable(number)]
+        _refuse_to_pass_on(*standard, *(others if not _is_python(arguments[0]) else ()))
         return kernels(*arguments, **keywords)
 
     _calls.append((os, name, call))
