@@ -38,8 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite in several processes; a file's tests share one, with what they set up for all."""
-    if not config.pluginmanager.has_plugin("xdist"):
-        return
+    if not config.pluginmanager.has_plugin("xdist") or hasattr(config, "workerinput"):
+        return  # not installed, or this is one of the processes
     options = config.option
     if options.numprocesses is None and not (options.usepdb or config.args_source is _AS_NAMED):
         options.numprocesses = min(MOST_PROCESSES, os.cpu_count() or 1)
