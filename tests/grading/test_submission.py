@@ -103,9 +103,7 @@ def test_time_goes_on_so_that_waiting_ends(ask: Ask):
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):
-    with pytest.raises(
-        LoadError, match=r"EOFError in line 1: there is nobody to ask here"
-    ):
+    with pytest.raises(LoadError, match=r"EOFError in line 1: there is nobody to ask here"):
         ask("name = input('your name? ')\ndef f(): return 1").function("f")
     assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
 

@@ -120,11 +120,11 @@ def _trial(starting: Callable[[], Inmate]) -> str | None:
     return lines[-1] if lines else _("no answer")
 
 
-def start(source: bytes, level: str) -> Inmate:
-    """Start a process that answers questions about a file with these bytes."""
+def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
+    """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
     _fix_addresses()
     if level == BUBBLEWRAP:
-        return _start_bubblewrap(source)
+        return _start_bubblewrap(source, hash_seed)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exercise.py"
     child = path.with_name("child.py")
@@ -139,17 +139,18 @@ def start(source: bytes, level: str) -> Inmate:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder.name,
-        env=_environment(HOME=folder.name),
+        env=_environment(HOME=folder.name, PYTHONHASHSEED=str(hash_seed)),
         start_new_session=True,
     )
     return Inmate(process, level, folder)
 
 
-def _start_bubblewrap(source: bytes) -> Inmate:
+def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> Inmate:
     child, file = _in_memory(_CHILD.read_bytes()), _in_memory(source)
     binds = [
         *("--ro-bind-data", str(child), "/course/child.py"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
+        *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
     ]
     try:
         process = another_user.start(
