@@ -53,7 +53,8 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def course(tmp_path: Path) -> Path:
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     lab = tmp_path / "labs" / "04_small"
     lab.mkdir(parents=True)
     (lab / "lab.py").write_text("")
@@ -118,6 +119,18 @@ def test_a_failure_is_repeated_with_its_seed(course, grade):
     [expected] = re.findall(r"expected \d+, found -?\d+", told)
     assert expected in plain_pytest(course, "--submission=in/lee.py", "--seed", row["seed"])
     assert expected not in plain_pytest(course, "--submission=in/lee.py")
+
+
+def test_a_seed_comes_from_the_secret_and_the_file(course, grade):
+    def seeds(secret: str) -> dict[str, str]:
+        (course / "secret").write_text(secret)
+        return {name: row["seed"] for name, row in rows(grade("in", "--json", "--secret", "secret")).items()}
+
+    first = seeds("one secret of the instructor")
+    assert seeds("one secret of the instructor") == first
+    assert not set(seeds("another secret of the instructor").values()) & set(first.values())
+    (course / "secret").write_text("short")
+    assert "has fewer than 16 bytes" in grade("in", "--secret", "secret").stderr
 
 
 def test_seeds_differ_between_learners_unless_one_is_given(grade):

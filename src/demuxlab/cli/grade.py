@@ -18,6 +18,7 @@ from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.gradebooks import canvas, moodle, sentence
 from demuxlab.grading.records import Records
+from demuxlab.grading.secret import load
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
 from demuxlab.labkit import tables
 from demuxlab.language import _
@@ -77,6 +78,12 @@ def _form_options(function: Any) -> Any:
     metavar="FILE",
     help=_("Keep results there, and grade only what is new or changed; LAB.grades.jsonl for several."),
 )
+@click.option(
+    "--secret",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Compute the seeds of submissions from this secret; one is kept in your home folder."),
+)
 @click.option("--seed", default="", help=_("Draw the values of all checks from this."))
 @click.option(
     "--isolation",
@@ -116,6 +123,7 @@ def command(
     canvas_title: str,
     moodle_worksheet: Path | None,
     results: Path | None,
+    secret: Path | None,
     seed: str,
     patience: float,
     isolation: str,
@@ -135,7 +143,7 @@ def command(
         from demuxlab.grading.gradescope_zip import build
 
         with writing(gradescope_zip, _("name another file")):
-            build(gradescope_zip, folder, hidden)
+            build(gradescope_zip, folder, hidden, load(secret))
         click.echo(_("archive: {path}", path=gradescope_zip), err=True)
         return
     if problem := sandbox.why_not_bubblewrap():
@@ -148,7 +156,7 @@ def command(
     if hidden is not None:
         inventory.protect(hidden, sandbox.best())
     handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
-    todo = jobs(handed_in, folder, hidden, seed, patience)
+    todo = jobs(handed_in, folder, hidden, seed, patience, secret=load(secret))
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)

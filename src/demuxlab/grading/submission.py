@@ -80,6 +80,8 @@ class Submission:
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str]] = []
         """Every IP packet that the learner's file was asked about, and in which words."""
+        self.shift = 0
+        """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self._budget = budget or Budget()
         self._learner: int | None = None
         self._delayed = 0.0
