@@ -279,6 +279,37 @@ def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
     assert len(results.read_bytes().splitlines()) == 15
 
 
+def test_a_cluster_without_workers_is_told(course, grade, cluster):
+    address, workers = cluster
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    done = grade("in", "--cluster", address)
+    assert done.returncode == 2
+    assert f"has no workers: start some: dask worker {address} --nthreads 1" in done.stderr
+
+
+def test_ended_by_sigterm_it_leaves_no_folder_behind(course, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    place.chmod(0o755)
+    for number in range(12):
+        (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
+    command = [sys.executable, "-m", "demuxlab", "grade", "04", "--course", "labs", "in"]
+    process = subprocess.Popen(
+        command, cwd=course, env={**os.environ, "TMPDIR": str(place)}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    results = course / "04_small.grades.jsonl"
+    deadline = time.monotonic() + 50
+    while not results.exists() or not results.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert list(place.iterdir()) == []
+
+
 def test_strict_fails_unless_all_is_right(grade):
     assert grade("in").returncode == 0
     assert grade("in", "--strict").returncode == 1
