@@ -7,9 +7,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from demuxlab.errors import DemuxlabError
 from demuxlab.grading import sandbox, sentences
@@ -25,10 +25,31 @@ START_TIMEOUT = 30.0
 MAX_SOURCE = 1 << 20
 """Bytes of a learner's file at most."""
 _MAX_PRINTED = 2000
+_MAX_SHOWN = 70
+"""Characters of a source line at most."""
+_CRASHES = {
+    number: signal.Signals(number).name
+    for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+    if (number := getattr(signal, name, None))
+}
+_COMPUTING, _AGAIN = 2.0, 0.4
+"""Seconds that one call may compute at least, and after a call of the same function that did not end."""
+
+
+_OWN_ALARM = 0.95
+"""The share of a call's time after which the learner's process itself names the line that it is in."""
 
 
 class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
+
+
+class LoadError(AssertionError):
+    """The learner's file cannot be loaded, so no check can ask it anything; `line` is where."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class InfrastructureError(DemuxlabError):
@@ -51,6 +72,8 @@ class Budget:
     """Seconds that all checks of one submission may wait for it, together."""
 
     left: float = 6 * CALL_TIMEOUT
+    hung: set[str] = field(default_factory=set)
+    """The functions of which a call did not come to an end: the next one is given up sooner."""
 
 
 @dataclass(slots=True)
@@ -82,6 +105,14 @@ class Submission:
         """Every IP packet that the learner's file was asked about, and in which words."""
         self.shift = 0
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
+        self.fault = ("", "")
+        """What the learner's file did last in place of answering: the sentence, and one without values."""
+        self.silent = False
+        """Whether it gave no answer at all then, so that a check's hint is about something else."""
+        self.returned_tuple = False
+        """Whether the last answer was a tuple, which `call` and `function` return as a list."""
+        self.last = ""
+        """The name of the last function or method asked for."""
         self._budget = budget or Budget()
         self._learner: int | None = None
         self._delayed = 0.0
@@ -142,7 +173,11 @@ class Submission:
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
         request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
+        # An endless loop is found by the processor's time, which other processes do not use up.
+        computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
+        request["patience"] = [_OWN_ALARM * self.timeout, computing]
         self._ready()
+        self.last = name
         began = time.monotonic()
         deadline = _Deadline(began + min(self.timeout, self._budget.left))
         try:
@@ -154,14 +189,54 @@ class Submission:
         finally:
             self._budget.left -= time.monotonic() - began
         if "raised" in answer:
-            line = english(sentences.IN_LINE, line=answer["line"]) if answer["line"] else ""
-            asked = f"{name}({in_words(arguments)})"
-            self.story.append(english(sentences.CALLED, what=asked, result=answer["raised"]))
-            raise SubmissionError(
-                english(sentences.RAISED,
-                  what=asked, error=answer["raised"], line=line, message=answer["message"])
+            self._raised(answer, name, arguments)
+        value = answer.get("value")
+        self.returned_tuple = isinstance(value, dict) and "tuple" in value
+        return self._decode(value)
+
+    def _raised(self, answer: dict[str, Any], name: str, arguments: tuple[Any, ...]) -> NoReturn:
+        """Say what the learner's code did in place of answering."""
+        number, error = answer["line"], answer["raised"]
+        line = english(sentences.IN_LINE, line=number) if number else ""
+        if answer["kind"] == "loading":
+            self.close()
+            raise LoadError(self._loading(answer, line), number)
+        asked = f"{name}({in_words(arguments)})"
+        if answer["kind"] == "absent":
+            kind, _space, absent = answer["message"].partition(" ")
+            self._fail(english(sentences.ABSENT, kind=kind, name=absent))
+        if answer["kind"] == "hung":
+            self.close()
+            self._budget.hung.add(name)
+            self._fail(english(sentences.HUNG, what=name, line=line))
+        self.story.append(english(sentences.CALLED, what=asked, result=error))
+        told = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
+        silent = error in ("NotImplementedError", "EOFError", "NameError")
+        self._fail(told, f"{name}: {error}{line}: {answer['message']}", silent=silent)
+
+    def _loading(self, answer: dict[str, Any], line: str) -> str:
+        """Return why the file cannot be loaded, and the line of its source with a caret where one helps."""
+        if answer["raised"] == "Hung":
+            told = english(sentences.LOADING_HANGS, file=self.path.name, line=line)
+        else:
+            told = english(
+                sentences.LOADING,
+                file=self.path.name, error=answer["raised"], line=line, message=answer["message"],
             )  # fmt: skip
-        return self._decode(answer.get("value"))
+        source = self.path.read_text("utf-8", "replace").splitlines()
+        # A file that cannot be read is replaced by one that only raises why: that line is not the learner's.
+        if not line or not 0 < answer["line"] <= len(source) or source[0].startswith("raise ImportError("):
+            return told
+        text, column = neutral(source[answer["line"] - 1]).replace("\t", " "), answer["column"]
+        start = max(0, (column or 0) - _MAX_SHOWN + 10)  # a long line is shown from near the caret on
+        told += f"\n{answer['line']:5} | {text[start:][:_MAX_SHOWN]}"
+        return (
+            told + f"\n{'':5} | {' ' * (column - 1 - start)}^" if column and column <= len(text) + 1 else told
+        )
+
+    def _fail(self, told: str, fault: str = "", *, silent: bool = True) -> NoReturn:
+        self.fault, self.silent = (told, fault or told), silent
+        raise SubmissionError(told)
 
     def _ready(self) -> None:
         """Start the process where none runs, and wait until it can be asked."""
@@ -270,20 +345,20 @@ class Submission:
                 nanoseconds += int(Path(file).read_text(encoding="ascii").split()[1])
         return nanoseconds / 1e9
 
-    def _no_answer(self, name: str) -> None:
+    def _no_answer(self, name: str) -> NoReturn:
         self.close()
-        raise SubmissionError(
-            english(sentences.NO_ANSWER,
-              what=name, seconds=self.timeout)
-        )  # fmt: skip
+        self._budget.hung.add(name)
+        self._fail(english(sentences.NO_ANSWER, what=name, seconds=self.timeout))
 
-    def _ended(self, name: str) -> None:
+    def _ended(self, name: str) -> NoReturn:
         assert self._inmate is not None
-        too_long = self._inmate.exit_status() == signal.SIGXCPU
+        status = self._inmate.exit_status()
         self.close()
-        if too_long:
-            raise SubmissionError(english(sentences.PROCESSOR, what=name))
-        raise SubmissionError(english(sentences.ENDED, what=name))
+        if status == signal.SIGXCPU:
+            self._fail(english(sentences.PROCESSOR, what=name))
+        if status in _CRASHES:
+            self._fail(english(sentences.CRASHED, what=name, signal=_CRASHES[status]))
+        self._fail(english(sentences.ENDED, what=name))
 
     # Values
 
@@ -320,6 +395,8 @@ class Submission:
             return [self._decode(part) for part in value]
         if not isinstance(value, dict):
             return value
+        if "tuple" in value:
+            return [self._decode(part) for part in value["tuple"]]
         if "bytes" in value:
             try:
                 return bytes.fromhex(value["bytes"])
