@@ -316,8 +316,12 @@ def test_strict_fails_unless_all_is_right(grade):
     assert grade("in/kim.py", "--strict").returncode == 0
 
 
-def test_the_table_for_people(grade):
-    told = grade("in").stdout
+def test_the_table_for_people(course, grade):
+    told = grade("in", "--feedback", "back").stdout
+    back = {path.name: path.read_text() for path in (course / "back").iterdir()}
+    assert back.keys() == {"kim.txt", "lee.txt", "park.txt"}
+    assert back["kim.txt"] == "3/3\n"
+    assert "hint: add the two" in back["lee.txt"]
     assert re.search(r"^park +1/3 +any number is added$", told, re.M)
     assert re.search(r"isolation: \w+", told)
 

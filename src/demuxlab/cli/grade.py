@@ -13,7 +13,7 @@ import click
 from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reading, reason, writing
-from demuxlab.grading import inventory, outputs, sandbox
+from demuxlab.grading import gradebooks, inventory, outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.gradebooks import canvas, moodle, sentence
@@ -34,6 +34,7 @@ _FORMS = {
     "canvas": _("Write CSV for a Canvas gradebook."),
     "moodle": _("Write Moodle's offline grading worksheet."),
     "nbgrader": _("Write CSV as nbgrader exports it."),
+    "statistics": _("Write CSV, one row a check: how many failed it."),
 }
 
 
@@ -102,6 +103,12 @@ def _form_options(function: Any) -> Any:
 @click.option("--processes", type=click.IntRange(1), help=_("How many at a time; one a core."))
 @click.option("--cluster", metavar="ADDRESS", help=_("Grade on a Dask cluster: tcp://host:8786, or local."))
 @click.option(
+    "--feedback",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help=_("Write a text file for each learner into a folder; --language chooses its language."),
+)
+@click.option(
     "--gradescope-zip",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -129,6 +136,7 @@ def command(
     isolation: str,
     processes: int | None,
     cluster: str | None,
+    feedback: Path | None,
     gradescope_zip: Path | None,
     similar: Path | None,
     strict: bool,
@@ -161,6 +169,7 @@ def command(
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
         _write(wanted, _functions(canvas_title, moodle_worksheet), graded, failed)
+        _give_back(feedback, graded)
         _tell(graded, as_json)
     if similar is not None:
         _compare(handed_in, folder, similar)
@@ -298,6 +307,17 @@ def _write(
         if text is not None:
             with writing(path, _("name another file")):
                 write_whole(path, text)
+
+
+def _give_back(folder: Path | None, results: Sequence[dict[str, Any]]) -> None:
+    """Write what each learner is to read; a name that would lead elsewhere is written without its slashes."""
+    if folder is None:
+        return
+    with writing(folder, _("name another folder")):
+        folder.mkdir(parents=True, exist_ok=True)
+        for result in results:
+            name = result["submission"].replace("/", "_").replace("\\", "_").lstrip(".") or "_"
+            write_whole(folder / f"{name}.txt", gradebooks.feedback(result) + "\n")
 
 
 def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:
