@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, drawing, ports
+from demuxlab.grading.checks import addresses, drawing, hinted, ports, shifted, varying
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
@@ -27,7 +27,7 @@ Place = tuple[str, int]
 @pytest.mark.facts("S10")
 def test_the_first_socket_has_descriptor_3(submission: Submission) -> None:
     hint = "0, 1 and 2 are taken: standard input, output and errors"
-    submission.new("Sockets", "10.9.0.10")
+    made(submission, "10.9.0.10")
     for descriptor in (3, 4, 5):
         expect(submission, descriptor, hint, "socket")
 
@@ -35,7 +35,7 @@ def test_the_first_socket_has_descriptor_3(submission: Submission) -> None:
 @pytest.mark.points(1)
 def test_the_lowest_free_descriptor_is_given_again(submission: Submission) -> None:
     hint = "close frees the descriptor: look for the lowest one from 3 on that no open socket has"
-    submission.new("Sockets", "10.9.0.10")
+    made(submission, "10.9.0.10")
     for descriptor in range(3, 9):
         expect(submission, descriptor, hint, "socket")
     for descriptor in (7, 4, 5):
@@ -50,7 +50,7 @@ def test_bind_gives_the_local_half_of_the_five_things(submission: Submission) ->
     draw = drawing("bind")
     [b], [near] = addresses(draw, 1), ports(draw, 1)
     hint = "a new socket has only its descriptor, bind adds local address and port; no peer yet"
-    submission.new("Sockets", b)
+    made(submission, b)
     expect(submission, 3, hint, "socket")
     expect(submission, [3, None, None, None, None], hint, "five", 3)
     do(submission, hint, "bind", 3, b, near)
@@ -385,9 +385,29 @@ def test_the_reference_capture_finds_its_sockets(submission: Submission) -> None
 # How it is asked
 
 
+def made(submission: Submission, address: str) -> None:
+    """Make a host without sockets; where there is a seed, others than the check's own are open before."""
+    submission.new("Sockets", address)
+    submission.shift = 0
+    if draw := varying(submission):
+        for _ in range(draw.randrange(1, 12)):
+            descriptor = submission.call("socket")
+            if draw.random() < 0.5:
+                submission.call("bind", descriptor, address, draw.randrange(600, 1000))
+            submission.shift += 1
+
+
+def call(submission: Submission, name: str, arguments: tuple[Any, ...]) -> Any:
+    """Call a method; descriptors are as high as the learner's file has them."""
+    real = (
+        arguments if name == "arrived" else tuple(shifted(submission, list(arguments[:1]), 3)) + arguments[1:]
+    )
+    return submission.call(name, *real)
+
+
 def bound(submission: Submission, *places: Place) -> None:
     """Make a host with the first address, and sockets that are bound: descriptors 3, 4 and so on."""
-    submission.new("Sockets", places[0][0])
+    made(submission, places[0][0])
     for descriptor, (address, port) in enumerate(places, 3):
         expect(submission, descriptor, "the lowest free descriptor", "socket")
         do(submission, "this address and port are free", "bind", descriptor, address, port)
@@ -413,29 +433,33 @@ def segment(
 def do(submission: Submission, hint: str, name: str, *arguments: Any) -> None:
     """Call a method that must not raise."""
     try:
-        submission.call(name, *arguments)
+        call(submission, name, arguments)
     except SubmissionError as error:
-        raise AssertionError(f"expected no error, but {error}\nhint: {hint}") from None
+        raise AssertionError(f"expected no error, but {error}\n{hinted(submission, hint)}") from None
 
 
 def expect(submission: Submission, expected: Any, hint: str, name: str, *arguments: Any) -> None:
     """Call a method and compare its answer."""
+    if name == "five":
+        expected = [shifted(submission, expected[0], 3), *expected[1:]]
+    elif name in ("socket", "accept", "arrived"):
+        expected = shifted(submission, expected, 3)
     try:
-        found = submission.call(name, *arguments)
+        found = call(submission, name, arguments)
     except SubmissionError as error:
-        raise AssertionError(f"expected {expected!r}, but {error}\nhint: {hint}") from None
+        raise AssertionError(f"expected {expected!r}, but {error}\n{hinted(submission, hint)}") from None
     if found != expected:
-        raise AssertionError(f"expected {expected!r}, found {found!r}\nhint: {hint}")
+        raise AssertionError(f"expected {expected!r}, found {found!r}\n{hinted(submission, hint)}")
 
 
 def expect_oserror(submission: Submission, hint: str, name: str, *arguments: Any) -> None:
     """Call a method that must raise OSError, or an error that is one."""
     try:
-        found = submission.call(name, *arguments)
+        found = call(submission, name, arguments)
     except SubmissionError as error:
         raised = re.search(r" raised (\w+)", str(error))
         kind = getattr(builtins, raised[1], None) if raised else None
         if not (isinstance(kind, type) and issubclass(kind, OSError)):
-            raise AssertionError(f"expected OSError, but {error}\nhint: {hint}") from None
+            raise AssertionError(f"expected OSError, but {error}\n{hinted(submission, hint)}") from None
     else:
-        raise AssertionError(f"expected OSError, found {found!r}\nhint: {hint}")
+        raise AssertionError(f"expected OSError, found {found!r}\n{hinted(submission, hint)}")

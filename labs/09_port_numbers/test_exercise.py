@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, changed, drawing, fields, ports, swapped
+from demuxlab.grading.checks import addresses, changed, drawing, fields, ports, swapped, varying
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import ip, ipv4, tcp
 from demuxlab.wire.address import from_text
@@ -357,6 +357,17 @@ def port_is(submission: Submission, name: str, protocol: str, expected: int | No
 
 
 def name_is(submission: Submission, port: int, protocol: str, expected: str | None, hint: str) -> None:
+    """Ask for a port's name, and for names of free ports where there is a seed."""
+    asked = [(port, protocol, expected, hint)]
+    if draw := varying(submission):
+        free = [number for number in draw.sample(range(600, 1000), draw.randrange(1, 4)) if number != port]
+        asked += [(number, draw.choice(("tcp", "udp")), None, "no entry has this port") for number in free]
+        draw.shuffle(asked)
+    for each in asked:
+        _name_is(submission, *each)
+
+
+def _name_is(submission: Submission, port: int, protocol: str, expected: str | None, hint: str) -> None:
     found = ask(submission, "name", expected, hint, port, protocol)
     equal(found, expected, f"name({port}, {protocol!r})", hint)
 
@@ -389,6 +400,22 @@ def connected(submission: Submission, server: Endpoint, users: dict[str, Endpoin
 
 
 def user_is(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
+    """Ask whose a segment is, among segments of strangers where there is a seed."""
+    asked = [(packet, expected, hint)]
+    if draw := varying(submission):
+        asked *= draw.randrange(1, 3)
+        for _ in range(draw.randrange(1, 4)):
+            [source, destination] = addresses(draw, 2)
+            stranger = segment(
+                (source, draw.randrange(1024, 65536)), (destination, draw.randrange(600, 1000))
+            )
+            asked.append((stranger, None, "nobody connected from there: return None"))
+        draw.shuffle(asked)
+    for each in asked:
+        _user_is(submission, *each)
+
+
+def _user_is(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
     found = ask(submission, "user", expected, hint, packet)
     if found != expected:
         lines: Iterable[str] = (*fields(packet), f"expected {expected!r}, found {found!r}", f"hint: {hint}")

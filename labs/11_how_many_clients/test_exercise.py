@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, drawing, ports
+from demuxlab.grading.checks import addresses, drawing, hinted, ports, shifted, varying
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import packet
 from demuxlab.wire.address import to_text
@@ -34,14 +34,14 @@ more_than_port_numbers = pytest.mark.needs(
 @pytest.mark.points(1)
 def test_the_first_client_gets_descriptor_4(submission: Submission) -> None:
     [client] = places("first step", 1)
-    submission.new("Server", 100)
+    made(submission, 100)
     submission.call("connected", *client)
     expect(submission, 4, "0, 1 and 2 are taken, and 3 is the listening socket", "accept")
 
 
 @pytest.mark.points(1)
 def test_every_client_gets_the_next_descriptor(submission: Submission) -> None:
-    submission.new("Server", 100)
+    made(submission, 100)
     for number, client in enumerate(places("next", 8), FIRST):
         submission.call("connected", *client)
         expect(submission, number, "the numbers below are in use: the lowest free one is next", "accept")
@@ -60,7 +60,7 @@ def test_a_segment_finds_the_descriptor_of_its_connection(submission: Submission
 def test_accept_without_a_client_is_a_blockingioerror(submission: Submission) -> None:
     [client] = places("nobody", 1)
     hint = "numbers are free but nobody waits: raise BlockingIOError"
-    submission.new("Server", 100)
+    made(submission, 100)
     expect_error(submission, errno.EAGAIN, hint, "accept")
     submission.call("connected", *client)
     expect(submission, FIRST, "an accept that fails takes no number", "accept")
@@ -73,7 +73,7 @@ def test_accept_without_a_client_is_a_blockingioerror(submission: Submission) ->
 @pytest.mark.points(1)
 def test_who_waits_longest_is_accepted_first(submission: Submission) -> None:
     clients = places("queue", 5)
-    submission.new("Server", 100)
+    made(submission, 100)
     for client in clients:
         submission.call("connected", *client)
     hint = "first come, first served: append at one end of the queue and take from the other"
@@ -85,7 +85,7 @@ def test_who_waits_longest_is_accepted_first(submission: Submission) -> None:
 @pytest.mark.points(1)
 def test_a_connection_that_waits_has_no_descriptor(submission: Submission) -> None:
     first, second = places("waits", 2)
-    submission.new("Server", 100)
+    made(submission, 100)
     submission.call("connected", *first)
     submission.call("connected", *second)
     hint = "a connection gets its descriptor from accept, not from the handshake"
@@ -137,7 +137,7 @@ def test_address_and_port_do_not_run_into_each_other(submission: Submission) -> 
 def test_one_port_has_more_than_65535_connections(submission: Submission) -> None:
     draw = drawing("crowd")
     clients = [(a, port) for a in addresses(draw, 4) for port in draw.sample(range(1024, 65536), 16_400)]
-    submission.new("Server", 100_000)
+    made(submission, 100_000)
     hint = "clients that share a source port are still two; and no number may cost a search from 0 on"
     with submission.summed_up(f"let {len(clients):,} clients of 4 addresses connect and accepted them"):
         for begin in range(0, len(clients), 8200):
@@ -147,7 +147,7 @@ def test_one_port_has_more_than_65535_connections(submission: Submission) -> Non
         expect(submission, FIRST + index, "a dictionary finds it at once", "owner", *clients[index])
     with submission.summed_up("closed every hundredth of them"):
         for number in range(100, FIRST + 65_600, 100):
-            submission.call("close", number)
+            close(submission, number)
     expect(submission, None, "it is closed", "owner", *clients[65_500 - FIRST])
     expect(submission, FIRST + 65_599, "it is still open", "owner", *clients[-1])
 
@@ -186,7 +186,7 @@ def test_the_limit_counts_every_descriptor(submission: Submission) -> None:
     draw = drawing("limit")
     hint = "the numbers are 0 to limit - 1, and 0, 1, 2 and 3 are taken: limit - 4 connections"
     for limit in (8, draw.randrange(9, 15), draw.randrange(15, 25)):
-        submission.new("Server", limit)
+        made(submission, limit)
         for client in places(f"limit {limit}", limit):
             submission.call("connected", *client)
         for number in range(FIRST, limit):
@@ -205,12 +205,12 @@ def test_a_connection_waits_where_accept_has_no_descriptor(submission: Submissio
     for _ in range(3):
         expect_error(submission, errno.EMFILE, "4 to 7 are in use, and the limit is 8", "accept")
     expect(submission, None, "no descriptor, no owner", "owner", *late)
-    submission.call("close", 6)
+    close(submission, 6)
     hint = "look for a number before you take a connection from the queue, so that none is lost"
     expect(submission, 6, hint, "accept")
     expect(submission, 6, f"{hint}, and none loses its place", "owner", *late)
     expect_error(submission, errno.EMFILE, "every number is in use again", "accept")
-    submission.call("close", 4)
+    close(submission, 4)
     expect(submission, 4, hint, "accept")
     expect(submission, 4, hint, "owner", *later)
 
@@ -219,11 +219,11 @@ def test_a_connection_waits_where_accept_has_no_descriptor(submission: Submissio
 @more_than_port_numbers
 def test_without_a_number_and_without_a_client_it_is_emfile(submission: Submission) -> None:
     hint = "the kernel looks for a number before it looks whether somebody waits"
-    submission.new("Server", 4)
+    made(submission, 4)
     expect_error(submission, errno.EMFILE, hint, "accept")
     opened(submission, 8, places("nobody and nothing", 4))
     expect_error(submission, errno.EMFILE, hint, "accept")
-    submission.call("close", 7)
+    close(submission, 7)
     expect_error(submission, errno.EAGAIN, "7 is free again, and nobody waits", "accept")
 
 
@@ -236,7 +236,7 @@ def test_close_frees_the_descriptor(submission: Submission) -> None:
     *clients, other = places("close", 5)
     opened(submission, 8, clients)
     expect(submission, 5, "not closed yet", "owner", *clients[1])
-    submission.call("close", 5)
+    close(submission, 5)
     expect(submission, None, "its connection is closed: no segment belongs to it", "owner", *clients[1])
     submission.call("connected", *other)
     expect(submission, 5, "5 was given back, so that it is the only free number", "accept")
@@ -253,7 +253,7 @@ def test_the_lowest_free_descriptor_is_given(submission: Submission) -> None:
     opened(submission, 100, clients[:12])
     free = sorted(draw.sample(range(FIRST, FIRST + 12), 5))
     for index in (2, 0, 4, 1, 3):
-        submission.call("close", free[index])
+        close(submission, free[index])
     hint = "of the free numbers the lowest, whichever was given back first or last"
     for number, client in zip([*free, FIRST + 12], clients[12:], strict=True):
         submission.call("connected", *client)
@@ -267,7 +267,7 @@ def test_closing_what_is_not_open_is_ebadf(submission: Submission) -> None:
     clients = places("EBADF", 4)
     opened(submission, 100, clients[:2])
     expect_error(submission, errno.EBADF, "nobody has this number", "close", 77)
-    submission.call("close", 4)
+    close(submission, 4)
     expect_error(submission, errno.EBADF, "it is closed already", "close", 4)
     hint = "a close that fails gives nothing back: one number is not given to two connections"
     for number, client in zip((4, 6), clients[2:], strict=True):
@@ -280,8 +280,8 @@ def test_closing_what_is_not_open_is_ebadf(submission: Submission) -> None:
 def test_a_client_comes_back_from_the_same_port(submission: Submission) -> None:
     clients = places("again", 3)
     opened(submission, 100, clients)
-    submission.call("close", 6)
-    submission.call("close", 4)
+    close(submission, 6)
+    close(submission, 4)
     submission.call("connected", *clients[2])
     expect(submission, None, "its first connection is closed, its second waits", "owner", *clients[2])
     expect(submission, 4, "4 is the lowest free number", "accept")
@@ -295,7 +295,7 @@ def test_a_busy_day(submission: Submission) -> None:
     limit, strangers = 20, places("busy", 400)
     waiting: deque[Place] = deque()
     open_: dict[int, Place] = {}
-    submission.new("Server", limit)
+    made(submission, limit)
     with submission.summed_up("let clients connect, be accepted and leave, 600 times in random order"):
         for _ in range(600):
             free = [number for number in range(FIRST, limit) if number not in open_]
@@ -313,7 +313,7 @@ def test_a_busy_day(submission: Submission) -> None:
                 case "close" if open_:
                     number = draw.choice(sorted(open_))
                     del open_[number]
-                    submission.call("close", number)
+                    close(submission, number)
                 case "owner" if open_:
                     number = draw.choice(sorted(open_))
                     expect(submission, number, "its connection is open", "owner", *open_[number])
@@ -328,7 +328,7 @@ def test_a_busy_day(submission: Submission) -> None:
 def test_the_reference_capture_is_served(submission: Submission) -> None:
     server = ("10.9.0.20", 8080)
     clients: list[Place] = []
-    submission.new("Server", 8)
+    made(submission, 8)
     with Capture(CAPTURE) as capture:
         for frame in capture:
             segment = packet.read(frame.data)
@@ -347,7 +347,7 @@ def test_the_reference_capture_is_served(submission: Submission) -> None:
                 expect(submission, None, f"{hint}, and its connection waits", "owner", *source)
             elif frame.number == 18:
                 expect(submission, 5, hint, "owner", *source)
-                submission.call("close", 5)
+                close(submission, 5)
     expect(submission, 5, "5 is free, and the fifth client still waits", "accept")
     for number, client in zip((4, None, 6, 7, 5), clients, strict=True):
         expect(submission, number, f"at the end of the lab, port {client[1]}", "owner", *client)
@@ -362,9 +362,33 @@ def places(seed: str, count: int) -> list[Place]:
     return list(zip(addresses(draw, count), ports(draw, count), strict=True))
 
 
+def made(submission: Submission, limit: int) -> None:
+    """Make a server; where there is a seed, others than the check's clients have come before.
+
+    The limit grows by as many.
+    """
+    draw = varying(submission)
+    submission.shift = draw.randrange(1, 12) if draw else 0
+    submission.new("Server", limit + submission.shift)
+    waiting = 0
+    for client in places(f"before {limit}", submission.shift):
+        submission.call("connected", *client)
+        waiting += 1
+        while waiting and draw and draw.random() < 0.6:
+            submission.call("accept")
+            waiting -= 1
+    for _ in range(waiting):
+        submission.call("accept")
+
+
+def close(submission: Submission, number: int) -> None:
+    """Close a descriptor, as high as the learner's file has it."""
+    submission.call("close", shifted(submission, number, FIRST))
+
+
 def opened(submission: Submission, limit: int, clients: list[Place]) -> None:
     """Make a server, and let these clients connect and be accepted."""
-    submission.new("Server", limit)
+    made(submission, limit)
     numbers = list(range(FIRST, FIRST + len(clients)))
     expect(submission, numbers, "serve calls connected and accept for each", "serve", clients)
 
@@ -380,12 +404,13 @@ def counted(submission: Submission, most: int, hint: str, *arguments: int) -> No
 
 def expect(submission: Submission, expected: Any, hint: str, name: str, *arguments: Any) -> None:
     """Call a method and compare what it returns."""
+    expected = shifted(submission, expected, FIRST)
     try:
         found = submission.call(name, *arguments)
     except SubmissionError as error:
         wanted = expected if not isinstance(expected, list) else f"{len(expected)} descriptors"
-        raise AssertionError(f"expected {wanted}, but {error}\nhint: {hint}") from None
-    compare(expected, found, hint)
+        raise AssertionError(f"expected {wanted}, but {error}\n{hinted(submission, hint)}") from None
+    compare(expected, found, hinted(submission, hint).removeprefix("hint: "))
 
 
 def compare(expected: Any, found: Any, hint: str) -> None:
@@ -403,9 +428,9 @@ def expect_error(submission: Submission, number: int, hint: str, name: str, *arg
     kind = "BlockingIOError" if blocking else "OSError"
     wanted = kind if blocking else f"{kind} with error number {errno.errorcode[number]} ({number})"
     try:
-        found = submission.call(name, *arguments)
+        found = submission.call(name, *shifted(submission, list(arguments), FIRST))
     except SubmissionError as error:
         if kind in str(error) and (blocking or f"[Errno {number}]" in str(error)):
             return
-        raise AssertionError(f"expected {wanted}, but {error}\nhint: {hint}") from None
-    raise AssertionError(f"expected {wanted}, found {found!r}\nhint: {hint}")
+        raise AssertionError(f"expected {wanted}, but {error}\n{hinted(submission, hint)}") from None
+    raise AssertionError(f"expected {wanted}, found {found!r}\n{hinted(submission, hint)}")

@@ -1,12 +1,13 @@
 """Grades exercise.py: each check asks one thing, and tells its story where it fails."""
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.checks import addresses, changed, drawing, ports
+from demuxlab.grading.checks import addresses, changed, drawing, ports, varying
 from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import ip, ipv4, packet, tcp, udp
 from demuxlab.wire.address import from_text
@@ -440,6 +441,34 @@ def test_the_reference_capture_is_answered_as_b_did(submission: Submission) -> N
 
 
 def expect(submission: Submission, expected: Any, hint: str, name: str, *arguments: Any) -> None:
+    """Ask and compare; where there is a seed, among other questions of the kind."""
+    asked = [(expected, hint, name, *arguments)]
+    if draw := varying(submission):
+        asked += [_another(draw, name, arguments) for _ in range(draw.randrange(1, 4)) if name in _KINDS]
+        draw.shuffle(asked)
+    for each in asked:
+        _expect(submission, *each)
+
+
+_KINDS = ("reply", "judge", "ack")
+"""What can be asked about other segments without changing anything."""
+
+
+def _another(draw: Random, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a question about a segment that has nothing to do with the check: answer, hint, question."""
+    number, other = draw.randrange(NUMBERS), draw.randrange(NUMBERS)
+    if name == "ack":
+        [source] = addresses(draw, 1)
+        hint = "nobody sent a SYN from there"
+        return False, hint, name, arguments[0], source, draw.randrange(1024, 65536), number, other
+    if name == "reply":
+        hint = "a segment with ACK is answered with a RST that has the number it acknowledges"
+        return ("R", other, 0), hint, name, "A", number, other, 0, False, 1
+    hint = "it has the number that is expected: in order"
+    return "accept", hint, name, "A", number, 0, number, 1000
+
+
+def _expect(submission: Submission, expected: Any, hint: str, name: str, *arguments: Any) -> None:
     """Call a function, or a method of the object that was made last, and compare."""
     ask = submission.function if name in ("reply", "judge") else submission.call
     asked = f"{name}({', '.join(map(repr, arguments))})"

@@ -2,13 +2,18 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from demuxlab.errors import CallError
+from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.language import _
 
 _TRIES = 4
+_WAIT = 10.0
+"""Seconds in which a cluster must have a worker: at the beginning, and when none of its results comes."""
+_PAUSE = 0.02
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -46,6 +51,12 @@ def on_cluster(
         raise CallError(
             _("no cluster answers at {address}", address=address), _("start one with dask-scheduler")
         ) from error
+    if not _has_workers(client, _WAIT):
+        client.close()
+        raise CallError(
+            _("the cluster at {address} has no workers", address=address),
+            _("start some: {command}", command=f"dask worker {address} --nthreads 1"),
+        )
     if client.dashboard_link:
         show_dashboard(str(client.dashboard_link))
     return _outcomes(function, jobs, client, own)
@@ -58,11 +69,40 @@ def _outcomes(
 
     try:
         futures = client.map(function, list(jobs.values()), key=list(jobs), pure=False, retries=_TRIES)
-        for future in as_completed(futures):
+        for future in _as_they_come(as_completed(futures), client):
             error = future.exception()
             yield future.key, None if error else future.result(), error
             future.release()  # the worker need not keep it
     finally:
-        client.close()
+        with suppress(Exception):  # a scheduler that is gone
+            client.close()
         if own is not None:
             own.close()
+
+
+def _has_workers(client: Any, seconds: float) -> bool:
+    """Tell whether a cluster has a worker, or gets one in time."""
+    deadline = time.monotonic() + seconds
+    while not client.nthreads():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def _as_they_come(completed: Any, client: Any) -> Iterator[Any]:
+    """Yield futures as they end; DemuxlabError where the cluster has lost all its workers."""
+    quiet = time.monotonic()
+    while not completed.is_empty():
+        if completed.has_ready():
+            yield next(completed)
+            quiet = time.monotonic()
+        elif time.monotonic() < quiet + _WAIT:
+            time.sleep(_PAUSE)
+        elif _has_workers(client, _WAIT):
+            quiet = time.monotonic()
+        else:
+            raise DemuxlabError(
+                _("the cluster has no workers any more"),
+                _("start some and run it again, it goes on from here"),
+            )

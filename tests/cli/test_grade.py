@@ -53,7 +53,8 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def course(tmp_path: Path) -> Path:
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     lab = tmp_path / "labs" / "04_small"
     lab.mkdir(parents=True)
     (lab / "lab.py").write_text("")
@@ -118,6 +119,18 @@ def test_a_failure_is_repeated_with_its_seed(course, grade):
     [expected] = re.findall(r"expected \d+, found -?\d+", told)
     assert expected in plain_pytest(course, "--submission=in/lee.py", "--seed", row["seed"])
     assert expected not in plain_pytest(course, "--submission=in/lee.py")
+
+
+def test_a_seed_comes_from_the_secret_and_the_file(course, grade):
+    def seeds(secret: str) -> dict[str, str]:
+        (course / "secret").write_text(secret)
+        return {name: row["seed"] for name, row in rows(grade("in", "--json", "--secret", "secret")).items()}
+
+    first = seeds("one secret of the instructor")
+    assert seeds("one secret of the instructor") == first
+    assert not set(seeds("another secret of the instructor").values()) & set(first.values())
+    (course / "secret").write_text("short")
+    assert "has fewer than 16 bytes" in grade("in", "--secret", "secret").stderr
 
 
 def test_seeds_differ_between_learners_unless_one_is_given(grade):
@@ -266,14 +279,49 @@ def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
     assert len(results.read_bytes().splitlines()) == 15
 
 
+def test_a_cluster_without_workers_is_told(course, grade, cluster):
+    address, workers = cluster
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    done = grade("in", "--cluster", address)
+    assert done.returncode == 2
+    assert f"has no workers: start some: dask worker {address} --nthreads 1" in done.stderr
+
+
+def test_ended_by_sigterm_it_leaves_no_folder_behind(course, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    place.chmod(0o755)
+    for number in range(12):
+        (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
+    command = [sys.executable, "-m", "demuxlab", "grade", "04", "--course", "labs", "in"]
+    process = subprocess.Popen(
+        command, cwd=course, env={**os.environ, "TMPDIR": str(place)}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    results = course / "04_small.grades.jsonl"
+    deadline = time.monotonic() + 50
+    while not results.exists() or not results.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert list(place.iterdir()) == []
+
+
 def test_strict_fails_unless_all_is_right(grade):
     assert grade("in").returncode == 0
     assert grade("in", "--strict").returncode == 1
     assert grade("in/kim.py", "--strict").returncode == 0
 
 
-def test_the_table_for_people(grade):
-    told = grade("in").stdout
+def test_the_table_for_people(course, grade):
+    told = grade("in", "--feedback", "back").stdout
+    back = {path.name: path.read_text() for path in (course / "back").iterdir()}
+    assert back.keys() == {"kim.txt", "lee.txt", "park.txt"}
+    assert back["kim.txt"] == "3/3\n"
+    assert "hint: add the two" in back["lee.txt"]
     assert re.search(r"^park +1/3 +any number is added$", told, re.M)
     assert re.search(r"isolation: \w+", told)
 

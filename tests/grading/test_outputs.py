@@ -266,6 +266,15 @@ def test_nbgrader_has_the_columns_of_its_export():
     assert (kim[0], kim[3], kim[7:]) == ("04_tcp_four_tuple", "4711", ["1.0", "0.0", "1.0", "3.0"])
 
 
+def test_statistics_name_the_check_that_fails_most_first():
+    text = outputs.FORMS["statistics"]([result("kim"), result("lee", 0), result("park")])
+    assert rows(text) == [
+        ["check", "failed", "submissions", "percent"],
+        ["hidden", "3", "3", "100"],
+        ["one port", "1", "3", "33"],
+    ]
+
+
 def test_prairielearn_has_a_score_from_0_to_1_and_no_story_of_a_hidden_check():
     told = json.loads(outputs.prairielearn([result(points=0)]))
     assert (told["gradable"], told["score"]) == (True, 0.0)

@@ -13,11 +13,12 @@ import click
 from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reading, reason, writing
-from demuxlab.grading import inventory, outputs, sandbox
+from demuxlab.grading import gradebooks, inventory, outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
 from demuxlab.grading.gradebooks import canvas, moodle, sentence
 from demuxlab.grading.records import Records
+from demuxlab.grading.secret import load
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
 from demuxlab.labkit import tables
 from demuxlab.language import _
@@ -33,6 +34,7 @@ _FORMS = {
     "canvas": _("Write CSV for a Canvas gradebook."),
     "moodle": _("Write Moodle's offline grading worksheet."),
     "nbgrader": _("Write CSV as nbgrader exports it."),
+    "statistics": _("Write CSV, one row a check: how many failed it."),
 }
 
 
@@ -77,6 +79,12 @@ def _form_options(function: Any) -> Any:
     metavar="FILE",
     help=_("Keep results there, and grade only what is new or changed; LAB.grades.jsonl for several."),
 )
+@click.option(
+    "--secret",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Compute the seeds of submissions from this secret; one is kept in your home folder."),
+)
 @click.option("--seed", default="", help=_("Draw the values of all checks from this."))
 @click.option(
     "--isolation",
@@ -94,6 +102,12 @@ def _form_options(function: Any) -> Any:
 )
 @click.option("--processes", type=click.IntRange(1), help=_("How many at a time; one a core."))
 @click.option("--cluster", metavar="ADDRESS", help=_("Grade on a Dask cluster: tcp://host:8786, or local."))
+@click.option(
+    "--feedback",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help=_("Write a text file for each learner into a folder; --language chooses its language."),
+)
 @click.option(
     "--gradescope-zip",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -116,11 +130,13 @@ def command(
     canvas_title: str,
     moodle_worksheet: Path | None,
     results: Path | None,
+    secret: Path | None,
     seed: str,
     patience: float,
     isolation: str,
     processes: int | None,
     cluster: str | None,
+    feedback: Path | None,
     gradescope_zip: Path | None,
     similar: Path | None,
     strict: bool,
@@ -135,7 +151,7 @@ def command(
         from demuxlab.grading.gradescope_zip import build
 
         with writing(gradescope_zip, _("name another file")):
-            build(gradescope_zip, folder, hidden)
+            build(gradescope_zip, folder, hidden, load(secret))
         click.echo(_("archive: {path}", path=gradescope_zip), err=True)
         return
     if problem := sandbox.why_not_bubblewrap():
@@ -148,11 +164,12 @@ def command(
     if hidden is not None:
         inventory.protect(hidden, sandbox.best())
     handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
-    todo = jobs(handed_in, folder, hidden, seed, patience)
+    todo = jobs(handed_in, folder, hidden, seed, patience, secret=load(secret))
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
         _write(wanted, _functions(canvas_title, moodle_worksheet), graded, failed)
+        _give_back(feedback, graded)
         _tell(graded, as_json)
     if similar is not None:
         _compare(handed_in, folder, similar)
@@ -290,6 +307,17 @@ def _write(
         if text is not None:
             with writing(path, _("name another file")):
                 write_whole(path, text)
+
+
+def _give_back(folder: Path | None, results: Sequence[dict[str, Any]]) -> None:
+    """Write what each learner is to read; a name that would lead elsewhere is written without its slashes."""
+    if folder is None:
+        return
+    with writing(folder, _("name another folder")):
+        folder.mkdir(parents=True, exist_ok=True)
+        for result in results:
+            name = result["submission"].replace("/", "_").replace("\\", "_").lstrip(".") or "_"
+            write_whole(folder / f"{name}.txt", gradebooks.feedback(result) + "\n")
 
 
 def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:

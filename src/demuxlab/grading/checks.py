@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire import packet as wire_packet
-from demuxlab.wire.address import to_text
+from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.checksum import checksum
-from demuxlab.wire.segment import TCPSegment, UDPDatagram
+from demuxlab.wire.segment import ACK, PSH, TCPSegment, UDPDatagram
 
 _seed = ""
 
@@ -23,7 +25,66 @@ def drawing(about: str) -> random.Random:
     return random.Random(f"{_seed}/{about}" if _seed else about)
 
 
+def varying(submission: Submission) -> random.Random | None:
+    """Return what decides, from the seed, which further questions a check asks; None without a seed.
+
+    A grader's seed changes the number and the order of calls too, so that what was right in other runs cannot
+    be answered again by its place. A learner's own runs have no seed, and the shortest story.
+    """
+    if not _seed or len(submission.story) > _VARIED:
+        return None
+    return random.Random(f"{_seed}/varying/{len(submission.story)}")
+
+
+_VARIED = 100
+"""Steps after which a check's questions vary no more: a long loop would take too long."""
+
+
+def shifted(submission: Submission, value: object, first: int) -> Any:
+    """Return a descriptor, or a list of some, as high as the learner's file has it.
+
+    Where there is a seed, other descriptors from `first` on were in use before the check began.
+    """
+    if isinstance(value, list):
+        return [shifted(submission, part, first) for part in value]
+    return value + submission.shift if type(value) is int and value >= first else value
+
+
+def hinted(submission: Submission, hint: str) -> str:
+    """Return a hint, with what it does not say of the numbers where they are shifted."""
+    if not submission.shift:
+        return f"hint: {hint}"
+    return f"hint: {hint}\n{submission.shift} descriptors were in use before: each number is so much higher"
+
+
 def expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
+    """Deliver a packet, among others for nobody where there is a seed, and compare each answer."""
+    draw = varying(submission)
+    if draw is None:
+        _expect(submission, packet, expected, hint)
+        return
+    asked = [(packet, expected, hint)] * draw.randrange(1, 3)
+    asked += [(_for_nobody(draw), None, NOBODY) for _ in range(draw.randrange(1, 4))]
+    draw.shuffle(asked)
+    for each in asked:
+        _expect(submission, *each)
+
+
+NOBODY = "no socket has this address and port: return None"
+
+
+def _for_nobody(draw: random.Random) -> bytes:
+    """Return a packet to a port that no check gives to a socket: those are 80, or 1024 and more."""
+    source, destination = map(from_text, addresses(draw, 2))
+    ends = draw.randrange(1024, 65536), draw.randrange(600, 1000)
+    if draw.random() < 0.5:
+        data = udp.build(source, destination, *ends, b"hello")
+        return ipv4.build(source, destination, ip.UDP, data)
+    data = tcp.build(source, destination, *ends, b"hello", sequence=1, flags=PSH | ACK)
+    return ipv4.build(source, destination, ip.TCP, data)
+
+
+def _expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
     """Deliver a packet and compare; what is wrong is told with the packet's fields and a hint."""
     try:
         found = submission.call("deliver", packet)

@@ -17,6 +17,7 @@ import pytest
 from demuxlab import __version__, language
 from demuxlab.files import reason
 from demuxlab.grading import inventory, sandbox
+from demuxlab.grading import secret as secrets
 from demuxlab.grading.collect import HandedIn
 from demuxlab.grading.inventory import Checks
 from demuxlab.grading.learners import Learner
@@ -52,9 +53,15 @@ class Job:
 
 
 def jobs(
-    found: Sequence[HandedIn], lab: Path, hidden: Path | None = None, seed: str = "", patience: float = 10.0
+    found: Sequence[HandedIn],
+    lab: Path,
+    hidden: Path | None = None,
+    seed: str = "",
+    patience: float = 10.0,
+    *,
+    secret: bytes = b"",
 ) -> list[Job]:
-    """Return a job for each submission; without a seed each has one that comes from its own bytes.
+    """Return a job for each submission; without a seed each has one of its own, from the secret (`secret`).
 
     CallError where a check of the lab, or a hidden one, would not count.
     """
@@ -69,11 +76,11 @@ def jobs(
             problem=each.problem,
             lab=str(lab),
             hidden=str(hidden or ""),
-            seed=seed or each.digest[:8],
+            seed=seed or secrets.seed(secret, lab.name, each.digest),
             patience=patience,
             level=sandbox.best(),
             language=language.code(),
-            key=_key(checks.hexdigest(), each, seed),
+            key=_key(checks.hexdigest(), each, seed or secrets.seed(secret, lab.name, each.digest)),
             learner=each.learner,
             checks=expected,
         )

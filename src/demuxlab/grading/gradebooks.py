@@ -143,6 +143,19 @@ def nbgrader(results: Sequence[Result]) -> str:
     return _csv(rows)
 
 
+def statistics(results: Sequence[Result]) -> str:
+    """Return CSV with one row a check, those that fail most first: how many failed it, of how many."""
+    asked: dict[str, list[bool]] = {}
+    for result in results:
+        for test in result["tests"]:
+            asked.setdefault(test["name"], []).append(test["passed"])
+    rows: list[list[object]] = [["check", "failed", "submissions", "percent"]]
+    for name, passed in sorted(asked.items(), key=lambda entry: (sum(entry[1]) - len(entry[1]), entry[0])):
+        failed = len(passed) - sum(passed)
+        rows.append([sentence(name), failed, len(passed), round(100 * failed / len(passed))])
+    return _csv(rows)
+
+
 def learner(result: Result) -> dict[str, Any]:
     """Return a result's learner; where no system named one, the submission's name is all."""
     known = result.get("learner") or {}

@@ -28,16 +28,17 @@ _RUN = """#!/usr/bin/env bash
 # Without results.json a learner is shown a failed autograder: whatever happens, there is one.
 cd /autograder
 export PYTHONPATH=/autograder/source
+chmod 700 source  # without the sandbox, submissions could read the checks and the secret
 echo '{{"score": 0, "output": "{failed}"}}' > results/results.json
 /autograder/venv/bin/python -P -m demuxlab grade {lab} {hidden} --course source/demuxlab/course/labs \\
-    --gradescope results/results.json submission
+    --secret source/secret --gradescope results/results.json submission
 exit 0
 """
 _FAILED = "not graded, which is not your fault: tell your instructor"
 _OLDEST = (3, 11)
 
 
-def build(archive: Path, lab: Path, hidden: Path | None) -> None:
+def build(archive: Path, lab: Path, hidden: Path | None, secret: bytes) -> None:
     """Write the archive; the same content gives the same bytes."""
     needed = " ".join(f"'{name}'" for name in _requirements())
     scripts = {
@@ -49,6 +50,7 @@ def build(archive: Path, lab: Path, hidden: Path | None) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for name, text in scripts.items():
             _add(file, name, text.encode(), 0o755)
+        _add(file, "secret", secret, 0o600)
         for name, path in sorted(_files(lab, hidden)):
             _add(file, name, path.read_bytes(), 0o644)
 

@@ -13,7 +13,7 @@ from itertools import count
 from xml.etree import ElementTree
 
 from demuxlab.errors import CallError
-from demuxlab.grading.gradebooks import Result, canvas, moodle, nbgrader, sentence, table
+from demuxlab.grading.gradebooks import Result, canvas, moodle, nbgrader, sentence, statistics, table
 from demuxlab.language import _
 
 _LONGEST = 10_000
@@ -171,6 +171,7 @@ FORMS: dict[str, Callable[[Sequence[Result]], str]] = {
     "canvas": canvas,
     "moodle": moodle,
     "nbgrader": nbgrader,
+    "statistics": statistics,
 }
 OF_ONE = frozenset(("gradescope", "classroom50", "prairielearn", "xqueue"))
 """The forms that are for one submission."""

@@ -103,6 +103,8 @@ class Submission:
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str]] = []
         """Every IP packet that the learner's file was asked about, and in which words."""
+        self.shift = 0
+        """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")
         """What the learner's file did last in place of answering: the sentence, and one without values."""
         self.silent = False

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,8 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (folder,))
     try:
-        yield pool
+        with _ended_by_sigterm():
+            yield pool
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
@@ -87,6 +89,19 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         shutil.rmtree(folder, ignore_errors=True)
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that what it has made is taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _begin(folder: Path) -> None:
