@@ -37,9 +37,9 @@ for _ in range(150):
     try:
         print(urllib.request.urlopen(sys.argv[1], timeout=5, context=context).read()[:5].decode()); break
     except OSError as error:
-        time.sleep(0.1)
+        problem = error; time.sleep(0.1)
 else:
-    print(error)
+    print(problem)
 """
 PAGES = """
 import http.server, threading, ssl, sys

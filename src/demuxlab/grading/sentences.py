@@ -19,6 +19,25 @@ BAD_ANSWER = marked("{what} answered with {kind}")
 NO_ANSWER = marked("{what} gave no answer within {seconds:g} seconds: a loop without end?")
 PROCESSOR = marked("{what} used too much of the processor's time")
 ENDED = marked("the process ended while it was asked for {what}: does the file call exit?")
+CRASHED = marked("the process crashed ({signal}) while it was asked for {what}")
+HUNG = marked("{what} did not come to an end{line}: a loop without end?")
+ABSENT = marked("the file has no {kind} {name}: was it renamed?")
+LOADING = marked("{file} cannot be loaded: {error}{line}: {message}")
+LOADING_HANGS = marked("{file} cannot be loaded: it does not come to an end{line}: a loop without end?")
+MISTYPED = marked("{found}, where {expected} is asked for")
+RETURNED = marked("{what} returned {mistyped}")
+KINDS = marked(
+    {
+        "tuple": "a tuple",
+        "list": "a list",
+        "str": "a text (str)",
+        "bytes": "a bytes object",
+        "int": "a number (int)",
+        "float": "a number with a point (float)",
+        "bool": "True or False (bool)",
+        "dict": "a dictionary",
+    }
+)
 NO_METHOD = marked("{kind} has no {method!r} here: {there}")
 DEEP = marked("lists nested more than {depth} deep")
 HINT = marked("hint: {hint}")
@@ -43,21 +62,31 @@ _PLAIN = marked(
         "a number that is not finite",
         "a number of more than 256 bits",
         "a call that cannot be made",
+        "there is nobody to ask here: take input() out",
+        "function",
+        "method",
+        "class",
     )
 )
 _TEMPLATES = (
     *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
     *FIELDS,
-    *(NO_ANSWER, PROCESSOR, ENDED, NO_METHOD, RAISED, BAD_ANSWER),
+    *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, ABSENT, LOADING, LOADING_HANGS),
+    *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
-_RETOLD = ("hint", "why", "kind")
-"""What inside a sentence is one of these sentences itself."""
+_RETOLD = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message")
+"""What inside a sentence is one of these sentences itself, or in a catalog."""
+_FORMS = {"error": r"\w+", "line": r"(?: in line \d+)?|\d+"}
+"""What some values look like, so that each pattern has one way to match."""
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     pieces = _PLACE.split(template)
-    texts = [f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)]
+    texts = [
+        f"(?P<{piece}>{_FORMS.get(piece, '.*?')})" if number % 2 else re.escape(piece)
+        for number, piece in enumerate(pieces)
+    ]
     return re.compile("".join(texts), re.DOTALL)
 
 

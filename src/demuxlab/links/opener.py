@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from demuxlab.language import marked
 from demuxlab.links.base import Refused
 
 __all__ = ["TUN_DEVICE", "Refused", "Request", "open_here"]
@@ -125,10 +126,14 @@ def _tun(request: Request) -> tuple[list[int], str]:
         try:
             descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
+            # Beside this machine's own devices the right to open the file is not enough.
+            in_namespace = marked(
+                "run it with sudo, or let everybody make TUNs in namespaces of their own with "
+                "sudo chmod 666 {device}"
+            )
             raise Refused(
                 "{device} cannot be opened ({why})",
-                "run it with sudo, or let everybody make TUNs in namespaces of their own with "
-                "sudo chmod 666 {device}",
+                in_namespace if request.private else "run it with sudo",
                 device=TUN_DEVICE,
                 why=error.strerror,
             ) from error

@@ -21,6 +21,7 @@ _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
 _ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
 """IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
+_TCP_CM_INQ = 36
 _CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
 
 
@@ -247,7 +248,7 @@ class InetSocket(ABC):
         size = _size(size, "negative buffer size in recvmsg()")
         _ancillary_size(ancillary)
         data, sender, length = self._receive(size, flags)
-        return data, [], _message_flags(data, length), sender
+        return data, self._control(ancillary), _message_flags(data, length), sender
 
     def recvmsg_into(
         self, buffers: Any, ancillary: int = 0, flags: int = 0, /
@@ -255,9 +256,9 @@ class InetSocket(ABC):
         """Receive into several buffers, one after the other."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("recvmsg_into() argument 1 must be an iterable")
-        with ExitStack() as lent:
+        with ExitStack() as stack:
             views = [
-                lent.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
+                stack.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
                 for buffer in buffers
             ]
             _ancillary_size(ancillary)
@@ -268,7 +269,14 @@ class InetSocket(ABC):
                 view[: len(part)] = part
                 rest = rest[len(part) :]
             returned = length if flags & _socket.MSG_TRUNC else len(data)
-            return returned, [], _message_flags(data, length), sender
+            return returned, self._control(ancillary), _message_flags(data, length), sender
+
+    def _control(self, room: int) -> list[tuple[int, int, bytes]]:
+        """Return the control messages that fit into so many bytes: how much is left to read (TCP_INQ)."""
+        with self._open() as opened:
+            if not options.tells_queued(opened) or room < _socket.CMSG_LEN(4):
+                return []
+            return [(_socket.IPPROTO_TCP, _TCP_CM_INQ, opened.waiting.to_bytes(4, sys.byteorder))]
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         data, sender, length = self._receive(size, flags)

@@ -90,6 +90,7 @@ class ParentsSocket(OpenSocket):
         self.users = 0
         self.nonblocking = False
         self.pollable = None
+        self.options = {}
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +119,12 @@ class ParentsSocket(OpenSocket):
         """Bytes that the peer has not acknowledged (SIOCOUTQ)."""
         unsent: int = self.call("unsent")
         return unsent
+
+    @property
+    def not_sent(self) -> int:
+        """Bytes that were never sent (SIOCOUTQNSD)."""
+        not_sent: int = self.call("not_sent")
+        return not_sent
 
     def has_descriptor(self, number: int) -> bool:
         """Tell whether the kernel descriptor `number` is still one of this socket's."""

@@ -146,6 +146,7 @@ class StreamSocket(InetSocket):
             return self._retry_until(read, timeout, opened.receive_timeout), None
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
+        more, end = bool(flags & _socket.MSG_MORE), bool(flags & _socket.MSG_EOR)
         timeout, opened = self._send_timeout(flags), self._open()
         sent = 0
         # A blocking socket without timeout sends everything, as the kernel does.
@@ -156,7 +157,7 @@ class StreamSocket(InetSocket):
             if self._endpoint.connecting:
                 return None
             with data[sent:] as rest:
-                sent += self._endpoint.write(rest, opened.now)
+                sent += self._endpoint.write(rest, opened.now, more=more, end=end)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

@@ -26,7 +26,7 @@ from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
-_FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
 _STDERR = 2
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
@@ -152,7 +152,7 @@ _dup2 = os.dup2
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """dup2(2); the descriptor `fd2` is closed first, whoever's it is."""
+    """dup2(2); the descriptor `fd2` is closed first, to whichever socket it belongs."""
     source, replaced = descriptors.find(fd), descriptors.find(fd2)
     if fd == fd2 or (source is None and replaced is None):
         return _dup2(fd, fd2, inheritable)
@@ -263,10 +263,11 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
         result = _ioctl(ours.fileno(), request, arg, mutate_flag)
         ours.opened.nonblocking = not os.get_blocking(ours.fileno())
         return result
-    if request not in (termios.FIONREAD, _SIOCOUTQ):
+    counts = {termios.FIONREAD: "waiting", _SIOCOUTQ: "unsent", _SIOCOUTQNSD: "not_sent"}
+    if request not in counts:
         return _ioctl(ours.fileno(), request, arg, mutate_flag)
     with ours.opened as opened:
-        value = opened.waiting if request == termios.FIONREAD else opened.unsent
+        value: int = getattr(opened, counts[request])
     if isinstance(arg, int):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
     with memoryview(arg) as whole, whole.cast("B") as buffer:
