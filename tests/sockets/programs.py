@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 OURS, KERNEL = "10.9.0.2", "10.9.0.1"
-_READY, _LIMIT = 15.0, 30.0
+_READY, _LIMIT = 15.0, 40.0
 
 
 class Program(NamedTuple):
@@ -33,7 +33,7 @@ class Program(NamedTuple):
 GET = """
 import time, urllib.request, ssl, sys
 context = ssl._create_unverified_context()
-for _ in range(150):
+for _ in range(250):
     try:
         print(urllib.request.urlopen(sys.argv[1], timeout=5, context=context).read()[:5].decode()); break
     except OSError as error:
@@ -173,7 +173,7 @@ Server(("0.0.0.0", 8000), Handler).serve_forever()
 import multiprocessing, socket
 def work(listener):
     while True:
-        own, _ = listener.accept(); own.recv(99); own.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\nhello"); own.close()
+        own, _ = listener.accept(); own.recv(9999); own.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\nhello"); own.close()
 if __name__ == "__main__":
     multiprocessing.set_start_method("{method}")
     worker = multiprocessing.Process(target=work, args=(socket.create_server(("0.0.0.0", 8000)),))
@@ -194,7 +194,7 @@ from multiprocessing.managers import BaseManager
 class Manager(BaseManager): pass
 Manager.register("word")
 manager = Manager(("{OURS}", 8000), b"key")
-for _ in range(100):
+for _ in range(250):
     try: manager.connect(); break
     except OSError: time.sleep(0.1)
 print(manager.word().copy()[0])
@@ -211,7 +211,7 @@ asyncio.run(main())
 """, f"""
 import asyncio, websockets
 async def main():
-    for _ in range(100):
+    for _ in range(250):
         try:
             async with websockets.connect("ws://{OURS}:8000") as own:
                 await own.send("hello"); print(await own.recv()); return
@@ -230,7 +230,7 @@ FTPHandler.authorizer = DummyAuthorizer(); FTPHandler.authorizer.add_user("u", "
 FTPServer(("0.0.0.0", 2121), FTPHandler).serve_forever()
 """, f"""
 import ftplib, io, time
-for _ in range(100):
+for _ in range(250):
     try: own = ftplib.FTP(); own.connect("{OURS}", 2121); break
     except OSError: time.sleep(0.1)
 own.login("u", "p"); data = io.BytesIO(); own.retrbinary("RETR big", data.write)
@@ -247,7 +247,7 @@ async def main():
 asyncio.run(main())
 """, f"""
 import smtplib, time
-for _ in range(100):
+for _ in range(250):
     try: own = smtplib.SMTP("{OURS}", 2525); break
     except OSError: time.sleep(0.1)
 own.sendmail("a@example.org", ["b@example.org"], "Subject: x\\r\\n\\r\\nhello"); own.quit(); print("hello")
