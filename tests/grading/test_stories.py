@@ -10,6 +10,7 @@ import pytest
 from tests import solutions
 from wcwidth import wcswidth
 
+from demuxlab import language
 from demuxlab.grading.sentences import retold
 from demuxlab.grading.stories import mistaken_type
 
@@ -132,3 +133,35 @@ def test_each_part_of_a_raise_is_retold_on_its_own():
     assert "NotImplementedError" in told
     assert "in line" not in told
     assert "발생했습니다NotImplementedError" not in told
+
+
+@pytest.mark.parametrize(
+    ("lab", "line", "told"),
+    [
+        (
+            "07",
+            "hint: 2517 bytes make 3 segments of at most 839",
+            "2517바이트는 최대 839바이트짜리 세그먼트 3개가 됩니다",
+        ),
+        (
+            "12",
+            "expected 08 4b as TCP checksum in bytes 36-37, found 08 4c",
+            "바이트 36-37의 TCP 체크섬: 08 4b",
+        ),
+        ("05", "clients served: expected 5, found 1", "응답을 받은 클라이언트: "),
+        (
+            "04",
+            "hint: only 43 of 44 bytes came: compare the lengths before you read a field",
+            "44바이트 가운데 43",
+        ),
+        ("04", "given 0a", "주어진 것: 0a"),
+    ],
+)
+def test_sentences_with_values_are_told_in_korean(lab, line, told, repository):
+    language.use("ko")
+    try:
+        [folder] = (repository / "labs").glob(f"{lab}_*")
+        language.add(folder, "checks")
+        assert told in retold(line)
+    finally:
+        language.use("en")

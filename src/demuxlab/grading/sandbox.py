@@ -135,11 +135,11 @@ def _trial(starting: Callable[[], Inmate]) -> str | None:
     return lines[-1] if lines else _("no answer")
 
 
-def start(source: bytes, level: str) -> Inmate:
-    """Start a process that answers questions about a file with these bytes."""
+def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
+    """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
     _prepare_thread()
     if level == BUBBLEWRAP:
-        return _start_bubblewrap(source)
+        return _start_bubblewrap(source, hash_seed)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exercise.py"
     child = path.with_name("child.py")
@@ -153,19 +153,20 @@ def start(source: bytes, level: str) -> Inmate:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd="/" if os.name == "posix" else folder.name,
-        env=_environment(HOME=folder.name),
+        cwd=folder.name,
+        env=_environment(HOME=folder.name, PYTHONHASHSEED=str(hash_seed)),
         start_new_session=True,
     )
     return Inmate(process, level, folder)
 
 
-def _start_bubblewrap(source: bytes) -> Inmate:
+def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> Inmate:
     child, file, calls = map(_in_memory, (_CHILD.read_bytes(), source, system_calls.program()))
     binds = [
         *("--seccomp", str(calls)),
         *("--ro-bind-data", str(child), "/course/child.py"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
+        *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
     ]
     try:
         process = another_user.start(

@@ -117,6 +117,7 @@ class Submission:
         """Seconds of the queue for a processor that are made up for."""
         self._offers: dict[str, Offer] = {}
         self._inmate: Inmate | None = None
+        self._started = 0
         self._buffer = b""
         self._printed = b""
 
@@ -247,7 +248,9 @@ class Submission:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
                 raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
-            self._inmate = sandbox.start(source, self.level)
+            # What a file keeps across processes must not be its hashes: each process has another seed.
+            self._inmate = sandbox.start(source, self.level, hash_seed=self._started)
+            self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
         line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))

@@ -19,9 +19,9 @@ from demuxlab.sockets.opened import OpenSocket
 T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
+_TCP_CM_INQ = 36
 _ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
 """IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
-_TCP_CM_INQ = 36
 _CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
 
 

@@ -90,7 +90,7 @@ class ParentsSocket(OpenSocket):
         self.users = 0
         self.nonblocking = False
         self.pollable = None
-        self.options = {}
+        self.options = {}  # the parent has them
 
     def __enter__(self) -> Self:
         return self
