@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from demuxlab import sockets
+from demuxlab.sockets import pollable
 
 IN, OUT, ET = select.EPOLLIN, select.EPOLLOUT, select.EPOLLET
 
@@ -206,3 +207,26 @@ def test_a_number_closed_with_os_close_is_forgotten(pair):
         sockets.socket(fileno=number)
     client.settimeout(5)
     assert client.recv(1) == b""  # and so its socket was closed
+
+
+def test_a_connect_after_a_refused_one_keeps_its_registration():
+    """asyncio registers a socket once, and connects again before it hears that the first was given up."""
+    with sockets.socket() as listener, sockets.socket() as own, select.epoll() as epoll:
+        listener.bind(("127.0.0.1", 0))
+        own.setblocking(False)
+        assert own.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+        epoll.register(own, OUT)
+        assert epoll.poll(0)[0][1] & select.EPOLLERR
+        listener.listen()
+        assert own.connect_ex(listener.getsockname()) == errno.ECONNREFUSED
+        assert own.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+        assert epoll.poll(1) == [(own.fileno(), OUT)]
+        epoll.unregister(own)
+
+
+def test_what_a_library_in_c_writes_is_reported(pair, capfd, monkeypatch):
+    client, _server = pair
+    monkeypatch.setattr(pollable, "_reported", [])
+    os.write(client.fileno(), b"by write(2)")
+    client.close()
+    assert "what it wrote is lost" in capfd.readouterr().err

@@ -143,7 +143,7 @@ class Children(threading.Thread):
         if call == "close":
             descriptor.close(wait=False)
             return None, []
-        if call in ("waiting", "unsent"):
+        if call in ("waiting", "unsent", "not_sent"):
             with descriptor.opened as opened:
                 return getattr(opened, call), []
         if call not in CALLS:

@@ -363,7 +363,7 @@ _STORED_OF_STREAMS = {
     (_SOL, 29),
     # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
     *((_IP, number) for number in (8, 11, 12, 13)),
-    # TCP_CORK, TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN, TCP_NOTSENT_LOWAT
-    *((_TCP, number) for number in (3, 7, 8, 23, 25)),
+    # TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN
+    *((_TCP, number) for number in (7, 8, 23)),
 }
 """Without effect on the bytes that arrive."""

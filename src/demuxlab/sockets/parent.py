@@ -120,6 +120,12 @@ class ParentsSocket(OpenSocket):
         unsent: int = self.call("unsent")
         return unsent
 
+    @property
+    def not_sent(self) -> int:
+        """Bytes that were never sent (SIOCOUTQNSD)."""
+        not_sent: int = self.call("not_sent")
+        return not_sent
+
     def has_descriptor(self, number: int) -> bool:
         """Tell whether the kernel descriptor `number` is still one of this socket's."""
         try:

@@ -16,12 +16,19 @@ What a library in C writes to it would be lost. The other end finds it when the 
 """
 
 import _socket
+import ctypes
 import os
+import platform
+import struct
 import sys
 from contextlib import suppress
 from os import close, dup2  # the kernel's: in a program that we run, those of os may find our descriptors
+from pathlib import Path
 
 _BALLAST = bytes(4096)
+_EPOLL_CTL_ADD = 1
+_EVENT = struct.Struct("=IQ" if platform.machine() in ("x86_64", "AMD64") else "@IQ")
+"""struct epoll_event, which is packed on x86-64 alone (linux/eventpoll.h)."""
 _MUCH = len(_BALLAST) + 1
 """More than the data that is never read."""
 _SMALL, _LARGE = 0, 1 << 17
@@ -107,12 +114,15 @@ class Pollable:
         self._hung_up, self._failed = True, failed
 
     def reset(self) -> None:
-        """Be without peer again, under the same number; programs that watch it by epoll must register it."""
+        """Be without peer again, under the same number, and watched by the same epolls."""
         if self._inner is not None and self.has(self.number):
+            watched = _registrations(self.number)
             self._inner.close()  # wakes who waits
             outer = _alone()
             dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
+            for epoll, event in watched:
+                ctypes.CDLL(None).epoll_ctl(epoll, _EPOLL_CTL_ADD, self.number, event)
             self._inner = None
             self._begin()
 
@@ -156,6 +166,22 @@ class Pollable:
         """Show a datagram socket that was shut down in both directions (POLLHUP)."""
         if not self._hung_up and self.has(self.number):
             self._outer.shutdown(_socket.SHUT_WR)
+
+
+def _registrations(number: int) -> list[tuple[int, bytes]]:
+    """Return the epolls of this process that watch a descriptor, each with its epoll_event (proc(5))."""
+    found: list[tuple[int, bytes]] = []
+    if not os.path.isdir("/proc/self/fdinfo"):
+        return found
+    for epoll in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{epoll}") == "anon_inode:[eventpoll]":
+                lines = Path(f"/proc/self/fdinfo/{epoll}").read_text().splitlines()
+                for words in (line.split() for line in lines if line.startswith("tfd:")):
+                    # tfd: NUMBER events: HEX data: HEX
+                    if int(words[1]) == number:
+                        found.append((int(epoll), _EVENT.pack(int(words[3], 16), int(words[5], 16))))
+    return found
 
 
 def _pair() -> tuple[_socket.socket, _socket.socket]:
