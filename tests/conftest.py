@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from demuxlab.grading import another_user
 from demuxlab.host import Host
 
 os.environ["LANGUAGE"] = "en"  # what the tests compare with, here and in what they start
@@ -20,6 +22,9 @@ PACKAGES = {
     "setsid": "util-linux",
 }
 """Debian's packages, where they have another name than their program."""
+_AS_NAMED = pytest.Config.ArgsSource.ARGS
+"""The tests to run are named in the command."""
+MOST_PROCESSES = 4
 TIMEOUT = 120
 """Seconds that a test may take: far more than any does."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,11 +32,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--offload", action="store_true", help="give every host a link that offloads")
+    parser.addoption("--long", action="store_true", help="run the judges that take minutes too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in several processes; a file's tests share one, with what they set up for all."""
+    if not config.pluginmanager.has_plugin("xdist") or hasattr(config, "workerinput"):
+        return  # not installed, or this is one of the processes
+    options = config.option
+    if options.numprocesses is None and not (options.usepdb or config.args_source is _AS_NAMED):
+        options.numprocesses = min(MOST_PROCESSES, os.cpu_count() or 1)
+    if options.numprocesses and options.dist == "no":
+        options.dist = "loadfile"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--offload"):
         Host.__init__.__kwdefaults__["offload"] = True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.args_source is not _AS_NAMED and not config.getoption("--long"):
+        terminalreporter.write_line("Left out: the judges that take minutes. To run them too: pytest --long")
 
 
 def _cannot(reason: str) -> None:
@@ -61,11 +84,33 @@ def need_root():
 
 
 @pytest.fixture(scope="session")
+def as_ordinary_user(need_root):
+    """`as_ordinary_user(command, **options)` runs a command as nobody, wherever Python and we lie."""
+    needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
+
+    def run(command, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = another_user.start([*map(str, command)], another_user.NOBODY, needed, **options)
+        with process:
+            return subprocess.CompletedProcess(command, *_ended(process))
+
+    def _ended(process):
+        out, err = process.communicate(timeout=TIMEOUT)
+        return process.returncode, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def repository() -> Path:
     return ROOT
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long") is not None]
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
+        config.hook.pytest_deselected(items=left_out)
     # Not in pyproject: a learner who grades an exercise has no pytest-timeout.
     for item in items:
         if item.get_closest_marker("timeout") is None:

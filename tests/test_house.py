@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "demuxlab"
 
 FLOORS = (
-    ("errors", "files", "language", "wire"),
+    ("errors", "files", "language", "layout", "wire"),
     ("cluster", "terminal", "links", "capture"),
     ("demux", "mux"),
     ("telling",),

@@ -77,7 +77,7 @@ def test_texts_and_values(english):
 def test_a_run_speaks_korean_when_told_to(words, lang, tmp_path):
     done = call(*words, folder=tmp_path, LANG=lang)
     assert done.returncode == 0
-    assert "| 송신지" in done.stdout
+    assert "송신지" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("캡처: ")
     assert done.stderr.startswith("링크: memory")
 
@@ -85,20 +85,6 @@ def test_a_run_speaks_korean_when_told_to(words, lang, tmp_path):
 def test_english_can_be_asked_for(tmp_path):
     done = call("--language", "en", *RUN, folder=tmp_path, LANG="ko_KR.UTF-8")
     assert not KOREAN.search(done.stdout + done.stderr)
-
-
-@pytest.mark.parametrize("words", [RUN, ("labs",)], ids=" ".join)
-def test_columns_stand_below_each_other(words, tmp_path):
-    table = []
-    for line in [*call(*words, folder=tmp_path, LANG="ko_KR.UTF-8").stdout.splitlines(), ""]:
-        if line[:1] in tuple("+|"):
-            columns = [wcswidth(line[:at]) for at, letter in enumerate(line) if letter in "+|"]
-            table.append((line, columns))
-        elif table:
-            assert KOREAN.search(table[1][0])
-            for text, columns in table:
-                assert columns == table[0][1], text
-            table = []
 
 
 def test_what_doctor_finds_stands_below_each_other(tmp_path):

@@ -1,7 +1,7 @@
 """The language of what people read: English is the source, others stand in gettext catalogs.
 
 The package's catalog is `messages/ko.po`; a lab's folder has one of its own, for what its script says. What
-programs read (JSON, the comments in captures, the words for verdicts and rules) stays English everywhere.
+programs read (JSON, the comments in captures, verdicts and rules) is English everywhere.
 """
 
 import os
@@ -52,7 +52,7 @@ def add(folder: Path, of: str = "") -> None:
 
 
 def translations(wanted: str) -> dict[str, str]:
-    """Return the package's catalog of a language, for who speaks another one than the process."""
+    """Return the package's catalog of a language, for a viewer with another language than the process."""
     return _catalog(_PACKAGE / f"{wanted}.po")
 
 
@@ -69,7 +69,7 @@ def _catalog(path: Path) -> dict[str, str]:
 
 
 def marked(texts: _Texts) -> _Texts:
-    """Return a text, or several in a tuple or as a dictionary's values, for `_` to translate when told."""
+    """Return a text, or several in a tuple or a dictionary's values, which `_` translates where printed."""
     return texts
 
 

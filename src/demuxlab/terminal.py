@@ -26,7 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _FILLER = "\0"
-"""Stands for the second column of a wide character while click counts characters."""
+"""Fills the second column of a wide character while click counts characters."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 _PACKAGE = Path(__file__).parent
@@ -250,11 +250,6 @@ def _prepare() -> None:
 
 def _plural(one: str, many: str, number: int) -> str:
     return _(one if number == 1 else many)
-
-
-def padded(text: str, columns: int) -> str:
-    """Return a text with spaces behind it, up to so many columns."""
-    return _with_fillers(text).ljust(columns).replace(_FILLER, "")
 
 
 def _with_fillers(text: str) -> str:

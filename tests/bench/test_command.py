@@ -2,12 +2,16 @@
 
 import json
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
-from demuxlab.bench.measure import Benchmark, Entry, Goal, Unavailable
+from demuxlab.bench.measure import Benchmark, Entry, Goal, Report, Row, Unavailable
+from demuxlab.bench.plot import draw
 from demuxlab.cli import bench
 from demuxlab.cli.main import main
+
+_SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -102,7 +106,7 @@ def test_json_is_one_object_a_figure_and_nothing_else(call, contenders):
     assert "0.5 × bare loop" in err
 
 
-def test_markdown_is_one_table_for_a_readme(call, contenders):
+def test_markdown_is_one_table(call, contenders):
     status, out, _err = call("decide", "start", "--quick", "--markdown")
     lines = out.splitlines()
     assert status == 0
@@ -139,29 +143,58 @@ def test_ctrl_c_prints_the_rounds_so_far(call, contenders):
 
 
 def test_a_picture_of_all_or_one_of_each(call, contenders, tmp_path):
-    pytest.importorskip("matplotlib")
-    assert call("decide", "--quick", "--plot", tmp_path / "all.png")[0] == 0
-    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    assert call("decide", "start", "--quick", "--plot", tmp_path / "all.svg")[0] == 0
     folder = tmp_path / "each"
     status, _out, err = call("decide", "--quick", "--plot", folder)
     assert status == 0
     assert err.splitlines()[-1] == f"plot: {folder / 'decide.svg'}"
-    assert "times bare loop (packets/s)" in (folder / "decide.svg").read_text()
+    for picture, panels in ((tmp_path / "all.svg", 2), (folder / "decide.svg", 1)):
+        said = ["".join(text.itertext()) for text in ElementTree.parse(picture).iter(f"{_SVG}text")]
+        assert said.count("decide, packets/s") == panels
+        assert said.count("axis: times bare loop") == panels
+        assert said.count("demuxlab") == panels
 
 
-def test_a_picture_that_cannot_be_drawn_is_refused_before_measuring(call, contenders, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
+def test_a_ratio_and_its_goals_lie_where_the_axis_says():
+    def row(contender, ratio, goal=None, reached=None):
+        return Row(
+            "decide", contender, "µs", 50.0, (40.0, 60.0), "<ref>", ratio, (ratio, ratio), goal, reached
+        )
+
+    met, missed = Goal("demuxlab", "<ref>", at_least=0.01), Goal("demuxlab", "<ref>", at_least=1)
+    rows = [
+        row("demuxlab", 0.1, met, True),
+        row("demuxlab", 0.1, missed, False),
+        row("<ref>", 1.0),
+        row("b", 0.01),
+    ]
+    svg = draw([Report(Benchmark("decide", "µs", {}, "<ref>", note="n & m"), rows)], "here")
+    assert svg == draw([Report(Benchmark("decide", "µs", {}, "<ref>", note="n & m"), rows)], "here")
+    drawn = ElementTree.fromstring(svg)
+    at = {
+        text.text: int(float(text.get("x")))
+        for text in drawn.iter(f"{_SVG}text")
+        if text.get("class") == "s m"
+    }
+    assert list(at) == ["0.01", "0.1", "1"]
+    assert [int(dot.get("cx")) for dot in drawn.iter(f"{_SVG}circle")] == [at["0.1"], at["1"], at["0.01"]]
+    goals = {
+        path.get("class"): path for path in drawn.iter(f"{_SVG}path") if path.find(f"{_SVG}title") is not None
+    }
+    assert goals["y"].get("d").startswith(f"M{at['0.01']} ")
+    assert goals["x"].get("d").startswith(f"M{at['1']} ")
+    assert goals["x"].findtext(f"{_SVG}title") == "≥ 1 × <ref>"
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_measuring(call, contenders, tmp_path):
     (tmp_path / "file").touch()
     for plot, problem in (
-        (tmp_path / "picture.gif", "is no picture that can be drawn: name a .png, a .svg or a folder"),
-        (tmp_path / "file" / "a.png", "cannot be written (File exists): give another --plot"),
+        (tmp_path / "picture.png", "is no picture that can be drawn: name a .svg file or a folder"),
+        (tmp_path / "file" / "a.svg", "cannot be written (File exists): give another --plot"),
     ):
         status, out, err = call("decide", "--plot", plot)
         assert (status, out) == (2, "")
         assert err == f"demuxlab: {plot} {problem}\n"
-    monkeypatch.setattr(bench.util, "find_spec", lambda name: None)
-    status, _out, err = call("decide", "--plot", tmp_path / "a.png")
-    assert (status, err) == (2, "demuxlab: --plot needs matplotlib: pip install 'demuxlab[bench]'\n")
 
 
 def test_a_full_disk_is_reported_in_one_line(call, contenders, monkeypatch):

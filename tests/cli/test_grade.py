@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +42,12 @@ def test_negative_numbers_are_added(submission):
 """
 RIGHT = "def add(a, b):\n    return a + b\n"
 WRONG = "def add(a, b):\n    return a - b\n"
-SLOW = "import time\ntime.sleep(0.3)\n" + RIGHT
+SLOW = """
+import random, time
+time.sleep(0.3)
+def add(a, b):
+    return a + b + (random.random() < 0.7)
+"""
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,7 +72,7 @@ def course(tmp_path: Path) -> Path:
 def grade(course: Path) -> Command:
     def command(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "demuxlab", "grade", "04", *words],
+            [sys.executable, "-m", "demuxlab", "grade", "04", "--course", "labs", *words],
             cwd=course, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
@@ -159,7 +165,18 @@ def test_killed_in_the_middle_and_run_again_it_gives_the_same(course, grade):
         (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
     whole = grade("in", "--json", "--results", "whole.jsonl")
     results = course / "killed.jsonl"
-    words = ["grade", "04", "in", "--json", "--results", "killed.jsonl", "--processes", "1"]
+    words = [
+        "grade",
+        "04",
+        "--course",
+        "labs",
+        "in",
+        "--json",
+        "--results",
+        "killed.jsonl",
+        "--processes",
+        "1",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "demuxlab", *words],
         cwd=course, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -177,14 +194,19 @@ def test_killed_in_the_middle_and_run_again_it_gives_the_same(course, grade):
 
 
 def test_without_a_sandbox_the_level_is_named_and_can_be_refused(course, monkeypatch, grade):
+    for program in ("sh", "mkdir", "mount", "unshare", "setpriv"):
+        if (path := shutil.which(program)) is not None:
+            (course / program).symlink_to(path)
     monkeypatch.setenv("PATH", str(course))
     graded = rows(grade("in", "--json"))
     assert {name: row["points"] for name, row in graded.items()} == {"kim": 3, "lee": 0, "park": 1}
     assert {row["isolation"] for row in graded.values()} == {"limits"}
     refused = grade("in", "--isolation", "required")
     assert refused.returncode == 2
-    assert "install bubblewrap" in refused.stderr
-    assert "install bubblewrap" in plain_pytest(course, "--submission=in/kim.py", "--isolation", "required")
+    assert "bubblewrap is not installed: install it: sudo apt install bubblewrap" in refused.stderr
+    assert "bubblewrap is not installed" in plain_pytest(
+        course, "--submission=in/kim.py", "--isolation", "required"
+    )
 
 
 def test_similar_pairs_are_told_where_compare50_is_there(course, grade):
@@ -229,8 +251,8 @@ def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
     whole = grade("in", "--json", "--results", "whole.jsonl")
     results = course / "cluster.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-m", "demuxlab", "grade", "04", "in", "--json", "--cluster", address,
-         "--results", str(results)],
+        [sys.executable, "-m", "demuxlab", "grade", "04", "--course", "labs", "in", "--json",
+         "--cluster", address, "--results", str(results)],
         cwd=course, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + 50
@@ -266,7 +288,6 @@ def test_the_starter_scores_nothing(course, grade):
         ((), "there is nothing to grade"),
         (("nowhere",), "nowhere does not exist"),
         (("hidden/../captures",), "no submission is in there"),
-        (("in", "--gradescope", "g.json"), "is for one submission, not 3"),
         (("in", "--results", "labs"), "is a directory"),
         (("in", "--results", "labs/04_small/lab.py/x"), "cannot be written"),
         (("in", "--csv", "/proc/x"), "cannot be written"),
@@ -304,3 +325,41 @@ def test_the_archive_for_gradescope_runs(course, grade):
     told = json.loads((place / "results" / "results.json").read_text())
     assert [test["visibility"] for test in told["tests"]] == ["visible", "visible", "hidden"]
     assert told["score"] == 0
+    # Whatever is handed in, there is a results.json that says what is wrong.
+    (place / "submission" / "exercise.py").unlink()
+    for files, said in (
+        ((), "the folder is empty"),
+        (("homework.pdf",), "homework.pdf is neither Python nor an archive"),
+        (("a.py", "b.py"), "2 files could be meant"),
+    ):
+        for name in files:
+            (place / "submission" / name).write_bytes(b"%PDF")
+        subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=False)
+        told = json.loads((place / "results" / "results.json").read_text())
+        assert (told["score"], said in told["output"]) == (0, True)
+        for name in files:
+            (place / "submission" / name).unlink()
+    broken = script.replace(sys.executable, "/nowhere/python")
+    subprocess.run(["bash", "-c", broken], capture_output=True, timeout=60, check=False)
+    told = json.loads((place / "results" / "results.json").read_text())
+    assert (told["score"], "not your fault" in told["output"]) == (0, True)
+
+
+def test_gradescopes_setup_brings_another_python_where_the_image_has_an_old_one(course, grade):
+    assert grade("--gradescope-zip", "g.zip").returncode == 0
+    with zipfile.ZipFile(course / "g.zip") as archive:
+        setup = archive.read("setup.sh").decode()
+    tools = course / "tools"
+    tools.mkdir()
+    for status, expected in ((0, "python3 -m venv"), (1, "python3 -m uv venv --seed --python 3.12")):
+        log = course / f"log{status}"
+        answer = f'case "$*" in -c*) exit {status};; esac\n'
+        for name in ("apt-get", "python3", "python"):
+            (tools / name).write_text(f'#!/bin/sh\n{answer}echo "{name} $*" >> {log}\n')
+            (tools / name).chmod(0o755)
+        script = setup.replace("/autograder/venv/bin", str(tools))
+        environment = {"PATH": f"{tools}:/usr/bin:/bin"}
+        subprocess.run(["bash", "-c", script], env=environment, timeout=60, check=True)
+        lines = log.read_text().splitlines()
+        assert any(line.startswith(expected) for line in lines)
+        assert lines[-1].startswith("python -m pip install babel")

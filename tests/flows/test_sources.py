@@ -94,7 +94,7 @@ def test_a_packet_longer_than_a_batch(tmp_path):
     content = zoo.section() + zoo.interface() + zoo.packet(frame) + zoo.packet(zoo.udp4(2, 1))
     path = tmp_path / "x.pcapng"
     path.write_bytes(content)
-    for engine in ("numpy", "numba"):
+    for engine in zoo.ENGINES:
         assert answer(count(path, engine)) == reference(path)
 
 
@@ -117,7 +117,7 @@ def test_wrong_guesses_do_not_change_the_result(tmp_path, monkeypatch):
     assert counted.packets == 9
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", zoo.ENGINES)
 def test_memory_does_not_grow_with_the_file(tmp_path, engine):
     """Sixteen times the packets, of the same conversations, in the same memory."""
 

@@ -93,7 +93,7 @@ def by_us(path, engine) -> Counter:
     return +found
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", zoo.ENGINES)
 def test_conversations_equal_those_of_tshark(path, theirs, engine):
     assert len(theirs) > 500
     assert by_us(path, engine) == theirs

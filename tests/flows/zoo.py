@@ -3,6 +3,7 @@
 Each layout is a function of two endpoint numbers that returns an IP packet.
 """
 
+import importlib.util
 import struct
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ from demuxlab.wire import ip, ipv4, ipv6, tcp, udp
 
 Shape = Callable[[int, int], bytes]
 ORDERS = "<>"
+ENGINES = ("numpy", "numba") if importlib.util.find_spec("numba") else ("numpy",)
+"""The engines that can be used here: numba is an extra."""
 
 
 def _v4(number: int) -> bytes:

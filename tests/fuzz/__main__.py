@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha1
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from tests.fuzz import TARGETS
 
@@ -64,8 +64,8 @@ def keep(target: str, inputs: Iterable[bytes]) -> None:
     CORPUS.mkdir(exist_ok=True)
     with ZipFile(CORPUS / f"{target}.zip", "w") as archive:
         for name, data in sorted((sha1(data).hexdigest()[:12], data) for data in inputs):
-            # ZipInfo has a fixed date and no compression, so that the archive is reproducible.
-            archive.writestr(ZipInfo(name), data)
+            # ZipInfo has a fixed date, so that the archive is reproducible.
+            archive.writestr(ZipInfo(name), data, compress_type=ZIP_DEFLATED)
 
 
 def fuzz(target: str, *flags: str, folders: Iterable[Path] = ()) -> Result:

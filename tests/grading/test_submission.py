@@ -81,6 +81,33 @@ def test_nothing_else_of_an_offer_can_be_reached(ask: Ask, method: str):
         ask(f"def run(clock): return clock.{method}()").function("run", Clock())
 
 
+VARYING = """
+import datetime, os, random, secrets, time, uuid
+class Thing: pass
+def f():
+    things = list({Thing() for _ in range(8)})
+    chance = [random.random(), secrets.randbelow(1000), os.urandom(4), str(uuid.uuid4())]
+    clock = [time.time(), str(datetime.datetime.now()), time.ctime(), time.monotonic(), time.strftime("%S")]
+    return [chance, clock, list({"a", "b", "c", "d"}), sorted(range(8), key=lambda n: id(things[n]))]
+"""
+
+
+def test_the_same_file_gives_the_same_answers_each_time(ask: Ask):
+    assert ask(VARYING).function("f") == ask(VARYING).function("f")
+
+
+def test_time_goes_on_so_that_waiting_ends(ask: Ask):
+    source = "import time\ndef f():\n    end = time.time() + 0.01\n    while time.time() < end: pass\n"
+    source += "    a = time.monotonic()\n    time.sleep(0.01)\n    return time.monotonic() - a > 0.009"
+    assert ask(source).function("f") is True
+
+
+def test_nobody_is_at_the_keyboard(ask: Ask):
+    with pytest.raises(SubmissionError, match=r"raised EOFError in line 1: nobody is at the keyboard here"):
+        ask("name = input('your name? ')\ndef f(): return 1").function("f")
+    assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
+
+
 def test_wrong_arguments_are_told(ask: Ask):
     with pytest.raises(SubmissionError, match=r"read: .*takes from 1 to 2 positional arguments"):
         ask("def run(clock): return clock.read(1, 2, 3)").function("run", Clock())

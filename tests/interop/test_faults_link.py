@@ -99,7 +99,7 @@ def test_without_dev_net_tun_the_next_best_link_is_taken(machine, tmp_path):
     assert "there is no /dev/net/tun" in told(machine.demuxlab("serve", "echo"))
     done = machine.demuxlab("run", "04", "--captures", tmp_path, "--json")
     assert done.returncode == 0
-    assert done.stderr.startswith("link: loopback, frames on lo (not tun, since there is no /dev/net/tun")
+    assert done.stderr.startswith("link: loopback (all labs work over it; why not tun: demuxlab doctor)")
     assert all(json.loads(line) for line in done.stdout.splitlines())
 
 
@@ -134,7 +134,7 @@ def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
     assert "run it with sudo" in told(done)
     done = run()
     assert done.returncode == 0
-    assert done.stderr.startswith("link: memory, in virtual time (not tun, since no user namespace")
+    assert done.stderr.startswith("link: memory (all labs work over it; why not tun: demuxlab doctor)")
 
 
 def _reachable(*paths: Path) -> bool:

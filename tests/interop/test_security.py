@@ -1,6 +1,7 @@
 """The claims of SECURITY.md about rights, devices and files, checked in /proc of running commands."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 from tests.interop.faults import Machine
 
+import demuxlab
+from demuxlab.grading import another_user
+
 FILES_ONLY = "0000000000000006"
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+READ_FILES = "0000000000000004"
 NOBODY = 65534
 
 
@@ -46,13 +51,22 @@ def test_root_that_serves_only_reaches_files(machine):
             assert seen["NoNewPrivs"] == "1"
 
 
-def test_under_sudo_it_becomes_the_calling_user_and_so_do_its_files(machine):
-    process = machine.start("serve", "http", "--capture", "s.pcapng", env=under_sudo())
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_under_sudo_it_becomes_the_calling_user_and_so_do_its_files(machine, closed, repository):
+    """Only where Python or the package lie in a folder that is closed to this user, it may read files."""
+    environment = under_sudo()
+    if closed:
+        shutil.copytree(repository / "src", machine.folder / "closed" / "src")
+        (machine.folder / "closed").chmod(0o700)
+        environment["PYTHONPATH"] = str(machine.folder / "closed" / "src")
+    closed = closed or any(another_user.closed(Path(of.__file__), NOBODY) for of in (os, demuxlab))
+    kept = READ_FILES if closed else "0" * 16
+    process = machine.start("serve", "http", "--capture", "s.pcapng", env=environment)
     try:
         assert process.stdout.readline().startswith("ready: ")
         for seen in of_every_thread(process):
             assert seen["Uid"].split() == seen["Gid"].split() == [str(NOBODY)] * 4
-            assert (seen["CapEff"], seen["CapPrm"], seen["Groups"]) == ("0" * 16, "0" * 16, "")
+            assert (seen["CapEff"], seen["CapPrm"], seen["Groups"]) == (kept, kept, "")
             assert seen["NoNewPrivs"] == "1"
     finally:
         process.send_signal(signal.SIGTERM)

@@ -271,13 +271,7 @@ def test_a_file_that_is_not_a_demultiplexer_is_refused(need_root, tmp_path):
         assert message in done.stderr
 
 
-def test_without_rights_the_message_says_what_to_do(need_root):
-    done = subprocess.run(
-        [sys.executable, "-m", "demuxlab", "serve", "http"],
-        capture_output=True,
-        text=True,
-        check=False,
-        user="nobody",
-    )
+def test_without_rights_the_message_says_what_to_do(as_ordinary_user):
+    done = as_ordinary_user([sys.executable, "-m", "demuxlab", "serve", "http"])
     assert done.returncode == 2
     assert "sudo" in done.stderr

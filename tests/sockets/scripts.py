@@ -59,6 +59,16 @@ def closed_socket(socket: Any) -> Steps:
             yield name, outcome(getattr(own, name), *arguments)
 
 
+def connect_to_many(socket: Any) -> Steps:
+    """A connection has two ends; a datagram for all needs the socket's leave (ip(7))."""
+    groups = ("224.0.0.1", 9), ("255.255.255.255", 9)
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        for where in groups[kind == socket.SOCK_DGRAM :]:
+            with socket.socket(socket.AF_INET, kind) as own:
+                yield outcome(own.connect, where)
+                yield own.connect_ex(where)
+
+
 def bind_misuse(socket: Any) -> Steps:
     for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
         with socket.socket(socket.AF_INET, kind) as own, socket.socket(socket.AF_INET, kind) as other:

@@ -69,7 +69,7 @@ def prepare(effort: Effort, folder: Path) -> list[Benchmark]:
             "packets/s",
             {name: _reading(make, written) for name, make in readers.items()},
             OURS,
-            note="pcapng; ours tells comments and interfaces too, dpkt times and bytes",
+            note="pcapng; ours reads comments and interfaces too, dpkt only times and bytes",
         ),
     ]
 

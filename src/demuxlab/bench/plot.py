@@ -1,116 +1,155 @@
-"""Draws benchmarks: how many times its reference each contender is, and what it was to reach."""
+"""Draws benchmarks: how many times its reference each contender reached, with its goals, as SVG.
 
-import textwrap
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+A panel a benchmark, a row a contender: a line from the reference to the median ratio, a wide line between the
+quartiles, a tick at each goal. Where a contender has no ratio, the axis has the benchmark's own unit.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
 
 from demuxlab.bench.measure import Report, Row
 from demuxlab.bench.show import figure, in_words
 from demuxlab.language import _
+from demuxlab.report.svg import drawing, tag, text, wrapped
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_OURS, _PEER, _TARGET = "#0072B2", "#555555", "#D55E00"  # Okabe and Ito's, told apart by everybody
+_WIDTH, _LEFT, _RIGHT = 760, 190, 610
+"""The drawing's width; where the axis begins and ends."""
+_ROW, _LINE, _GAP = 18, 16, 18
 _DECADES = 20
 """Ratios that are further apart are shown on a logarithmic axis."""
-_ROW, _FRAME = 0.4, 1.15  # inches
+_STYLE = Markup("""
+svg {
+  --bg: #fff; --text: #1b2430; --soft: #566172; --line: #d5dbe4;
+  --ours: #0b5cad; --good: #14663a; --bad: #b3261e;
+  background: var(--bg);
+  font: 13px system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK KR", sans-serif;
+}
+@media screen and (prefers-color-scheme: dark) {
+  svg {
+    --bg: #12171e; --text: #e7ecf3; --soft: #a3afbf; --line: #36414f;
+    --ours: #7db7f5; --good: #6fd39b; --bad: #ff9b8f;
+  }
+}
+text { fill: var(--text); } .s { fill: var(--soft); font-size: 12px; } .n { font-weight: 650; }
+.m { text-anchor: middle; } .e { text-anchor: end; }
+.o { color: var(--ours); } .p { color: var(--soft); } .o text { fill: var(--ours); }
+.a { stroke: var(--line); } .r { stroke: currentcolor; stroke-width: 2; stroke-opacity: .5; }
+.w { stroke: currentcolor; stroke-width: 6; stroke-opacity: .5; } circle { fill: currentcolor; }
+.y, .x { stroke: var(--good); stroke-width: 3; } .x { stroke: var(--bad); stroke-dasharray: 4 2; }
+""")
 
 
-def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
-    """Draw benchmarks below each other into one PNG or SVG file; the same figures make the same file."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams.update({"svg.hashsalt": "demuxlab", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot
-
-    heights = [_FRAME + _ROW * len(_main(report)) for report in reports]
-    sheet, axes = pyplot.subplots(
-        len(reports),
-        figsize=(8, sum(heights) + 0.4),
-        height_ratios=heights,
-        squeeze=False,
-        layout="constrained",
-    )
-    for report, place in zip(reports, axes[:, 0], strict=True):
-        _draw(report, place)
-    said = "\n".join(textwrap.wrap(machine, 130))
-    sheet.supxlabel(said, fontsize=6, color=_PEER)
-    sheet.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(sheet)
+def draw(reports: Sequence[Report], machine: str) -> str:
+    """Return benchmarks below each other as one SVG; the same figures make the same text."""
+    parts: list[Markup] = [tag("style", _STYLE)]
+    y = 22.0
+    legend = _("median against the reference; wide: quartiles; tick: goal, broken where it was not reached")
+    parts.append(text(12, y, legend, "s"))
+    for report in reports:
+        panel = _Panel(report, y + _GAP)
+        parts.extend(panel.parts())
+        y = panel.bottom
+    for line in wrapped(machine, _WIDTH - 60, 12, 4):
+        y += _LINE
+        parts.append(text(12, y, line, "s"))
+    title = _("benchmarks: {names}", names="; ".join(report.benchmark.name for report in reports))
+    return str(drawing(_WIDTH, y + 12, title, *parts, class_="bench")) + "\n"
 
 
-def _main(report: Report) -> list[Row]:
-    """Return the one row of each contender that is beside the benchmark's reference."""
-    found: dict[str, Row] = {}
-    for row in report.rows:
-        found.setdefault(row.contender, row)
-    return list(found.values())
+class _Panel:
+    """One benchmark's panel, with its top at `top`."""
 
+    def __init__(self, report: Report, top: float) -> None:
+        self._report, self._top = report, top
+        # A contender's first row compares it with the benchmark's reference, the others with its peers.
+        self._rows: dict[str, Row] = {}
+        for row in report.rows:
+            self._rows.setdefault(row.contender, row)
+        self._relative = all(row.ratio is not None for row in self._rows.values())
+        self._places = {
+            name: row.ratio if self._relative and row.ratio else row.median
+            for name, row in self._rows.items()
+        }
+        self._goals = [(row, at) for row in report.rows if (at := self._goal(row)) is not None]
+        self._begin = 1.0 if self._relative else 0.0
+        self._axis = _Axis([*self._places.values(), *(at for _row, at in self._goals), self._begin])
+        self._notes = wrapped(report.benchmark.note, _WIDTH - 60, 12)
+        self._first = top + _LINE * (1 + len(self._notes)) + 8
+        self._end = self._first + _ROW * len(self._rows)
+        self.bottom = self._end + _LINE + 6
 
-def _draw(report: Report, axes: "Axes") -> None:
-    benchmark, rows = report.benchmark, _main(report)
-    relative = all(row.ratio is not None for row in rows)
-    places = {row.contender: row.ratio if relative and row.ratio else row.median for row in rows}
-    targets = [(row, where) for row in report.rows if (where := _target(row, places, relative)) is not None]
-    seen = [*places.values(), *(where for _row, where in targets)]
-    if min(seen) > 0 and max(seen) / min(seen) > _DECADES:
-        axes.set_xscale("log")
-    else:
-        axes.set_xlim(0, max(seen) * 1.25)
-    begin = 1.0 if relative else 0.0
-    for height, row in enumerate(rows):
-        colour = _OURS if row.contender.startswith("demuxlab") else _PEER
-        where, spread = places[row.contender], row.ratio_spread if relative else row.spread
-        axes.hlines(height, begin, where, color=colour, linewidth=2, alpha=0.5)
-        if spread is not None:
-            axes.hlines(height, *spread, color=colour, linewidth=5, alpha=0.5)
-        axes.plot(where, height, "o", color=colour)
-        axes.annotate(
-            figure(row.median), (1.01, height), xycoords=("axes fraction", "data"), va="center", color=colour
+    def parts(self) -> Iterator[Markup]:
+        """Yield the title, the axis, the contenders and the goals."""
+        benchmark = self._report.benchmark
+        axis = (
+            _("axis: times {reference}", reference=benchmark.reference) if self._relative else benchmark.unit
         )
-    # Neighbours are labelled above and below, so that they do not cover each other.
-    for number, (row, where) in enumerate(sorted(targets, key=lambda target: target[1])):
-        height = list(places).index(row.contender)
-        axes.plot(where, height, "|", color=_TARGET, markersize=14, markeredgewidth=2)
-        axes.annotate(
-            in_words(row.target, row.unit) if row.target else "",
-            (where, height),
-            (0, 7 if number % 2 else -13),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6,
-            color=_TARGET,
+        yield text(12, self._top + 10, f"{benchmark.name}, {benchmark.unit}", "n")
+        yield text(_WIDTH - 12, self._top + 10, axis, "s e")
+        for number, note in enumerate(self._notes):
+            yield text(12, self._top + 10 + _LINE * (number + 1), note, "s")
+        grid = "".join(
+            f"M{self._axis.at(tick):.0f} {self._first:g}V{self._end:g}" for tick in self._axis.ticks
         )
-    if relative:
-        axes.axvline(1, color="black", linestyle="--", linewidth=1)
-        axes.set_xlabel(
-            _(
-                "times {reference} ({unit}); | is to be reached",
-                reference=benchmark.reference,
-                unit=benchmark.unit,
-            )
+        yield tag("path", d=grid, class_="a")
+        for tick in self._axis.ticks:
+            yield text(round(self._axis.at(tick)), self._end + _LINE - 2, f"{tick:,g}", "s m")
+        for number, row in enumerate(self._rows.values()):
+            yield self._contender(row, self._first + _ROW * (number + 0.5))
+        names = list(self._rows)
+        for row, at in self._goals:
+            y = self._first + _ROW * names.index(row.contender)
+            said = tag("title", in_words(row.target, row.unit) if row.target else "")
+            path = f"M{self._axis.at(at):.0f} {y + 1:g}v{_ROW - 2}"
+            yield tag("path", said, d=path, class_="y" if row.reached else "x")
+
+    def _contender(self, row: Row, y: float) -> Markup:
+        place, spread = self._places[row.contender], row.ratio_spread if self._relative else row.spread
+        axis = self._axis
+        low, high = (round(axis.at(value)) for value in spread or (place, place))
+        return tag(
+            "g",
+            text(_LEFT - 12, y + 4, row.contender, "e"),
+            tag("path", d=f"M{axis.at(self._begin):.0f} {y:g}H{axis.at(place):.0f}", class_="r"),
+            tag("path", d=f"M{low} {y:g}H{high}", class_="w") if low < high else "",
+            tag("circle", cx=round(axis.at(place)), cy=y, r=4),
+            text(_WIDTH - 12, y + 4, figure(row.median), "e"),
+            class_="o" if row.contender.startswith("demuxlab") else "p",
         )
-    else:
-        axes.set_xlabel(benchmark.unit)
-    axes.set_yticks(range(len(rows)), [row.contender for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.7)
-    axes.margins(x=0.12)
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_title("\n".join(textwrap.wrap(f"{benchmark.name}: {benchmark.note}", 90)), fontsize=9)
+
+    def _goal(self, row: Row) -> float | None:
+        """Return where on the axis a row's goal is."""
+        goal = row.target
+        if goal is None:
+            return None
+        if goal.reference is None or not self._relative:
+            return goal.at_most
+        if goal.at_most_over is not None:
+            # The axis has multiples of the reference, whose figure is `median / ratio`.
+            return 1 + goal.at_most_over * (row.ratio or 1) / row.median
+        limit = goal.at_least if goal.at_least is not None else goal.at_most
+        return None if limit is None else limit * self._places[goal.reference]
 
 
-def _target(row: Row, places: dict[str, Any], relative: bool) -> float | None:
-    """Return where on the axis a row's target is."""
-    goal = row.target
-    if goal is None:
-        return None
-    if goal.reference is None or not relative:
-        return goal.at_most
-    if goal.at_most_over is not None:
-        # The axis has multiples of the reference, whose figure is `median / ratio`.
-        return 1 + goal.at_most_over * (row.ratio or 1) / row.median
-    limit = goal.at_least if goal.at_least is not None else goal.at_most
-    return None if limit is None else limit * float(places[goal.reference])
+class _Axis:
+    """A linear axis from 0, or a logarithmic one of whole decades where the values lie far apart."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        least, most = min(values), max(values)
+        self._logarithmic = least > 0 and most / least > _DECADES
+        if self._logarithmic:
+            low, high = math.floor(math.log10(least)), math.ceil(math.log10(most))
+            self.ticks = [10.0**power for power in range(low, high + 1)]
+        else:
+            step = 10.0 ** math.floor(math.log10(most or 1))
+            step *= next(part for part in (0.2, 0.5, 1, 2, 5) if most / (step * part) <= 6)
+            self.ticks = [round(step * number, 9) for number in range(math.ceil(most / step) + 1)]
+
+    def at(self, value: float) -> float:
+        """Return where a value is, from left to right."""
+        first, last = self.ticks[0], self.ticks[-1]
+        if self._logarithmic:
+            value, first, last = (math.log10(max(number, first)) for number in (value, first, last))
+        return _LEFT + (_RIGHT - _LEFT) * (min(value, last) - first) / (last - first or 1)

@@ -1,4 +1,4 @@
-"""The results of benchmarks as tables, for a terminal and for a README."""
+"""The results of benchmarks as tables, for a terminal and in Markdown."""
 
 from collections.abc import Iterator, Sequence
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -15,7 +15,7 @@ from demuxlab.files import reason, writing
 from demuxlab.language import _
 from demuxlab.links import rights
 
-_PICTURES = (".png", ".svg")
+_SVG = ".svg"
 _DISAGREED = 1
 
 
@@ -29,12 +29,12 @@ _DISAGREED = 1
 )
 @click.argument("names", metavar="[NAME…]", nargs=-1, type=click.Choice(NAMES))
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a figure on standard output."))
-@click.option("--markdown", is_flag=True, help=_("One table of all benchmarks, for a README."))
+@click.option("--markdown", is_flag=True, help=_("One table of all benchmarks, in Markdown."))
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="FILE-or-DIR",
-    help=_("Draw them into a .png or .svg file, or each into a file of its own in a folder."),
+    help=_("Draw them into one .svg file, or each into a file of its own in a folder."),
 )
 @click.option("--quick", is_flag=True, help=_("So small that the figures say little: does it run?"))
 def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | None, quick: bool) -> None:
@@ -45,11 +45,11 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
     if plot is not None:
         _check(plot)
     found = machine()
-    words = in_words(found)
+    machine_text = in_words(found)
     if as_json:
         click.echo(json.dumps({"machine": found}, ensure_ascii=False))
     else:
-        click.echo(_("machine: {machine}", machine=words), err=markdown)
+        click.echo(_("machine: {machine}", machine=machine_text), err=markdown)
     reports: list[Report] = []
     disagreed = False
     try:
@@ -67,11 +67,11 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
                 raise KeyboardInterrupt
     finally:
         if markdown:
-            click.echo(show.in_markdown(reports, words), err=as_json)
+            click.echo(show.in_markdown(reports, machine_text), err=as_json)
     if plot is not None:
-        # Only the namespaces needed rights; the pictures are the user's who called sudo.
+        # Only the namespaces needed rights; the pictures belong to the user that called sudo.
         rights.drop()
-        _plot([report for report in reports if report.rows], plot, words)
+        _plot([report for report in reports if report.rows], plot, machine_text)
     raise SystemExit(_DISAGREED if disagreed else 0)
 
 
@@ -116,27 +116,25 @@ def _print_json(report: Report) -> None:
 
 
 def _check(plot: Path) -> None:
-    """Say before the minutes of measuring what would be in the way of drawing."""
-    if util.find_spec("matplotlib") is None:
-        raise CallError(_("--plot needs matplotlib"), "pip install 'demuxlab[bench]'")
-    if plot.suffix and plot.suffix not in _PICTURES and not plot.is_dir():
+    """Refuse a place that cannot be written to before the minutes of measuring."""
+    if plot.suffix and plot.suffix != _SVG and not plot.is_dir():
         raise CallError(
-            _("{path} is no picture that can be drawn", path=plot), _("name a .png, a .svg or a folder")
+            _("{path} is no picture that can be drawn", path=plot), _("name a .svg file or a folder")
         )
     with writing(plot, _("give another --plot")):
-        (plot.parent if plot.suffix in _PICTURES else plot).mkdir(parents=True, exist_ok=True)
+        (plot.parent if plot.suffix == _SVG else plot).mkdir(parents=True, exist_ok=True)
 
 
 def _plot(reports: list[Report], plot: Path, machine: str) -> None:
     from demuxlab.bench.plot import draw
 
-    if plot.suffix in _PICTURES:
+    if plot.suffix == _SVG:
         pictures = [(plot, reports)] if reports else []
     else:
         pictures = [(plot / f"{_file_name(report)}.svg", [report]) for report in reports]
     for path, drawn in pictures:
         with writing(path, _("give another --plot")):
-            draw(drawn, path, machine)
+            path.write_text(draw(drawn, machine), encoding="utf-8")
         click.echo(_("plot: {path}", path=path), err=True)
 
 

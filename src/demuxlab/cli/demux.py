@@ -69,8 +69,8 @@ def command(capture: Path, socket_file: Path, explain: bool, tunnels: str, as_js
                 click.echo(json.dumps(_as_json(entry, outer, explain)))
             else:
                 click.echo(_steps(entry, outer) if explain else _line(entry, outer))
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
-    click.echo(_("packets: {counts}", counts=told), err=True)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or _("none")
+    click.echo(_("packets: {counts}", counts=counts), err=True)
     if frames.damage:
         click.echo(f"demuxlab: {capture}: {frames.damage}", err=True)
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`demuxlab doctor`: what this machine allows, with the cure for each no."""
+"""`demuxlab doctor`: what this machine allows, and how to fix what is missing."""
 
 import importlib.metadata
 import platform
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import click
 
-from demuxlab import terminal
+from demuxlab import layout
+from demuxlab.grading.sandbox import why_not_bubblewrap
 from demuxlab.language import _
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
@@ -19,7 +20,7 @@ from demuxlab.wireshark.program import find
 def command() -> None:
     """Say what this machine allows, and how to mend what it does not."""
     for works, what, detail in _findings():
-        click.echo(f"{'✓' if works else '✗'} {terminal.padded(what, 34)} {detail}")
+        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, 34)} {detail}")
     click.echo("\n" + _("Every lab also runs with --link memory, which needs none of this."))
 
 
@@ -38,6 +39,8 @@ def _findings() -> Iterator[tuple[bool, str, str]]:
         "Wireshark",
         wireshark or _("install it: sudo apt install wireshark, or wireshark.org"),
     )
+    problem = why_not_bubblewrap()
+    yield problem is None, _("sandbox for grading"), str(problem or "bubblewrap")
     tshark = shutil.which("tshark")
     yield bool(tshark), "tshark", tshark or _("only some tests need it: sudo apt install tshark")
 

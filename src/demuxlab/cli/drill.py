@@ -35,7 +35,15 @@ from demuxlab.links import rights
 @click.option(
     "--tolerance_usecs",
     type=click.IntRange(0, 60_000_000),
-    help=_("Microseconds that a packet of the kernel's may be off, instead of the script's."),
+    help=_("Microseconds that a packet may be off, instead of the script's."),
+)
+@click.option(
+    "-D",
+    "--define",
+    "define",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help=_("What a name of the scripts stands for; several are possible."),
 )
 @click.option(
     "--captures",
@@ -63,6 +71,7 @@ def command(
     scripts: tuple[Path, ...],
     on: str,
     tolerance_usecs: int | None,
+    define: tuple[str, ...],
     captures: Path,
     count: int | None,
     seed: int,
@@ -76,9 +85,9 @@ def command(
 
         compare(count, seed, captures, as_json=as_json)
         return
-    loaded = [_load(path) for path in scripts]
+    loaded = [script for path in scripts for script in _load(path, define)]
     played = list(drill.play_all(loaded, on, tolerance_usecs))
-    # Only the namespaces needed rights; what is saved is the user's who called sudo.
+    # Only the namespaces needed rights; what is saved belongs to the user that called sudo.
     rights.drop()
     for script, outcome in played:
         _tell(script, outcome, on, captures, as_json=as_json)
@@ -97,10 +106,10 @@ def command(
     raise SystemExit(1 if failed else 0)
 
 
-def _load(path: Path) -> Script:
+def _load(path: Path, define: tuple[str, ...]) -> list[Script]:
     try:
         with reading(path, _("give a packetdrill script")):
-            return drill.load(path)
+            return drill.load_all(path, define)
     except ScriptError as error:
         raise CallError(f"{path}:{error.line}", error.cure) from error
 
@@ -112,16 +121,16 @@ def _tell(script: Script, outcome: Outcome | None, on: str, folder: Path, *, as_
     if outcome is not None and failure:
         saved = _save(script, outcome, on, folder)
     if as_json:
-        row = {"script": str(script.path), "on": on, "passed": None if outcome is None else not failure}
+        row = {"script": script.title, "on": on, "passed": None if outcome is None else not failure}
         click.echo(json.dumps({**row, "failure": failure or None, "capture": saved}))
     elif outcome is None:
-        click.echo(_("{script}: only for the {other}", script=script.path, other=script.options.only))
+        click.echo(_("{script}: only for the {other}", script=script.title, other=script.options.only))
     elif failure:
         click.echo(failure)
         if saved is not None:
             click.echo(_("capture: {path}", path=saved))
     else:
-        click.echo(_("{script}: passed", script=script.path))
+        click.echo(_("{script}: passed", script=script.title))
 
 
 def _save(script: Script, outcome: Outcome, on: str, folder: Path) -> str | None:

@@ -28,6 +28,7 @@ marked(
 )  # what `wire.endpoints` says
 _SHOWN = 40
 _REASONS = 8
+_MOVED = 20
 
 
 @click.command(
@@ -108,18 +109,18 @@ def _show_dashboard(url: str) -> None:
 
 
 def _print_table(found: "Flows") -> None:
-    """Print the conversations of most bytes, and say what was left away."""
+    """Print the conversations of most bytes, and how many there are."""
     table = found.table
     count = len(table.first)
     shown = table.conversations(table.largest(_SHOWN))
     click.echo(tables.table(_HEADERS, [_row(conversation) for conversation in shown]))
     if count > _SHOWN:
-        told = _(
+        line = _(
             "{shown} of {count} conversations, those of most bytes: --json lists all",
             shown=_SHOWN,
             count=count,
         )
-        click.echo(told)
+        click.echo(line)
 
 
 def _row(conversation: "Conversation") -> tuple[Any, ...]:
@@ -129,17 +130,23 @@ def _row(conversation: "Conversation") -> tuple[Any, ...]:
 
 def _tell_counts(found: "Flows") -> None:
     count, left_out = len(found.table.first), found.left_out
-    told = _("packets: {packets}, conversations: {count}", packets=found.packets, count=count)
-    click.echo(told, err=True)
+    line = _("packets: {packets}, conversations: {count}", packets=found.packets, count=count)
+    click.echo(line, err=True)
     if found.outer:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.outer.most_common())
         click.echo(_("inside of other packets: {kinds}", kinds=kinds), err=True)
+    for paths in found.moved[:_MOVED]:
+        told = _(
+            "a QUIC connection goes on although its 4-tuple changes: {paths}; the connection ID is the same",
+            paths=", ".join(paths),
+        )
+        click.echo(told, err=True)
     if left_out:
         reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
         if len(left_out) > _REASONS:
             rest = left_out.total() - sum(number for _reason, number in left_out.most_common(_REASONS))
             reasons.append(_("{count} for other reasons", count=rest))
-        told = _(
+        line = _(
             "of no conversation: {count} ({reasons})", count=left_out.total(), reasons=", ".join(reasons)
         )
-        click.echo(told, err=True)
+        click.echo(line, err=True)

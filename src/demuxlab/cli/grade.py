@@ -2,19 +2,21 @@
 
 import json
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from demuxlab import course
+from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
-from demuxlab.files import reason, writing
-from demuxlab.grading import outputs, sandbox
+from demuxlab.files import reading, reason, writing
+from demuxlab.grading import inventory, outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
+from demuxlab.grading.gradebooks import canvas, moodle, sentence
 from demuxlab.grading.records import Records
 from demuxlab.grading.workers import Outcome, on_cluster, on_this_machine
 from demuxlab.labkit import tables
@@ -24,18 +26,20 @@ from demuxlab.recording.whole_file import write_whole
 _FORMS = {
     "gradescope": _("Write Gradescope's results.json, of one submission."),
     "classroom50": _("Write a Classroom 50 result.json, of one submission."),
+    "prairielearn": _("Write PrairieLearn's results.json, of one submission."),
     "xqueue": _("Write an Open edX external grader's reply, of one submission."),
     "junit": _("Write JUnit XML."),
     "csv": _("Write CSV, one row a submission and one column a check."),
     "canvas": _("Write CSV for a Canvas gradebook."),
     "moodle": _("Write Moodle's offline grading worksheet."),
+    "nbgrader": _("Write CSV as nbgrader exports it."),
 }
 
 
 def _form_options(function: Any) -> Any:
-    for form, told in reversed(_FORMS.items()):
+    for form, text in reversed(_FORMS.items()):
         path = click.Path(dir_okay=False, path_type=Path)
-        function = click.option(f"--{form}", type=path, metavar="FILE", help=told)(function)
+        function = click.option(f"--{form}", type=path, metavar="FILE", help=text)(function)
     return function
 
 
@@ -43,12 +47,30 @@ def _form_options(function: Any) -> Any:
 @click.argument("lab")
 @click.argument("submissions", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
+    "--course",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=_("Take the labs and their checks from this folder, instead of the installed ones."),
+)
+@click.option(
     "--hidden",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
     help=_("Add the checks of this folder."),
 )
 @_form_options
+@click.option(
+    "--canvas-title",
+    metavar="TITLE",
+    default="",
+    help=_("The assignment in Canvas: its title, or title (ID)."),
+)
+@click.option(
+    "--moodle-worksheet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Fill in the worksheet that Moodle gave, in its language."),
+)
 @click.option(
     "--results",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -89,7 +111,10 @@ def _form_options(function: Any) -> Any:
 def command(
     lab: str,
     submissions: tuple[Path, ...],
+    course: Path | None,
     hidden: Path | None,
+    canvas_title: str,
+    moodle_worksheet: Path | None,
     results: Path | None,
     seed: str,
     patience: float,
@@ -103,7 +128,9 @@ def command(
     **forms: Path | None,
 ) -> None:  # fmt: skip
     """Grade submissions."""
-    folder = course.find(lab).path
+    # Never the labs of the current folder: in CI that is a learner's repository, checks and all.
+    folder = find(lab, course or installed_folder()).path.resolve()
+    hidden = hidden and hidden.resolve()
     if gradescope_zip is not None:
         from demuxlab.grading.gradescope_zip import build
 
@@ -111,33 +138,62 @@ def command(
             build(gradescope_zip, folder, hidden)
         click.echo(_("archive: {path}", path=gradescope_zip), err=True)
         return
-    if isolation == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
-        raise CallError(_("no sandbox here"), sandbox.why_not_best())
-    handed_in = _collected(submissions)
-    todo = jobs(handed_in, folder, hidden, seed, patience)
+    if problem := sandbox.why_not_bubblewrap():
+        if isolation == "required":
+            raise CallError(problem.wrong, problem.cure)
+        click.echo(
+            _("graded at the level {level}: {problem}", level=sandbox.best(), problem=problem), err=True
+        )
     wanted = {form: path for form, path in forms.items() if path is not None}
+    if hidden is not None:
+        inventory.protect(hidden, sandbox.best())
+    handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
+    todo = jobs(handed_in, folder, hidden, seed, patience)
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
-        _write(wanted, graded)
+        _write(wanted, _functions(canvas_title, moodle_worksheet), graded, failed)
         _tell(graded, as_json)
     if similar is not None:
         _compare(handed_in, folder, similar)
     for name, why in failed:
         click.echo(_("demuxlab: {name} was not graded: {why}", name=name, why=why), err=True)
+    _account(handed_in, skipped, len(failed))
     short = any(result["points"] < result["max_points"] for result in graded)
     raise SystemExit(1 if failed or (strict and short) else 0)
 
 
-def _collected(submissions: Sequence[Path]) -> list[HandedIn]:
+def _collected(submissions: Sequence[Path], lab: str, *, alone: bool) -> tuple[list[HandedIn], list[str]]:
     if not submissions:
         raise CallError(_("there is nothing to grade"), _("name a file or a folder of submissions"))
-    found, skipped = collect(submissions)
+    found, skipped = collect(submissions, lab, alone=alone)
     for name in skipped:
-        click.echo(_("skipped: {name} is neither Python, an archive nor a folder", name=name), err=True)
+        click.echo(
+            _("skipped: {name} is hidden, or neither Python, an archive nor a folder", name=name), err=True
+        )
     if not found:
         raise CallError(_("no submission is in there"), _("name a file or a folder of submissions"))
-    return found
+    return found, skipped
+
+
+def _account(handed_in: Sequence[HandedIn], skipped: Sequence[str], failed: int) -> None:
+    """Say of everything that came what became of it."""
+    for each in handed_in:
+        if each.problem:
+            click.echo(_("0 points: {name}: {why}", name=each.name, why=each.problem), err=True)
+    if len(handed_in) + len(skipped) > 1:
+        click.echo(
+            _(
+                "{came} came: {graded} graded ({unread} of them unreadable), {failed} not graded, "
+                "{skipped} skipped",
+                came=len(handed_in) + len(skipped),
+                graded=len(handed_in) - failed,
+                unread=sum(bool(each.problem) for each in handed_in),
+                failed=failed,
+                skipped=len(skipped),
+            ),
+            err=True,
+        )
 
 
 def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:
@@ -145,8 +201,8 @@ def _compare(handed_in: Sequence[HandedIn], lab: Path, report: Path) -> None:
 
     with writing(report, _("name a new folder")):
         page = compare(handed_in, lab / "exercise.py", report)
-    told = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
-    click.echo(told, err=True)
+    line = _("similar pairs: {page}", page=page) if page else _("no submissions resemble each other")
+    click.echo(line, err=True)
 
 
 def _records(stack: ExitStack, path: Path | None, lab: str, count: int) -> Records | None:
@@ -210,10 +266,30 @@ def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
     yield from track(outcomes, _("grading"), count, console=Console(stderr=True))
 
 
-def _write(wanted: dict[str, Path], results: Sequence[dict[str, Any]]) -> None:
+def _functions(canvas_title: str, worksheet: Path | None) -> dict[str, Callable[..., str]]:
+    """Return the functions of the forms, with what the call says of the systems that read them."""
+    sheet = ""
+    if worksheet is not None:
+        with reading(worksheet, _("download it from Moodle again")):
+            sheet = worksheet.read_text(encoding="utf-8-sig")
+    told = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
+    return {**outputs.FORMS, **told}
+
+
+def _write(
+    wanted: dict[str, Path],
+    functions: dict[str, Callable[..., str]],
+    results: Sequence[dict[str, Any]],
+    failed: Sequence[tuple[str, str]],
+) -> None:
     for form, path in wanted.items():
-        with writing(path, _("name another file")):
-            write_whole(path, outputs.FORMS[form](results))
+        if form in outputs.OF_ONE and failed and not results:
+            text = outputs.not_graded(form, failed[0][1])
+        else:
+            text = functions[form](results)
+        if text is not None:
+            with writing(path, _("name another file")):
+                write_whole(path, text)
 
 
 def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -225,7 +301,7 @@ def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:
         (
             result["submission"],
             f"{result['points']}/{result['max_points']}",
-            ", ".join(outputs.sentence(test["name"]) for test in result["tests"] if not test["passed"])[:60],
+            ", ".join(sentence(test["name"]) for test in result["tests"] if not test["passed"])[:60],
         )
         for result in results
     ]

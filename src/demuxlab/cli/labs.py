@@ -2,20 +2,24 @@
 
 import click
 
-from demuxlab import course
+from demuxlab import course, layout
 from demuxlab.course.progress import Progress
 from demuxlab.labkit import tables
-from demuxlab.language import _
+from demuxlab.language import _, marked
 
 
 @click.command(name="labs", help=_("List the labs, and what of them this folder has passed."))
 def command() -> None:
     """List the labs."""
-    rows = []
+    headers, rows = list(marked(("lab", "title", "exercise", "quiz"))), []
     for lab in course.labs():
         progress = Progress(lab)
         rows.append((lab.name, lab.title.partition(" ")[2], progress.exercise(), progress.quiz()))
-    click.echo(tables.table(("lab", "title", "exercise", "quiz"), rows))
+    while not any(row[len(headers) - 1] for row in rows):
+        headers.pop()
+    click.echo(tables.table(headers, [row[: len(headers)] for row in rows]))
     if any("*" in row[2] for row in rows):
         click.echo(_("* exercise.py was changed since: grade it again"))
-    click.echo(_("Run one: demuxlab run 01. Read its handout, then fill in its exercise.py."))
+    click.echo(
+        layout.paragraph(_("Run one: demuxlab run 01. Read its handout, then fill in its exercise.py."))
+    )

@@ -7,6 +7,8 @@ import click
 
 from demuxlab import course
 from demuxlab.course import progress
+from demuxlab.course.starters import NAME as EXERCISE
+from demuxlab.course.starters import starter
 from demuxlab.errors import CallError
 from demuxlab.files import reason
 from demuxlab.language import _
@@ -25,8 +27,10 @@ def command(folder: Path) -> None:
         shutil.copytree(labs, folder / "labs", ignore=_NOT_COPIED)
         (folder / "captures").mkdir()
         for lab in sorted(labs.glob(f"[0-9][0-9]_*/{course.SCRIPT}")):
-            name = f"{lab.parent.name}.pcapng"
-            shutil.copy(labs.parent / "captures" / name, folder / "captures" / name)
+            name = lab.parent.name
+            shutil.copy(labs.parent / "captures" / f"{name}.pcapng", folder / "captures")
+            if text := starter(name):
+                (folder / "labs" / name / EXERCISE).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CallError(
             _("the course cannot be copied to {folder} ({why})", folder=folder, why=reason(error)),

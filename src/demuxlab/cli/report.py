@@ -62,13 +62,13 @@ def command(
     output = output or Path(capture.stem + ending)
     if output.exists() and capture.exists() and output.samefile(capture):
         raise CallError(_("{path} is the capture itself", path=output), _("give another file with -o"))
-    told = _read(capture, selection, inside_udp=tunnels == "inner")
-    if not told.segments and selection != EVERYTHING:
+    story = _read(capture, selection, inside_udp=tunnels == "inner")
+    if not story.segments and selection != EVERYTHING:
         raise CallError(
             _("{path} has no such segments", path=capture),
             _("the report without --conversation, --port and --from lists the conversations"),
         )
-    written = page.svg(told, figure) if figure else page.html(told)
+    written = page.svg(story, figure) if figure else page.html(story)
     if not written:
         raise CallError(
             _("{path} has nothing for the figure {figure}", path=capture, figure=figure),
@@ -77,8 +77,8 @@ def command(
     with writing(output, _("give another file with -o")):
         write_whole(output, written)
     click.echo(_("report: {path}", path=output))
-    if told.damage:
-        click.echo(f"demuxlab: {capture}: {told.damage}", err=True)
+    if story.damage:
+        click.echo(f"demuxlab: {capture}: {story.damage}", err=True)
         raise SystemExit(1)
 
 

@@ -113,8 +113,8 @@ def command(
         signals.append(number)
 
     def wait(seconds: float) -> bool:
-        # Not an Event: setting one from a handler may find its lock taken, and a signal that the system
-        # gives to another thread does not wake who waits for it.
+        # Not an Event: setting one from a handler may find its lock taken, and a signal that the kernel
+        # delivers to another thread does not end the wait.
         time.sleep(seconds)
         if several is not None and several.died():
             problems.append(_("a worker has ended by itself: start it again"))
@@ -164,7 +164,7 @@ def command(
 
 
 def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:
-    """Begin to look at a host, before anybody talks to it; what is returned shows it until told to stop."""
+    """Observe a host from its first packet on; return a function that shows it until its argument says so."""
     from demuxlab.live.latest_state import LatestState
     from demuxlab.live.terminal import follow
 

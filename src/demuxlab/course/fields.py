@@ -1,6 +1,6 @@
 """The fields of a capture's frames under Wireshark's names, and a small part of its display filters.
 
-What is here gives what tshark gives; a test compares them on every question of every lab.
+The values equal tshark's; a test compares them on every question of every lab.
 """
 
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 Fields = dict[str, list[str]]
-"""A frame: each field's values, as text. Several where an ICMP error quotes a packet."""
+"""A frame: each field's values, as text; several where an ICMP error quotes a packet."""
 
 _TERM = re.compile(
     r"(?P<field>[a-z_.]+)(?: (?P<compare>==|!=|<=|>=|<|>|contains) (?P<value>\"[^\"]*\"|\S+))?"
@@ -30,12 +30,12 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class FilterError(CallError):
-    """The filter is not of the kind that is understood here."""
+    """The display filter uses syntax that is not supported here."""
 
 
 def read(path: Path) -> list[Fields]:
     """Return the fields of every frame of a capture of IPv4 packets."""
-    import scapy.layers.dns  # noqa: F401 - from now on port 53 is DNS, in the first frame too
+    import scapy.layers.dns  # noqa: F401 - binds port 53 to DNS before the first frame is read
     from scapy.layers.inet import IP
 
     streams = _Streams()
@@ -81,7 +81,7 @@ def _holds(fields: Fields, term: str) -> bool:
 
 
 class _Streams:
-    """Numbers conversations as Wireshark does: by their ends, and anew where a SYN begins another one."""
+    """Numbers conversations as Wireshark does: by 4-tuple, with a new number for each new SYN."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, frozenset[tuple[str, int]]], int] = {}

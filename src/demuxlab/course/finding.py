@@ -1,4 +1,4 @@
-"""Where the labs are, and which of them a word means."""
+"""Finds the folder of labs, and a lab in it by number or name."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ from demuxlab.language import _
 
 
 class NoSuchLab(CallError):
-    """No lab is called that; the message offers the nearest name."""
+    """No lab has this name; the cure is the most similar name."""
 
 
 def course_folder() -> Path:
@@ -33,14 +33,15 @@ def _has_labs(folder: Path) -> bool:
     return any(folder.glob(f"[0-9][0-9]_*/{SCRIPT}"))
 
 
-def labs() -> list[LabFolder]:
-    """Return all labs in order."""
-    return [LabFolder(script.parent) for script in sorted(course_folder().glob(f"[0-9][0-9]_*/{SCRIPT}"))]
+def labs(folder: Path | None = None) -> list[LabFolder]:
+    """Return all labs in order, those of `course_folder` where no folder is given."""
+    scripts = sorted((folder or course_folder()).glob(f"[0-9][0-9]_*/{SCRIPT}"))
+    return [LabFolder(script.parent) for script in scripts]
 
 
-def find(word: str) -> LabFolder:
+def find(word: str, folder: Path | None = None) -> LabFolder:
     """Return the lab meant by a number or a name: 04, 4, 04_tcp_four_tuple, tcp_four_tuple."""
-    known = labs()
+    known = labs(folder)
     wanted = word.rstrip(os.sep)
     for lab in known:
         number, rest = lab.name.split("_", 1)

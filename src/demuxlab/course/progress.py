@@ -1,6 +1,6 @@
-"""What of the course this folder has passed: kept beside the labs, for `demuxlab labs`.
+"""The learner's points so far, in a file beside the labs; `demuxlab labs` shows them.
 
-It is the learner's own note, not a mark: whoever gives marks grades the file itself.
+It is the learner's own record, not a mark: a teacher grades the submitted file itself.
 """
 
 import json
@@ -15,18 +15,18 @@ NAME = ".progress.json"
 
 
 class Progress:
-    """The last points of one lab's exercise and quiz, in labs/.progress.json; a file spoilt is begun anew."""
+    """The last points of one lab's exercise and quiz, in labs/.progress.json; a damaged file is replaced."""
 
     def __init__(self, lab: LabFolder) -> None:
         self._lab = lab
         self._path = lab.path.parent / NAME
 
     def note_exercise(self, points: int, most: int) -> None:
-        """Note what the lab's own exercise.py got."""
+        """Record the points of the lab's exercise.py."""
         self._note("exercise", {"points": points, "of": most, "file": self._fingerprint()})
 
     def note_quiz(self, student: str, points: int, most: int) -> None:
-        """Note what an answer sheet got."""
+        """Record the points of an answer sheet."""
         self._note("quiz", {"points": points, "of": most, "student": student})
 
     def exercise(self) -> str:
@@ -63,6 +63,6 @@ class Progress:
         kept = self._read()
         kept.setdefault(self._lab.name, {})[what] = value
         new = self._path.with_name(f"{NAME}.{os.getpid()}")
-        with suppress(OSError):  # a course that cannot be written to keeps no note
+        with suppress(OSError):  # a read-only course keeps no record
             new.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             os.replace(new, self._path)

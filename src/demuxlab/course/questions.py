@@ -1,4 +1,4 @@
-"""The questions on a lab's capture: what is asked, and the answers that a run gives."""
+"""The questions on a lab's capture, and their answers, read from a run's frames."""
 
 import re
 import tomllib
@@ -15,19 +15,19 @@ from demuxlab.language import _
 
 
 class QuestionError(CallError):
-    """questions.toml asks for something that this capture cannot answer."""
+    """A question of questions.toml has no answer, or several, in this capture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, with the figures of a run put in.
+    """One question, with the figures of a run in its texts.
 
-    The answer comes from the frames that match `filter`, a display filter, and is by `take`:
+    The answer is computed from the frames that match `filter`, a display filter; `take` says how:
 
-    - `count`: how many they are;
-    - `value`: the one value that `fields` has in them, of it the first group of `pattern`;
-    - `distinct`: how many different values it has; `sum`: the sum of its values;
-    - `differs`: the one of `fields` that has not the same value in all of them.
+    - `count`: the number of frames;
+    - `value`: the one value that `fields` has in all of them, and of it the first group of `pattern`;
+    - `distinct`: the number of different values; `sum`: the sum of the values;
+    - `differs`: the one of `fields` whose values differ.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """A quiz on a capture made for one learner: other addresses and ports, so other answers.
 
-The figures are drawn from the learner's ID, so whoever knows the ID can make the same capture and the key
-again: neither is kept.
+The figures are drawn from the learner's ID, so capture and answers can be made again from the ID alone:
+neither is stored.
 """
 
 import re
@@ -103,7 +103,7 @@ def _marked(asked: list[Question], given: dict[str, str], key: list[str]) -> Ite
 
 
 def _plain(answer: str) -> str:
-    """Return an answer without what does not count: case, spaces, quotes, a unit of thousands."""
+    """Return an answer without what is not compared: case, spaces, quotes, thousands separators."""
     plain = answer.strip().strip("`'\"").casefold()
     return plain.replace(",", "") if plain.replace(",", "").isdigit() else plain
 

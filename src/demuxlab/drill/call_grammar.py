@@ -1,5 +1,8 @@
 """The grammar of system calls in a packet script: `fcntl(4, F_SETFL, O_NONBLOCK) = 0`."""
 
+import operator
+from collections.abc import Callable
+
 from demuxlab.drill import constants
 from demuxlab.drill.calls import CALLS
 from demuxlab.drill.cursor import Cursor
@@ -9,6 +12,7 @@ from demuxlab.language import _
 
 # The parser recurses with each bracket: a limit keeps a hostile script from exhausting the stack.
 _MAX_DEPTH = 16
+_CONVERSIONS = ("htons", "htonl", "inet_addr", "inet6_addr", "inet_pton", "sizeof")
 
 
 def read_call(cursor: Cursor) -> Call:
@@ -31,10 +35,12 @@ def read_call(cursor: Cursor) -> Call:
     cursor.expect("=")
     if cursor.accept("..."):
         return Call(token.text, arguments, ...)
-    negative = cursor.accept("-")
-    result = -cursor.number() if negative else cursor.number()
+    result = _value(cursor, 0)
+    if not isinstance(result, int):
+        cursor.fail(_("a whole number"))
     error = ""
     # A name on the next line is not an errno, but an event that lacks its time.
+    # A note in brackets may follow: "(flags O_RDWR|O_NONBLOCK)".
     if cursor.token.kind == NAME and cursor.token.line == cursor.previous_line:
         if not constants.is_errno(cursor.token.text):
             cursor.fail(_("the name of an errno"))
@@ -74,12 +80,36 @@ def _value(cursor: Cursor, depth: int) -> Value:
     if cursor.accept("{"):
         return _fields(cursor, depth + 1)
     if cursor.token.kind == TEXT:
-        return cursor.next().text[1:-1].encode().decode("unicode_escape", "replace")
+        return _text(cursor)
+    if cursor.at("NULL") and cursor.token.kind == NAME:
+        cursor.next()
+        return None
+    return _number(cursor, depth)
+
+
+def _text(cursor: Cursor) -> str:
+    """Read a string; strings that follow each other are one, and "..." behind it says that more follows."""
+    parts = ""
+    while cursor.token.kind == TEXT:
+        parts += cursor.next().text[1:-1].encode().decode("unicode_escape", "replace")
+    cursor.accept("...")
+    return parts
+
+
+_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    **{"|": operator.or_, "&": operator.and_, "+": operator.add, "-": operator.sub, "*": operator.mul}
+}
+
+
+def _number(cursor: Cursor, depth: int) -> Value:
+    """Read a number, or several with operators between them, which apply from left to right."""
     number = _term(cursor, depth)
-    while cursor.accept("|"):
+    # A "+" or "*" on the next line begins the time of an event.
+    while cursor.at(*_OPERATORS) and cursor.token.line == cursor.previous_line:
+        apply = _OPERATORS[cursor.next().text]
         if not isinstance(number, int) or not isinstance(other := _term(cursor, depth), int):
             cursor.fail(_("a whole number"))
-        number |= other
+        number = apply(number, other)
     return number
 
 
@@ -92,7 +122,7 @@ def _term(cursor: Cursor, depth: int) -> Value:
     if token.kind != NAME:
         cursor.fail(_("a value"))
     cursor.next()
-    if token.text in ("htons", "htonl", "inet_addr", "inet_pton", "sizeof") and cursor.accept("("):
+    if token.text in _CONVERSIONS and cursor.accept("("):
         # Numbers stay in host order and addresses text: `calls` converts them as each call needs it.
         arguments = _values(cursor, ")", depth + 1)
         return arguments[-1] if arguments else ...
@@ -102,17 +132,22 @@ def _term(cursor: Cursor, depth: int) -> Value:
     return number
 
 
-def _fields(cursor: Cursor, depth: int) -> dict[str, Value]:
+def _fields(cursor: Cursor, depth: int) -> dict[str, Value] | tuple[Value, ...]:
+    """Read `{fd=4, events=POLLIN}`, or without names `{..., 1000}`.
+
+    The name of a field may have a length in brackets, `msg_iov(2)=[…]`, which its value shows as well.
+    """
     fields: dict[str, Value] = {}
+    places: list[Value] = []
     while not cursor.accept("}"):
-        if cursor.accept("..."):
-            fields["..."] = ...
-        else:
-            if cursor.token.kind != NAME:
-                cursor.fail(_("the name of a field"))
+        if cursor.token.kind == NAME and cursor.follows_mark("=", "("):
             name = cursor.next().text
+            if cursor.accept("("):
+                _values(cursor, ")", depth + 1)
             cursor.expect("=")
             fields[name] = _value(cursor, depth)
+        else:
+            places.append(_value(cursor, depth))
         if not cursor.at("}"):
             cursor.expect(",")
-    return fields
+    return fields if fields or not places else tuple(places)

@@ -16,7 +16,7 @@ def save(script: Script, outcome: Outcome, on: str, folder: Path) -> Path:
 
     Raises OSError where the folder or the file cannot be written.
     """
-    path = new_capture_path(folder, script.path.stem, on, time.strftime("%Y%m%d-%H%M%S"))
+    path = new_capture_path(folder, script.name or script.path.stem, on, time.strftime("%Y%m%d-%H%M%S"))
     with open(path, "xb", buffering=0) as file:
         writer = PcapngWriter(file, comment=outcome.failure)
         interface = writer.interface("wire", RAW, description=on)

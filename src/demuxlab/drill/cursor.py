@@ -1,5 +1,6 @@
 """A position in a script's tokens, with the steps of a recursive-descent parser."""
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from demuxlab.drill import lexer
@@ -16,6 +17,18 @@ class Cursor:
     def __init__(self, text: str) -> None:
         self._tokens = lexer.tokens(text)
         self._at = 0
+        self.variables: set[str] = set()
+        """The variables that the script's assertions have assigned so far."""
+
+    def define(self, definitions: Mapping[str, str]) -> None:
+        """Replace the names of `-D` and `--define` from here on by what they stand for."""
+        rest, self._tokens = self._tokens[self._at :], self._tokens[: self._at]
+        for token in rest:
+            if token.kind == NAME and token.text in definitions:
+                meant = lexer.tokens(definitions[token.text])[:-1]
+                self._tokens += [part._replace(line=token.line) for part in meant]
+            else:
+                self._tokens.append(token)
 
     @property
     def token(self) -> Token:
@@ -26,6 +39,15 @@ class Cursor:
     def previous_line(self) -> int:
         """The line of the token that was read last."""
         return self._tokens[self._at - 1].line
+
+    def follows(self, kind: str) -> bool:
+        """Tell whether the token after the next one is of a kind."""
+        return self._tokens[min(self._at + 1, len(self._tokens) - 1)].kind == kind
+
+    def follows_mark(self, *marks: str) -> bool:
+        """Tell whether the token after the next one is one of these marks."""
+        following = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        return following.kind == MARK and following.text in marks
 
     def next(self) -> Token:
         """Return the token and move on; the end of the file is never passed."""

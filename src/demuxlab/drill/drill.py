@@ -1,47 +1,71 @@
 """Load packet scripts from files, and play each of them on a machine of its own."""
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from demuxlab.drill.machine import Machine
 from demuxlab.drill.parser import parse
 from demuxlab.drill.runner import Outcome, play
-from demuxlab.drill.script import Script
+from demuxlab.drill.script import TOLERANCE_USECS, Script
 
 STACK, KERNEL = "stack", "kernel"
 # Scripts on the kernel mostly wait for time to pass, so that several can run at once.
 _CONCURRENT = 8
 _MAX_CHARACTERS = 4 << 20
+_BEGINNING = re.compile(r"^//// (\S+)$", re.MULTILINE)
 
 
-def load(path: Path) -> Script:
-    """Read a script of at most 4 Mi characters from a file.
+def load(path: Path, define: Sequence[str] = ()) -> Script:
+    """Read the script in a file of at most 4 Mi characters; `define` are definitions, "SIZE=1000".
 
     Raises OSError or UnicodeDecodeError where the file cannot be read, ScriptError where the script is wrong.
     """
+    [script] = load_all(path, define)
+    return script
+
+
+def load_all(path: Path, define: Sequence[str] = ()) -> list[Script]:
+    """Read the scripts in a file: one, or several that each begin with a line `//// name`."""
     with path.open(encoding="utf-8") as file:
-        return parse(file.read(_MAX_CHARACTERS), path)
+        text = file.read(_MAX_CHARACTERS)
+    beginnings = list(_BEGINNING.finditer(text))
+    if not beginnings:
+        return [parse(text, path, define)]
+    ends = [match.start() for match in beginnings[1:]] + [len(text)]
+    scripts = []
+    for match, end in zip(beginnings, ends, strict=True):
+        # The lines before the script keep its line numbers right.
+        before = "\n" * text.count("\n", 0, match.start())
+        script = parse(before + text[match.start() : end], path, define)
+        scripts.append(replace(script, name=match[1]))
+    return scripts
 
 
-def play_on(script: Script, on: str, tolerance: int | None = None) -> Outcome | None:
+def play_on(script: Script, on: str, tolerance: int | None = None, *, exact: bool = True) -> Outcome | None:
     """Play a script on `STACK` or `KERNEL`; return None where its `--only` names the other one.
 
-    `tolerance`, in microseconds, replaces the script's own; it applies to the kernel alone, as virtual time
-    is exact. On the kernel the calling thread stays in the script's network namespace: use a thread for each
-    script. Raises LinkUnavailable where no namespace with a TUN device can be made.
+    `tolerance`, in microseconds, replaces the script's own. Virtual time is exact: on the stack only the
+    script's own applies, or with `exact` false any. On the kernel the calling thread stays in the script's
+    network namespace: use a thread for each script. Raises LinkUnavailable where no namespace with a TUN
+    device can be made.
     """
     if script.options.only not in ("", on):
         return None
+    own = script.options.tolerance_usecs
+    given = own if tolerance is None else tolerance
+    allowed = TOLERANCE_USECS if given is None else given
     machine: Machine
     if on == STACK:
         from demuxlab.drill.on_stack import Stack
 
-        machine = Stack(script.options)
+        machine = Stack(script.options, (own or 0) if exact else allowed)
     else:
         from demuxlab.drill.on_kernel import Kernel
 
-        machine = Kernel(script.options, script.options.tolerance_usecs if tolerance is None else tolerance)
+        machine = Kernel(script.options, allowed)
     try:
         return play(script, machine)
     finally:
@@ -51,15 +75,25 @@ def play_on(script: Script, on: str, tolerance: int | None = None) -> Outcome | 
 def play_all(
     scripts: Sequence[Script], on: str, tolerance: int | None = None
 ) -> Iterator[tuple[Script, Outcome | None]]:
-    """Play scripts in order; on the kernel several at once, each in a thread and a namespace of its own."""
+    """Play scripts in order, with the tolerance of packetdrill where they name none.
+
+    On the kernel several are played at once, each in a thread and a namespace of its own. One that fails
+    there is played once more by itself: that a busy machine is late says nothing about the kernel.
+    """
     if on == STACK:
         for script in scripts:
-            yield script, play_on(script, on)
+            yield script, play_on(script, on, tolerance, exact=False)
         return
-    with ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="drill") as pool:
+    pool = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="drill")
+    alone = ThreadPoolExecutor(1, thread_name_prefix="drill")
+    with pool, alone:
         running = [pool.submit(play_on, script, on, tolerance) for script in scripts]
         try:
-            for script, outcome in zip(scripts, running, strict=True):
-                yield script, outcome.result()
+            outcomes = [outcome.result() for outcome in running]
+            for script, outcome in zip(scripts, outcomes, strict=True):
+                if outcome is not None and outcome.failure and len(scripts) > 1:
+                    yield script, alone.submit(play_on, script, on, tolerance).result()
+                else:
+                    yield script, outcome
         finally:
             pool.shutdown(cancel_futures=True)

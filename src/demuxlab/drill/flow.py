@@ -6,9 +6,9 @@ one; the numbers of the script's own side are on the wire as the script writes t
 
 from dataclasses import dataclass
 
-from demuxlab.drill.script import Options, TCPPacket
+from demuxlab.drill.script import ICMPPacket, Options, Packet
 from demuxlab.wire.address import from_text
-from demuxlab.wire.segment import TCPSegment
+from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 MODULUS = 1 << 32
 FIRST_REMOTE_PORT = 9157
@@ -48,6 +48,7 @@ class Flows:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._local, self._remote = from_text(options.local_ip), from_text(options.remote_ip)
+        self._next_remote_port = FIRST_REMOTE_PORT
         self.current = self._new(options.bind_port, FIRST_REMOTE_PORT)
         self._named: dict[tuple[int, int], Flow] = {}
 
@@ -57,19 +58,25 @@ class Flows:
         flow.lockstep = bool(options.lockstep)
         return flow
 
-    def begin_connection(self, local_port: int | None, remote_port: int = FIRST_REMOTE_PORT) -> None:
-        """Make a new connection the current one; `local_port` is None where it is not known yet."""
+    def begin_connection(self, local_port: int | None, remote_port: int | None = None) -> None:
+        """Make a new connection the current one; `local_port` is None where it is not known yet.
+
+        Without a remote port it is one that no connection of the script has had.
+        """
+        if remote_port is None:
+            self._next_remote_port += self.current.sequence_offset is not None
+            remote_port = self._next_remote_port
         self.current = self._new(local_port, remote_port)
 
-    def of_packet(self, packet: TCPPacket) -> Flow:
+    def of_packet(self, packet: Packet) -> Flow:
         """Return the connection that a packet of the script belongs to."""
-        if packet.ports is None:
+        if isinstance(packet, ICMPPacket) or packet.ports is None:
             return self.current
         remote, local = packet.ports if packet.inbound else packet.ports[::-1]
         if (local, remote) == (self.current.local_port, self.current.remote_port):
             return self.current
         return self._named.setdefault((local, remote), self._new(local, remote))
 
-    def of_segment(self, segment: TCPSegment) -> Flow:
+    def of_segment(self, segment: TCPSegment | UDPDatagram) -> Flow:
         """Return the connection of a segment that was sent; the current one where its ports are unknown."""
         return self._named.get((segment.source_port, segment.destination_port), self.current)

@@ -25,13 +25,12 @@ from typing import Any, Self
 from demuxlab.drill import on_kernel
 from demuxlab.drill.calls import Sockets
 from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, Observed, Player, Scenario
-from demuxlab.drill.machine import Ongoing, SentSegment
+from demuxlab.drill.machine import Ongoing, Sent, readable
 from demuxlab.drill.script import LOCKSTEP_MTU, Options
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
-from demuxlab.wire import packet as wire_packet
-from demuxlab.wire.segment import TCPSegment
+from demuxlab.wire.packet import OtherProtocol
 
 _MAX_PACKET = 65_550
 _PORTS = 20_000
@@ -115,7 +114,7 @@ class _Kernel:
         os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
         self.tun = self._descriptors[0]
         os.set_blocking(self.tun, False)
-        self.queues: dict[bytes, deque[SentSegment]] = {}
+        self.queues: dict[bytes, deque[Sent]] = {}
         self._played = 0
 
     def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
@@ -143,9 +142,11 @@ class _Kernel:
         """Queue the segments that the kernel has sent for the scenario of their destination address."""
         with suppress(BlockingIOError):
             while True:
-                segment = wire_packet.read(os.read(self.tun, _MAX_PACKET))
-                if isinstance(segment, TCPSegment) and segment.destination in self.queues:
-                    self.queues[segment.destination].append(SentSegment(segment, 0))
+                found = readable(os.read(self.tun, _MAX_PACKET))
+                if found is None or isinstance(found, OtherProtocol):
+                    continue
+                if found.destination in self.queues:
+                    self.queues[found.destination].append(Sent(found, 0))
 
 
 class _Playing:
@@ -157,7 +158,7 @@ class _Playing:
         self._options = replace(options, remote_ip=str(remote), bind_port=options.bind_port + number % _PORTS)
         self._kernel = kernel
         self._remote = remote.packed
-        self._sent: deque[SentSegment] = deque()
+        self._sent: deque[Sent] = deque()
         kernel.queues[self._remote] = self._sent
         self._opened = on_kernel.KernelSockets()
         self.sockets: Sockets = self._opened
@@ -200,7 +201,7 @@ class _Playing:
             ongoing.error = error
         return ongoing
 
-    def sent(self) -> list[SentSegment]:
+    def sent(self) -> list[Sent]:
         """Return the segments sent since the last call."""
         self._kernel.read()
         found = list(self._sent)

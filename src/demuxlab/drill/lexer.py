@@ -1,4 +1,7 @@
-"""Lexer of packet scripts."""
+"""Lexer of packet scripts.
+
+A name may begin with a digit: the cookie of a Fast Open option is one (`FO 3021b9d889017eeb`).
+"""
 
 import re
 from typing import NamedTuple
@@ -6,18 +9,20 @@ from typing import NamedTuple
 from demuxlab.drill.script import ScriptError
 from demuxlab.language import _
 
-NUMBER, NAME, TEXT, SHELL, CODE, MARK, OPTION, END = (
-    *("number", "name", "text", "shell", "code", "mark", "option", "end"),
+NUMBER, NAME, TEXT, SHELL, CODE, MARK, OPTION, ADDRESS, END = (
+    *("number", "name", "text", "shell", "code", "mark", "option", "address", "end"),
 )
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|\#[^\n]*|/\*.*?\*/)
-    |(?P<option>(?<![^\n])--[a-z_]+(?:=[^\s#]*)?)
-    |(?P<shell>`[^`]*`)
+    |(?P<option>(?:\A|(?<=\n))[ \t]*(?:--[a-zA-Z][\w-]*|-D)
+        (?:[= ](?:\w+=)?(?:"[^"\n]*"|`[^`]*`|[^\s\#"`]*))?)
+    |(?P<shell>`(?:\\.|[^`\\])*`)
     |(?P<code>%\{.*?\}%)
-    |(?P<text>"(?:[^"\\\n]|\\.)*")
+    |(?P<text>"(?:[^"\\]|\\.)*")
     |(?P<dots>\.\.\.)
-    |(?P<number>0[xX][0-9a-fA-F]+|\d+\.\d+|\.\d+|\d+)
-    |(?P<name>[A-Za-z_]\w*)
+    |(?P<address>\d+(?:\.\d+){3}|[0-9a-fA-F:]*::[0-9a-fA-F:.]*)
+    |(?P<number>(?:0[xX][0-9a-fA-F]+|\d+\.\d+|\.\d+|\d+)(?!\w))
+    |(?P<name>\w+)
     |(?P<mark>[-+*~<>=():;,.\[\]{}|&!])""",
     re.VERBOSE | re.DOTALL,
 )
@@ -42,7 +47,7 @@ def tokens(text: str) -> list[Token]:
             raise ScriptError(line, _error(text[at]))
         kind, token = match.lastgroup or "", match.group()
         if kind != "space":
-            found.append(Token(MARK if kind == "dots" else kind, token, line))
+            found.append(Token(MARK if kind == "dots" else kind, token.strip(), line))
         line += token.count("\n")
         at = match.end()
     found.append(Token(END, "", line))

@@ -18,11 +18,12 @@ from demuxlab.drill import option_lines, packet_text, packets
 from demuxlab.drill.calls import Calls, Sockets
 from demuxlab.drill.constants import TCP_INFO_NAMES
 from demuxlab.drill.flow import Flow, Flows
-from demuxlab.drill.machine import Ongoing, SentSegment
+from demuxlab.drill.machine import Ongoing, Sent
 from demuxlab.drill.on_stack import Stack
+from demuxlab.drill.packets import Sendable
 from demuxlab.drill.parser import parse
-from demuxlab.drill.script import LOCKSTEP_MTU, Call, Options, TCPPacket
-from demuxlab.wire.segment import TCPSegment
+from demuxlab.drill.script import LOCKSTEP_MTU, Call, ICMPPacket, Options, Packet, TCPPacket, UDPPacket
+from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 PAUSE = "pause"
 """A step in which nothing happens for `PAUSE_SECONDS`."""
@@ -73,6 +74,8 @@ class Observed:
     value: str
     """The output argument of the call, in place of its "?"."""
     sent: tuple[TCPPacket, ...]
+    others: tuple[UDPPacket | ICMPPacket, ...] = ()
+    """Datagrams and ICMP messages that were sent."""
 
 
 class Machine(Protocol):
@@ -88,7 +91,7 @@ class Machine(Protocol):
         """Make a call that does not block."""
         ...
 
-    def sent(self) -> list[SentSegment]:
+    def sent(self) -> list[Sent]:
         """Return the segments sent since the last call."""
         ...
 
@@ -127,7 +130,7 @@ class OnStack:
         """Advance the clock by `time` microseconds."""
         self._stack.wait(self._stack.now() + time)
 
-    def sent(self) -> list[SentSegment]:
+    def sent(self) -> list[Sent]:
         """Return the segments sent since the last call."""
         found = []
         while (sent := self._stack.receive(self._stack.now())) is not None:
@@ -155,25 +158,29 @@ class Player:
             if isinstance(action, Call):
                 result, value = self._call(action)
             else:
-                assert isinstance(action, TCPPacket)
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
-        return Observed(result, value, tuple(self._as_script(sent.segment) for sent in self._machine.sent()))
+        sent = [self._as_script(each.packet) for each in self._machine.sent()]
+        segments = tuple(packet for packet in sent if isinstance(packet, TCPPacket))
+        others = tuple(packet for packet in sent if not isinstance(packet, TCPPacket))
+        return Observed(result, value, segments, others)
 
     # Many scenarios share one kernel: each listens on a port of its own, and all of them name the default
     # port.
 
-    def _on_own_port(self, packet: TCPPacket) -> TCPPacket:
-        if packet.ports is None or packet.ports[1] != _DEFAULT_PORT:
+    def _on_own_port(self, packet: Packet) -> Packet:
+        if isinstance(packet, ICMPPacket) or packet.ports is None or packet.ports[1] != _DEFAULT_PORT:
             return packet
         return replace(packet, ports=(packet.ports[0], self._options.bind_port))
 
-    def _flow_of(self, packet: TCPPacket) -> Flow:
+    def _flow_of(self, packet: Packet) -> Flow:
         return self._flows.of_packet(self._on_own_port(packet))
 
-    def _as_script(self, segment: TCPSegment) -> TCPPacket:
+    def _as_script(self, segment: Sendable) -> Packet:
+        if not isinstance(segment, TCPSegment | UDPDatagram):
+            return packets.as_script(segment, self._flows.current)
         flow = self._flows.of_segment(segment)
         packet = packets.as_script(segment, flow)
-        if flow is self._flows.current and packet.ports is None:
+        if isinstance(packet, ICMPPacket) or (flow is self._flows.current and packet.ports is None):
             return packet
         own = segment.source_port
         named = _DEFAULT_PORT if own == self._options.bind_port else own
@@ -216,10 +223,10 @@ class Player:
 
 
 @lru_cache(maxsize=4096)
-def _read(step: str) -> Call | TCPPacket:
+def _read(step: str) -> Call | Packet:
     text = step.replace(PLACEHOLDER, "...")
     [event] = parse(f"0 {text}" if step.startswith("<") else f"0 {text} = ...", Path("step")).events
-    assert isinstance(event.action, Call | TCPPacket)
+    assert isinstance(event.action, Call | Packet)
     return event.action
 
 
@@ -270,7 +277,7 @@ def as_script(
             lines.append(f"{f'+{delay}':<6}{_step_text(step, found)}")
             delay = ".001"
         time = "+0" if step != PAUSE else f"+0~+{PAUSE_SECONDS}"
-        for packet in found.sent:
+        for packet in (*found.sent, *found.others):
             text = packet_text.script_text(packet, 0).partition(" ")[2]
             lines.append(f"{time:<6}> {text}")
     return "\n".join(lines) + "\n", at

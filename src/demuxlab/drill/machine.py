@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from demuxlab.drill.calls import Sockets
-from demuxlab.wire.segment import TCPSegment
+from demuxlab.drill.packets import Sendable
+from demuxlab.drill.shell import Change
+from demuxlab.wire import ip
+from demuxlab.wire import packet as wire_packet
+from demuxlab.wire.icmp import ICMPMessage
+
+# ICMPv6 types from 130 on are not echoes (RFC 4861, RFC 3810).
+_NEIGHBORS = 130
 
 
 class WirePacket(NamedTuple):
@@ -16,11 +23,23 @@ class WirePacket(NamedTuple):
     inbound: bool
 
 
-class SentSegment(NamedTuple):
-    """A segment that the system under test sent; `time` in microseconds since the start."""
+class Sent(NamedTuple):
+    """A packet that the system under test sent; `time` in microseconds since the start."""
 
-    segment: TCPSegment
+    packet: Sendable
     time: int
+
+
+def readable(packet: bytes) -> Sendable | None:
+    """Read a packet that was sent; None where a script cannot expect it.
+
+    What a kernel says to its neighbours of its own accord (neighbor discovery, multicast listeners) belongs
+    to no script.
+    """
+    found = wire_packet.read(packet)
+    if isinstance(found, ICMPMessage) and found.protocol == ip.ICMPV6 and found.type >= _NEIGHBORS:
+        return None
+    return found if isinstance(found, Sendable) else None
 
 
 @dataclass(slots=True)
@@ -62,8 +81,8 @@ class Machine(Protocol):
         """Inject a packet into the system under test."""
         ...
 
-    def receive(self, until: int) -> SentSegment | None:
-        """Return the oldest segment sent and not yet returned; None where none is sent in time."""
+    def receive(self, until: int) -> Sent | None:
+        """Return the oldest packet sent and not yet returned; None where none is sent in time."""
         ...
 
     def call(self, function: Callable[[], Any], *, may_block: bool) -> Ongoing:
@@ -78,8 +97,8 @@ class Machine(Protocol):
         """Return a socket's TCP_INFO, as far as the system under test reports it."""
         ...
 
-    def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl; return False where it does not exist."""
+    def configure(self, change: Change) -> bool:
+        """Make a change that a shell command of the script asks for; return False where it cannot be made."""
         ...
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ The thread that creates a `Kernel` enters the namespace and stays there; the thr
 inherit the namespace.
 """
 
+import ctypes
 import fcntl
 import os
 import select
@@ -12,21 +13,20 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-from demuxlab.drill.machine import Ongoing, SentSegment, WirePacket
+from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, LOCKSTEP_WINDOW, MICROSECONDS, Options
+from demuxlab.drill.shell import Change, Mtu, Route, Sysctl
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.packet_ends import TunEnd
 from demuxlab.sockets import tcp_info
-from demuxlab.wire import packet as wire_packet
-from demuxlab.wire.segment import TCPSegment
 
 _SIOCSIFMTU = 0x8922
 # Limits that would hide from a script how the kernel answers a segment.
@@ -52,6 +52,12 @@ _LOCKSTEP = {
 # A call that does not block returns within this time, however slow the machine.
 _NONBLOCKING_LIMIT = 2 * MICROSECONDS
 _SCOPE_LINK, _INFO_SIZE = 253, 512
+_TC_ROOT = 0xFFFFFFFF
+_METRICS = {"congctl": "cc_algo"}
+"""The netlink names of the attributes of a route that ip(8) calls otherwise."""
+CUBIC = b"cubic"
+_CONGESTION_CONTROL = "net.ipv4.tcp_congestion_control"
+_AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 # The metric of the IPv6 routes that the kernel adds itself (IP6_RT_PRIO_ADDRCONF).
 _KERNEL_ROUTE_PRIORITY = 256
 PREFIX = {4: 1, 6: 16}
@@ -63,10 +69,20 @@ class KernelSockets:
 
     def __init__(self) -> None:
         self.opened: list[socket.socket] = []
+        self.began = time.time_ns()
+        self.congestion = CUBIC
+        """The congestion control of new sockets, where the namespace's sysctl cannot be it."""
 
     def socket(self, family: int, kind: int, protocol: int) -> Any:
-        """Return a new socket."""
+        """Return a new socket; one of TCP has CUBIC, or what the script's sysctl names.
+
+        The kernel's default may be another, and a namespace may not choose any that it likes.
+        """
         made = socket.socket(family, kind, protocol)
+        if made.type & 0xF == socket.SOCK_STREAM and made.family in (socket.AF_INET, socket.AF_INET6):
+            # Without CUBIC in the kernel, its own default stays.
+            with suppress(OSError):
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, self.congestion)
         self.opened.append(made)
         return made
 
@@ -88,6 +104,30 @@ class KernelSockets:
         ready = dict(poll.poll(timeout))
         return [ready.get(opened.fileno(), 0) for opened, _events in wanted]
 
+    def epoll_wait(self, epoll: Any, most: int, timeout: int) -> list[tuple[int, int]]:
+        """Wait for events, at most `timeout` milliseconds."""
+        found: list[tuple[int, int]] = epoll.poll(timeout / 1000 if timeout >= 0 else -1, most)
+        return found
+
+    def with_null(self, opened: Any, name: str, arguments: tuple[Any, ...]) -> int:
+        """Make a call with a null pointer, which Python's methods do not take."""
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+        function.restype = ctypes.c_ssize_t
+        typed = (ctypes.c_size_t(each) if isinstance(each, int) else each for each in arguments)
+        result = int(function(opened.fileno(), *typed))
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    def sendfile(self, opened: Any, source: int, offset: int, size: int) -> int:
+        """Send a file's content (sendfile(2))."""
+        return os.sendfile(opened.fileno(), source, offset, size)
+
+    def splice(self, source: Any, target: Any, size: int, flags: int) -> int:
+        """Move data between a pipe and a socket (splice(2))."""
+        return os.splice(source.fileno(), target.fileno(), size, flags=flags)
+
     def queued(self, opened: Any, request: int) -> int:
         """Return the bytes queued in a socket, by ioctl(2)."""
         answer = fcntl.ioctl(opened, request, bytes(4))
@@ -106,14 +146,14 @@ class Kernel:
             raise LinkUnavailable(_("a drill on the kernel needs root"), _("run it with sudo"))
         self.tolerance = tolerance
         version = options.ip_version
-        address = f"{options.local_ip}/{PREFIX[version]}"
+        self._address = address = f"{options.local_ip}/{PREFIX[version]}"
         # In this process, not in the opener's own: this thread makes its calls in the namespace.
         self._device, self._descriptors = opener.open_here(opener.Request("tun", True, (address,)))
         self._tun = TunEnd(self._descriptors[0])
         self._wake_reader, self._wake_writer = os.pipe()
         self.sockets = KernelSockets()
         self.captured: list[WirePacket] = []
-        self._sent: deque[SentSegment] = deque()
+        self._sent: deque[Sent] = deque()
         try:
             set_mtu(self._device, options.mtu)
         except OSError as error:
@@ -125,6 +165,7 @@ class Kernel:
         if options.lockstep:
             set_quick_ack(self._device, (address,))
         self._start = time.monotonic_ns()
+        self.sockets.began = time.time_ns()
 
     def now(self) -> int:
         """Return the microseconds since the start."""
@@ -143,8 +184,8 @@ class Kernel:
             self._tun.send(packet)
         self._read()
 
-    def receive(self, until: int) -> SentSegment | None:
-        """Return the oldest segment that was sent."""
+    def receive(self, until: int) -> Sent | None:
+        """Return the oldest packet that was sent."""
         self._watch(until, lambda: bool(self._sent))
         return self._sent.popleft() if self._sent else None
 
@@ -174,9 +215,23 @@ class Kernel:
         """Return the fields of TCP_INFO."""
         return info(opened)
 
-    def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl; return False where the kernel refuses it."""
-        return _sysctl(name, value)
+    def configure(self, change: Change) -> bool:
+        """Change the namespace's settings, or those of its device; return False where the kernel refuses."""
+        if isinstance(change, Sysctl):
+            if change.name != _CONGESTION_CONTROL:
+                return _sysctl(change.name, change.value)
+            self.sockets.congestion = change.value.encode()
+            return change.value in _AVAILABLE.read_text().split()
+        try:
+            if isinstance(change, Mtu):
+                set_mtu(self._device, change.size)
+            elif isinstance(change, Route):
+                set_route(self._device, (self._address,), change.attributes)
+            else:
+                _set_qdisc(self._device, change.kind)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def close(self) -> None:
         """Close all sockets and the namespace's device."""
@@ -206,9 +261,8 @@ class Kernel:
         while (packet := self._tun.receive(0)) is not None:
             now = self.now()
             self.captured.append(WirePacket(packet, now, False))
-            segment = wire_packet.read(packet)
-            if isinstance(segment, TCPSegment):
-                self._sent.append(SentSegment(segment, now))
+            if (found := readable(packet)) is not None:
+                self._sent.append(Sent(found, now))
 
 
 def info(opened: Any) -> dict[str, int]:
@@ -224,22 +278,47 @@ def set_sysctls(*, lockstep: bool) -> None:
 
 def set_quick_ack(device: str, addresses: tuple[str, ...]) -> None:
     """Set `quickack` and `window` on the routes of a device's addresses ("10.0.0.1/8"): see ip-route(8)."""
+    set_route(device, addresses, {"quickack": "1", "window": str(LOCKSTEP_WINDOW)})
+
+
+def set_route(device: str, addresses: tuple[str, ...], attributes: Mapping[str, str]) -> None:
+    """Set attributes of the routes of a device's addresses ("10.0.0.1/8"); OSError where they are refused."""
     from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
 
     ipv6_only = {"family": socket.AF_INET6, "priority": _KERNEL_ROUTE_PRIORITY}
+    metrics = {
+        _METRICS.get(name, name): text if name == "congctl" else int(text.removesuffix("ms"))
+        for name, text in attributes.items()
+    }
     with IPRoute() as netlink:
         [index] = netlink.link_lookup(ifname=device)
         for address in addresses:
             own = ip_interface(address)
-            netlink.route(
-                "replace",
-                dst=str(own.network),
-                oif=index,
-                prefsrc=str(own.ip),
-                scope=_SCOPE_LINK,
-                metrics={"quickack": 1, "window": LOCKSTEP_WINDOW},
-                **(ipv6_only if own.version == 6 else {}),
-            )
+            try:
+                netlink.route(
+                    "replace",
+                    dst=str(own.network),
+                    oif=index,
+                    prefsrc=str(own.ip),
+                    scope=_SCOPE_LINK,
+                    metrics=metrics,
+                    **(ipv6_only if own.version == 6 else {}),
+                )
+            except NetlinkError as error:
+                raise OSError(error.code, os.strerror(error.code)) from error
+
+
+def _set_qdisc(device: str, kind: str) -> None:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as netlink:
+        [index] = netlink.link_lookup(ifname=device)
+        try:
+            netlink.tc("replace", kind, index, parent=_TC_ROOT)
+        except NetlinkError as error:
+            raise OSError(error.code, os.strerror(error.code)) from error
 
 
 def _sysctl(name: str, value: str) -> bool:

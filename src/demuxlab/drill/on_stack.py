@@ -15,36 +15,23 @@ from dataclasses import replace
 from typing import Any
 
 from demuxlab import sockets
-from demuxlab.drill.machine import Ongoing, SentSegment, WirePacket
+from demuxlab.drill import stack_settings
+from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
+from demuxlab.drill.shell import Change, Qdisc, Route, Sysctl
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
-from demuxlab.transport.tcp.congestion import ALGORITHMS
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import packet as wire_packet
-from demuxlab.wire.segment import TCPSegment
 
 # The host's clock at the start, in seconds: small, so that a float resolves far less than a microsecond.
 _START = 1000.0
 _FLOAT_ERROR = 0.01
+_MAX_COPY = 1 << 20
+_SIOCATMARK = 0x8905
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
-_SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "net.ipv4.tcp_timestamps": ("timestamps", lambda value: int(value) != 0),
-    "net.ipv4.tcp_sack": ("sack", lambda value: int(value) != 0),
-    "net.ipv4.tcp_window_scaling": ("window_scale", lambda value: int(value) != 0),
-    "net.ipv4.tcp_congestion_control": ("congestion", ALGORITHMS.__getitem__),
-    "net.ipv4.tcp_rmem": ("receive_buffer", lambda value: int(value.split()[1])),
-    "net.ipv4.tcp_wmem": ("send_buffer", lambda value: int(value.split()[1])),
-    "net.ipv4.tcp_max_syn_backlog": ("half_open", int),
-    "net.ipv4.tcp_invalid_ratelimit": ("answer_period", lambda value: int(value) / 1000),
-    "net.ipv4.tcp_keepalive_time": ("keepalive_idle", float),
-    "net.ipv4.tcp_keepalive_intvl": ("keepalive_interval", float),
-    "net.ipv4.tcp_keepalive_probes": ("keepalive_probes", int),
-}
-"""The sysctls supported: each sets a default of new sockets, converted from text by the function."""
 
 
 class _Cancelled(Exception):
@@ -118,6 +105,7 @@ class StackSockets:
     def __init__(self, runtime: _Runtime) -> None:
         self._runtime = runtime
         self._changed = runtime.condition()
+        self.began = round(_START * 1_000_000_000)
         self.defaults = Settings()
         self.opened: list[Any] = []
 
@@ -147,12 +135,37 @@ class StackSockets:
         numbers = [opened.fileno() for opened, _events in wanted]
         for number, (_opened, events) in zip(numbers, wanted, strict=True):
             poll.register(number, events)
+        ready = dict(self._wait(lambda: poll.poll(0), timeout))
+        return [ready.get(number, 0) for number in numbers]
+
+    def epoll_wait(self, epoll: Any, most: int, timeout: int) -> list[tuple[int, int]]:
+        """Wait for events, at most `timeout` milliseconds."""
+        return self._wait(lambda: epoll.poll(0, most), timeout)
+
+    def _wait(self, ready: Callable[[], list[tuple[int, int]]], timeout: int) -> list[tuple[int, int]]:
+        """Return what `ready` returns, once that is something or the timeout has passed in virtual time."""
         runtime = self._runtime
         deadline = NEVER if timeout < 0 else runtime.seconds + timeout / 1000
-        while not (ready := dict(poll.poll(0))) and runtime.seconds < deadline:
+        while not (found := ready()) and runtime.seconds < deadline:
             with runtime.lock:
                 self._changed.wait(None if deadline == NEVER else deadline - runtime.seconds)
-        return [ready.get(number, 0) for number in numbers]
+        return found
+
+    def with_null(self, opened: Any, name: str, arguments: tuple[Any, ...]) -> int:
+        """Make a call with a null pointer: EFAULT, unless there is nothing to read or write at it."""
+        # (buffer, size, …): with size 0 the kernel does not look at the buffer.
+        if name in ("write", "send", "sendto") and arguments[1] == 0:
+            return int(opened.send(b""))
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    def sendfile(self, opened: Any, source: int, offset: int, size: int) -> int:
+        """Send a file's content, as the standard library does where sendfile(2) cannot be had."""
+        return int(opened.send(os.pread(source, min(size, _MAX_COPY), offset)))
+
+    def splice(self, source: Any, target: Any, size: int, flags: int) -> int:  # noqa: ARG002
+        """Move data between a pipe and a socket."""
+        data = source.recv(min(size, _MAX_COPY))
+        return int(target.send(data)) if data else 0
 
     def notify_pollers(self) -> None:
         """Resume a poll call that waits: the state of the host has changed."""
@@ -168,6 +181,8 @@ class StackSockets:
             return endpoint.waiting
         if request == termios.TIOCOUTQ:
             return endpoint.unsent + endpoint.fin_unacknowledged
+        if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
+            return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
@@ -179,10 +194,10 @@ class Stack:
     """The machine of `--on stack`."""
 
     name = "stack"
-    tolerance = 0
     timeout = 3600 * MICROSECONDS
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, tolerance: int = 0) -> None:
+        self.tolerance = tolerance
         self._host = Host("drill", [options.local_ip], mtu=options.mtu)
         self._runtime = _Runtime(self._host)
         self.sockets = StackSockets(self._runtime)
@@ -190,7 +205,7 @@ class Stack:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
-        self._sent: deque[SentSegment] = deque()
+        self._sent: deque[Sent] = deque()
         self._thread: threading.Thread | None = None
 
     def now(self) -> int:
@@ -208,8 +223,8 @@ class Stack:
             self._host.receive(packet, self._runtime.seconds)
         self._run_until_idle()
 
-    def receive(self, until: int) -> SentSegment | None:
-        """Return the oldest segment that was sent."""
+    def receive(self, until: int) -> Sent | None:
+        """Return the oldest packet that was sent."""
         self._advance(until, lambda: bool(self._sent))
         return self._sent.popleft() if self._sent else None
 
@@ -242,16 +257,13 @@ class Stack:
         fields: dict[str, int] = _endpoint(opened).info()
         return fields
 
-    def sysctl(self, name: str, value: str) -> bool:
-        """Set a sysctl; return False where the stack does not have it."""
-        if name not in _SETTINGS:
-            return False
-        field, read = _SETTINGS[name]
-        try:
-            setattr(self.sockets.defaults, field, read(value))
-        except (ValueError, IndexError, KeyError):
-            return False
-        return True
+    def configure(self, change: Change) -> bool:
+        """Change a setting of new sockets, or the MTU; queueing disciplines there are none."""
+        if isinstance(change, Sysctl):
+            return stack_settings.set_sysctl(self.sockets.defaults, change.name, change.value)
+        if isinstance(change, Route):
+            return stack_settings.set_route(self.sockets.defaults, change.attributes)
+        return isinstance(change, Qdisc) and change.kind in ("pfifo", "pfifo_fast", "bfifo", "noqueue")
 
     def close(self) -> None:
         """Close all sockets, and end a call that blocks."""
@@ -301,6 +313,5 @@ class Stack:
     def _record(self, packet: bytes) -> None:
         time = self.now()
         self.captured.append(WirePacket(packet, time, False))
-        segment = wire_packet.read(packet)
-        if isinstance(segment, TCPSegment):
-            self._sent.append(SentSegment(segment, time))
+        if (found := readable(packet)) is not None:
+            self._sent.append(Sent(found, time))

@@ -1,8 +1,10 @@
 """Parser of packetdrill's script language, as far as tests/drill/README.md lists it.
 
-A script is option lines, then events: a time and a system call, a packet, shell commands or assertions.
+A script is option lines, shell commands that prepare it, events (a time and a system call, a packet, shell
+commands or assertions), and shell commands that tidy up.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from demuxlab.drill import assertions, call_grammar, option_lines, packet_grammar
@@ -28,22 +30,38 @@ _IMMEDIATELY = Time(RELATIVE)
 _MAX_SECONDS = 1_000_000
 
 
-def parse(text: str, path: Path) -> Script:
-    """Parse a script; ScriptError names the line that is wrong and what was expected there."""
-    cursor = Cursor(text)
+def parse(text: str, path: Path, define: Iterable[str] = ()) -> Script:
+    """Parse a script; ScriptError names the line that is wrong and what was expected there.
+
+    `define` are definitions such as "SIZE=1000", which the script's own may replace.
+    """
+    cursor = Cursor(text.removeprefix("\ufeff"))
     option_tokens = []
     while cursor.token.kind == OPTION:
         option_tokens.append(cursor.next())
-    options, notes = option_lines.read((token.line, token.text) for token in option_tokens)
-    events = []
+    given = [
+        *((0, f"--define={text}") for text in define),
+        *((token.line, token.text) for token in option_tokens),
+    ]
+    options, notes = option_lines.read(given)
+    try:
+        cursor.define(options.defined)
+    except ScriptError as error:
+        raise ScriptError(1, error.cure) from error
+    events: list[Event] = []
     while cursor.token.kind != END:
-        events.append(_event(cursor))
+        if cursor.token.kind == SHELL:
+            prepares = not events or all(isinstance(event.action, Shell) for event in events)
+            line, text = cursor.token.line, cursor.next().text[1:-1]
+            events.append(Event(line, _IMMEDIATELY, Shell(text, prepares or cursor.token.kind == END)))
+        else:
+            events.append(_event(cursor))
     return Script(path, options, tuple(events), tuple(f"{path}:{line}: {note}" for line, note in notes))
 
 
 def _event(cursor: Cursor) -> Event:
     line = cursor.token.line
-    if cursor.token.kind in (SHELL, CODE):
+    if cursor.token.kind == CODE:
         return Event(line, _IMMEDIATELY, _action(cursor))
     time = _time(cursor)
     line = cursor.token.line
@@ -93,7 +111,7 @@ def _action(cursor: Cursor) -> Action:
         return Shell(cursor.next().text[1:-1])
     if token.kind == CODE:
         cursor.next()
-        assertions.check(token.text[2:-2], token.line)
+        cursor.variables |= assertions.check(token.text[2:-2], token.line, cursor.variables)
         return Code(token.text[2:-2])
     if cursor.at("<", ">"):
         return packet_grammar.read_packet(cursor, inbound=cursor.next().text == "<")

@@ -5,14 +5,15 @@ the packet, or waits for the packet that must be sent and compares it field by f
 """
 
 import errno
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from demuxlab.drill import assertions, packet_text, packets, sysctls
+from demuxlab.drill import assertions, bursts, packet_text, packets, shell
 from demuxlab.drill.calls import Calls, WrongResult
 from demuxlab.drill.flow import Flows
-from demuxlab.drill.machine import Machine, Ongoing, WirePacket
+from demuxlab.drill.machine import Machine, Ongoing, Sent, WirePacket
 from demuxlab.drill.script import (
     ABSOLUTE,
     ANY,
@@ -21,11 +22,17 @@ from demuxlab.drill.script import (
     Code,
     Event,
     ICMPPacket,
+    Packet,
     Script,
     Shell,
     TCPPacket,
+    UDPPacket,
 )
+from demuxlab.wire.icmp import ICMPMessage
+from demuxlab.wire.packet import OtherProtocol
+from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
+_KINDS = {TCPPacket: TCPSegment, UDPPacket: UDPDatagram, ICMPPacket: ICMPMessage}
 _NO_SOCKET = "there is no connected socket"
 
 
@@ -53,7 +60,7 @@ def play(script: Script, machine: Machine) -> Outcome:
     try:
         drill.play()
     except Failed as failed:
-        failure = f"{script.path}:{failed.line}: {failed}"
+        failure = "\n".join((f"{script.path}:{failed.line}: {failed}", *drill.without_effect))
     return Outcome(failure, tuple(machine.captured), (*script.notes, *drill.notes))
 
 
@@ -62,7 +69,16 @@ class _Drill:
         self._script = script
         self._machine = machine
         self._flows = Flows(script.options)
-        self._calls = Calls(machine.sockets, script.options)
+        self._calls = Calls(machine.sockets, script.options, script.path.parent)
+        self._assertions = assertions.Assertions()
+        self._put_back: list[Sent] = []
+        # What a script has no packet of is not compared: of its own accord a host sends ICMP as well.
+        outbound = [e.action for e in script.events if isinstance(e.action, Packet) and not e.action.inbound]
+        self._kinds: tuple[type, ...] = tuple(
+            {_KINDS[type(packet)] for packet in outbound}
+            | {TCPSegment}
+            | ({OtherProtocol} if any(packet.outer for packet in outbound) else set())
+        )
         self._latest: Any = None
         """The socket that assertions apply to: the latest one accepted or connecting."""
         self._blocked: tuple[Event, Call, Ongoing, int] | None = None
@@ -73,12 +89,14 @@ class _Drill:
         # The largest delay of the interpreter since a call blocked: the call may return that much later.
         self._late = 0
         self.notes: list[str] = []
+        self.without_effect: list[str] = []
+        """The shell commands that had no effect, which may be why a script fails."""
 
     def play(self) -> None:
         """Play the whole script."""
         self._began = self._ended = self._machine.now()
         for event in self._script.events:
-            if isinstance(event.action, TCPPacket) and not event.action.inbound:
+            if isinstance(event.action, Packet) and not event.action.inbound:
                 self._began = self._expect(event, event.action)
             else:
                 self._do(event)
@@ -99,18 +117,16 @@ class _Drill:
             self._nothing_more(event.line)
         if isinstance(action, Call):
             self._call(event, action, base)
-        elif isinstance(action, TCPPacket):
-            self._machine.send(packets.build(action, self._flows.of_packet(action)))
-        elif isinstance(action, ICMPPacket):
-            self._machine.send(packets.build_icmp(action, self._flows.current))
         elif isinstance(action, Shell):
             self._shell(event.line, action)
-        else:
+        elif isinstance(action, Code):
             self._assert(event.line, action)
+        else:
+            self._machine.send(packets.build(action, self._flows.of_packet(action)))
 
     # Packets
 
-    def _expect(self, event: Event, packet: TCPPacket) -> int:
+    def _expect(self, event: Event, packet: Packet) -> int:
         """Wait for a packet and compare it; return when it was sent."""
         machine, time = self._machine, event.time
         began, ended = (0, 0) if time.kind == ABSOLUTE else (self._began, self._ended)
@@ -118,7 +134,7 @@ class _Drill:
         latest = ended + (time.start if time.latest is None else time.latest)
         if time.kind == ANY:
             earliest, latest = 0, machine.now() + machine.timeout
-        sent = machine.receive(latest + machine.tolerance)
+        sent = self._sent(latest + machine.tolerance)
         script = packet_text.script_text(packet, machine.now() if time.kind == ANY else earliest)
         if sent is None:
             raise Failed(
@@ -126,26 +142,37 @@ class _Drill:
                 f"error handling packet: timed out waiting for packet: expected {_when(earliest, latest)} "
                 f"but nothing was sent until {_seconds(machine.now())}\nscript packet: {script}",
             )
+        if isinstance(packet, TCPPacket) and not self._script.options.strict_segments:
+            sent = bursts.gathered(machine, sent, packet, self._put_back.append)
         flow = self._flows.of_packet(packet)
         try:
-            packets.compare(packet, sent.segment, flow, machine.tolerance)
+            packets.compare(packet, sent.packet, flow, machine.tolerance)
             if not earliest - machine.tolerance <= sent.time <= latest + machine.tolerance:
                 raise packets.Mismatch(
                     f"timing error: expected outbound packet {_when(earliest, latest)} "
                     f"but happened at {_seconds(sent.time)}; tolerance {_seconds(machine.tolerance)}"
                 )
         except packets.Mismatch as mismatch:
-            live = packets.live_text(sent.segment, flow, sent.time)
+            live = packets.live_text(sent.packet, flow, sent.time)
             raise Failed(
                 event.line, f"{mismatch}\nscript packet: {script}\nactual packet: {live}"
             ) from mismatch
         return sent.time
 
+    def _sent(self, until: int) -> Sent | None:
+        """Return the oldest packet sent of the kinds that the script expects; None where none is in time."""
+        if self._put_back:
+            return self._put_back.pop()
+        while (sent := self._machine.receive(until)) is not None:
+            if isinstance(sent.packet, self._kinds):
+                return sent
+        return None
+
     def _nothing_more(self, line: int) -> None:
         """Fail where a packet was sent that the script does not expect."""
-        sent = self._machine.receive(self._machine.now())
+        sent = self._sent(self._machine.now())
         if sent is not None:
-            live = packets.live_text(sent.segment, self._flows.current, sent.time)
+            live = packets.live_text(sent.packet, self._flows.current, sent.time)
             raise Failed(
                 line, f"a packet before this line that the script does not have\nactual packet: {live}"
             )
@@ -206,32 +233,64 @@ class _Drill:
         """Make the connection of a connect or listen call the one that packets without ports belong to."""
         options = self._script.options
         opened = self._calls.files.get(call.arguments[0]) if isinstance(call.arguments[0], int) else None
-        if opened is None or call.name not in ("connect", "listen"):
+        if opened is None:
             return
-        address = call.arguments[1] if call.name == "connect" else None
+        address = self._calls.connects(call)
         if call.name == "listen":
             self._flows.begin_connection(opened.getsockname()[1])
-        elif opened is not self._latest:
+        elif call.name == "bind" and opened.type & 0xF == socket.SOCK_DGRAM:
+            self._flows.begin_connection(opened.getsockname()[1], options.connect_port)
+        elif address is not None and opened is not self._latest:
             port = address.get("sin_port", options.connect_port) if isinstance(address, dict) else 0
             self._latest = opened
-            self._flows.begin_connection(None, port or options.connect_port)
+            self._flows.begin_connection(_bound_port(opened), port or options.connect_port)
 
     # Shell lines and assertions
 
-    def _shell(self, line: int, shell: Shell) -> None:
-        settings, ignored = sysctls.read(shell.text)
-        ignored += [
-            f"sysctl {name}={value}" for name, value in settings if not self._machine.sysctl(name, value)
-        ]
-        self.notes += [f"{self._script.path}:{line}: ignored: {command}" for command in ignored]
+    def _shell(self, line: int, commands: Shell) -> None:
+        for command in shell.read(commands.text, self._script.path.parent):
+            if isinstance(command, shell.Unknown):
+                if not commands.prepares:
+                    raise Failed(
+                        line,
+                        f"shell command not understood: {command.text}: no shell is run, only commands "
+                        "that set sysctls, the MTU, the route or the queueing discipline are interpreted",
+                    )
+                self._note(line, command.text)
+            elif isinstance(command, shell.Sleep):
+                self._machine.wait(self._machine.now() + command.time)
+            elif not self._machine.configure(command):
+                self._note(line, _change_text(command))
+
+    def _note(self, line: int, command: str) -> None:
+        self.notes.append(f"{self._script.path}:{line}: ignored: {command}")
+        self.without_effect.append(f"without effect, line {line}: {command}")
 
     def _assert(self, line: int, code: Code) -> None:
         try:
             if self._latest is None:
                 raise assertions.AssertionFailed(_NO_SOCKET)
-            assertions.run(code.text, self._machine.info(self._latest))
+            self._assertions.run(code.text, self._machine.info(self._latest))
         except (assertions.AssertionFailed, OSError) as error:
             raise Failed(line, f"assertion failed: {error}") from error
+
+
+def _bound_port(opened: Any) -> int | None:
+    """Return the local port of a socket that is bound; None where it gets one only now."""
+    try:
+        return opened.getsockname()[1] or None
+    except OSError:
+        return None
+
+
+def _change_text(change: shell.Change) -> str:
+    if isinstance(change, shell.Sysctl):
+        return f"sysctl {change.name}={change.value}"
+    if isinstance(change, shell.Mtu):
+        return f"mtu {change.size}"
+    if isinstance(change, shell.Qdisc):
+        return f"tc qdisc {change.kind}"
+    return "ip route " + " ".join(f"{name} {value}" for name, value in change.attributes.items())
 
 
 def _seconds(time: int) -> str:

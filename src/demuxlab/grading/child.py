@@ -1,14 +1,17 @@
 """Runs a learner's file and answers questions about it, as JSON lines. Standard library only.
 
-`python -I -B child.py FILE`: reads requests from standard input, answers on what was standard output when
-it began. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one; what it offers
-to be used, such as sockets, stays with it: a `Remote` asks for each call over the same pipe.
+`python -P -s -S -B child.py FILE`: reads requests from what was standard input when it began, and answers on
+what was standard output. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one;
+what it offers to be used, such as sockets, stays with it: a `Remote` asks for each call over the same pipe.
 """
 
+import builtins
 import importlib.util
 import json
 import os
+import random
 import sys
+import time
 import traceback
 from types import ModuleType
 from typing import Any
@@ -48,7 +51,7 @@ def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, 
     """Ask the checker to call a method of something that stays with it."""
     named = [[key, encode(value)] for key, value in keywords.items()]
     tell({"ask": name, "method": method, "arguments": encode(arguments), "keywords": named})
-    line = sys.stdin.readline()
+    line = requests.readline()
     if not line:
         os._exit(0)  # the checker has gone
     answer = json.loads(line)
@@ -102,6 +105,7 @@ def load(path: str) -> ModuleType:
     return module
 
 
+requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
 
 
@@ -124,16 +128,90 @@ def limit() -> None:
             resource.setrlimit(which, (most - 1 if name == "RLIMIT_CPU" else most, most))
 
 
+class Clock:
+    """The time that a learner's code sees, the same in every run: it begins at a fixed moment.
+
+    It moves by a microsecond each time it is read, by the time of a sleep, and, so that waiting ends, by
+    steps of `STEP` real seconds.
+    """
+
+    BEGIN = 1_800_000_000_000_000_000
+    STEP = 2_000_000_000
+
+    def __init__(self) -> None:
+        self._monotonic = time.monotonic_ns
+        self._began = time.monotonic_ns()
+        self._moved = 0
+
+    def nanoseconds(self, *_: object) -> int:
+        """Return the time in nanoseconds, of whichever clock is asked for."""
+        self._moved += 1000
+        passed = self._monotonic() - self._began
+        return self.BEGIN + self._moved + passed // self.STEP * self.STEP
+
+    def seconds(self, *_: object) -> float:
+        """Return the time in seconds."""
+        return self.nanoseconds() / 1e9
+
+    def install(self) -> None:
+        """Put it in the place of the functions of `time`; `datetime` reads these in its Python form only."""
+        for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime"):
+            if hasattr(time, name):
+                setattr(time, name, self.seconds)
+                setattr(time, f"{name}_ns", self.nanoseconds)
+        for name, given in (("localtime", 0), ("gmtime", 0), ("ctime", 0)):
+            setattr(time, name, self._now_where_none(getattr(time, name), given))
+        for name, given in (("asctime", 0), ("strftime", 1)):
+            setattr(time, name, self._today_where_none(getattr(time, name), given))
+        time.sleep = self._slept(time.sleep)
+        sys.modules["_datetime"] = None  # type: ignore[assignment]
+
+    def _now_where_none(self, function: Any, given: int) -> Any:
+        return lambda *values: function(*values) if len(values) > given else function(self.seconds())
+
+    def _today_where_none(self, function: Any, given: int) -> Any:
+        return lambda *values: (
+            function(*values) if len(values) > given else function(*values, time.localtime())
+        )
+
+    def _slept(self, function: Any) -> Any:
+        def sleep(seconds: float) -> None:
+            function(seconds)
+            self._moved += int(seconds * 1e9)
+
+        return sleep
+
+
+def no_input(_prompt: object = "") -> str:
+    """Stand in for `input`, which would wait for ever."""
+    raise EOFError("nobody is at the keyboard here: take input() out")
+
+
+def settle() -> None:
+    """Fix what would make one run differ from the next: random numbers and the time.
+
+    PYTHONHASHSEED has fixed the order of sets.
+    """
+    draw = random.Random(0)
+    os.urandom = draw.randbytes
+    random._urandom = draw.randbytes  # type: ignore[attr-defined]
+    random.seed(0)
+    Clock().install()
+
+
 def main() -> None:
     """Say that it is ready, and answer requests until they end."""
     limit()
+    settle()
     tell({"ready": True})
     os.dup2(2, 1)  # what the learner prints must not mix with the answers
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nor may it read the requests
+    builtins.input = no_input
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None
     thing: Any = None
-    while line := sys.stdin.readline():
+    while line := requests.readline():
         request = json.loads(line)
         try:
             module = module or load(path)

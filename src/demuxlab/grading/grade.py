@@ -3,11 +3,11 @@
 Nothing in a result depends on when, where or how fast it was made, so any machine gives the same bytes.
 """
 
-import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import pytest
 
 from demuxlab import __version__, language
 from demuxlab.files import reason
-from demuxlab.grading import sandbox
+from demuxlab.grading import inventory, sandbox
 from demuxlab.grading.collect import HandedIn
+from demuxlab.grading.inventory import Checks
+from demuxlab.grading.learners import Learner
 from demuxlab.grading.plugin import PROPERTY
 from demuxlab.grading.submission import InfrastructureError
 from demuxlab.language import _
@@ -44,17 +46,22 @@ class Job:
     language: str
     key: str
     """What the result depends on, as a fingerprint: equal keys, equal results."""
+    learner: Learner = field(default=Learner(""))
+    checks: Checks = ()
+    """What must be found; fewer or others are no result."""
 
 
 def jobs(
     found: Sequence[HandedIn], lab: Path, hidden: Path | None = None, seed: str = "", patience: float = 10.0
 ) -> list[Job]:
-    """Return a job for each submission; without a seed each has one that comes from its own bytes."""
+    """Return a job for each submission; without a seed each has one that comes from its own bytes.
+
+    CallError where a check of the lab, or a hidden one, would not count.
+    """
+    expected = inventory.checks(lab, hidden)
     checks = sha256(f"{__version__} {sandbox.best()} {language.code()} {patience}".encode())
-    for folder in (lab, hidden):
-        for path in sorted(folder.rglob("*.py")) if folder else ():
-            if path.name != "exercise.py":
-                checks.update(path.read_bytes())
+    for path in _depends_on(lab, hidden):
+        checks.update(path.name.encode() + sha256(path.read_bytes()).digest())
     return [
         Job(
             name=each.name,
@@ -66,10 +73,30 @@ def jobs(
             patience=patience,
             level=sandbox.best(),
             language=language.code(),
-            key=sha256(f"{checks.hexdigest()} {each.name} {each.digest} {seed}".encode()).hexdigest()[:16],
+            key=_key(checks.hexdigest(), each, seed),
+            learner=each.learner,
+            checks=expected,
         )
         for each in found
     ]
+
+
+def _key(checks: str, each: HandedIn, seed: str) -> str:
+    who = each.learner
+    depends = f"{checks} {each.name} {who.number} {who.group} {who.late} {each.digest} {seed}"
+    return sha256(depends.encode()).hexdigest()[:16]
+
+
+def _depends_on(lab: Path, hidden: Path | None) -> Iterator[Path]:
+    """Yield the files that a result depends on: checks, what they read, and the lab's reference capture."""
+    for folder in (lab, hidden):
+        for path in sorted(folder.rglob("*")) if folder else ():
+            noise = "__pycache__" in path.parts or path.name.startswith(".") or path.suffix == ".md"
+            if path.is_file() and not noise and path.name != "exercise.py":
+                yield path
+    capture = lab.parents[1] / "captures" / f"{lab.name}.pcapng"
+    if capture.is_file():
+        yield capture
 
 
 def grade(job: Job) -> dict[str, Any]:
@@ -83,7 +110,9 @@ def grade(job: Job) -> dict[str, Any]:
                 level=sandbox.best(),
                 wanted=job.level,
             ),
-            sandbox.why_not_best(),
+            problem.cure
+            if (problem := sandbox.why_not_bubblewrap())
+            else _("grade on machines that are alike"),
         )
     for last in range(_TRIES):
         try:
@@ -94,7 +123,8 @@ def grade(job: Job) -> dict[str, Any]:
                 _("set TMPDIR to a folder with room"),
             ) from error
         broken = [row["infrastructure"] for row in collected if row["infrastructure"]]
-        if not broken and collected:
+        whole = Counter((row["name"], row["max_points"]) for row in collected) == Counter(job.checks)
+        if not broken and collected and (whole or not job.checks):
             break
         if last == _TRIES - 1:
             wrong, cure = (
@@ -125,6 +155,8 @@ def grade(job: Job) -> dict[str, Any]:
         "tests": tests,
         "isolation": job.level,
         "seed": job.seed,
+        "problem": job.problem,
+        "learner": asdict(job.learner),
     }
 
 
@@ -145,16 +177,8 @@ def _run_checks(job: Job) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="demuxlab-") as folder, _one_at_a_time:
         file = Path(folder) / "exercise.py"
         file.write_bytes(f"raise ImportError({job.problem!r})\n".encode() if job.problem else job.source)
-        options = [job.lab, f"--submission={file}", f"--seed={job.seed}", "--no-packets"]
-        options += [f"--patience={job.patience}"]
-        options += [f"--hidden={job.hidden}"] if job.hidden else []
-        options += ["-c", os.devnull, "--rootdir", job.lab, "--noconftest", "--import-mode=importlib"]
-        options += ["-p", "no:cacheprovider", "-p", "no:terminal", "--capture=no", "-W", "ignore"]
-        before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        try:
-            pytest.main([*options, "-p", "demuxlab.grading.plugin"], plugins=[collector])
-        finally:
-            if before is None:
-                del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        options = [*inventory.options(job.lab, job.hidden), f"--submission={file}", f"--seed={job.seed}"]
+        options += ["--no-packets", f"--patience={job.patience}"]
+        with inventory.fresh():
+            pytest.main(options, plugins=[collector])
     return list(collector.rows.values())

@@ -1,22 +1,23 @@
 """Results in the forms that other systems read: a function takes results (contract 6), gives a file's text.
 
-Hidden checks keep their names and points where the form can hide them, and are left out where it cannot.
+Stories of hidden checks are in no form that learners see. Their names are there only where the system hides
+them too (Gradescope); elsewhere they are numbered, or left out. The tables of a course are in `gradebooks`.
 """
 
-import csv
 import html
-import io
 import json
 import os
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import count
 from xml.etree import ElementTree
 
 from demuxlab.errors import CallError
+from demuxlab.grading.gradebooks import Result, canvas, moodle, nbgrader, sentence, table
 from demuxlab.language import _
 
-Result = dict[str, Any]
+_LONGEST = 10_000
+"""Characters of a story, where a file must stay small."""
 
 
 def gradescope(results: Sequence[Result]) -> str:
@@ -36,7 +37,7 @@ def gradescope(results: Sequence[Result]) -> str:
     ]
     top = {
         "score": result["points"],
-        "output": f"isolation: {result['isolation']}, seed: {result['seed']}",
+        "output": result.get("problem") or f"isolation: {result['isolation']}, seed: {result['seed']}",
         "output_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
@@ -49,6 +50,7 @@ def classroom50(results: Sequence[Result]) -> str:
     """Return Classroom 50's result.json (classroom50/result/v1); who and what stands in the environment."""
     result = _only(results, "Classroom 50")
     commit = os.environ.get("COMMIT_URL", "")
+    hidden = count(1)
     top = {
         "schema": "classroom50/result/v1",
         "classroom": os.environ.get("CLASSROOM", ""),
@@ -62,7 +64,7 @@ def classroom50(results: Sequence[Result]) -> str:
         "max-score": result["max_points"],
         "tests": [
             {
-                "test-name": sentence(test["name"]),
+                "test-name": sentence(test["name"]) if test["visible"] else f"hidden check {next(hidden)}",
                 "passed": test["passed"],
                 "score": test["points"],
                 "max-score": test["max_points"],
@@ -120,73 +122,58 @@ def junit(results: Sequence[Result]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return CSV with one row a submission and one column a check."""
-    names = list(dict.fromkeys(test["name"] for result in results for test in result["tests"]))
-    rows: list[list[object]] = [["submission", "lab", "points", "max_points", "isolation", "seed", *names]]
-    for result in results:
-        earned = {test["name"]: test["points"] for test in result["tests"]}
-        head = [result[key] for key in ("submission", "lab", "points", "max_points", "isolation", "seed")]
-        rows.append([*map(_cell, head), *(earned.get(name, "") for name in names)])
-    return _csv(rows)
+def prairielearn(results: Sequence[Result]) -> str:
+    """Return PrairieLearn's results.json (its documentation, "External grading", "Grading results").
 
-
-def canvas(results: Sequence[Result]) -> str:
-    """Return a Canvas gradebook's CSV; the submission's name is taken for the SIS login ID."""
-    title = f"{results[0]['lab']} (0)" if results else "lab (0)"
-    rows: list[list[object]] = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title]]
-    most = results[0]["max_points"] if results else 0
-    rows.append(["    Points Possible", "", "", "", "", most])
-    for result in results:
-        name = _cell(result["submission"])
-        rows.append([name, "", "", name, "", result["points"]])
-    return _csv(rows)
-
-
-def moodle(results: Sequence[Result]) -> str:
-    """Return Moodle's offline grading worksheet.
-
-    Moodle finds a learner by the number in the first column, so name the files after it: 123.py.
+    A file that cannot be read is "not gradable": it costs its learner no attempt. The file has to be smaller
+    than 1 MB, so long stories are cut.
     """
-    rows: list[list[object]] = [
-        [
-            *("Identifier", "Full name", "Email address", "Status", "Grade", "Maximum Grade"),
-            *("Grade can be changed", "Last modified (submission)", "Last modified (grade)"),
-            "Feedback comments",
-        ]
+    result = _only(results, "PrairieLearn")
+    if result.get("problem"):
+        return _json({"gradable": False, "format_errors": result["problem"]})
+    hidden = count(1)
+    tests = [
+        {
+            "name": sentence(test["name"])
+            if test["visible"]
+            else _("hidden check {number}", number=next(hidden)),
+            "points": test["points"],
+            "max_points": test["max_points"],
+            "output": test["message"][:_LONGEST] if test["visible"] else "",
+        }
+        for test in result["tests"]
     ]
-    for result in results:
-        name = result["submission"]
-        identifier = f"Participant {name}" if name.isdigit() else name
-        feedback = html.escape(_feedback(result)).replace("\n", "<br>")
-        row = [_cell(identifier), _cell(name), "", "Submitted for grading", result["points"]]
-        rows.append([*row, result["max_points"], "Yes", "-", "-", feedback])
-    return _csv(rows)
+    score = result["points"] / result["max_points"] if result["max_points"] else 0.0
+    said = f"isolation: {result['isolation']}, seed: {result['seed']}"
+    return _json({"gradable": True, "score": round(score, 4), "message": said, "tests": tests})
 
 
-FORMS = {
+def not_graded(form: str, why: str) -> str | None:
+    """Return what a form says where grading failed and the submission is not at fault; None if nothing.
+
+    Gradescope takes the lack of a file for the learner's fault, so there is always one.
+    """
+    said = _("not graded, which is not your fault: {why}", why=why)
+    if form == "gradescope":
+        return _json(
+            {"score": 0, "output": said, "output_format": "text", "visibility": "visible", "tests": []}
+        )
+    return _json({"gradable": False, "format_errors": said}) if form == "prairielearn" else None
+
+
+FORMS: dict[str, Callable[[Sequence[Result]], str]] = {
     "gradescope": gradescope,
     "classroom50": classroom50,
+    "prairielearn": prairielearn,
     "xqueue": xqueue,
     "junit": junit,
     "csv": table,
     "canvas": canvas,
     "moodle": moodle,
+    "nbgrader": nbgrader,
 }
-
-
-def sentence(name: str) -> str:
-    """Return a check's name as the sentence that it is."""
-    return name.removeprefix("test_").replace("_", " ")
-
-
-def _feedback(result: Result) -> str:
-    told = [
-        f"{sentence(test['name'])}: {test['points']}/{test['max_points']}\n{test['message']}".rstrip()
-        for test in result["tests"]
-        if test["visible"] and not test["passed"]
-    ]
-    return "\n\n".join([f"{result['points']}/{result['max_points']}", *told])
+OF_ONE = frozenset(("gradescope", "classroom50", "prairielearn", "xqueue"))
+"""The forms that are for one submission."""
 
 
 def _only(results: Sequence[Result], form: str) -> Result:
@@ -196,17 +183,6 @@ def _only(results: Sequence[Result], form: str) -> Result:
             _("grade one, or write a CSV"),
         )
     return results[0]
-
-
-def _cell(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
-def _csv(rows: list[list[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue()
 
 
 def _json(value: object) -> str:

@@ -62,13 +62,30 @@ def pytest_configure(config: pytest.Config) -> None:
         _add_hidden(config, Path(hidden))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to run where a hidden check would not count."""
+    if not config.stash[_HIDDEN] or config.getoption("collectonly"):
+        return
+    from demuxlab.grading import inventory
+
+    hidden = [item for item in items if item.path.parent in config.stash[_HIDDEN]]
+    for name, why in inventory.faults(hidden):
+        raise pytest.UsageError(f"{name}: {why}")
+
+
 def _add_hidden(config: pytest.Config, folder: Path) -> None:
+    from demuxlab.errors import CallError
+    from demuxlab.grading import inventory
+
     if not folder.is_dir():
         raise pytest.UsageError(_("there is no folder {folder} of hidden checks", folder=folder))
     for argument in list(config.args):
         lab = Path(argument.partition("::")[0]).resolve()
         lab = lab if lab.is_dir() else lab.parent
-        checks = folder / lab.name if (folder / lab.name).is_dir() else folder
+        try:
+            checks = inventory.hidden_folder(lab, folder)
+        except CallError as error:
+            raise pytest.UsageError(str(error)) from None
         config.stash[_HIDDEN][checks.resolve()] = lab
         config.args.append(str(checks))
 
@@ -80,10 +97,8 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     from demuxlab.grading.submission import Budget, Submission
 
     config = request.config
-    if config.getoption("--isolation") == "required" and sandbox.best() != sandbox.BUBBLEWRAP:
-        pytest.exit(
-            _("no sandbox, and --isolation required: {cure}", cure=sandbox.why_not_best()), returncode=2
-        )
+    if config.getoption("--isolation") == "required" and (problem := sandbox.why_not_bubblewrap()):
+        pytest.exit(_("no sandbox, and --isolation required: {problem}", problem=problem), returncode=2)
     given = config.getoption("--submission")
     language.add(request.path.parent, "checks")
     lab = config.stash[_HIDDEN].get(request.path.parent, request.path.parent)
@@ -120,14 +135,14 @@ def pytest_runtest_makereport(
     mark = item.get_closest_marker("points")
     if mark is None or (report.when != "call" and report.passed):
         return report
-    from demuxlab.grading.submission import InfrastructureError
+    from demuxlab.grading import inventory
 
     name, error = _sentence(item.name), call.excinfo.value if call.excinfo is not None else None
     asked = item.stash.get(_ASKED, None)
     if report.failed and asked is not None and error is not None:
         asked.close()
         report.longrepr = _story(asked, name, error, item.config, item.path.parent)
-    worth = int(mark.args[0])
+    worth = inventory.points(item)
     result = {
         "name": item.name,
         "passed": report.passed,
@@ -135,11 +150,21 @@ def pytest_runtest_makereport(
         "max_points": worth,
         "message": "" if report.passed else _message(report),
         "hidden": item.path.parent in item.config.stash[_HIDDEN],
-        "infrastructure": (error.wrong, error.cure) if isinstance(error, InfrastructureError) else None,
+        "infrastructure": _ours(item, error),
     }
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)
     return report
+
+
+def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | None:
+    """Return what is wrong and its cure, where a failure is not the submission's."""
+    from demuxlab.grading import inventory
+    from demuxlab.grading.submission import InfrastructureError
+
+    if isinstance(error, InfrastructureError):
+        return error.wrong, error.cure
+    return None if error is None else inventory.broken(item, error)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

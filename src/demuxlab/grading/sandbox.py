@@ -8,23 +8,32 @@ Three levels, best first; a result names the one that it was graded at:
 - `process`: a process, on a system without limits (Windows).
 """
 
+import ctypes
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+from demuxlab.errors import DemuxlabError
+from demuxlab.grading import another_user, sandbox_cures
+from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
 LEVELS = (BUBBLEWRAP, LIMITS, PROCESS)
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
-_FIRST_UID = 1_000_000
-"""A grading process has the user of this number and its own."""
-_NOBODY = 65534
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+_TRIAL_TIMEOUT = 10
+"""Seconds in which a sandbox must start when it is tried for the first time."""
+_ADDR_NO_RANDOMIZE = 0x0040000
+_OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -59,23 +68,61 @@ class Inmate:
 
 @cache
 def best() -> str:
-    """Return the best level that this machine allows this user."""
-    if shutil.which("bwrap") is not None:
-        said, _errors = _start_bubblewrap(b"").process.communicate()
-        if said.startswith(b'{"ready"'):
-            return BUBBLEWRAP
-    return LIMITS if os.name == "posix" else PROCESS
+    """Return the best level that this machine allows this user.
+
+    Raises DemuxlabError where not even a lesser level starts: a learner's points must not hang on that.
+    """
+    if why_not_bubblewrap() is None:
+        return BUBBLEWRAP
+    level = LIMITS if os.name == "posix" else PROCESS
+    problem = _trial(lambda: start(b"", level))
+    if problem is not None:
+        raise DemuxlabError(
+            _("a learner's file cannot be run ({why})", why=problem),
+            _("let every user read and enter {folder}, or use Debian's Python", folder=sys.base_prefix),
+        )
+    return level
 
 
-def why_not_best() -> str:
-    """Return what to do where `best` is not bubblewrap."""
+@cache
+def why_not_bubblewrap() -> DemuxlabError | None:
+    """Return why there is no sandbox by bubblewrap, in its own words, with the cure; None where it starts."""
     if shutil.which("bwrap") is None:
-        return "install bubblewrap: sudo apt install bubblewrap"
-    return "allow user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        return DemuxlabError(
+            _("bubblewrap is not installed"),
+            _("install it: {command}", command="sudo apt install bubblewrap"),
+        )
+    problem = _trial(lambda: _start_bubblewrap(b""))
+    if problem is None:
+        return None
+    return DemuxlabError(_("the sandbox does not start ({why})", why=problem), sandbox_cures.cure(problem))
+
+
+def _trial(starting: Callable[[], Inmate]) -> str | None:
+    """Start a process and end it; return what it wrote where it did not become ready."""
+    try:
+        inmate = starting()
+    except DemuxlabError as error:
+        return str(error)
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise  # that is not about the sandbox
+        return str(error)
+    try:
+        answer, errors = inmate.process.communicate(timeout=_TRIAL_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return _("no answer in {seconds} s", seconds=_TRIAL_TIMEOUT)
+    finally:
+        inmate.end()
+    if answer.startswith(b'{"ready"'):
+        return None
+    lines = errors.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else _("no answer")
 
 
 def start(source: bytes, level: str) -> Inmate:
     """Start a process that answers questions about a file with these bytes."""
+    _fix_addresses()
     if level == BUBBLEWRAP:
         return _start_bubblewrap(source)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
@@ -83,48 +130,37 @@ def start(source: bytes, level: str) -> Inmate:
     child = path.with_name("child.py")
     path.write_bytes(source)
     shutil.copyfile(_CHILD, child)
-    uid = _another_user()
     os.chmod(folder.name, 0o755)
-    process = subprocess.Popen(
+    process = another_user.start(
         [*_python(), str(child), str(path)],
+        another_user.number(),
+        [*_interpreter(), Path(folder.name)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder.name,
-        env={"PATH": "/usr/bin:/bin", "HOME": folder.name, "LANG": "C.UTF-8"} if os.name == "posix" else None,
+        env=_environment(HOME=folder.name),
         start_new_session=True,
-        user=uid,
-        group=uid,
-        extra_groups=None if uid is None else [],
     )
     return Inmate(process, level, folder)
 
 
 def _start_bubblewrap(source: bytes) -> Inmate:
-    uid = _another_user()
     child, file = _in_memory(_CHILD.read_bytes()), _in_memory(source)
     binds = [
         *("--ro-bind-data", str(child), "/course/child.py"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
     ]
     try:
-        process = subprocess.Popen(
-            [
-                "bwrap",
-                *_namespaces(),
-                *binds,
-                *_python(),
-                "/course/child.py",
-                "/course/exercise.py",
-            ],
+        process = another_user.start(
+            ["bwrap", *_namespaces(), *binds, *_python(), "/course/child.py", "/course/exercise.py"],
+            another_user.number(),
+            _interpreter(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(child, file),
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},  # process 1 inside shows its own in /proc
-            user=uid,
-            group=uid,
-            extra_groups=None if uid is None else [],
         )
     finally:
         os.close(child)
@@ -137,47 +173,60 @@ def _namespaces() -> tuple[str, ...]:
     """Return the options of bwrap(1): the system's programs and libraries, read-only, and little else."""
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
-    for name, value in (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")):
+    for name, value in _environment(HOME="/tmp").items():
         options += ["--setenv", name, value]
-    options += ["--uid", str(_NOBODY), "--gid", str(_NOBODY), "--ro-bind", "/usr", "/usr"]
+    nobody = str(another_user.NOBODY)
+    options += ["--uid", nobody, "--gid", nobody, "--ro-bind", "/usr", "/usr"]
     for folder in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
         if folder.is_symlink():
             options += ["--symlink", str(folder.readlink()), str(folder)]
         elif folder.exists():
             options += ["--ro-bind", str(folder), str(folder)]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    prefix = Path(sys.base_prefix).resolve()
-    if not prefix.is_relative_to("/usr"):
-        options += ["--ro-bind", str(prefix), str(prefix)]
-    if any(_PACKAGE.is_relative_to(seen) for seen in ("/usr", "/lib", prefix)):
-        options += ["--tmpfs", str(_PACKAGE)]  # installed for the whole system: hide it
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(_TMP_SIZE), "--tmpfs", "/tmp"]
+    # After /tmp: the interpreter may lie there.
+    for folder in _interpreter():
+        if not folder.is_relative_to("/usr"):
+            options += ["--ro-bind", str(folder), str(folder)]
+    if any(_PACKAGE.is_relative_to(seen) for seen in (Path("/usr"), Path("/lib"), *_interpreter())):
+        options += ["--tmpfs", str(_PACKAGE)]  # installed for the whole system: hide it
     return (*options, "--chdir", "/tmp")
 
 
 def _python() -> tuple[str, ...]:
     """Return the interpreter without a virtual environment: only the standard library can be imported."""
     executable = getattr(sys, "_base_executable", sys.executable) or sys.executable
-    return os.path.realpath(executable), "-I", "-B", "-S"
+    return os.path.realpath(executable), "-P", "-s", "-S", "-B"
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Return all that a learner's process has of an environment: sets have the same order in each run."""
+    needed = (
+        {} if os.name == "posix" else {name: os.environ[name] for name in _OF_WINDOWS & os.environ.keys()}
+    )
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **needed, **more}
 
 
 @cache
-def _another_user() -> int | None:
-    """Return the user that the process shall be where root grades: limits count by user."""
-    if os.name != "posix" or os.geteuid() != 0:
-        return None
-    wanted = _FIRST_UID + os.getpid()
-    return wanted if _can_be(wanted) else _NOBODY
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
-def _can_be(uid: int) -> bool:
-    """Tell whether a user number exists in this user namespace (user_namespaces(7))."""
-    try:
-        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return False
-    ranges = [tuple(map(int, line.split())) for line in lines]
-    return any(first <= uid < first + size for first, _, size in ranges)
+def _fix_addresses() -> None:
+    """Let what this thread starts have the same addresses in each run: `id` and sets of objects go by them.
+
+    Best effort: a container may forbid personality(2).
+    """
+    if sys.platform == "linux":
+        _libc().personality(_ADDR_NO_RANDOMIZE)
+
+
+@cache
+def _interpreter() -> tuple[Path, ...]:
+    """Return the folders that the interpreter needs: its own, and its standard library's."""
+    found = {Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()}
+    found.add(Path(_python()[0]).parent)
+    return tuple(sorted(path for path in found if not any(path.is_relative_to(o) for o in found - {path})))
 
 
 def _in_memory(data: bytes) -> int:

@@ -1,6 +1,6 @@
 """What a lab script is written with, and what runs it.
 
-Names are loaded when they are first used: who only wants the list of labs does not wait for a host.
+Names are loaded when they are first used: `demuxlab labs` lists the labs without importing a host.
 """
 
 from importlib import import_module

@@ -8,9 +8,9 @@ _MARK = re.compile(r"\{(\d+(?:\.\d+){3}|\d+)\}")
 
 
 class Figures:
-    """What a lab's figures stand for in this run: each for itself, or for one drawn from a seed.
+    """Replaces a lab's addresses and ports by others drawn from `seed`; without one, keeps them.
 
-    A figure always becomes the same one, and no two become the same.
+    Within a run a figure is always replaced by the same one, and no two figures by one.
     """
 
     def __init__(self, seed: str | None = None) -> None:
@@ -19,7 +19,7 @@ class Figures:
         self._ports: dict[int, int] = {}
 
     def address(self, text: str) -> str:
-        """Return the IPv4 address that stands for this one; 127/8 and 0.0.0.0 stay."""
+        """Return the IPv4 address that replaces this one; 127.0.0.0/8 and 0.0.0.0 are kept."""
         if self._draw is None or IPv4Address(text).is_loopback or text == "0.0.0.0":
             return text
         while text not in self._addresses:
@@ -31,7 +31,7 @@ class Figures:
         return self._addresses[text]
 
     def port(self, number: int) -> int:
-        """Return the port that stands for this one, an ephemeral or registered one."""
+        """Return the port that replaces this one, 1024 to 65535."""
         if self._draw is None:
             return number
         while number not in self._ports:
@@ -41,7 +41,7 @@ class Figures:
         return self._ports[number]
 
     def put_in(self, text: str) -> str:
-        """Return a text with the figures that it has in braces, "{10.9.0.10}" or "{9157}", replaced."""
+        """Return a text in which the figures in braces, "{10.9.0.10}" or "{9157}", are replaced."""
 
         def figure(match: re.Match[str]) -> str:
             return self.address(match[1]) if "." in match[1] else str(self.port(int(match[1])))

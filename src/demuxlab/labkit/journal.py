@@ -1,4 +1,4 @@
-"""What a run did, packet by packet."""
+"""The decisions of a run, packet by packet."""
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.telling.rows import Entry
@@ -12,7 +12,7 @@ class Journal:
         self.entries: list[Entry] = []
 
     def received(self, delivery: Delivery, host: str | None) -> None:
-        """Note a packet that a host decided about."""
+        """Record a host's decision about a packet."""
         self.frames += 1
         self.entries.append(Entry(self.frames, delivery, host))
 

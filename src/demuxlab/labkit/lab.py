@@ -1,4 +1,4 @@
-"""What a lab script is written with: hosts by name, crafted packets in, decisions and a capture out."""
+"""The API of a lab script: hosts by name, crafted packets in, decisions and a capture out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from demuxlab import layout
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.host import Host
@@ -49,9 +50,9 @@ class Watcher(Protocol):
 class Lab:
     """One run of a lab, on one link.
 
-    `tell` gets every line meant for a person; `pause` is called after each step; `failed` counts the checks
-    that did not hold. `figures` may put other addresses and ports in the place of the course's. `watcher` is
-    shown what is recorded.
+    `tell` is called with each line of output; `pause` is called after each step; `failed` counts the checks
+    that did not hold. `figures` may replace the course's addresses and ports. `watcher` is called with what
+    is recorded.
 
     Texts are translated where a catalog has them: `say`, `step` and `check` take the values for {names} in
     them as keywords.
@@ -83,7 +84,7 @@ class Lab:
         self._recording = True
         self._names: dict[bytes, str] = {}
 
-    # The cast
+    # Hosts and programs
 
     def sender(self, name: str, address: str) -> Sender:
         """Name a host whose packets are crafted."""
@@ -92,7 +93,7 @@ class Lab:
         return Sender(name, address)
 
     def host(self, name: str, *addresses: str, mtu: int = 1500) -> Host:
-        """Make a host of ours; the first one of a lab has the link's inside end."""
+        """Make a host that runs our stack; the first one of a lab is at the link's inside end."""
         hosts = self._network.hosts
         if any(host.name == name for host in hosts):
             raise LabError(
@@ -118,15 +119,15 @@ class Lab:
         return program
 
     def port(self, number: int) -> int:
-        """Return a port of the course's figures, or the one that stands for it in this run."""
+        """Return the port that this run uses for one of the course's."""
         return self._figures.port(number)
 
-    # What happens
+    # Sending, and letting time pass
 
     def send(self, packet: Packet) -> list[Packet]:
         """Send a crafted packet over the link; return what comes back for crafted hosts, dissected.
 
-        What the host's applications write afterwards comes out with the next `send` or with `replies`.
+        What the host's applications write afterwards is returned by the next `send` or by `replies`.
         """
         if not self._network.hosts:
             raise LabError(
@@ -136,7 +137,7 @@ class Lab:
         return self.replies()
 
     def replies(self) -> list[Packet]:
-        """Carry what the hosts have to send, and return what is for crafted hosts, dissected."""
+        """Carry the packets that the hosts have queued; return those for crafted hosts, dissected."""
         from scapy.layers.inet import IP
         from scapy.layers.inet6 import IPv6
 
@@ -157,12 +158,12 @@ class Lab:
         return self._network.now()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass in the lab, not on the clock: timers run out, and what they send is carried."""
+        """Advance the lab's virtual time: timers expire, and the packets that they send are carried."""
         self._network.wait(seconds)
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
-        """Keep what happens in the block out of table and capture: for crowds, not for what is to be seen."""
+        """Leave the block's packets out of table and capture, such as those of a thousand clients."""
         self._recording = False
         try:
             yield
@@ -170,28 +171,28 @@ class Lab:
             self._recording = True
 
     def finish(self) -> None:
-        """End the run: what its sockets do when they are thrown away is not part of it."""
+        """End the run: packets that its sockets send when they are garbage-collected are not carried."""
         self._network.closed = True
         for program in self._programs:
             program.end()
 
-    # What is told
+    # Output
 
     def say(self, text: str, **values: object) -> None:
-        """Tell a line."""
-        self._tell(_(text, **values))
+        """Print a line, or a paragraph of several."""
+        self._tell(layout.paragraph(_(text, **values)))
 
     def step(self, text: str, **values: object) -> None:
-        """Begin a step of the run: tell what happens next, and wait for a key where that was asked for."""
+        """Begin a step of the run: print what happens next; with `--step`, wait for Enter."""
         self._tell("")
-        self._tell(_(text, **values))
+        self._tell(layout.paragraph(_(text, **values)))
         if self._pause is not None:
             self._pause()
 
     def check(self, sentence: str, holds: bool, **values: object) -> None:
-        """Check the run against the theory; a check that does not hold makes the run fail."""
+        """Compare the run with the theory; a check that does not hold makes the run fail."""
         self.failed += not holds
-        self._tell(f"  {'✓' if holds else '✗'} {_(sentence, **values)}")
+        self._tell(layout.paragraph(f"  {'✓' if holds else '✗'} {_(sentence, **values)}"))
 
     def got(self, socket: str) -> list[str]:
         """Return the senders, "10.9.0.10:9157", whose segments reached the sockets of this name."""
@@ -222,7 +223,7 @@ class Lab:
         """Print a table of the lab's own."""
         self._tell(tables.table(headers, rows))
 
-    # What is kept
+    # Recording
 
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
         if self._recording:

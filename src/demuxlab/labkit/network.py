@@ -1,6 +1,6 @@
-"""The hosts of a lab on its one link, in a time of their own: a packet takes a millisecond, waiting nothing.
+"""The hosts of a lab on its link, in virtual time: a packet takes a millisecond, waiting takes no real time.
 
-So a run takes the same decisions over every link, and two minutes of TIME-WAIT pass at once.
+A run therefore takes the same decisions over every link, and TIME-WAIT passes at once.
 """
 
 import math
@@ -23,9 +23,9 @@ _STEP = 1_000
 _SECOND = 1_000_000
 
 Arrived = Callable[[Host, bytes, Delivery, float], None]
-"""Told of a packet that reached a host, and when."""
+"""Called with a host, a packet that it received, its decision and the time."""
 Departed = Callable[[bytes, float], None]
-"""Told of a packet that left for a host whose packets are crafted, and when."""
+"""Called with a packet for a host whose packets are crafted, and the time."""
 
 
 class LabError(DemuxlabError):
@@ -33,9 +33,9 @@ class LabError(DemuxlabError):
 
 
 class Network:
-    """Carries packets between a lab's hosts; those for nobody are kept for whoever crafts.
+    """Carries packets between a lab's hosts; those for no host are kept for the lab script, which crafts.
 
-    The first host has the link's inside end, all others and the crafted packets the outside end.
+    The first host sends on the link's inside end, all others and the lab script on the outside end.
     """
 
     def __init__(self, link: Link, arrived: Arrived, departed: Departed) -> None:
@@ -54,14 +54,14 @@ class Network:
         return self._start + self._microseconds / _SECOND
 
     def inject(self, packet: bytes) -> None:
-        """Let a crafted packet cross the link to the host whose address it has, or else to the first."""
+        """Send a crafted packet over the link to the host that owns its destination, or else to the first."""
         destination = wire_packet.destination(packet) or b""
         receiver = next((host for host in self.hosts if host.owns(destination)), self.hosts[0])
         self._cross(packet, None)
         self._receive(receiver, packet, "")
 
     def carry(self) -> None:
-        """Carry what the hosts have to send until nothing is on its way."""
+        """Carry the packets that the hosts have queued until no host has any."""
         if self._carrying or self.closed:
             return
         self._carrying = True
@@ -72,21 +72,21 @@ class Network:
             self._carrying = False
 
     def take_answers(self) -> list[bytes]:
-        """Return what came for hosts whose packets are crafted."""
+        """Return the packets for hosts whose packets are crafted."""
         answers, self._answers = self._answers, []
         return answers
 
     def wait(self, seconds: float) -> None:
-        """Let time pass: timers that run out are seen to, and what they send is carried."""
+        """Advance the time: timers expire, and the packets that they send are carried."""
         end = self._microseconds + round(seconds * _SECOND)
         while (due := self._next_due()) <= end:
             self._go_on_to(due)
         self._microseconds = max(self._microseconds, end)
 
     def pass_time(self, limit: float | None) -> bool:
-        """Go on to the next timer, at most `limit` seconds; return whether one ran out.
+        """Advance the time to the next timer, by `limit` seconds at most; return whether one expired.
 
-        LabError where there is neither: whoever waits now would wait for ever.
+        LabError where there is neither a timer nor a limit: the call that waits would wait for ever.
         """
         due = self._next_due()
         end = math.inf if limit is None else self._microseconds + round(limit * _SECOND)
@@ -102,12 +102,12 @@ class Network:
         return False
 
     def _next_due(self) -> float:
-        """Return when the next timer runs out, in microseconds; infinity where none runs."""
+        """Return when the next timer expires, in microseconds; infinity where none runs."""
         tick = min((host.next_tick for host in self.hosts), default=math.inf)
         return tick if tick == math.inf else math.ceil((tick - self._start) * _SECOND)
 
     def _go_on_to(self, due: float) -> None:
-        # At least a microsecond further, for a float may round a timer's time down.
+        # At least a microsecond further: a float may round the time down to before the timer expires.
         self._microseconds = max(self._microseconds + 1, round(due))
         self.carry()
 
@@ -137,7 +137,7 @@ class Network:
         self._arrived(host, packet, host.receive(packet, now, device), now)
 
     def _cross(self, packet: bytes, sender: Host | None) -> None:
-        """Let a packet cross the link, from inside where the first host sends."""
+        """Send a packet over the link and wait until it arrives; the first host sends from inside."""
         near, far = self._link.outside, self._link.inside
         if sender is self.hosts[0]:
             near, far = far, near
@@ -153,11 +153,11 @@ class Network:
                     ),
                     _("try --link memory, and demuxlab doctor"),
                 )
-            # The kernel's own chatter on a shared device is not the lab's traffic.
+            # On a shared device the kernel sends packets of its own, such as router solicitations: skip them.
 
 
 class LabRuntime:
-    """Runs a host of a lab for its sockets, without a thread: who would wait lets the lab's time pass."""
+    """Runs a host of a lab for its sockets, without a thread: a blocking call advances the lab's time."""
 
     def __init__(self, host: Host, network: Network) -> None:
         self.host = host
@@ -169,12 +169,12 @@ class LabRuntime:
         self.received_at_once = False
         self._network = network
 
-    def condition(self) -> "_Patience":
-        """Return what a blocking call waits on."""
-        return _Patience(self._network)
+    def condition(self) -> "_LabCondition":
+        """Return the condition that a blocking call waits on."""
+        return _LabCondition(self._network)
 
 
-class _Patience:
+class _LabCondition:
     def __init__(self, network: Network) -> None:
         self._network = network
 
@@ -182,4 +182,4 @@ class _Patience:
         return self._network.pass_time(timeout)
 
     def notify_all(self) -> None:
-        """Nobody else waits."""
+        """Do nothing: a lab has one thread, and it does not wait."""

@@ -1,4 +1,4 @@
-"""A process of a lab that uses the socket API: each of its calls is noted with the segments it caused."""
+"""A process of a lab that uses the socket API: each call is recorded with the frames that it caused."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ _STANDARD = (0, 1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a program: what it was given, what it returned, and the frames that crossed meanwhile."""
+    """One call of a program: arguments, result, and the frames that crossed the link meanwhile."""
 
     program: str
     text: str
@@ -42,7 +42,7 @@ class Call:
 class Program:
     """A process on one of the lab's hosts, with a table of descriptors of its own: 3 is the first free one.
 
-    `limit` is how many descriptors it may have, as `ulimit -n` says it (RLIMIT_NOFILE, getrlimit(2)).
+    `limit`: how many descriptors it may have (`ulimit -n`; RLIMIT_NOFILE, getrlimit(2)).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Program:
         self.name = name
         self.limit = limit
         self.descriptors: dict[int, NotedSocket | None] = dict.fromkeys(_STANDARD)
-        """What each number names; 0, 1 and 2 are no sockets."""
+        """The socket of each descriptor; 0, 1 and 2 have none."""
         self._runtime = runtime
         self._journal = journal
         self._calls = calls
@@ -65,8 +65,8 @@ class Program:
     ) -> "NotedSocket":
         """Make an IPv4 socket, as socket.socket(AF_INET, kind) does.
 
-        `name` is what tables and capture call it, the program's where none is given; `connections` are the
-        names of the data sockets that a listening socket makes, in order.
+        `name`: its name in tables and capture, by default the program's. `connections`: the names of the
+        sockets that a listening socket's accept returns, in order.
         """
 
         def make() -> NotedSocket:
@@ -91,18 +91,18 @@ class Program:
         return number
 
     def end(self) -> None:
-        """Close what is still open, as the end of a process does."""
+        """Close the sockets that are still open, as the end of a process does (close(2), _exit(2))."""
         for noted in self.descriptors.values():
             if noted is not None:
                 noted.own.close()
 
     def note(self, text: str, call: Callable[[], Any]) -> Any:
-        """Make a call, and note it with what it returned and the frames it caused."""
+        """Make a call; record its result and the frames that it caused."""
         before = self._journal.frames
         result = "–"
         try:
             value = call()
-            result = _in_words(value)
+            result = _as_text(value)
             return value
         except OSError as error:
             result = (
@@ -115,7 +115,7 @@ class Program:
 
 
 class NotedSocket:
-    """A socket whose calls are noted; all else is the socket's own."""
+    """A socket whose calls are recorded; all other attributes are the socket's own."""
 
     def __init__(self, own: Any, program: Program, descriptor: int) -> None:
         self.own = own
@@ -126,18 +126,18 @@ class NotedSocket:
 
     @property
     def endpoint(self) -> TCPEndpoint | UDPEndpoint:
-        """The socket's end in the transport layer: its state, buffers and name are there."""
+        """The socket's endpoint in the transport layer, which has its state, buffers and name."""
         inner = self.own._own
         assert isinstance(inner, InetSocket)
         return inner._descriptor.opened.endpoint
 
     @property
     def name(self) -> str:
-        """What tables and capture call the socket."""
+        """The socket's name in tables and capture."""
         return self.endpoint.socket.name
 
     def accept(self) -> "tuple[NotedSocket, tuple[str, int]]":
-        """Take the next connection, as a socket whose calls are noted too."""
+        """Return the next connection, as a socket whose calls are recorded too, and the client's address."""
 
         def accept() -> tuple[NotedSocket, tuple[str, int]]:
             descriptor = self._program.free_descriptor()
@@ -147,7 +147,7 @@ class NotedSocket:
         return self._program.note(f"accept({self.descriptor})", accept)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Close the descriptor: its number is free again."""
+        """Close the socket; its descriptor's number is free again."""
         if self._program.descriptors.get(self.descriptor) is self:
             self._program.note(f"close({self.descriptor})", self.own.close)
             del self._program.descriptors[self.descriptor]
@@ -163,19 +163,19 @@ class NotedSocket:
                 if name == "shutdown"
                 else arguments
             )
-            shown = ", ".join(map(_in_words, (self.descriptor, *named)))
+            shown = ", ".join(map(_as_text, (self.descriptor, *named)))
             return self._program.note(f"{name}({shown})", lambda: value(*arguments))
 
         return noted
 
 
-def _in_words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, NotedSocket):
         return str(value.descriptor)
     if isinstance(value, tuple):
         if len(value) == 2 and isinstance(value[0], str):
             return f"{value[0]}:{value[1]}"
-        return ", ".join(map(_in_words, value))
+        return ", ".join(map(_as_text, value))
     if isinstance(value, bytes):
         text = repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 12]}…, {len(value)} bytes"

@@ -1,4 +1,4 @@
-"""Runs lab scripts: opens the link, gives up rights, records, and tells what happened."""
+"""Runs lab scripts: opens the link, drops root's rights, records, and prints what happened."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from demuxlab import language
+from demuxlab import language, layout
 from demuxlab.errors import CallError
 from demuxlab.files import reason
 from demuxlab.labkit.folder import LabFolder
@@ -43,9 +43,9 @@ class Settings:
     json: bool = False
     host_namespace: bool = False
     step: bool = False
-    """Wait for a key before each step."""
+    """Wait for Enter before each step."""
     format: str | None = None
-    """One of `recorder.FORMATS`; None for what fits the rest."""
+    """One of `recorder.FORMATS`; None: full with `live`, else wire."""
     live: bool = False
     """Show the packets in Wireshark as they come."""
     watch: bool = False
@@ -57,7 +57,7 @@ class CannotRun(CallError):
 
 
 class _NoOutput(Exception):
-    """The run's output takes no more: it is no error of the lab's script, through which it comes."""
+    """Standard output cannot be written to, such as a closed pipe: no error of the lab script."""
 
     def __init__(self, error: OSError) -> None:
         self.error = error
@@ -66,15 +66,17 @@ class _NoOutput(Exception):
 def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     """Run labs one after the other and return the exit status: 0 all held, 1 a check failed.
 
-    CannotRun or NoWireshark before anything was sent, where a link or the captures folder cannot be had.
+    Raises CannotRun or NoWireshark, before any packet is sent, where a link cannot be opened, the folder of
+    captures cannot be written to, or Wireshark cannot be started.
     """
     if settings.live and (len(folders) > 1 or settings.format not in (None, FULL)):
         raise CannotRun(
             _("--live shows one lab, in the full format"), _("name the lab and leave --format out")
         )
-    links = _open_links(len(folders), settings)
+    links, sentence = _open_links(len(folders), settings)
     try:
-        live = _drop_rights(settings)
+        live, dropped = _drop_rights(settings)
+        _tell(layout.paragraph("; ".join(filter(None, (sentence, dropped)))))
         results = [
             _run_one(folder, link, settings, live) for folder, link in zip(folders, links, strict=True)
         ]
@@ -89,30 +91,32 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
     return FAILED if any(results) else DONE
 
 
-def _open_links(count: int, settings: Settings) -> list[Link]:
-    """Open a link for each lab, all before the rights are dropped."""
+def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
+    """Open a link for each lab, all before the rights are dropped; return them and a sentence about them."""
     links: list[Link] = []
+    sentence = ""
     try:
         for _number in range(count):
             link, sentence = open_link(settings.link, private=not settings.host_namespace)
             links.append(link)
-            if len(links) == 1:
-                _tell(sentence)
     except LinkUnavailable as unavailable:
         for link in links:
             link.close()
         raise CannotRun(
             _("no {link} link: {why}", link=settings.link, why=unavailable.wrong), unavailable.cure
         ) from unavailable
-    return links
+    return links, sentence
 
 
-def _drop_rights(settings: Settings) -> Live | None:
-    """Give up rights, and start the Wireshark of `--live`: with sudo as the user who called it."""
-    # Where root is no user's, Wireshark wants to give up the rights itself, and cannot when they are gone.
-    early = Live() if settings.live and rights.stay_root_s() else None
-    _tell(rights.drop())
-    return Live() if settings.live and early is None else early
+def _drop_rights(settings: Settings) -> tuple[Live | None, str]:
+    """Drop root's rights, and start the Wireshark of `--live`, under sudo as the user that called sudo.
+
+    Returns it, and a sentence about the rights that are left.
+    """
+    # For root without sudo, Wireshark drops the rights itself, and fails where they are dropped already.
+    early = Live() if settings.live and rights.remains_root() else None
+    left = rights.drop()
+    return Live() if settings.live and early is None else early, left
 
 
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
@@ -147,7 +151,7 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
                 print(json.dumps(entry.as_json()))
         if live is not None and (ending := live.ending()):
             _tell(f"demuxlab: {ending}")
-        say(_("capture: {path}", path=recorder.path))
+        say(_("capture: {path}", path=_shown(recorder.path)))
         sys.stdout.flush()
     return bool(lab.failed)
 
@@ -167,7 +171,7 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | No
     try:
         while True:
             path = new_capture_path(captures, folder.name, link.kind, stamp, kind)
-            # Another run may take the name between the look and the opening.
+            # Another run may create the file between the choice of the name and the opening.
             with suppress(FileExistsError):
                 return open_recorder(path, comment=comment, link=link.name, kind=kind, copy=copy)
     except OSError as error:
@@ -178,7 +182,7 @@ def _recorder(folder: LabFolder, link: Link, settings: Settings, live: Live | No
 
 
 def load(folder: LabFolder) -> Callable[[Lab], None]:
-    """Return the function `run` of a lab's script, and take its catalog in; CannotRun where it has none."""
+    """Load a lab's catalog, and return the function `run` of its script; CannotRun where it has none."""
     script = folder.script
     language.add(folder.path)
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
@@ -196,7 +200,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
 
 
 def _where(error: Exception, script: Path) -> str:
-    """Return what went wrong in a script, and on which of its lines."""
+    """Return an exception of a script as text, with the script's line."""
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
     ]
@@ -206,20 +210,26 @@ def _where(error: Exception, script: Path) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, so that the capture gets its end."""
+    """Make SIGTERM end a run as Ctrl-C does, so that the capture is finished."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: the caller sees to its signals
+    except ValueError:  # not in the main thread, which alone may set handlers (signal)
         yield
         return
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path, from the current folder where the whole of it does not fit on a line."""
+    inside = path.is_relative_to(Path.cwd())
+    return path.relative_to(Path.cwd()) if inside and len(str(path)) > layout.terminal_width() - 10 else path
 
 
 def _wait_for_enter() -> None:

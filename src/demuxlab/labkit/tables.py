@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
+from demuxlab import layout
 from demuxlab.demux.socket import Socket
-from demuxlab.language import _, code
-from demuxlab.telling.rows import HEADERS, Entry
+from demuxlab.language import _
+from demuxlab.telling.rows import FROM_AND_TO, HEADERS, RULE_AND_REPLY, Entry
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 
@@ -16,22 +15,52 @@ if TYPE_CHECKING:
 
 
 def decisions(entries: Iterable[Entry]) -> str:
-    """Return which segment went where, and why."""
-    rows = [entry.as_row() for entry in entries]
-    shown = [
-        column for column, header in enumerate(HEADERS) if header != "host" or any(r[column] for r in rows)
-    ]
-    return table([HEADERS[column] for column in shown], [[row[column] for column in shown] for row in rows])
+    """Return which segment went where, and why, in the form that takes the fewest lines.
+
+    In a narrow terminal that may be one with "B" for bytes, with a protocol that all have in the heading, or
+    with both ends in one column.
+    """
+    noted = list(entries)
+    rows = [dict(zip(HEADERS, entry.as_row(), strict=True)) for entry in noted]
+    names = {header: _(header) for header in HEADERS}
+    if len({row["host"] for row in rows}) == 1:
+        del names["host"]
+    if any(entry.delivery.reply for entry in noted):
+        names["rule"] = _(RULE_AND_REPLY)
+    forms = [(names, rows)]
+    rows = [row | {"segment": row["segment"].replace(" bytes", f"{layout.NO_BREAK}B")} for row in rows]
+    forms.append((names, rows))
+    protocols = {row["segment"].split(" ")[0] for row in rows}
+    if len(protocols) == 1:
+        [protocol] = protocols
+        names = names | {"segment": f"{protocol}{layout.NO_BREAK}{names['segment']}"}
+        rows = [row | {"segment": row["segment"].removeprefix(protocol).strip()} for row in rows]
+        forms.append((names, rows))
+    names = {header: name for header, name in names.items() if header != "to"} | {"from": _(FROM_AND_TO)}
+    rows = [row | {"from": f"{row['from']} → {row['to']}" if row["to"] else ""} for row in rows]
+    forms.append((names, rows))
+    return min((_drawn(names, rows) for names, rows in forms), key=_lines_of_whole_words)[1]
+
+
+def _drawn(names: dict[str, str], rows: list[dict[str, str]]) -> tuple[bool, str]:
+    """Return whether a table fits with all words whole, and the table."""
+    headers, grid = list(names.values()), [[row[header] for header in names] for row in rows]
+    return layout.fits(headers, grid), layout.table(headers, grid)
+
+
+def _lines_of_whole_words(drawn: tuple[bool, str]) -> tuple[bool, int]:
+    fits, lines = drawn
+    return not fits, lines.count("\n")
 
 
 def calls(made: "Iterable[Call]") -> str:
-    """Return each call of a lab's programs, beside the frames that it caused."""
+    """Return the table of the programs' calls, each with the frames that it caused."""
     rows = [(call.program, call.text, call.result, _span(call.frames)) for call in made]
     return table(("process", "call", "returns", "frames"), rows)
 
 
 def descriptors(program: "Program") -> str:
-    """Return the five things that each socket of a program is made of."""
+    """Return the table of a program's sockets: descriptor, addresses and ports, name."""
     rows = []
     for number, noted in sorted(program.descriptors.items()):
         if noted is not None:
@@ -51,7 +80,7 @@ def _span(frames: range) -> str:
 
 
 def sockets(entries: Iterable[Socket]) -> str:
-    """Return the socket table as `ss` would print it: two sockets may well have one local address."""
+    """Return the socket table in the columns of ss(8): several sockets may share a local address."""
     rows = [
         (
             ip.PROTOCOL_NAMES[socket.protocol],
@@ -67,6 +96,5 @@ def sockets(entries: Iterable[Socket]) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in lines: of box characters, or of ASCII where fonts may draw those twice as wide."""
-    drawn = "simple_outline" if code() == "en" else "psql"
-    return tabulate(rows, headers=[_(header) for header in headers], tablefmt=drawn, disable_numparse=True)
+    """Return a table under translated headings, as wide as the terminal at most."""
+    return layout.table([_(header) for header in headers], rows)

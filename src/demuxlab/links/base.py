@@ -1,4 +1,4 @@
-"""What a link is: two ends that carry IP packets, one for the host under study, one for everybody else."""
+"""The interface of a link: two ends for IP packets, one of the host under study, one of all others."""
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class LinkUnavailable(CallError):
-    """This machine or this user cannot have such a link."""
+    """A link of this kind cannot be opened on this machine or by this user."""
 
 
 class LinkEnd(Protocol):
@@ -60,5 +60,5 @@ class Link(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the link back; nothing of it stays behind."""
+        """Close the link; no device, address or namespace of it is left."""
         ...

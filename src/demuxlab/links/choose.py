@@ -1,10 +1,11 @@
-"""Which link a run gets: the one asked for, or the best that the machine allows, and a sentence why."""
+"""Opens the link of a run: the kind asked for, or the best that the machine allows, with a sentence why."""
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from demuxlab.language import _, marked
+from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.memory import MemoryLink
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from demuxlab.links.kernel import KernelLink
 
 KINDS = ("tun", "loopback", "memory")
-"""From the best to the one that everybody has."""
+"""From the best to the one that needs no rights."""
 
 
 def open_link(
@@ -24,32 +25,19 @@ def open_link(
     Raises LinkUnavailable where the kind asked for cannot be had.
     """
     if kind != "auto":
-        link = _open(kind, private, kernel_addresses)
-        return link, _("link: {link}, as asked for", link=_(_DESCRIPTIONS[kind]))
-    refusals = []
+        return _open(kind, private, kernel_addresses), _("link: {link}", link=kind)
     for candidate in KINDS:
-        try:
+        with suppress(LinkUnavailable):
             link = _open(candidate, private, kernel_addresses)
-        except LinkUnavailable as unavailable:
-            refusals.append(_("not {link}, since {why}", link=candidate, why=unavailable))
-        else:
-            why = "; ".join(refusals) or _("the best there is")
-            return link, _("link: {link} ({why})", link=_(_DESCRIPTIONS[candidate]), why=why)
+            best = _("link: {link}", link=candidate)
+            note = _("all labs work over it; why not tun: demuxlab doctor")
+            return link, best if candidate == "tun" else f"{best} ({note})"
     raise AssertionError("unreachable: the memory link needs nothing")
 
 
 def open_tun(kernel_addresses: Sequence[str], *, offload: bool = False, queues: int = 1) -> "KernelLink":
     """Open a TUN in the caller's own network namespace; LinkUnavailable where it cannot be had."""
     return _open_in_kernel("tun", False, tuple(kernel_addresses), offload, queues)
-
-
-_DESCRIPTIONS = marked(
-    {
-        "tun": "tun, a TUN device",
-        "loopback": "loopback, frames on lo",
-        "memory": "memory, in virtual time",
-    }
-)
 
 
 def _open(kind: str, private: bool, kernel_addresses: Sequence[str]) -> Link:

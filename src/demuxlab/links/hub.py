@@ -1,4 +1,4 @@
-"""A link with many hosts: what one sends, each host sees that has the destination address.
+"""A link with many hosts: a packet is delivered to each host that has its destination address.
 
 Ends can be polled, so that each host has a `Runtime` of its own on the one link.
 """
@@ -18,7 +18,7 @@ MAX_WAITING = 10_000
 
 
 class HubEnd:
-    """Where one host is plugged in."""
+    """The end of one host."""
 
     def __init__(self, hub: "Hub", addresses: Iterable[str]) -> None:
         self._hub = hub
@@ -57,7 +57,7 @@ class HubEnd:
         return destination in self._addresses or destination == BROADCAST_IPV4 or is_multicast(destination)
 
     def put(self, packet: bytes) -> None:
-        """Let a packet wait here."""
+        """Queue a packet for this host; where the queue is full, count it as lost."""
         if len(self._waiting) >= MAX_WAITING:
             self.lost += 1
             return
@@ -81,12 +81,12 @@ class Hub:
         return end
 
     def remove(self, end: HubEnd) -> None:
-        """Take an end away."""
+        """Remove an end."""
         with self._lock:
             self._ends.remove(end)
 
     def carry(self, packet: bytes, sender: HubEnd) -> None:
-        """Bring a packet to every other end that wants it."""
+        """Queue a packet at every other end that wants it."""
         destination = wire_packet.destination(packet)
         if destination is None:
             return

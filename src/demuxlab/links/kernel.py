@@ -46,7 +46,7 @@ class KernelLink:
             self.outside = LoopbackEnd(os.dup(descriptors[1]), outside, inside)
 
     def keep_queue(self, number: int) -> TunEnd:
-        """Return the host's end of one queue of a TUN, and give up the others: they are other processes'."""
+        """Return the host's end of one queue of a TUN, and close the others, which other processes use."""
         for place, queue in enumerate(self.queues):
             if place != number:
                 os.close(queue.fileno())

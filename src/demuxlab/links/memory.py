@@ -34,7 +34,7 @@ class MemoryEnd:
 
 
 class MemoryLink:
-    """Two queues and a clock that moves only when a packet does, or when somebody waits."""
+    """Two queues, and a clock that advances with each packet and with a `receive` that finds none."""
 
     kind = "memory"
     name = "memory"
@@ -51,8 +51,8 @@ class MemoryLink:
         return EPOCH + self._microseconds / 1_000_000
 
     def wait(self, seconds: float) -> None:
-        """Let virtual time pass, in whole microseconds, so that sums stay exact."""
+        """Advance virtual time, in whole microseconds, so that sums are exact."""
         self._microseconds += round(seconds * 1_000_000)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: the link has no descriptors."""

@@ -13,7 +13,7 @@ _RETRY = 0.002
 class LinkPoller:
     """Polls a link's descriptor (-1: there is none) together with a pipe through which threads wake it.
 
-    Each thread that waits needs a poll object of its own; a wake-up reaches all who wait.
+    Each waiting thread needs a poll object of its own; a wake-up reaches all of them.
     """
 
     def __init__(self, link: int) -> None:
@@ -46,7 +46,7 @@ class LinkPoller:
             ]
 
     def wake(self) -> None:
-        """End the waiting of whoever waits, or who waits next."""
+        """End the wait of every waiting thread, or the next wait if there is none."""
         with suppress(BlockingIOError):  # the pipe is full of wake-ups
             os.write(self._writer, b"x")
 

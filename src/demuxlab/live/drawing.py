@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,9 @@ _BAR = 8
 _HEADINGS = 5
 # The least rows of a table, however small the terminal is.
 _FEWEST = 3
+# Columns whose cells are cut in a narrow terminal, the first ones first, and the width that they keep.
+_CUT = ("rule", "queue", "goes_to", "unsent", "socket", "state", "segment")
+_CUT_TO = 8
 # The columns and their least widths, so that changing values do not move the other columns.
 _SOCKETS = {"socket": 12, "protocol": 5, "state": 11, "local": 18, "remote": 18, "queue": 18, "unsent": 8}
 _SEGMENTS = {
@@ -31,23 +35,22 @@ _SEGMENTS = {
 }
 
 
-def draw(states: Sequence[Row], height: int) -> RenderableType:
+def draw(states: Sequence[Row], height: int, width: int = 120) -> RenderableType:
     """Return the hosts one below the other, in at most `height` lines where that is possible."""
     if not states:
         return Text()
     each = height // len(states) - _HEADINGS
-    return Group(*(part for state in states for part in _host(state, each)))
+    return Group(*(part for state in states for part in _host(state, each, width)))
 
 
-def _host(state: Row, rows: int) -> list[RenderableType]:
+def _host(state: Row, rows: int, width: int) -> list[RenderableType]:
     for_sockets = max(_FEWEST, min(len(state["sockets"]), rows // 2))
     for_segments = max(_FEWEST, rows - for_sockets)
     left_out = len(state["sockets"]) - for_sockets + state["more_sockets"]
-    sockets, segments = _table(_SOCKETS), _table(_SEGMENTS)
-    for socket in state["sockets"][:for_sockets]:
-        sockets.add_row(*_socket_cells(socket))
-    for segment in reversed(state["segments"][-for_segments:]):
-        segments.add_row(*segment_cells(segment), style="" if _is_fine(segment) else "red")
+    listed, latest = state["sockets"][:for_sockets], state["segments"][-for_segments:][::-1]
+    sockets = _table(_SOCKETS, [(_socket_cells(socket), "") for socket in listed], width)
+    decided = [(segment_cells(segment), "" if _is_fine(segment) else "red") for segment in latest]
+    segments = _table(_SEGMENTS, decided, width)
     more = Text("  " + _label("more").format(count=left_out) if left_out > 0 else "", style="dim")
     parts: list[RenderableType] = [_counters(state)]
     if sockets.rows:
@@ -125,11 +128,32 @@ def _is_fine(segment: Row) -> bool:
     return segment["verdict"] in (Verdict.DELIVERED, Verdict.NOT_TRANSPORT)
 
 
-def _table(columns: Mapping[str, int]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column, width in columns.items():
-        table.add_column(_label(column), min_width=width, no_wrap=True, overflow="ellipsis")
+def _table(columns: Mapping[str, int], rows: Sequence[tuple[tuple[str, ...], str]], width: int) -> Table:
+    """Return a table of rows, each with its style, that is not wider than `width`."""
+    cells = {name: [row[number] for row, _style in rows] for number, name in enumerate(columns)}
+    widths = _fitted(columns, cells, width)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for name, own in widths.items():
+        table.add_column(_label(name), width=own, no_wrap=True, overflow="ellipsis")
+    for number, (_row, style) in enumerate(rows):
+        table.add_row(*(cells[name][number] for name in widths), style=style)
     return table
+
+
+def _fitted(columns: Mapping[str, int], cells: Mapping[str, list[str]], width: int) -> dict[str, int]:
+    """Return the widths of the columns: headings and empty columns give way first, then what may be cut."""
+    texts = {name: max(map(cell_len, own), default=0) for name, own in cells.items()}
+    headed = {name: max(text, cell_len(_label(name))) for name, text in texts.items()}
+    if sum(headed.values()) + len(headed) > width:
+        texts = {name: max(text, 3) for name, text in texts.items() if text}
+        headed = {name: headed[name] for name in texts}
+    cut = {name: min(texts[name], _CUT_TO) if name in _CUT else texts[name] for name in texts}
+    widths = {name: max(columns[name], own) for name, own in headed.items()}
+    for floors in (headed, texts, cut):
+        for name in sorted(widths, key=lambda name: _CUT.index(name) if name in _CUT else len(_CUT)):
+            excess = sum(widths.values()) + len(widths) - width
+            widths[name] = max(floors[name], widths[name] - max(0, excess))
+    return widths
 
 
 def _label(key: str) -> str:

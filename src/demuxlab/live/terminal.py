@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.constrain import Constrain
 from rich.live import Live
 
+from demuxlab import layout
 from demuxlab.demux.delivery import Delivery
 from demuxlab.host import Host
 from demuxlab.language import _
@@ -51,7 +52,7 @@ def _draw(latest: LatestState[Row], wait: Callable[[float], bool]) -> None:
         while True:
             version, state = latest.get()
             if version != shown:
-                live.update(draw([state], console.height), refresh=True)
+                live.update(draw([state], console.height, console.width), refresh=True)
                 shown = version
             if wait(INTERVAL):
                 return
@@ -106,7 +107,7 @@ class Watch:
         observer.received(packet, delivery, now)
         if self._live is None:
             segment = observer.snapshot()["segments"][-1]
-            self._say(f"  {host.name} {as_line(segment)}")
+            self._say(layout.paragraph(f"  {host.name} {as_line(segment)}"))
         else:
             self._refresh()
             time.sleep(self._pace)
@@ -146,5 +147,6 @@ class Watch:
             # A third of the terminal is left for the lab's own output.
             height = self._live.console.height * 2 // 3
             # Two columns narrower than the terminal, so that the echo of Ctrl-C does not wrap to a new line.
-            drawn = Constrain(draw(states, height), self._live.console.width - 2)
+            width = self._live.console.width - 2
+            drawn = Constrain(draw(states, height, width), width)
             self._live.update(drawn, refresh=True)

@@ -1,7 +1,8 @@
 """The full capture: every packet on the interface `wire`, and again on that of the queue that it reached.
 
-Both frames carry one packet id. A queue's interface is described when its first segment comes; its frames
-say how much waits there then, and how many segments were lost since the frame before for want of room.
+Both frames have the same epb_packetid. A queue's interface is described when its first segment arrives.
+Its frames have the queue's length in their comment, and in epb_dropcount the number of segments dropped
+since the last frame.
 """
 
 from collections.abc import Mapping
@@ -19,13 +20,13 @@ from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.frame import ETHERNET, ethernet_frame
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
-_MAX_REMEMBERED = 4096
+_MAX_CACHED = 4096
 _SENT = packet_options(comment="sent", inbound=False)
 _SEGMENTS = (TCPSegment, UDPDatagram)
 
 
 class _Queue:
-    """A queue's interface, and what is counted for its statistics."""
+    """A queue's interface, and the counts for its statistics."""
 
     __slots__ = ("_said", "_socket", "_unit", "dropped", "frames", "interface", "title")
 
@@ -38,7 +39,7 @@ class _Queue:
         self._said = -2, b""
 
     def options(self, handler: object, number: int) -> bytes:
-        """Return the comment that says how much waits now, the queue's number and what was dropped."""
+        """Return a frame's options: the queue's length as a comment, its number, the segments dropped."""
         waiting: int = getattr(handler, "waiting", -1)
         dropped: int = getattr(handler, "dropped", 0)
         if dropped != self.dropped:
@@ -59,7 +60,7 @@ class _Queue:
         return options
 
     def end(self) -> None:
-        """Count what was dropped up to now, for the last time: the socket need not be kept for it."""
+        """Read the number of dropped segments for the last time, and release the socket."""
         if self._socket is not None:
             self.dropped = getattr(self._socket.handler, "dropped", 0)
             self._socket = None
@@ -82,7 +83,7 @@ class FullRecorder:
 
     @property
     def problem(self) -> str:
-        """What could not be kept, in words; empty where all was."""
+        """Which packets are not in the file, and why; empty where all are."""
         return not_kept(self.path, self._writer, self._lost)
 
     def names(self, names: Mapping[bytes, str]) -> None:
@@ -99,7 +100,7 @@ class FullRecorder:
         frame = ethernet_frame(packet)
         seen = [(self._wire, frame, self._decision(delivery, segment) + identity)]
         if delivery.verdict == Verdict.DELIVERED and delivery.socket is not None and segment is not None:
-            # What arrived in fragments, or was forwarded, reaches the queue whole and translated.
+            # A reassembled or forwarded packet differs from the frame that arrived: the queue gets that one.
             own = frame if segment.packet == packet else ethernet_frame(segment.packet)
             for socket in delivery.copies or (delivery.socket,):
                 queue = self._queues.get(socket) or self._describe(socket)
@@ -127,7 +128,7 @@ class FullRecorder:
         self._file.close()
 
     def _decision(self, delivery: Delivery, segment: Segment | None) -> bytes:
-        """Return the options that tell the decision; put into words only where it is a new one."""
+        """Return the options with the decision as a comment, which is kept for a flow's next segment."""
         number = delivery.socket.number if delivery.socket else None
         if segment is None or delivery.copies:
             return packet_options(comment=comment_of(delivery), inbound=True, queue=number)
@@ -136,13 +137,13 @@ class FullRecorder:
         said = self._said.get(segment.key)
         if said is None or said[0] != made or said[1] != segment.protocol:
             options = packet_options(comment=comment_of(delivery), inbound=True, queue=number)
-            if len(self._said) >= _MAX_REMEMBERED:
+            if len(self._said) >= _MAX_CACHED:
                 self._said.clear()
             said = self._said[segment.key] = made, segment.protocol, options
         return said[2]
 
     def _describe(self, socket: Socket) -> _Queue:
-        """Give a queue its interface."""
+        """Describe a queue's interface in the capture."""
         if len(self._queues) >= self._look_for_closed_at:
             closed = [self._queues.pop(known) for known in [*self._queues] if known.state == CLOSED]
             for queue in closed:
@@ -162,7 +163,7 @@ def _unit(socket: Socket) -> str:
 
 
 def _endpoints(socket: Socket) -> str:
-    """Return what Wireshark's list of interfaces says of a queue: "TCP 10.9.0.20:80 ← 10.9.0.10:9157"."""
+    """Return an interface's description (if_description): "TCP 10.9.0.20:80 ← 10.9.0.10:9157"."""
     local = endpoint_text(socket.local_address, socket.local_port)
     remote = f" ← {endpoint_text(socket.remote_address, socket.remote_port)}" if socket.remote_address else ""
     return f"{ip.PROTOCOL_NAMES[socket.protocol].upper()} {local}{remote}"

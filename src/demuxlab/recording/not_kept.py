@@ -1,4 +1,4 @@
-"""What a recorder says at its end about packets that are not in the file."""
+"""The line about packets that a recorder could not write."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from demuxlab.language import _
 
 
 def not_kept(path: Path, writer: WholeBlocks, lost: int) -> str:
-    """Say that packets were lost, and why, or the whole file; empty where nothing was."""
+    """Return that packets, or the whole file, were lost, and why; empty where nothing was."""
     if not lost:
         gone = _("{path} is not there any more: it was moved or deleted during the run", path=path)
         return "" if path.exists() else gone

@@ -1,4 +1,4 @@
-"""Writes what a host sees into a capture that tells, packet by packet, what was decided."""
+"""Writes a host's packets into a capture, each with the decision about it as a comment."""
 
 import io
 import os
@@ -27,14 +27,14 @@ _MAX_SAME_NAME = 1000
 class Recorder(Protocol):
     """An observer of a host that writes each packet, in and out, to a capture.
 
-    Each packet leaves in one write, so that the file is whole up to the last one however the run ends.
+    Each packet is one write(2), so that the file is whole up to the last packet however the run ends.
     """
 
     path: Path
 
     @property
     def problem(self) -> str:
-        """What could not be kept, in words; empty where all was."""
+        """Which packets are not in the file, and why; empty where all are."""
         ...
 
     def names(self, names: Mapping[bytes, str]) -> None:
@@ -57,9 +57,9 @@ class Recorder(Protocol):
 def open_recorder(
     path: Path, *, comment: str, link: str, kind: str = WIRE, copy: BinaryIO | None = None
 ) -> Recorder:
-    """Make a capture of one of the `FORMATS`, and its file; OSError where that cannot be.
+    """Create a capture file in one of the `FORMATS`; OSError where it cannot be created or exists.
 
-    A `copy` gets the same bytes as the file, as long as it takes them.
+    `copy`: a second file for the same bytes, until writing to it fails.
     """
     file: BinaryIO = open(path, "xb", buffering=0)  # noqa: SIM115
     if copy is not None:
@@ -85,7 +85,7 @@ class WireRecorder:
 
     @property
     def problem(self) -> str:
-        """What could not be kept, in words; empty where all was."""
+        """Which packets are not in the file, and why; empty where all are."""
         return not_kept(self.path, self._writer, self._writer.lost)
 
     def names(self, names: Mapping[bytes, str]) -> None:
@@ -125,7 +125,7 @@ class WireRecorder:
 
 
 class PcapRecorder:
-    """Writes each packet as one record of a classic pcap file, which has no place for anything else."""
+    """Writes each packet as one record of a classic pcap file, a format without comments or names."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
@@ -134,11 +134,11 @@ class PcapRecorder:
 
     @property
     def problem(self) -> str:
-        """What could not be kept, in words; empty where all was."""
+        """Which packets are not in the file, and why; empty where all are."""
         return not_kept(self.path, self._writer, self._writer.lost)
 
     def names(self, names: Mapping[bytes, str]) -> None:
-        """Pass: the format has no names."""
+        """Do nothing: the format has no names."""
 
     def received(self, packet: bytes, _delivery: Delivery, now: float) -> None:
         """Write a packet that came in."""
@@ -154,14 +154,14 @@ class PcapRecorder:
 
 
 class Tee(io.RawIOBase):
-    """A file whose bytes a second one gets too, until that breaks: then the first goes on alone."""
+    """A file whose bytes are also written to a second one, until writing to that fails (tee(1))."""
 
     def __init__(self, file: BinaryIO, copy: BinaryIO) -> None:
         self._kept = file
         self._copy = copy
 
     def write(self, block: "Buffer") -> int | None:
-        """Write to the file, and what that took to the copy."""
+        """Write to the file, and write the bytes that it took to the copy."""
         count = self._kept.write(block)
         rest = memoryview(block)[:count]
         try:
@@ -179,7 +179,7 @@ class Tee(io.RawIOBase):
 
 
 def summary(packet: bytes) -> str:
-    """Return one packet in a few words: "SYN ACK seq=5 ack=1", "8 bytes"."""
+    """Return a short description of a packet: "SYN ACK seq=5 ack=1", "8 bytes"."""
     arrival = wire_packet.read(packet)
     if isinstance(arrival, TCPSegment):
         letters = flag_letters(arrival.flags)

@@ -1,15 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Writes files atomically."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(output: Path, text: str) -> None:
-    """Write a file in one step, so that neither a reader nor a full disk sees half of it; OSError.
+    """Replace a file in one step: a reader, or a full disk, never leaves half of it. Raises OSError.
 
-    Its lines end as they do in the text.
+    Line ends are written as they are in `text`.
     """
-    if output.exists() and not output.is_file():  # /dev/stdout, a pipe; a folder is told by the error
+    if output.exists() and not output.is_file():  # /dev/stdout or a pipe; for a folder this raises
         output.write_text(text, encoding="utf-8", newline="")
         return
     half = output.with_name(f".{output.name}.{os.getpid()}")

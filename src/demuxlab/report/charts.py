@@ -1,6 +1,6 @@
 """Charts over the segments of a run: when a socket existed, and the length of its queue.
 
-The browser stretches them to the width of the page, so they contain no text.
+They are stretched to the width of the page, so they contain no text.
 """
 
 from markupsafe import Markup
@@ -58,7 +58,7 @@ def counts_bytes(queue: Queue) -> bool:
 
 
 def most(queue: Queue) -> str:
-    """Return the highest value of a chart as text."""
+    """Return a chart's highest step as text."""
     top = max((height for _place, height in heights(queue)), default=0)
     if queue.depths and queue.kind == LISTENING:
         return _("connections at most: {count}", count=top)

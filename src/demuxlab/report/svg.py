@@ -19,7 +19,7 @@ def style(name: str) -> Markup:
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """Return an element; `class_` becomes class, `stroke_width` stroke-width; None omits one."""
+    """Return an element; `class_` becomes class, `stroke_width` stroke-width; None omits it."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_number(value)}"'
         for key, value in attributes.items()
@@ -37,12 +37,12 @@ def drawing(
     width: float, height: float, title: str, *children: Markup, description: str = "", class_: str = "figure"
 ) -> Markup:
     """Return a whole drawing, with title and description for screen readers."""
-    labels = [tag("title", title)]
+    head = [tag("title", title)]
     if description:
-        labels.append(tag("desc", description))
+        head.append(tag("desc", description))
     return tag(
         "svg",
-        *labels,
+        *head,
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",

@@ -1,4 +1,4 @@
-"""Puts a learner's demultiplexer, the classes of the exercises of labs 03, 04 and 14, into a live host."""
+"""Lets a learner's demultiplexer, the classes of exercises 03, 04 and 14, decide for a running host."""
 
 import importlib.util
 import sys
@@ -23,19 +23,19 @@ _CURE = marked("give the file of a solved exercise")
 
 
 class LearnersDemultiplexer:
-    """Keeps the learner's objects in step with a socket table, and asks them who gets a segment.
+    """Keeps the learner's objects in step with a socket table, and asks them for each segment's socket.
 
-    They see IPv4 only, as in the exercises; for all else, and for a protocol whose class the file has not,
-    the table decides. What their code raises is told once on standard error, and gives the segment to nobody.
+    They see IPv4 only, as in the exercises. The table decides about IPv6, and about a protocol for which the
+    file has no class. An exception of their code is printed once, and the segment gets no socket.
     """
 
     def __init__(self, path: Path, demultiplexer: Demultiplexer) -> None:
-        """Load FILE and take over; CallError where it cannot be loaded or has none of the classes."""
+        """Load a file and install its classes; CallError where it cannot be loaded or has none of them."""
         self._table = demultiplexer.table
         self._path = path
         self._names: dict[Socket, str] = {}
         self._sockets: dict[str, Socket] = {}
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         module = _load(path)
         whole = getattr(module, _WHOLE, None)
         halves = {number: getattr(module, name) for number, name in _CLASSES.items() if hasattr(module, name)}
@@ -61,7 +61,7 @@ class LearnersDemultiplexer:
         demultiplexer.choose = self.candidates
 
     def entered(self, socket: Socket) -> None:
-        """Tell the learner's object of a socket that listens, is bound, or has a connection."""
+        """Call the learner's `listen`, `bind` or `connect` for a socket that entered the table."""
         asked = self._asked.get(socket.protocol)
         local = ANY_IPV4 if ANY_IPV4 in socket.claims else socket.local_address
         if asked is None or len(local) != len(ANY_IPV4):
@@ -79,14 +79,14 @@ class LearnersDemultiplexer:
             self._call(asked, "connect", name, *there, *here, *protocol)
 
     def left(self, socket: Socket) -> None:
-        """Tell the learner's object that a socket is gone."""
+        """Call the learner's `close` for a socket that left the table."""
         name = self._names.pop(socket, None)
         if name is not None:
             del self._sockets[name]
             self._call(self._asked[socket.protocol], "close", name)
 
     def candidates(self, segment: Segment, device: str = "") -> Iterator[Candidate]:
-        """Yield the socket that the learner's code names, or what the table says."""
+        """Yield the socket that the learner's code names, or those of the table."""
         asked = self._asked.get(segment.protocol)
         if asked is None or len(segment.source) != len(ANY_IPV4):
             yield from self._table.candidates(segment, device)
@@ -94,7 +94,7 @@ class LearnersDemultiplexer:
         socket = self._sockets.get(str(self._call(asked, "deliver", segment.packet)))
         if socket is not None and socket.protocol != segment.protocol:
             kind = ip.PROTOCOL_NAMES[segment.protocol]
-            self._tell(f"deliver gave what is {kind} to a socket that is not, {socket.name}")
+            self._complain(f"deliver gave what is {kind} to a socket that is not, {socket.name}")
         elif socket is not None:
             yield Candidate(socket, PROTOCOLS[segment.protocol].rule_of(socket))
 
@@ -102,12 +102,12 @@ class LearnersDemultiplexer:
         try:
             return getattr(asked, method)(*arguments)
         except Exception as error:
-            self._tell(f"{method} raised {type(error).__name__}: {error}")
+            self._complain(f"{method} raised {type(error).__name__}: {error}")
             return None
 
-    def _tell(self, what: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
+    def _complain(self, what: str) -> None:
+        if what not in self._printed:
+            self._printed.add(what)
             print(f"demuxlab: {self._path}: {what}", file=sys.stderr)
 
 

@@ -1,6 +1,6 @@
-"""Servers on our sockets: the standard library's http.server and socketserver, and the small inetd services.
+"""Servers on our sockets: HTTP (http.server), and the inetd services echo, discard and chargen.
 
-That they are the library's own, run unmodified, is the proof that our sockets are sockets.
+They are the standard library's servers, unmodified: what they need of a socket, ours have.
 """
 
 import _thread
@@ -30,12 +30,12 @@ PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 _BUFFER = 65_536
 _AT_ONCE = 1e-9
-"""Seconds, as good as none."""
+"""Seconds: the shortest timeout, which does not make a socket non-blocking as 0 would."""
 _LINE = bytes(range(33, 127))
 
 
 class Running:
-    """The servers of one service; `places` say where they can be reached."""
+    """The servers of one service; `places` are their URLs."""
 
     def __init__(self) -> None:
         self.places: list[str] = []
@@ -43,7 +43,7 @@ class Running:
 
     def add(self, server: Any, place: str) -> None:
         """Run a server in a thread of its own."""
-        server.fileno()  # where the system has no descriptor left, it says so here, and not to the thread
+        server.fileno()  # OSError EMFILE is raised here, and not in the thread
         threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True).start()
         self._servers.append(server)
         self.places.append(place)
@@ -58,7 +58,7 @@ class Running:
 def start(
     service: str, runtime: Runtime, port: int | None, directory: Path, live: LiveView | None = None
 ) -> Running:
-    """Start a service on every address of a runtime's host; `live` has its page in place of http's first."""
+    """Start a service on every address of a runtime's host; `live` answers http requests for its page."""
     sockets.use(runtime)
     running = Running()
     port = port or PORTS[service]
@@ -91,10 +91,11 @@ def _server(kind: type, runtime: Runtime, family: int, address: str, port: int, 
 
 
 class _StreamServer(socketserver.ThreadingTCPServer):
-    """A thread a connection. Among hundreds of busy threads the accepting one seldom has its turn.
+    """A server with a thread for each connection.
 
-    So it takes all who wait, has the host to itself meanwhile, and does not wait for each new thread's first
-    turn, as Thread.start would.
+    Among hundreds of busy threads the one that accepts rarely gets the interpreter. It therefore accepts all
+    waiting connections at once, holding the host's lock, and starts threads without waiting until each runs,
+    as Thread.start does.
     """
 
     host_lock: Any
@@ -103,10 +104,12 @@ class _StreamServer(socketserver.ThreadingTCPServer):
     request_queue_size = 1024
 
     def _handle_request_noblock(self) -> None:
-        # Not setblocking(False): then each would have a descriptor of the kernel's, which no thread needs.
+        # Not setblocking(False): a non-blocking socket gets a descriptor of the kernel's for poll(2).
         self.socket.settimeout(_AT_ONCE)
         with suppress(OSError), self.host_lock:
-            for _ in range(self.request_queue_size):  # and no more, or those who have come would starve
+            for _ in range(
+                self.request_queue_size
+            ):  # at most a backlog, so that accepted connections are served
                 request, client_address = self.get_request()
                 request.setblocking(True)
                 self.process_request(request, client_address)
@@ -115,16 +118,16 @@ class _StreamServer(socketserver.ThreadingTCPServer):
         """Handle a connection in a thread of its own."""
         try:
             _thread.start_new_thread(self.process_request_thread, (request, client_address))
-        except RuntimeError:  # the system gives no more threads: this client goes, the server stays
+        except RuntimeError:  # no more threads: close this connection, go on serving
             self.shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is no error of ours, and no traceback."""
+        """Print nothing: a client that disconnects during a request is no error of the server."""
 
 
 class _PageServer(_StreamServer, http_server.ThreadingHTTPServer):
     def server_bind(self) -> None:
-        """As the library's, but without asking a name server for our name."""
+        """Bind as http.server does, but without a DNS query for the host's name."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
@@ -133,7 +136,7 @@ class _DatagramServer(socketserver.UDPServer):
     max_packet_size = 65_535
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """See `_StreamServer`."""
+        """Print nothing, as `_StreamServer`."""
 
 
 class _Echo(socketserver.BaseRequestHandler):
@@ -156,7 +159,7 @@ class _Chargen(socketserver.BaseRequestHandler):
 
 
 def _answers_itself(handler: Any) -> bool:
-    """Tell whether a datagram claims to come from a service like ours: the two would never stop (inetd)."""
+    """Tell whether a datagram's source is an echo or chargen service: the two would loop (inetd(8))."""
     own = handler.server.server_address[1]
     return handler.client_address[1] in (PORTS["echo"], PORTS["chargen"], own)
 
@@ -184,7 +187,7 @@ _DATAGRAMS = {"echo": _EchoDatagram, "discard": _DiscardDatagram, "chargen": _Ch
 
 
 class _Part:
-    """The bytes of a file that a range asks for, as something to copy from."""
+    """The requested range of a file, as a file to read from."""
 
     def __init__(self, file: BinaryIO, first: int, size: int) -> None:
         self._file = file
@@ -201,16 +204,16 @@ class _Part:
 
 
 class _PageHandler(http_server.SimpleHTTPRequestHandler):
-    """The library's handler, with ranges, kept connections, and no way out of the folder by a link."""
+    """http.server's handler, with ranges and persistent connections; follows no link out of the folder."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Stay silent: what happens is in the capture."""
+        """Print nothing: the requests are in the capture."""
 
     def send_head(self) -> Any:
-        """Find the file, and send status and headers; see RFC 9110, section 14 for ranges."""
+        """Open the file, and send status and headers (ranges: RFC 9110, section 14)."""
         path = Path(os.path.realpath(self.translate_path(self.path)))
         if not path.is_relative_to(self.directory):
             self.send_error(HTTPStatus.NOT_FOUND, "File not found")
@@ -246,7 +249,7 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
         return _Part(file, first, last - first + 1)
 
     def end_headers(self) -> None:
-        """Say that ranges are served."""
+        """Send Accept-Ranges, then end the headers."""
         self.send_header("Accept-Ranges", "bytes")
         super().end_headers()
 
@@ -257,7 +260,7 @@ def _page_handler(folder: Path, live: LiveView | None) -> type:
             super().__init__(*arguments, directory=str(folder), **keywords)
 
     class LiveHandler(Handler):
-        """The live view's page stands before the folder's."""
+        """Answers requests for the live view first, then those for files."""
 
         view: LiveView
 

@@ -1,4 +1,4 @@
-"""A host of ours behind a TUN in the caller's network namespace, for programs of the kernel's to talk to."""
+"""A host of ours behind a TUN in the caller's network namespace, for programs on the kernel's stack."""
 
 import ctypes
 import errno
@@ -43,13 +43,13 @@ def tun_host(
     remark: Callable[[str], None] = lambda _sentence: None,
     workers: Workers | None = None,
 ) -> Iterator[Runtime]:
-    """Bring up a TUN with a host of these addresses behind it, give up rights, and run the host.
+    """Create a TUN with a host of these addresses behind it, drop root's rights, and run the host.
 
-    `kind` is the capture's format. `offload`: the kernel leaves large segments whole, and `remark` is told
-    where it cannot. `workers`: so many processes run the host, each with its share of the flows. The kernel's
-    end gets a neighbouring address of each /24 or /64. When the block ends, however it ends, no device,
-    address or route stays behind, and `tell` gets a sentence for all that could not be kept. Raises
-    LinkUnavailable and CallError (what is no address; a capture that cannot be written).
+    `kind` is the capture's format. `offload`: the kernel does not segment large packets; where it lacks this,
+    `remark` is called with a sentence. `workers`: the number of processes that run the host, each with its
+    share of the flows. The kernel's end gets a neighbouring address of each /24 or /64. When the block ends,
+    device, addresses and routes are gone, and `tell` is called with a sentence about lost packets. Raises
+    LinkUnavailable, and CallError for an invalid address or a capture that cannot be written.
     """
     try:
         parsed = [ip_address(address) for address in addresses]
@@ -94,24 +94,24 @@ def tun_host(
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed: 64 KB come and go with every packet.
+    """Make malloc keep freed memory: every packet allocates and frees 64 KB (mallopt(3)).
 
-    Given back to the system each time, they would come again as pages to be cleared (mallopt(3)).
+    Returned to the kernel each time, the pages would have to be cleared again for the next packet.
     """
-    with suppress(AttributeError):  # not every C library has it
+    with suppress(AttributeError):  # musl has no mallopt
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
         mallopt(_M_MMAP_THRESHOLD, _KEPT)
 
 
 def _time_of_day() -> Callable[[], float]:
-    """Return a clock that goes on from now: who sets the system's moves no timer, and no time stamp back."""
+    """Return the time of day as a monotonic clock: setting the system's clock moves no timer."""
     start = time.time() - time.monotonic()
     return lambda: start + time.monotonic()
 
 
 def cut_off(runtime: Runtime) -> bool:
-    """Tell whether nothing comes or goes any more: the host stopped, or its device is gone or down."""
+    """Tell whether the host has stopped, or its device is gone or down."""
     if runtime.problem is not None:
         return True
     poll = select.poll()
@@ -120,7 +120,7 @@ def cut_off(runtime: Runtime) -> bool:
 
 
 def _ended(runtime: Runtime, device: str) -> str:
-    """Say why the host was cut off from its link; empty where it was not."""
+    """Return why the host was cut off from its link; empty where it was not."""
     if not cut_off(runtime):
         return ""
     problem = runtime.problem
@@ -133,7 +133,7 @@ def _ended(runtime: Runtime, device: str) -> str:
 
 
 def _neighbour(address: IPv4Address | IPv6Address) -> str:
-    """Return the address with prefix length that the kernel gets: the first of the network, or the last."""
+    """Return the kernel's address with prefix length: the first of the network, or else the last."""
     network = ip_network((address, _PREFIX[address.version]), strict=False)
     first = network[1]
     return f"{first if first != address else network[-2]}/{network.prefixlen}"

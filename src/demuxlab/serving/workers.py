@@ -1,4 +1,4 @@
-"""Several processes that are one host: each takes its share of the flows from a queue of the TUN.
+"""Several processes that are one host: each reads its share of the flows from a queue of the TUN.
 
 The kernel picks the queue by a hash of the flow, so that a flow stays with its process (tuntap.rst,
 "Multiqueue tuntap interface").
@@ -13,24 +13,24 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Workers:
-    """`count` processes, this one included."""
+    """The processes of one host, `count` with this one."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.number = 0
-        """Which of them this process is; 0 is the one that was started."""
+        """This process's number; 0 is the parent."""
         self._children: list[int] = []
         self._reader = self._writer = -1
 
     def split(self) -> int:
-        """Become `count` processes, before there are threads; return this one's number."""
+        """Fork into `count` processes, before any thread is started; return this one's number."""
         self._reader, self._writer = os.pipe()
         parent = os.getpid()
         for number in range(1, self.count):
             child = os.fork()
             if child == 0:
                 self.number, self._children = number, []
-                # Even kill -9 of the first process ends all of them, and the device with them.
+                # SIGTERM when the parent dies, even by kill -9: the device ends with its last descriptor.
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
                 if os.getppid() != parent:
                     os._exit(1)
@@ -39,10 +39,10 @@ class Workers:
         return self.number
 
     def ready(self) -> bool:
-        """Say that this one is ready; the first waits for all others, and is told whether all are."""
+        """Report that this process is ready; the parent waits for the others, and returns whether all are."""
         if self.number:
             os.write(self._writer, b"r")
-            os.close(self._writer)  # the first one reads to the end, should another never be ready
+            os.close(self._writer)  # the parent reads to the end of file even if a child is never ready
             os.close(self._reader)
             return True
         os.close(self._writer)
@@ -52,7 +52,7 @@ class Workers:
         return len(others) == len(self._children)
 
     def died(self) -> bool:
-        """Tell whether one of the others has ended."""
+        """Tell whether a child has ended."""
         for child in self._children:
             with suppress(ChildProcessError):
                 if os.waitpid(child, os.WNOHANG)[0] == child:
@@ -61,7 +61,7 @@ class Workers:
         return False
 
     def stop(self) -> None:
-        """End the others, and wait until that is so."""
+        """End the children, and wait for them."""
         for child in self._children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from demuxlab.sockets import addresses, options
 from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.inet import InetSocket, c_int
+from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire.address import BROADCAST_IPV4, is_any
 
@@ -41,7 +42,8 @@ class DatagramSocket(InetSocket):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     def _connect(self, address: Address) -> None:
-        with self._open():
+        with self._open() as opened:
+            _may_broadcast(opened, address.host)
             self._endpoint.connect(_reachable(address.host), address.port)
 
     def _has_peer(self) -> bool:
@@ -60,7 +62,7 @@ class DatagramSocket(InetSocket):
             opened.wake()
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        """Receive at most `size` bytes, and who sent them."""
+        """Receive at most `size` bytes; return them with the sender's address."""
         descriptor = self._descriptor
         if not flags and type(size) is int and size >= 0 and not descriptor.closed:
             opened = descriptor.opened
@@ -99,9 +101,14 @@ class DatagramSocket(InetSocket):
                 raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
             if address is None:
                 return self._endpoint.send(bytes(data), opened.now)
-            if address.host == BROADCAST_IPV4 and not options.is_on(opened, _socket.SO_BROADCAST):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            _may_broadcast(opened, address.host)
             return self._endpoint.send_to(bytes(data), _reachable(address.host), address.port, opened.now)
+
+
+def _may_broadcast(opened: OpenSocket, host: bytes) -> None:
+    """Refuse the broadcast address to a socket without SO_BROADCAST (ip(7))."""
+    if host == BROADCAST_IPV4 and not options.is_on(opened, _socket.SO_BROADCAST):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _reachable(host: bytes) -> bytes:

@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 from itertools import count
+from os import set_blocking  # the kernel's: in a program that we run, os.set_blocking asks this table
 
 from demuxlab.sockets.opened import OpenSocket
 
@@ -40,23 +41,21 @@ class Descriptor:
         """Tell whether this is a `closed_copy`."""
         return self.number == -1
 
-    def fileno(self, *, blocking: bool = True) -> int:
-        """Return a number that select, poll and epoll take; -1 when closed.
-
-        A new one of the kernel's is `blocking` by its flags, which only fcntl shows.
-        """
+    def fileno(self) -> int:
+        """Return a number that select, poll and epoll take; -1 when closed."""
         with self.opened:
             if self.closed:
                 return -1
             if self.number >= _FIRST_MADE_UP:
                 self._table.renumber(self, self.opened.new_descriptor())
-                self.set_blocking(blocking)
+                self.set_blocking(not self.opened.nonblocking)
         return self.number
 
     def set_blocking(self, blocking: bool) -> None:
-        """Set O_NONBLOCK, which programs read with fcntl; it has no other effect."""
+        """Clear or set O_NONBLOCK, which all descriptors of the socket share."""
+        self.opened.nonblocking = not blocking
         if 0 <= self.number < _FIRST_MADE_UP:
-            os.set_blocking(self.number, blocking)
+            set_blocking(self.number, blocking)
 
     def is_open(self) -> bool:
         """Tell whether the number was not closed with os.close."""
@@ -118,10 +117,12 @@ class Descriptors:
     def duplicate(self, number: int) -> int | None:
         """Make another descriptor of the same open socket (dup(2)); None where it is not one of ours."""
         descriptor = self.find(number)
-        if descriptor is None:
-            return None
-        with descriptor.opened:
-            return self.open(descriptor.opened, descriptor.opened.new_descriptor()).number
+        return None if descriptor is None else self.copy(descriptor)
+
+    def copy(self, descriptor: Descriptor) -> int:
+        """Make another descriptor of the same open socket; return its number."""
+        with descriptor.opened as opened:
+            return self.open(opened, opened.new_descriptor()).number
 
     def renumber(self, descriptor: Descriptor, number: int) -> None:
         """Give a descriptor another number."""
@@ -137,6 +138,16 @@ class Descriptors:
         with self._lock:
             if self._open.get(descriptor.number) is descriptor:
                 del self._open[descriptor.number]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers that are the kernel's, too."""
+        return [number for number in list(self._open) if number < _FIRST_MADE_UP and self.find(number)]
+
+    def close_range(self, low: int, high: int) -> None:
+        """Close those with the kernel's numbers from `low` to `high`, exclusive."""
+        for number in self.numbers():
+            if low <= number < high:
+                self._open[number].close(wait=False)
 
     def close_all(self) -> None:
         """Close every descriptor, as the end of a process does."""

@@ -8,7 +8,8 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from typing import Any, Self, TypeVar
 
 from demuxlab.sockets import addresses, options
 from demuxlab.sockets.addresses import Address
@@ -37,6 +38,8 @@ class InetSocket(ABC):
         self.type = opened.kind if kind == -1 else kind
         self.proto = opened.protocol if protocol == -1 else protocol
         self._timeout: float | None = _socket.getdefaulttimeout()
+        if self._timeout is not None and not descriptor.closed:
+            descriptor.set_blocking(False)
 
     # What a stream and datagrams do differently
 
@@ -88,12 +91,25 @@ class InetSocket(ABC):
 
     def setblocking(self, flag: Any, /) -> None:
         """Block without limit, or never."""
-        self._set_timeout(None if operator.index(flag) else 0.0)
+        # From Python 3.12 on any truth value is accepted.
+        blocking = bool(flag) if sys.version_info >= (3, 12) else operator.index(flag)
+        self._set_timeout(None if blocking else 0.0)
 
     def _set_timeout(self, timeout: float | None) -> None:
         self._timeout = timeout
         self._open()
         self._descriptor.set_blocking(timeout is None)
+
+    def limit_calls(self, timeout: float | None) -> None:
+        """Set the timeout of this object alone: the descriptor's O_NONBLOCK stays as it is.
+
+        With None, O_NONBLOCK decides whether calls block, as it does for read(2).
+        """
+        self._timeout = timeout
+
+    def for_one_call(self) -> Self:
+        """Return another object for the same descriptor, to be used with `limit_calls`."""
+        return type(self)(self._descriptor)
 
     def getblocking(self) -> bool:
         """Tell whether calls may block."""
@@ -101,7 +117,7 @@ class InetSocket(ABC):
 
     def fileno(self) -> int:
         """Return a descriptor that select, poll and epoll take; -1 when closed."""
-        return self._descriptor.fileno(blocking=self._timeout is None)
+        return self._descriptor.fileno()
 
     def close(self) -> None:
         """Close the descriptor; a thread that waits on it gets EBADF."""
@@ -180,7 +196,7 @@ class InetSocket(ABC):
         # Arguments that no socket accepts are refused before those that this one does not accept.
         operator.index(level), operator.index(name)
         if len(value) == 1 and not isinstance(value[0], int):
-            _bytes(value[0])
+            _copied(value[0])
         with self._open() as opened:
             options.set_option(opened, level, name, *value)
 
@@ -231,15 +247,19 @@ class InetSocket(ABC):
         """Receive into several buffers, one after the other."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("recvmsg_into() argument 1 must be an iterable")
-        views = [_writable(buffer, "recvmsg_into() argument 1's item") for buffer in buffers]
-        _ancillary_size(ancillary)
-        data, sender, length = self._receive(sum(map(len, views)), flags)
-        rest = memoryview(data)
-        for view in views:
-            part = rest[: len(view)]
-            view[: len(part)] = part
-            rest = rest[len(part) :]
-        return len(data), [], _message_flags(data, length), sender
+        with ExitStack() as lent:
+            views = [
+                lent.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
+                for buffer in buffers
+            ]
+            _ancillary_size(ancillary)
+            data, sender, length = self._receive(sum(map(len, views)), flags)
+            rest = memoryview(data)
+            for view in views:
+                part = rest[: len(view)]
+                view[: len(part)] = part
+                rest = rest[len(part) :]
+            return len(data), [], _message_flags(data, length), sender
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         data, sender, length = self._receive(size, flags)
@@ -250,34 +270,36 @@ class InetSocket(ABC):
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Send; return how much was taken."""
-        return self._send(_bytes(data), flags, None, whole=False)
+        with _bytes(data) as view:
+            return self._send(view, flags, None, whole=False)
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send all of it."""
-        self._send(_bytes(data), flags, None, whole=True)
+        with _bytes(data) as view:
+            self._send(view, flags, None, whole=True)
 
     def sendto(self, *arguments: Any) -> int:
         """Send to an address: sendto(data[, flags], address)."""
         if not 2 <= len(arguments) <= 3:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments)} given)")
         data, *flags, address = arguments
-        view = _bytes(data)
-        number = c_int(flags[0]) if flags else 0
-        where = addresses.parse(self.family, address, "sendto")
-        sys.audit("socket.sendto", self, address)
-        return self._send(view, number, where, whole=False)
+        with _bytes(data) as view:
+            number = c_int(flags[0]) if flags else 0
+            where = addresses.parse(self.family, address, "sendto")
+            sys.audit("socket.sendto", self, address)
+            return self._send(view, number, where, whole=False)
 
     def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, address: Any = None, /) -> int:
         """Send several buffers as one message; ancillary data is checked and has no effect."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("sendmsg() argument 1 must be an iterable")
-        data = b"".join([_bytes(buffer) for buffer in buffers])
+        data = b"".join([_copied(buffer) for buffer in buffers])
         if not hasattr(ancillary, "__iter__"):
             raise TypeError("sendmsg() argument 2 must be an iterable")
         for item in ancillary:
             if not isinstance(item, tuple | list) or len(item) != 3:
                 raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
-            c_int(item[0]), c_int(item[1]), _bytes(item[2])
+            c_int(item[0]), c_int(item[1]), _copied(item[2])
         where = None if address is None else addresses.parse(self.family, address, "sendmsg")
         sys.audit("socket.sendmsg", self, address)
         return self._send(memoryview(data), c_int(flags), where, whole=False)
@@ -317,9 +339,11 @@ class InetSocket(ABC):
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return result
 
-    def _call_timeout(self, flags: int) -> float | None:
-        """Return the timeout of a call with these flags."""
-        return 0.0 if flags & _socket.MSG_DONTWAIT and self._timeout is None else self._timeout
+    def _call_timeout(self, flags: int = 0) -> float | None:
+        """Return the timeout of a call with these flags: 0 also where the program has set O_NONBLOCK."""
+        if self._timeout is None and (flags & _socket.MSG_DONTWAIT or self._open().nonblocking):
+            return 0.0
+        return self._timeout
 
     def _send_timeout(self, flags: int) -> float | None:
         """Return the timeout of a call that sends; OSError with EOPNOTSUPP for unsupported flags."""
@@ -361,7 +385,17 @@ def _writable(buffer: Any, what: str) -> memoryview:
     return view.cast("B")
 
 
+def _copied(data: Any) -> bytes:
+    with _bytes(data) as view:
+        return bytes(view)
+
+
 def _bytes(data: Any) -> memoryview:
+    """Return a view of a buffer that is to be read.
+
+    Its user releases it, and every slice of it: a view that the frames of an exception keep would lock the
+    caller's bytearray (BufferError), as asyncio found when its peer was gone.
+    """
     try:
         return memoryview(data).cast("B")
     except TypeError:

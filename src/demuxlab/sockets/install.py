@@ -4,7 +4,7 @@ import sys
 from types import ModuleType
 
 import demuxlab.sockets
-from demuxlab.sockets import substitute
+from demuxlab.sockets import substitute, system_calls, tls
 
 
 def install() -> None:
@@ -18,6 +18,8 @@ def install() -> None:
         del sys.modules[name]
     sys.modules["socket"] = demuxlab.sockets
     sys.modules["_socket"] = substitute.module
+    sys.modules["_ssl"] = tls.module
+    system_calls.install()
 
 
 _KEPT = ("__main__", "demuxlab", "importlib", "socket", "_socket")

@@ -1,6 +1,7 @@
 """An open socket: the "open file description" of POSIX, which all descriptors of a socket share."""
 
 import _socket
+import errno
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ class OpenSocket:
         "endpoint",
         "family",
         "kind",
+        "nonblocking",
         "options",
         "pollable",
         "protocol",
@@ -66,6 +68,8 @@ class OpenSocket:
         self.receive_timeout: float | None = None
         self.send_timeout: float | None = None
         """SO_RCVTIMEO and SO_SNDTIMEO, in seconds."""
+        self.nonblocking = False
+        """O_NONBLOCK is set."""
         self.connecting = False
         """A connect was begun whose outcome no call has returned yet."""
         self.shut: frozenset[int] = frozenset()
@@ -110,6 +114,21 @@ class OpenSocket:
     def now(self) -> float:
         """The host's time, in seconds."""
         return self.runtime.now()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that can be read, of the first datagram where it has such (FIONREAD). The lock is held."""
+        endpoint = self.endpoint
+        if isinstance(endpoint, TCPEndpoint):
+            if endpoint.listening:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return endpoint.waiting
+        return len(endpoint.items[0][0]) if endpoint.items else 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not acknowledged (SIOCOUTQ). The lock is held."""
+        return self.endpoint.unsent if isinstance(self.endpoint, TCPEndpoint) else 0
 
     def flush(self) -> None:
         """Send what has to be sent, and update the pollable descriptor; the lock is held."""

@@ -15,6 +15,7 @@ and the standard library falls back to `send`, instead of losing the data.
 import _socket
 import os
 from contextlib import suppress
+from os import close, dup2  # the kernel's: in a program that we run, those of os may find our descriptors
 
 _BALLAST = bytes(4096)
 _SMALL, _LARGE = 0, 1 << 17
@@ -41,7 +42,7 @@ class Pollable:
 
     def duplicate(self) -> int:
         """Return a new descriptor of the same kernel socket (dup(2))."""
-        return os.dup(self.number)
+        return _socket.dup(self.number)
 
     def has(self, number: int) -> bool:
         """Tell whether the descriptor is still one of this kernel socket's: os.close may have closed it."""
@@ -54,10 +55,10 @@ class Pollable:
         """Close one descriptor, while others of this socket stay open."""
         if number != self.number:
             if self.has(number):
-                os.close(number)
+                close(number)
             return
         # Options are set through `number`: let a duplicate take its place.
-        spare = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(number))
+        spare = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, _socket.dup(number))
         self._close_outer()
         self._outer = spare
 
@@ -89,7 +90,7 @@ class Pollable:
         """Undo `hang_up` under the same number; a program that watches it by epoll must register it again."""
         if self._hung_up and self.has(self.number):
             outer, self._inner = _pair()
-            os.dup2(outer.fileno(), self.number, inheritable=False)
+            dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
             self._begin()
 

@@ -33,14 +33,14 @@ class StreamSocket(InetSocket):
             self._endpoint.listen(backlog)
 
     def _accept(self) -> tuple[int, Any]:
-        listener = self._open()
+        listener, timeout = self._open(), self._call_timeout()
         descriptors.check()
         # A listening socket that never blocks is polled, and so will be the new one: it gets a kernel
         # descriptor at once. Where the kernel has none left, the connection stays in the accept queue.
-        pollable = Pollable() if self._timeout == 0 and self._endpoint.readable else None
+        pollable = Pollable() if timeout == 0 and self._endpoint.readable else None
         child = None
         try:
-            child = self._retry_until(self._accepted, self._timeout, listener.receive_timeout)
+            child = self._retry_until(self._accepted, timeout, listener.receive_timeout)
             opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
             opened.options = dict(listener.options)
             peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
@@ -63,15 +63,16 @@ class StreamSocket(InetSocket):
         return child
 
     def _connect(self, address: Address) -> None:
+        timeout = self._call_timeout()
         with self._open() as opened:
             if not opened.connecting:
                 self._endpoint.connect(address.host, address.port, opened.now)
                 opened.connecting = True
-                if self._timeout == 0:
+                if timeout == 0:
                     raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
-            elif self._timeout == 0 and self._endpoint.connecting:
+            elif timeout == 0 and self._endpoint.connecting:
                 raise BlockingIOError(errno.EALREADY, os.strerror(errno.EALREADY))
-        self._retry_until(self._connected, self._timeout, opened.send_timeout)
+        self._retry_until(self._connected, timeout, opened.send_timeout)
 
     def _connected(self) -> bool | None:
         endpoint = self._endpoint
@@ -128,12 +129,13 @@ class StreamSocket(InetSocket):
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         if flags:
             return super()._receive_into(view, size, flags)
-        opened, target = self._open(), view[:size]
+        timeout, opened = self._call_timeout(), self._open()
+        with view[:size] as target:
 
-        def read() -> int | None:
-            return None if self._endpoint.connecting else self._endpoint.read_into(target, opened.now)
+            def read() -> int | None:
+                return None if self._endpoint.connecting else self._endpoint.read_into(target, opened.now)
 
-        return self._retry_until(read, self._timeout, opened.receive_timeout), None
+            return self._retry_until(read, timeout, opened.receive_timeout), None
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
         timeout, opened = self._send_timeout(flags), self._open()
@@ -145,7 +147,8 @@ class StreamSocket(InetSocket):
             nonlocal sent
             if self._endpoint.connecting:
                 return None
-            sent += self._endpoint.write(data[sent:], opened.now)
+            with data[sent:] as rest:
+                sent += self._endpoint.write(rest, opened.now)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

@@ -2,7 +2,7 @@
 
 Sockets of AF_INET and AF_INET6 for TCP and UDP are ours. All others are the kernel's, so that programs that
 need AF_UNIX (asyncio, multiprocessing) or raw sockets run unchanged. `_socket.CAPI` is the original, so that
-`import ssl` works; TLS over our sockets needs `ssl.SSLObject`, as asyncio uses it.
+`import ssl` works; `tls` is for TLS over our sockets.
 """
 
 import _socket
@@ -29,6 +29,12 @@ _CLASSES = {_socket.SOCK_STREAM: StreamSocket, _socket.SOCK_DGRAM: DatagramSocke
 _SOON = 0.1
 """Seconds."""
 _TYPE_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+
+
+class _KernelSocket(_socket.socket):
+    """A socket of the kernel's; `_ssl` needs a weak reference to it."""
+
+    __slots__ = ("__weakref__",)
 
 
 class socket:
@@ -83,7 +89,7 @@ def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket"
     kind = _socket.SOCK_STREAM if kind == -1 else kind
     protocol = 0 if protocol == -1 else protocol
     if family not in _IP_FAMILIES or protocol not in _PROTOCOLS.get(kind & ~_TYPE_FLAGS, ()):
-        return _socket.socket(family, kind, protocol)
+        return _KernelSocket(family, kind, protocol)
     opened = OpenSocket(current(), int(family), int(kind) & ~_TYPE_FLAGS, int(protocol))
     ours = _socket_object(descriptors.open(opened))
     if kind & _socket.SOCK_NONBLOCK:
@@ -94,7 +100,7 @@ def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket"
 def _existing(family: int, kind: int, protocol: int, number: Any) -> "InetSocket | _socket.socket":
     descriptor = descriptors.find(number) if isinstance(number, int) else None
     if descriptor is None:
-        return _socket.socket(family, kind, protocol, number)
+        return _KernelSocket(family, kind, protocol, number)
     return _socket_object(descriptor, family, kind, protocol)
 
 

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import marked
 from demuxlab.telling.decision import reason
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text, to_text
 from demuxlab.wire.segment import Segment, TCPSegment, flag_letters
 
-HEADERS = marked(("frame", "host", "protocol", "from", "to", "segment", "verdict", "socket", "rule", "reply"))
+HEADERS = marked(("frame", "host", "from", "to", "segment", "socket", "rule"))
+FROM_AND_TO = marked("from → to")
+RULE_AND_REPLY = marked("rule → reply")
+"""Headings of two columns in one: where there is little room, and where packets were replied to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,16 @@ class Entry:
     def as_row(self) -> tuple[str, ...]:
         """Return the cells of the printed table, in the order of `HEADERS`."""
         delivery, segment = self.delivery, self.delivery.segment
-        name = delivery.socket.name if delivery.socket else ""
-        ending = (delivery.verdict, name, _rule(delivery), delivery.reply or "")
+        name = delivery.socket.name if delivery.socket else "–"
+        rule = _rule(delivery)
+        if delivery.verdict != Verdict.DELIVERED:
+            rule = f"{delivery.verdict}: {rule}" if rule else delivery.verdict
+        ending = (name, f"{rule} → {delivery.reply}" if delivery.reply else rule)
         place = (str(self.frame), self.host or "")
         if segment is None:
-            return (*place, "", "", "", reason(delivery), *ending)
+            return (*place, "", "", reason(delivery), *ending)
         return (
             *place,
-            ip.PROTOCOL_NAMES[segment.protocol],
             endpoint_text(segment.source, segment.source_port),
             endpoint_text(segment.destination, segment.destination_port),
             _contents(segment),
@@ -73,4 +79,4 @@ def _rule(delivery: Delivery) -> str:
 def _contents(segment: Segment) -> str:
     flags = flag_letters(segment.flags) if isinstance(segment, TCPSegment) else ""
     size = f"{len(segment.payload)} bytes" if segment.payload else ""
-    return " ".join(filter(None, (flags, size)))
+    return " ".join(filter(None, (ip.PROTOCOL_NAMES[segment.protocol], flags, size)))

@@ -5,7 +5,7 @@ unchanged: options, extension headers, flags, payload, bytes behind a UDP datagr
 """
 
 from demuxlab.wire import icmp, ip
-from demuxlab.wire.checksum import updated
+from demuxlab.wire.checksum import checksum, updated
 from demuxlab.wire.icmp import ICMPMessage
 from demuxlab.wire.ipv6 import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING
 from demuxlab.wire.segment import Segment
@@ -36,6 +36,24 @@ def turned(key: bytes) -> bytes:
 def hop_limit(packet: bytes) -> int:
     """Return the time to live or hop limit of a packet that `packet.read` accepted."""
     return packet[8] if packet[0] >> 4 == 4 else packet[7]
+
+
+def traffic_class(packet: bytes) -> int:
+    """Return the type of service or traffic class of an IP packet: DSCP and ECN (RFC 2474, RFC 3168)."""
+    return packet[1] if packet[0] >> 4 == 4 else (packet[0] << 4 | packet[1] >> 4) & 0xFF
+
+
+def with_ip_fields(packet: bytes, traffic: int, hops: int, flow_label: int = 0) -> bytes:
+    """Return an IP packet with another traffic class and hop limit, and on IPv6 another flow label."""
+    data = bytearray(packet)
+    if data[0] >> 4 == 4:
+        data[1], data[8] = traffic, hops
+        data[10:12] = bytes(2)
+        data[10:12] = checksum(bytes(data[: (data[0] & 0x0F) * 4])).to_bytes(2, "big")
+    else:
+        data[:4] = (6 << 28 | traffic << 20 | flow_label).to_bytes(4, "big")
+        data[7] = hops
+    return bytes(data)
 
 
 def readdressed(segment: Segment, key: bytes, hops: int = 0) -> Segment:

@@ -145,6 +145,25 @@ def read_options(data: bytes) -> Options:
     return Options(mss, window_scale, sack_permitted, timestamps, sack)
 
 
+def split_options(data: bytes) -> list[tuple[int, bytes]]:
+    """Return the kind and the value of every option, known or not, without padding (RFC 9293, section 3.1).
+
+    As in `read_options`, those from the first malformed one on are ignored.
+    """
+    found = []
+    at = 0
+    while at < len(data) and data[at] != _END:
+        if data[at] == _NOP:
+            at += 1
+            continue
+        length = data[at + 1] if at + 1 < len(data) else 0
+        if length < 2 or at + length > len(data):
+            break
+        found.append((data[at], data[at + 2 : at + length]))
+        at += length
+    return found
+
+
 def build_timestamps(value: int, echo: int) -> bytes:
     """Return the bytes of `build_options` for timestamps alone, the only option of most segments."""
     return _TIMESTAMPS_OPTION.pack(_NOP, _NOP, _TIMESTAMPS, 10, value, echo)

@@ -1,4 +1,4 @@
-"""`--live`: a run's capture goes to a running Wireshark as well, packet by packet."""
+"""`--live`: a run's capture is also written to a running Wireshark, packet by packet."""
 
 import subprocess
 from typing import BinaryIO
@@ -14,13 +14,13 @@ class Live:
         self._process: subprocess.Popen[bytes] = wireshark.follow()
         assert self._process.stdin is not None
         self.pipe: BinaryIO = self._process.stdin  # type: ignore[assignment]
-        """Takes the capture's bytes; who writes to it closes it."""
+        """The pipe for the capture's bytes; the recorder closes it."""
 
     def ending(self) -> str:
-        """Say that Wireshark was closed during the run; empty where it is still there, and stays."""
+        """Return that Wireshark was closed during the run; empty where it still runs."""
         status = self._process.poll()
         if status is None:
-            # It lives on without us, so nobody will wait for it.
+            # Wireshark outlives this process, which does not wait for it: no ResourceWarning then.
             self._process.returncode = 0
             return ""
         if status:

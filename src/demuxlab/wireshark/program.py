@@ -1,7 +1,7 @@
-"""Starts Wireshark with the course's profile, out of a configuration folder of its own.
+"""Starts Wireshark with the course's profile, in a configuration folder of its own.
 
-The user's own profiles, recent files and plugins are not touched: `WIRESHARK_CONFIG_DIR` leads elsewhere.
-`install` is the one exception, and is asked for.
+WIRESHARK_CONFIG_DIR names that folder, so that the user's own profiles, recent files and plugins are not
+changed. Only `install` writes into the user's folders.
 """
 
 import os
@@ -26,11 +26,11 @@ _PLACES = (
     "/mnt/c/Program Files/Wireshark/Wireshark.exe",
 )
 _START_SECONDS = 1.0
-"""How long a program that finds no screen takes to say so."""
+"""Seconds within which a Wireshark without a display has ended."""
 
 
 class NoWireshark(CallError):
-    """Wireshark cannot be started, or not be given our profile."""
+    """Wireshark cannot be started, or our profile not be installed."""
 
 
 def find() -> str | None:
@@ -40,7 +40,7 @@ def find() -> str | None:
 
 
 def show(capture: Path) -> None:
-    """Open a capture; NoWireshark where that cannot be, also where Wireshark ends at once."""
+    """Open a capture in Wireshark; NoWireshark where it cannot be started or ends at once."""
     program = _program()
     process = _start(program, "-r", _as_seen_by(program, capture.resolve()))
     with suppress(subprocess.TimeoutExpired):
@@ -49,7 +49,7 @@ def show(capture: Path) -> None:
 
 
 def follow() -> "subprocess.Popen[bytes]":
-    """Start Wireshark on a pipe, its standard input, whose packets it shows as they come; NoWireshark."""
+    """Start Wireshark on a pipe as standard input, for packets as they come; NoWireshark if it cannot."""
     return _start(_program(), "-k", "-i", "-", stdin=subprocess.PIPE)
 
 
@@ -81,11 +81,11 @@ def _start(program: str, *arguments: str, stdin: int = subprocess.DEVNULL) -> "s
     command = [program, "-C", PROFILE, "-X", f"lua_script:{lua}", *arguments]
     environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(folder)}
     if _is_beyond_wsl(program):
-        # /p: the path is to be told in Windows' way.
+        # /p: WSL translates the path for Windows.
         shared = os.environ.get("WSLENV", "")
         environment["WSLENV"] = f"{shared}:WIRESHARK_CONFIG_DIR/p".lstrip(":")
     try:
-        # A session of its own: Ctrl-C here is not meant for it.
+        # A session of its own: Ctrl-C in this terminal does not reach Wireshark.
         return subprocess.Popen(
             command,
             stdin=stdin,
@@ -103,7 +103,7 @@ def _start(program: str, *arguments: str, stdin: int = subprocess.DEVNULL) -> "s
 
 
 def own_folder() -> Path:
-    """Return a configuration folder that holds the profile and nothing of the user's."""
+    """Return a configuration folder with the profile and nothing of the user's."""
     try:
         return _filled(_cache() / "demuxlab" / "wireshark")
     except OSError:
@@ -117,7 +117,7 @@ def _filled(folder: Path) -> Path:
 
 
 def _copy_profile(target: Path) -> None:
-    """Copy the profile's files into a folder; OSError where that cannot be."""
+    """Copy the profile's files into a folder; OSError where it cannot be written."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted((_FILES / "profile").iterdir()):
         # Wireshark keeps in `recent` how the user left the columns.
@@ -138,11 +138,11 @@ def _is_beyond_wsl(program: str) -> bool:
 
 
 def _as_seen_by(program: str, path: Path) -> str:
-    """Return a path as the program knows it: beyond WSL, by its Windows name."""
+    """Return a path as the program reads it: for a Windows program under WSL, its Windows name."""
     if not _is_beyond_wsl(program):
         return str(path)
-    told = subprocess.run(["wslpath", "-w", str(path)], capture_output=True, text=True, check=False)
-    return told.stdout.strip() or str(path)
+    done = subprocess.run(["wslpath", "-w", str(path)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or str(path)
 
 
 # Installing it into the user's own Wireshark
@@ -151,7 +151,7 @@ def _as_seen_by(program: str, path: Path) -> str:
 def install() -> list[Path]:
     """Copy profile, Lua script and extcap into the user's own Wireshark folders; return what was written.
 
-    NoWireshark, with the folder, where it may not be written.
+    NoWireshark names a folder that may not be written.
     """
     folders = _folders()
     profile, lua, extcap = (folders[name] for name in ("profile", "lua", "extcap"))
@@ -169,7 +169,7 @@ def install() -> list[Path]:
 
 
 def _folders() -> Mapping[str, Path]:
-    """Return the user's folders as tshark tells them, or else as Wireshark's User's Guide has them (B.4)."""
+    """Return the user's folders from tshark -G, or else those of Wireshark's User's Guide (B.4)."""
     if sys.platform == "win32":
         personal = Path(os.environ.get("APPDATA") or Path("~/AppData/Roaming").expanduser()) / "Wireshark"
         libraries = personal
@@ -177,17 +177,17 @@ def _folders() -> Mapping[str, Path]:
         config = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
         personal = Path(os.environ.get("WIRESHARK_CONFIG_DIR") or Path(config) / "wireshark")
         libraries = Path("~/.local/lib/wireshark").expanduser()
-    told = _told_by_tshark()
-    personal = told.get("Personal configuration", personal)
+    found = _tshark_folders()
+    personal = found.get("Personal configuration", personal)
     return {
         "profile": personal / "profiles" / PROFILE,
-        "lua": told.get("Personal Lua Plugins", libraries / "plugins"),
-        # Before version 4.2 it stood beside the profiles, and tshark does not tell.
-        "extcap": told.get("Personal Extcap path", personal / "extcap"),
+        "lua": found.get("Personal Lua Plugins", libraries / "plugins"),
+        # Before version 4.2 it lay beside the profiles, and tshark does not list it.
+        "extcap": found.get("Personal Extcap path", personal / "extcap"),
     }
 
 
-def _told_by_tshark() -> dict[str, Path]:
+def _tshark_folders() -> dict[str, Path]:
     beside = Path(find() or "").parent
     tshark = shutil.which("tshark") or shutil.which("tshark", path=str(beside))
     if tshark is None:
@@ -198,7 +198,7 @@ def _told_by_tshark() -> dict[str, Path]:
 
 
 def _write_extcap(folder: Path) -> Path:
-    """Write the small program by which Wireshark asks for the labs, run by this very Python."""
+    """Write the extcap program, which lists the labs as interfaces, for this Python interpreter."""
     if sys.platform == "win32":
         path = folder / "demuxlab.bat"
         path.write_text(f'@"{sys.executable}" -m demuxlab.cli.extcap %*\r\n', encoding="utf-8")

@@ -704,3 +704,56 @@ def test_data_behind_the_peer_s_own_fin_is_no_part_of_the_stream():
     assert peer.server.state is State.CLOSE_WAIT
     assert peer.server.read(100, peer.now) == b"0123456789ab"
     assert peer.server.read(100, peer.now) == b""
+
+
+# A peer that answers is alive
+
+
+def without_timestamps(settings):
+    """Without timestamps, so that nothing measures the round trip of what was sent twice."""
+    settings.timestamps = False
+
+
+def test_a_peer_that_takes_its_window_back_and_answers_is_alive():
+    # RFC 9293, section 3.8.6: MUST-37, SHLD-17.
+    peer = Peer(tune=without_timestamps)
+    peer.write(bytes(1000))
+    for _ in range(40):
+        [*_, (_, again)] = peer.wait(61.0)
+        assert len(again.payload) == 1000
+        assert peer.send("A", window=0) == []
+    assert peer.server.connected
+    peer.wait(200.0)
+    with pytest.raises(TimeoutError):
+        peer.server.write(b"x", peer.now)
+
+
+def test_answered_window_probes_leave_all_retransmissions_to_the_data_that_follows():
+    peer = Peer(tune=without_timestamps)
+    peer.write(bytes(100))
+    peer.send("A", ack=100, window=0)
+    peer.write(bytes(100))
+    for _ in range(20):
+        assert peer.brief([probe for _, probe in peer.wait(61.0)])[-1] == ("A", 99, 0, 0)
+        peer.send("A", ack=100, window=0)
+    assert peer.brief(peer.send("A", ack=100)) == [("PA", 100, 100, 0)]
+    [(_, again), *more] = peer.wait(1.0)
+    assert peer.brief([again]) == [("PA", 100, 100, 0)], "after one timeout, not after its 2^20th"
+    assert more
+    assert peer.server.connected
+
+
+@pytest.mark.parametrize("window", [0, 65535])
+def test_the_user_timeout_counts_whether_the_window_is_open_or_closed(window):
+    peer = Peer(tune=lambda settings: setattr(settings, "user_timeout", 2.0))
+    peer.write(bytes(100))
+    peer.send("A", ack=100, window=window)
+    peer.write(bytes(100))
+    for _ in range(3):
+        peer.wait(0.6)
+        if window == 0:
+            peer.send("A", ack=100, window=0)
+    assert peer.server.connected
+    peer.wait(0.6)
+    assert peer.server.failed
+    assert peer.server.take_error() == errno.ETIMEDOUT

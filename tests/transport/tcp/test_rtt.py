@@ -2,7 +2,7 @@
 
 import pytest
 
-from demuxlab.transport.tcp.rtt import INITIAL, MAXIMUM, MINIMUM, RTTEstimator
+from demuxlab.transport.tcp.rtt import FALLBACK, INITIAL, MAXIMUM, MINIMUM, RTTEstimator
 
 
 def test_before_the_first_measurement_the_timeout_is_a_second():
@@ -24,11 +24,27 @@ def test_later_ones_are_weighed_by_an_eighth_and_a_quarter():
     assert rtt.rto == pytest.approx(rtt.srtt + 4 * rtt.rttvar)
 
 
-@pytest.mark.parametrize(("sample", "bound"), [(0.0, MINIMUM), (0.001, MINIMUM), (50.0, MAXIMUM)])
-def test_the_timeout_is_bounded(sample, bound):
+@pytest.mark.parametrize("sample", [0.0, 0.001, 0.3])
+def test_the_timeout_keeps_a_margin_above_a_steady_round_trip(sample):
     rtt = RTTEstimator()
-    rtt.sample(sample)
-    assert rtt.rto == bound
+    for _ in range(100):
+        rtt.sample(sample)
+    assert rtt.rto == pytest.approx(sample + MINIMUM, abs=1e-5)
+
+
+def test_the_timeout_has_an_upper_bound():
+    rtt = RTTEstimator()
+    rtt.sample(50.0)
+    assert rtt.rto == MAXIMUM
+
+
+def test_the_back_off_of_a_syn_is_not_that_of_data():
+    measured, unmeasured = RTTEstimator(), RTTEstimator()
+    measured.sample(0.1)
+    for rtt in measured, unmeasured:
+        rtt.backoff = 3
+        rtt.established()
+    assert (measured.rto, unmeasured.rto) == (pytest.approx(0.3), FALLBACK)
 
 
 def test_the_timeout_doubles_up_to_a_minute_and_a_measurement_ends_that():

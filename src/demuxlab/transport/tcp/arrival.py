@@ -153,8 +153,14 @@ def _is_old(block: ControlBlock, segment: TCPSegment, options: tcp.Options | Non
 
 
 def _handle_reset(block: ControlBlock, start: int, now: float) -> None:
-    """Only RCV.NXT resets; another number in the window is challenged (RFC 5961, section 3.2)."""
-    if start != block.receiver.next and not _follows_fin(block, start):
+    """Only RCV.NXT resets; another number in the window is challenged (RFC 5961, section 3.2).
+
+    As in Linux, the number behind all that has arrived out of order resets too: a peer whose data was lost
+    uses the next that it would have sent.
+    """
+    receiver = block.receiver
+    exact = start == receiver.next or (block.sender.recovery.sack and start == receiver.highest)
+    if not exact and not _follows_fin(block, start):
         block.challenge(now)
         return
     block.end(errno.EPIPE if block.state is State.CLOSE_WAIT else errno.ECONNRESET)

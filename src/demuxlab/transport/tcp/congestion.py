@@ -2,7 +2,7 @@
 
 INITIAL_SEGMENTS = 10
 """The initial window in segments (RFC 6928)."""
-_INFINITE = 1 << 30
+INFINITE = 1 << 30
 _CUBIC_C, _CUBIC_BETA = 0.4, 0.7
 """C and beta_cubic (RFC 9438, sections 4.1 and 4.6)."""
 
@@ -17,9 +17,13 @@ class NewReno:
         self.mss = mss
         """SMSS."""
         self.cwnd = INITIAL_SEGMENTS * mss
-        self.ssthresh = _INFINITE
+        self.ssthresh = INFINITE
         self._acknowledged = 0
         """Bytes acknowledged in congestion avoidance since cwnd grew."""
+
+    def handshake_lost_segments(self) -> None:
+        """More than one SYN was sent again: begin with one segment (RFC 5681, section 3.1)."""
+        self.cwnd = self.mss
 
     def acknowledged(self, size: int, now: float, round_trip: float) -> None:  # noqa: ARG002
         """Grow after `size` newly acknowledged bytes that were sent with the window in full use."""

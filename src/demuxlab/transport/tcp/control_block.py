@@ -243,6 +243,8 @@ class ControlBlock(StateMachine, ABC):
             deadlines.in_flight(now, sender.rtt)
         else:
             deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)
+        if self.settings.user_timeout:
+            deadlines.limit(self.settings.user_timeout)
         if self.acknowledgments.wanted:
             self.acknowledge(now)
         self.deadline = deadlines.earliest
@@ -251,6 +253,7 @@ class ControlBlock(StateMachine, ABC):
     def establish(self, now: float) -> None:
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
+        self.sender.established()
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)
         if self.settings.keepalive:
             self.deadlines.set_keepalive(now + self.settings.keepalive_idle)

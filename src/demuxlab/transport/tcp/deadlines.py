@@ -39,8 +39,8 @@ class Deadlines:
         self.end = NEVER
         """An orphaned connection in FIN-WAIT-2 is given up."""
         self.stalled_since = NEVER
-        """When the data was sent that retransmissions did not get acknowledged: the user timeout runs from
-        here (RFC 5482)."""
+        """When the data was sent that retransmissions did not get acknowledged, or the window first probed:
+        the user timeout runs from here (RFC 5482)."""
 
     @property
     def earliest(self) -> float:
@@ -65,9 +65,15 @@ class Deadlines:
 
     def in_flight(self, now: float, rtt: RTTEstimator) -> None:
         """Something is in flight: the retransmission timer runs (RFC 6298, section 5.1)."""
-        self.persist = NEVER
+        if self.persist != NEVER:
+            self.window_opened(rtt)
         if self.retransmission == NEVER:
             self.retransmission = now + rtt.rto
+
+    def window_opened(self, rtt: RTTEstimator) -> None:
+        """Data is sent again, without the back-off of the window probes (RFC 9293, section 3.8.6.1)."""
+        self.persist = self.stalled_since = NEVER
+        rtt.backoff = 0
 
     def nothing_in_flight(self, has_unsent: bool, now: float, rtt: RTTEstimator) -> None:
         """Nothing is (RFC 6298, section 5.2); what is still unsent waits for the peer's window."""
@@ -84,6 +90,14 @@ class Deadlines:
     def acknowledged(self) -> None:
         """SND.UNA has advanced: what is still in flight gets a whole timeout (RFC 6298, section 5.3)."""
         self.retransmission = self.stalled_since = NEVER
+
+    def limit(self, user_timeout: float) -> None:
+        """Let neither timer run beyond the user timeout, in seconds, once data has stalled (RFC 5482)."""
+        at = self.stalled_since + user_timeout
+        if self.retransmission != NEVER:
+            self.retransmission = min(self.retransmission, at)
+        if self.persist != NEVER:
+            self.persist = min(self.persist, at)
 
     def stalled(self, since: float) -> None:
         """Nothing was acknowledged within a timeout; only the first call after an acknowledgment counts."""

@@ -13,7 +13,7 @@ from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_SEND, SYNCHRONIZED, State
-from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_any, unmapped
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import TCPSegment
 
 _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
@@ -109,6 +109,9 @@ class TCPEndpoint:
         if is_any(remote):
             remote = _LOOPBACK[len(remote)]
         if len(remote) == 4 and self.socket.v6only:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        if is_multicast(remote) or remote == BROADCAST_IPV4:
+            # A connection has two ends (RFC 9293, section 3.9.2.3: MUST-46); the error is Linux's.
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         source = self._services.source(self.socket, remote)
         if self.socket.state == CLOSED:

@@ -1,5 +1,6 @@
 """TCP_INFO (tcp(7)), by the field names of Linux's struct tcp_info."""
 
+from demuxlab.transport.tcp import congestion
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.transport.tcp.states import State
@@ -19,7 +20,13 @@ STATES = {
 }
 """Linux's numbers of the states."""
 _TIMESTAMPS, _SACK, _WINDOW_SCALE = 1, 2, 4
+_INFINITE_SSTHRESH = 0x7FFFFFFF
+"""Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
 _OPEN, _RECOVERY, _LOSS = 0, 3, 4
+
+
+def _ssthresh(size: int, mss: int) -> int:
+    return _INFINITE_SSTHRESH if size >= congestion.INFINITE else size // mss
 
 
 def info(state: State, connection: TCPConnection | None, listener: TCPListener | None) -> dict[str, int]:
@@ -45,7 +52,7 @@ def info(state: State, connection: TCPConnection | None, listener: TCPListener |
         "tcpi_total_retrans": sender.retransmissions,
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
         "tcpi_rttvar": int(rtt.rttvar * 1_000_000),
-        "tcpi_snd_ssthresh": sender.congestion.ssthresh // sender.mss,
+        "tcpi_snd_ssthresh": _ssthresh(sender.congestion.ssthresh, sender.mss),
         "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
         "tcpi_rcv_space": receiver.limit,
         "tcpi_snd_wnd": sender.window,

@@ -58,6 +58,14 @@ class Receiver:
         return len(self._out_of_order) >= _MAX_BLOCKS
 
     @property
+    def highest(self) -> int:
+        """The number behind all data that has arrived, with or without a gap before it."""
+        if not self._out_of_order:
+            return self.next
+        start, block = self._out_of_order[-1]
+        return start + len(block)
+
+    @property
     def finished(self) -> bool:
         """Tell whether the peer's FIN and all before it has arrived."""
         return self.fin is not None and self.next > self.fin

@@ -1,11 +1,15 @@
 """The round-trip time and the retransmission timeout (RFC 6298). All in seconds."""
 
 MINIMUM, MAXIMUM = 0.2, 60.0
-"""Bounds of the timeout. RFC 6298 has 1 s as the lower one; 0.2 s is what hosts use (Linux: TCP_RTO_MIN)."""
+"""The least that the timeout exceeds SRTT by, and its upper bound.
+
+RFC 6298, section 2.4, rounds the timeout up to 1 s. Linux has 0.2 s (TCP_RTO_MIN) as the floor of 4 * RTTVAR,
+not of the sum: on a long and steady path RTTVAR falls to nothing, and a delayed ACK would come too late.
+"""
 INITIAL = 1.0
 """The timeout before the first measurement (RFC 6298, section 2.1)."""
-_GRANULARITY = 0.001
-"""G: of the clock that timestamps count in."""
+FALLBACK = 3.0
+"""The timeout after a handshake that measured nothing, because a SYN was sent twice (section 5.7)."""
 
 
 class RTTEstimator:
@@ -29,8 +33,14 @@ class RTTEstimator:
             self.srtt += (seconds - self.srtt) / 8
         else:
             self.srtt, self.rttvar = max(seconds, 1e-6), seconds / 2
-        self._timeout = min(max(self.srtt + max(_GRANULARITY, 4 * self.rttvar), MINIMUM), MAXIMUM)
+        self._timeout = min(self.srtt + max(4 * self.rttvar, MINIMUM), MAXIMUM)
         self.backoff = 0
+
+    def established(self) -> None:
+        """The handshake is complete: the back-off of its SYN is not that of data (RFC 6298, section 5.7)."""
+        self.backoff = 0
+        if not self.srtt:
+            self._timeout = FALLBACK
 
     @property
     def rto(self) -> float:

@@ -19,8 +19,6 @@ _LARGE_SEGMENT = 8
 DEFAULT_MSS = 536
 """RFC 9293, section 3.7.1."""
 _SMALL_WINDOW, _MIN_SEGMENT = 536, 48
-_LIMITED_TRANSMIT = 2
-"""Duplicate ACKs that each let a new segment out (RFC 3042)."""
 
 
 class Sender:
@@ -29,7 +27,7 @@ class Sender:
     __slots__ = (
         *("_congestion", "_cwnd_limited", "_last_sent_at", "_small_end", "_window_sequence", "algorithm"),
         *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "unacked", "window"),
+        *("recovery", "retransmissions", "rtt", "timeouts", "unacked", "window"),
     )
 
     def __init__(self, initial: int, limit: int) -> None:
@@ -61,6 +59,8 @@ class Sender:
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
         self.retransmissions = 0
+        self.timeouts = 0
+        """Retransmission timeouts since SND.UNA has advanced."""
 
     @property
     def congestion(self) -> NewReno:
@@ -162,8 +162,6 @@ class Sender:
             return 0
         recovery = self.recovery
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
-        if recovery.recovery_point is None:
-            cwnd += min(recovery.duplicates, _LIMITED_TRANSMIT) * self.mss
         if pipe and pipe + size > cwnd:
             self._cwnd_limited = True
             return 0
@@ -216,6 +214,12 @@ class Sender:
         self.max_window = max(self.max_window, window)
         return changed
 
+    def established(self) -> None:
+        """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
+        self.rtt.established()
+        if self.retransmissions > 1:
+            self.congestion.handshake_lost_segments()
+
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
         """Advance SND.UNA; `echoed` is the round trip by timestamp, in seconds (RFC 7323, section 4)."""
         newly = number - self.unacked
@@ -223,7 +227,7 @@ class Sender:
             self._cwnd_limited or self.recovery.queue.pipe + self.mss > self.congestion.cwnd
         )
         newest = self.recovery.acknowledged(number)
-        self.unacked = number
+        self.unacked, self.timeouts = number, 0
         self.buffer.acknowledged(number)
         if echoed is not None:
             self.rtt.sample(echoed)
@@ -246,8 +250,9 @@ class Sender:
 
     def timed_out(self, now: float) -> None:
         """The retransmission timer has expired (RFC 5681, section 3.1; RFC 6298, section 5)."""
-        if self.rtt.backoff == 0:
+        if self.timeouts == 0 and self.unacked >= self.buffer.start:
             self.congestion.timed_out(self.next - self.unacked, now)
+        self.timeouts += 1
         self.rtt.backoff += 1
         self.recovery.lose_all(self.next)
 

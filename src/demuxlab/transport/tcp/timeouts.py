@@ -7,10 +7,13 @@ import errno
 
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
+from demuxlab.transport.tcp.rtt import MAXIMUM
 from demuxlab.transport.tcp.states import State
 
 _SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
 """Linux: net.ipv4.tcp_syn_retries, tcp_retries2, tcp_orphan_retries."""
+_SILENCE = 2 * MAXIMUM
+"""Seconds without any answer after which a peer that has closed its window is given up (Linux)."""
 
 
 def handle_due(block: ControlBlock, now: float) -> int | None:
@@ -29,14 +32,25 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
 
 def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     """Nothing was acknowledged: send again, or give up (RFC 6298, section 5; RFC 9293, section 3.8.3)."""
-    rtt, user_timeout = block.sender.rtt, block.settings.user_timeout
-    retries = _SYN_RETRIES if block.state in (State.SYN_SENT, State.SYN_RECEIVED) else _DATA_RETRIES
-    if rtt.backoff >= retries or (user_timeout and block.deadlines.stalled_for(now) >= user_timeout):
+    sender, handshake = block.sender, block.state in (State.SYN_SENT, State.SYN_RECEIVED)
+    if _user_timeout_passed(block, now):
         return errno.ETIMEDOUT
-    block.deadlines.stalled(now - rtt.rto)
-    block.sender.timed_out(now)
+    if sender.window == 0 and not handshake and not block.orphan:
+        # A peer that has taken its window back and answers is alive (RFC 9293, 3.8.6: MUST-37, SHLD-17).
+        if now - block.last_received_at > _SILENCE:
+            return errno.ETIMEDOUT
+    elif sender.timeouts >= (_SYN_RETRIES if handshake else _DATA_RETRIES):
+        return errno.ETIMEDOUT
+    block.deadlines.stalled(now - sender.rtt.rto)
+    sender.timed_out(now)
     block.retransmit_lost(now)
     return None
+
+
+def _user_timeout_passed(block: ControlBlock, now: float) -> bool:
+    """Tell whether data has waited for too long, in flight or for the peer's window (RFC 5482)."""
+    user_timeout = block.settings.user_timeout
+    return 0 < user_timeout <= block.deadlines.stalled_for(now)
 
 
 def _persist_timeout(block: ControlBlock, now: float) -> int | None:
@@ -44,11 +58,13 @@ def _persist_timeout(block: ControlBlock, now: float) -> int | None:
     sender = block.sender
     # A peer that answers may keep its window closed as long as it likes, but not for an orphaned connection.
     orphan_expired = block.orphan and sender.rtt.backoff >= _ORPHAN_RETRIES
-    if block.unanswered_probes >= _DATA_RETRIES or orphan_expired:
+    if block.unanswered_probes >= _DATA_RETRIES or orphan_expired or _user_timeout_passed(block, now):
         return errno.ETIMEDOUT
     block.unanswered_probes += 1
+    block.deadlines.stalled(now)
     segment = sender.persist_segment(now)
     if segment is not None:
+        block.deadlines.window_opened(sender.rtt)
         block.transmit(segment, now)
     else:
         sender.rtt.backoff += 1

@@ -1,0 +1,61 @@
+"""The settings of our stack that the shell commands of a script change: by sysctl, or with the route."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from demuxlab.transport.tcp.congestion import ALGORITHMS
+from demuxlab.transport.tcp.settings import Settings
+
+Convert = Callable[[str], Any]
+
+
+def _on(value: str) -> bool:
+    return int(value) != 0
+
+
+def _word(number: int) -> Convert:
+    return lambda value: int(value.split()[number])
+
+
+SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
+    "tcp_timestamps": (("timestamps", _on),),
+    "tcp_sack": (("sack", _on),),
+    "tcp_window_scaling": (("window_scale", _on),),
+    "tcp_congestion_control": (("congestion", ALGORITHMS.__getitem__),),
+    "tcp_rmem": (("receive_buffer", _word(1)),),
+    "tcp_wmem": (("send_buffer", _word(1)),),
+    "tcp_max_syn_backlog": (("half_open", int),),
+    "tcp_invalid_ratelimit": (("answer_period", lambda value: int(value) / 1000),),
+    "tcp_keepalive_time": (("keepalive_idle", float),),
+    "tcp_keepalive_intvl": (("keepalive_interval", float),),
+    "tcp_keepalive_probes": (("keepalive_probes", int),),
+}
+"""The fields of `Settings` that a sysctl below net.ipv4 changes, each with the conversion from its text."""
+ROUTE: dict[str, tuple[str, Convert]] = {"congctl": ("congestion", ALGORITHMS.__getitem__)}
+"""The field that an attribute of the route changes."""
+_FIELDS = {one.name for one in fields(Settings)}
+
+
+def set_sysctl(settings: Settings, name: str, value: str) -> bool:
+    """Set a sysctl; return False where the stack does not have it, or not this value."""
+    known = SYSCTLS.get(name.removeprefix("net.ipv4."))
+    return known is not None and all(_set(settings, one, read, value) for one, read in known)
+
+
+def set_route(settings: Settings, attributes: Mapping[str, str]) -> bool:
+    """Set attributes of the route to the remote host; return False where the stack has not all of them."""
+    return all(
+        name in ROUTE and _set(settings, ROUTE[name][0], ROUTE[name][1], value)
+        for name, value in attributes.items()
+    )
+
+
+def _set(settings: Settings, name: str, read: Convert, value: str) -> bool:
+    if name not in _FIELDS:
+        return False
+    try:
+        setattr(settings, name, read(value))
+    except (ValueError, IndexError, KeyError):
+        return False
+    return True

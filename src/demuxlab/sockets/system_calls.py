@@ -1,0 +1,326 @@
+"""The system calls of `os` and `fcntl` on descriptors of ours; on all others they are the kernel's.
+
+Our descriptors are numbers of the kernel's own (see `pollable`), so that only the calls that move data, make
+or close descriptors, or set O_NONBLOCK need a substitute: fstat(2), isatty(3), poll(2) and lseek(2) see a
+socket as it is.
+"""
+
+import _posixsubprocess
+import builtins
+import errno
+import fcntl
+import io
+import os
+import struct
+import subprocess
+import termios
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+from demuxlab.sockets.datagram import DatagramSocket
+from demuxlab.sockets.descriptors import Descriptor, descriptors
+from demuxlab.sockets.inet import InetSocket
+from demuxlab.sockets.stream import StreamSocket
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
+
+_PIECE = 1 << 18
+"""Bytes of a file that sendfile reads at a time."""
+_FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_INT = struct.Struct("i")
+Call = Callable[..., Any]
+_calls: list[tuple[ModuleType, str, Call]] = []
+
+
+def install() -> None:
+    """Put the substitutes in the place of the library's functions, for this whole process."""
+    for module, name, call in _calls:
+        setattr(module, name, call)
+    builtins.open = io.open
+
+
+def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
+    """Let the decorated function stand in for the library's of this name where a descriptor is ours.
+
+    It is called with the descriptor in place of its number, the first argument.
+    """
+
+    def decorate(ours: Call) -> Call:
+        kernels: Call = getattr(module, name or ours.__name__)
+
+        @wraps(kernels)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            if not arguments and keywords:  # all by name: the descriptor comes first
+                first = next(iter(keywords))
+                arguments = (keywords.pop(first),)
+            number: Any = arguments[0] if arguments else None
+            if module is fcntl and hasattr(number, "fileno"):
+                number = number.fileno()
+            descriptor = descriptors.find(number) if isinstance(number, int) else None
+            if descriptor is None:
+                return kernels(*arguments, **keywords)
+            return ours(descriptor, *arguments[1:], **keywords)
+
+        _calls.append((module, name or ours.__name__, call))
+        return call
+
+    return decorate
+
+
+def socket_of(descriptor: Descriptor) -> InetSocket:
+    """Return a socket object that blocks as its descriptor does: by O_NONBLOCK alone."""
+    kind = StreamSocket if isinstance(descriptor.opened.endpoint, TCPEndpoint) else DatagramSocket
+    own = kind(descriptor)
+    own.limit_calls(None)
+    return own
+
+
+# Reading and writing
+
+
+@_substitutes(os)
+def read(ours: Descriptor, n: int, /) -> bytes:
+    """read(2)."""
+    return socket_of(ours).recv(n)
+
+
+@_substitutes(os)
+def readv(ours: Descriptor, buffers: Any, /) -> int:
+    """readv(2)."""
+    return socket_of(ours).recvmsg_into(buffers)[0]
+
+
+@_substitutes(os)
+def write(ours: Descriptor, data: Any, /) -> int:
+    """write(2)."""
+    return socket_of(ours).send(data)
+
+
+@_substitutes(os)
+def writev(ours: Descriptor, buffers: Any, /) -> int:
+    """writev(2)."""
+    return socket_of(ours).sendmsg(buffers)
+
+
+@_substitutes(os)
+def sendfile(ours: Descriptor, in_fd: int, offset: int | None, count: int, **_of_bsd: Any) -> int:
+    """sendfile(2): the file is read and sent in pieces."""
+    own, sent = socket_of(ours), 0
+    if descriptors.find(in_fd) is not None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    while sent < count:
+        piece = min(_PIECE, count - sent)
+        where = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset + sent
+        data = os.pread(in_fd, piece, where)
+        if not data:
+            break
+        try:
+            taken = own.send(data)
+        except OSError:
+            if sent:
+                break
+            raise
+        sent += taken
+        if offset is None:
+            os.lseek(in_fd, where + taken, os.SEEK_SET)
+        if taken < len(data):
+            break
+    return sent
+
+
+@_substitutes(os)
+def splice(_ours: Descriptor, *_arguments: Any, **_keywords: Any) -> int:
+    """splice(2) moves pages between files of the kernel's: not to a socket of ours."""
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+# Making and closing descriptors
+
+
+@_substitutes(os)
+def dup(ours: Descriptor, /) -> int:
+    """dup(2)."""
+    return descriptors.copy(ours)
+
+
+_dup2 = os.dup2
+
+
+def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    """dup2(2); the descriptor `fd2` is closed first, whoever's it is."""
+    source, replaced = descriptors.find(fd), descriptors.find(fd2)
+    if fd == fd2 or (source is None and replaced is None):
+        return _dup2(fd, fd2, inheritable)
+    number = _dup2(fd, fd2, inheritable)
+    if source is not None:
+        descriptors.open(source.opened, number)  # closes the one it replaces
+    elif replaced is not None:
+        replaced.close(wait=False)
+    return number
+
+
+_calls.append((os, "dup2", wraps(_dup2)(dup2)))
+
+
+@_substitutes(os)
+def close(ours: Descriptor) -> None:
+    """close(2)."""
+    ours.close(wait=not ours.opened.nonblocking)
+
+
+_closerange = os.closerange
+
+
+def closerange(fd_low: int, fd_high: int, /) -> None:
+    """Close all descriptors from `fd_low` to `fd_high`, exclusive, without errors."""
+    descriptors.close_range(fd_low, fd_high)
+    _closerange(fd_low, fd_high)
+
+
+_calls.append((os, "closerange", wraps(_closerange)(closerange)))
+
+
+@_substitutes(io)
+def open(
+    ours: Descriptor,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,  # noqa: ARG001
+) -> Any:
+    """Make a file of a socket; "a" and "+" mean what they mean for a pipe."""
+    from demuxlab import sockets
+
+    directions = "rw" if "+" in mode else "r" if "r" in mode else "w"
+    number = ours.fileno() if closefd else descriptors.copy(ours)
+    own: Any = sockets.socket(fileno=number)
+    own.settimeout(None)
+    with own:  # the file keeps the descriptor open
+        binary = "b" if "b" in mode else ""
+        return own.makefile(
+            directions + binary,
+            buffering if buffering >= 0 else None,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+        )
+
+
+@wraps(os.fdopen)
+def fdopen(
+    fd: int, mode: str = "r", buffering: int = -1, encoding: Any = None, *rest: Any, **more: Any
+) -> Any:
+    """Make a file of a descriptor."""
+    if not isinstance(fd, int):
+        raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
+    if "b" not in mode:
+        encoding = io.text_encoding(encoding)
+    return open(fd, mode, buffering, encoding, *rest, **more)
+
+
+_calls.append((os, "fdopen", fdopen))
+
+
+# Flags
+
+
+@_substitutes(os)
+def set_blocking(ours: Descriptor, blocking: bool, /) -> None:
+    """Set or clear O_NONBLOCK, for all descriptors of the socket."""
+    ours.set_blocking(bool(blocking))
+
+
+_fcntl = fcntl.fcntl
+
+
+@_substitutes(fcntl, "fcntl")
+def control(ours: Descriptor, cmd: int, arg: Any = 0, /) -> Any:
+    """fcntl(2)."""
+    if cmd in (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC):
+        number = _fcntl(ours.fileno(), cmd, arg)
+        return descriptors.open(ours.opened, number).number
+    result = _fcntl(ours.fileno(), cmd, arg)
+    if cmd == fcntl.F_SETFL:
+        ours.opened.nonblocking = bool(arg & os.O_NONBLOCK)
+    return result
+
+
+_ioctl = fcntl.ioctl
+
+
+@_substitutes(fcntl)
+def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
+    """ioctl(2): bytes that wait (tcp(7), udp(7)), and FIONBIO; all other requests go to the kernel."""
+    request &= 0xFFFFFFFF
+    if request == _FIONBIO:
+        result = _ioctl(ours.fileno(), request, arg, mutate_flag)
+        ours.opened.nonblocking = not os.get_blocking(ours.fileno())
+        return result
+    if request not in (termios.FIONREAD, _SIOCOUTQ):
+        return _ioctl(ours.fileno(), request, arg, mutate_flag)
+    with ours.opened as opened:
+        value = opened.waiting if request == termios.FIONREAD else opened.unsent
+    if isinstance(arg, int):
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
+    with memoryview(arg) as whole, whole.cast("B") as buffer:
+        if not buffer.readonly and mutate_flag:
+            _INT.pack_into(buffer, 0, value)
+            return 0
+        return _INT.pack(value) + bytes(buffer[_INT.size :])
+
+
+# Processes
+
+
+def _refuse_to_pass_on(*numbers: int) -> None:
+    for number in numbers:
+        if descriptors.find(number) is not None:
+            raise OSError(
+                errno.EOPNOTSUPP,
+                f"descriptor {number} is a socket of demuxlab's, which no other program can use: "
+                "give it a pipe (subprocess.PIPE) and copy, or serve in a thread",
+            )
+
+
+_fork_exec = _posixsubprocess.fork_exec
+
+
+@wraps(_fork_exec)
+def fork_exec(*arguments: Any) -> Any:
+    """Start a program, for subprocess and multiprocessing; its standard streams cannot be sockets of ours."""
+    passed_on, streams = arguments[3], (arguments[6], arguments[9], arguments[11])
+    _refuse_to_pass_on(*streams, *passed_on)
+    return _fork_exec(*arguments)
+
+
+_posix_spawn = os.posix_spawn
+
+
+@wraps(_posix_spawn)
+def posix_spawn(path: Any, argv: Any, env: Any, *, file_actions: Any = None, **options: Any) -> int:
+    """Start a program, as subprocess does from Python 3.13 on; the same holds for its standard streams."""
+    _refuse_to_pass_on(*(action[1] for action in file_actions or () if action[0] == os.POSIX_SPAWN_DUP2))
+    return _posix_spawn(path, argv, env, file_actions=file_actions, **options)
+
+
+_calls += [(_posixsubprocess, "fork_exec", fork_exec), (subprocess, "_fork_exec", fork_exec)]
+_calls += [(os, "posix_spawn", posix_spawn)]
+
+
+def _before_exec(name: str) -> None:
+    kernels: Call = getattr(os, name)
+
+    @wraps(kernels)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        _refuse_to_pass_on(*(number for number in descriptors.numbers() if os.get_inheritable(number)))
+        return kernels(*arguments, **keywords)
+
+    _calls.append((os, name, call))
+
+
+for _name in ("execv", "execve"):
+    _before_exec(_name)

@@ -1,0 +1,143 @@
+"""The sandbox starts wherever the interpreter lies; where it cannot start, the reason is bubblewrap's own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demuxlab.grading import another_user, sandbox, sandbox_cures
+
+BEST = "from demuxlab.grading import sandbox; print(sandbox.best(), sandbox.why_not_bubblewrap())"
+
+
+@pytest.fixture
+def private(tmp_path, need_root, need_tool):
+    """A folder that only root may enter."""
+    need_tool("bwrap", "unshare", "mount", "setpriv")
+    folder = tmp_path / "private folder"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def interpreter(private):
+    """A function that puts a Python into a folder of the private one, with the same standard library."""
+
+    def put(prefix: Path, *, mode: int = 0o755):
+        if another_user.closed(Path(sys.base_prefix), another_user.NOBODY) is not None:
+            pytest.skip("this Python lies in a private folder itself: every test of grading shows it")
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        library = Path(os.__file__).parent
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "lib").mkdir()
+        (prefix / "lib" / name).symlink_to(library)
+        shutil.copy(Path(getattr(sys, "_base_executable", sys.executable)).resolve(), prefix / "bin" / name)
+        prefix.chmod(mode)
+        return prefix / "bin" / name
+
+    return put
+
+
+def run(python, code):
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        [python, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["below a closed folder", "closed itself"])
+def test_an_interpreter_in_a_private_folder_is_bound_before_the_user_changes(private, interpreter, mode):
+    python = interpreter(private / "py", mode=mode)
+    assert run(python, BEST) == "bubblewrap None\n"
+
+
+def test_the_learner_s_process_keeps_its_own_user(private, interpreter):
+    python = interpreter(private / "py")
+    code = (
+        "import pathlib; from demuxlab.grading import another_user, sandbox\n"
+        "inmate = sandbox.start(b'', sandbox.BUBBLEWRAP); inmate.process.stdout.readline()\n"
+        "uids = pathlib.Path(f'/proc/{inmate.process.pid}/status').read_text().split('Uid:')[1].split()[:4]\n"
+        "print(set(map(int, uids)) == {another_user.number()}); inmate.end()"
+    )
+    assert run(python, code) == "True\n"
+
+
+def test_without_bubblewrap_the_lesser_level_opens_the_folder_too(private, interpreter):
+    python = interpreter(private / "py")
+    code = (
+        "from demuxlab.grading import sandbox\n"
+        "inmate = sandbox.start(b'', sandbox.LIMITS)\n"
+        "print(inmate.process.stdout.readline()[:8]); inmate.end()"
+    )
+    assert run(python, code) == "b'{\"ready\"'\n"
+
+
+def test_a_folder_that_cannot_be_opened_is_named(private, monkeypatch):
+    monkeypatch.setattr(another_user.shutil, "which", lambda tool: None)
+    with pytest.raises(sandbox.DemuxlabError, match=r"user 65534 may not enter /.*: install util-linux"):
+        another_user.start(["true"], another_user.NOBODY, [private])
+
+
+CURES = {
+    "bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "systempaths=unconfined",
+    "bwrap: Unknown option --disable-userns": "bubblewrap 0.8 or newer",
+    "bwrap: Creating new namespace failed: Operation not permitted": "kernel.unprivileged_userns_clone=1",
+    "bwrap: No permissions to creating new namespace, likely because the kernel does not allow "
+    "non-privileged user namespaces.": "kernel.unprivileged_userns_clone=1",
+    "bwrap: setting up uid map: Permission denied": "kernel.apparmor_restrict_unprivileged_userns=0",
+    "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted": "apparmor_restrict_unprivileged",
+    "bwrap: Creating new namespace failed: nesting depth or "
+    "/proc/sys/user/max_*_namespaces exceeded (ENOSPC)": "user.max_user_namespaces=10000",
+    "bwrap: something new": "try it alone: bwrap",
+}
+
+
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    """A function that puts a program in bubblewrap's place."""
+    if os.name != "posix":
+        pytest.skip("bubblewrap is for Linux")
+
+    def put(script):
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        folder.chmod(0o755)
+        (folder / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bwrap").chmod(0o755)
+        # Every user must reach it; pytest's own folders are for root alone.
+        for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            parent.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    for found in (sandbox.best, sandbox.why_not_bubblewrap):
+        found.cache_clear()
+    yield put
+    for found in (sandbox.best, sandbox.why_not_bubblewrap):
+        found.cache_clear()
+
+
+@pytest.mark.parametrize("message", CURES)
+def test_bubblewrap_s_own_message_is_repeated_with_the_cure_that_fits_it(pretended, message):
+    pretended(f'echo "{message}" >&2; exit 1')
+    problem = sandbox.why_not_bubblewrap()
+    assert message in problem.wrong
+    assert CURES[message] in problem.cure
+    assert sandbox.best() == sandbox.LIMITS
+
+
+def test_a_bubblewrap_that_hangs_is_given_up(pretended, monkeypatch):
+    monkeypatch.setattr(sandbox, "_TRIAL_TIMEOUT", 0.2)
+    pretended("exec sleep 60")
+    assert "no answer in 0.2 s" in sandbox.why_not_bubblewrap().wrong
+
+
+def test_every_cure_is_another_one():
+    assert len({sandbox_cures.cure(message) for message in CURES}) == 6
