@@ -51,16 +51,48 @@ def in_checks(path: Path) -> Iterator[str]:
         if check.name.startswith("test_"):
             yield check.name.removeprefix("test_").replace("_", " ")
         for node in ast.walk(check):
-            yield from (text.value for text in _hints(node) if isinstance(text, ast.Constant))
+            inside = {id(part) for text in _hints(node) for part in ast.walk(text) if part is not text}
+            for text in _hints(node):
+                if isinstance(text, ast.Constant) and id(text) not in inside:
+                    yield text.value
+                elif isinstance(text, ast.JoinedStr) and _is_hint(_template(text)):
+                    yield _template(text)
+
+
+def _template(text: ast.JoinedStr) -> str:
+    """Return an f-string with its values numbered: "{1} of {2} bytes came"."""
+    values = 0
+    parts = []
+    for part in text.values:
+        values += isinstance(part, ast.FormattedValue)
+        parts.append(str(part.value) if isinstance(part, ast.Constant) else f"{{{values}}}")
+    return "".join(parts)
 
 
 def _hints(node: ast.AST) -> Iterator[ast.expr]:
     """Yield what is called a hint, or is the last argument of a call and a sentence."""
     if isinstance(node, ast.Assign) and any(getattr(to, "id", "").startswith("hint") for to in node.targets):
-        yield from (part for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+        yield from (part for part in ast.walk(node.value) if isinstance(part, ast.Constant | ast.JoinedStr))
     if isinstance(node, ast.Call):
         last = [*node.args[-1:], *(word.value for word in node.keywords if word.arg == "hint")]
-        yield from (text for text in last if isinstance(text, ast.Constant) and _is_sentence(text.value))
+        yield from (
+            text
+            for text in last
+            if isinstance(text, ast.JoinedStr)
+            or (isinstance(text, ast.Constant) and _is_sentence(text.value))
+        )
+
+
+def _is_hint(template: str) -> bool:
+    """Tell whether an f-string is a sentence of its own: no comparison, no input, not told by the package."""
+    return (
+        _is_sentence(template)
+        and "\n" not in template
+        and not template.startswith(
+            ("expected", "this is frame {1}", "only {1} of {2} bytes came: compare the")
+        )
+        and len([word for word in template.split() if word.isalpha()]) >= 3
+    )
 
 
 def _is_sentence(value: object) -> bool:

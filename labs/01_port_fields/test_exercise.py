@@ -264,7 +264,7 @@ def expect(submission: Submission, function: str, *arguments: Any, wanted: Any, 
         found = submission.function(function, *arguments)
     except SubmissionError as error:
         raise AssertionError(f"expected {in_words(wanted)}, but {error}\nhint: {hint}") from None
-    found = tuple(found) if isinstance(found, list) else found
+    found = tuple(found) if submission.returned_tuple else found
     if found != wanted:
         asked = [f"given {in_words(part)}" for part in arguments[:1] if isinstance(part, bytes)]
         told = [*asked, f"expected {in_words(wanted)}", f"found    {in_words(found)}", f"hint: {hint}"]

@@ -31,7 +31,7 @@ class Multiplexer:
         """Let a process send, from this port: the application decided for it.
 
         `process` is a name such as "browser"; none is opened twice. `source_port` is 1 to 65535. Raise
-        OSError where another open process has this port, and change nothing: nobody could tell the answers
+        OSError if another open process has this port, and change nothing: nobody could tell the answers
         to the two apart.
         """
         raise NotImplementedError("open is still to be written")
@@ -40,7 +40,7 @@ class Multiplexer:
         """Take data of a process; it waits for the link with the header that was put on it.
 
         `destination_port` is 1 to 65535, another one each time if the process likes. `data` has 0 to 65,507
-        bytes: without any it is a datagram all the same. Raise OSError where the process is not open.
+        bytes: without any it is a datagram all the same. Raise OSError if the process is not open.
         """
         raise NotImplementedError("send is still to be written")
 

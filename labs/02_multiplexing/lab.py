@@ -25,7 +25,7 @@ def run(lab: Lab) -> None:
     opened(server, mail_port, "mail server")
     opened(server, chat, "chat server")
 
-    lab.step("Client 1, process P3, asks P1. Client 2, process P4, asks P2. There is one link.")
+    lab.step("Client 1, process P3, asks P1. Client 2, process P4, asks P2. The server has one link.")
     p3 = opened(client1, lab.port(9157), "P3", "browser")
     p4 = opened(client2, lab.port(5775), "P4")
     send(p3, b"P3 asks P1", server, web)

@@ -257,6 +257,7 @@ def test_each_process_gets_its_data_in_order(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_processes_take_turns")
 def test_a_datagram_of_wrong_length_is_left_out(submission: Submission) -> None:
     [own, web, post] = ports(drawing("wrong length"), 3)
     good = datagram((own, web, b"Data"))
@@ -269,6 +270,7 @@ def test_a_datagram_of_wrong_length_is_left_out(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_processes_take_turns")
 def test_bytes_after_the_length_are_padding(submission: Submission) -> None:
     [own, web] = ports(drawing("padding"), 2)
     short, empty = datagram((own, web, b"Short")), datagram((own, web, b""))

@@ -153,6 +153,7 @@ def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
 
 
 @pytest.mark.points(2)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
     draw = drawing("options")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -165,6 +166,7 @@ def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 @pytest.mark.facts("S21")
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
     draw = drawing("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -180,6 +182,7 @@ def test_a_tcp_segment_is_not_for_a_udp_socket(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_bytes_after_the_datagram_are_padding(submission: Submission) -> None:
     draw = drawing("padding")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -194,6 +197,7 @@ def test_bytes_after_the_datagram_are_padding(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
     draw = drawing("fragment")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -208,6 +212,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
     draw = drawing("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -221,6 +226,7 @@ def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     draw = drawing("lengths")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -237,6 +243,7 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_garbage_gives_none(submission: Submission) -> None:
     draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -251,6 +258,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_datagrams_of_different_senders_reach_one_queue")
 def test_ten_thousand_sockets_are_told_apart(submission: Submission) -> None:
     draw = drawing("many")
     a, *own = addresses(draw, 11)

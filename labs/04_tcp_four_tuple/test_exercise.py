@@ -182,6 +182,7 @@ def test_a_closed_socket_gets_nothing_more(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_a_udp_datagram_is_not_for_a_tcp_socket(submission: Submission) -> None:
     draw = drawing("protocol")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -196,6 +197,7 @@ def test_a_udp_datagram_is_not_for_a_tcp_socket(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
     draw = drawing("options")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -207,6 +209,7 @@ def test_ip_options_push_the_ports_further_back(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_bytes_after_the_packet_are_padding(submission: Submission) -> None:
     draw = drawing("padding")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -221,6 +224,7 @@ def test_bytes_after_the_packet_are_padding(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
     draw = drawing("fragment")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -235,6 +239,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission) -> None:
     draw = drawing("cut")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -255,6 +260,7 @@ def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
     draw = drawing("data offset")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
@@ -268,6 +274,7 @@ def test_a_wrong_data_offset_gives_none(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_one_source_port_on_two_clients_is_two_connections")
 def test_garbage_gives_none(submission: Submission) -> None:
     draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)

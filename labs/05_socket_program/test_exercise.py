@@ -95,6 +95,8 @@ def test_a_path_without_a_page_is_answered_404(submission: Submission) -> None:
     module = served(submission, [(path, page)], *(Peer(request(one)) for one in asked), hint=hint)
     for number, one in enumerate(asked):
         expect_answer(module, number, page if one == path else None, hint)
+    hint = "the answer without a page has a head too, and an empty line at its end"
+    expect("the answer without a page", NO_PAGE, module.accepted[0].got, hint)
 
 
 @pytest.mark.points(1)
@@ -275,7 +277,8 @@ def test_the_client_returns_none_without_a_page(submission: Submission) -> None:
     [(path, page)] = some_pages("none", 1)
     hint = "the status is the second word of the answer's first line: 200 is a page, all else is none"
     expect("the page", page, fetched(submission, path, answer(page), hint=hint)[1], hint)
-    for refusal in (NO_PAGE, b"HTTP/1.0 500 Broken\r\nContent-Length: 12\r\n\r\n200 pages lost"):
+    no_content = b"HTTP/1.0 204 No Content\r\n\r\n"
+    for refusal in (NO_PAGE, no_content, b"HTTP/1.0 500 Broken\r\nContent-Length: 12\r\n\r\n200 pages lost"):
         expect("no page", None, fetched(submission, path, refusal, hint=hint)[1], hint)
 
 

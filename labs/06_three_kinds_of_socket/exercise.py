@@ -12,7 +12,7 @@ class Sockets:
     Addresses are text such as "50.50.50.50", never a wildcard; ports are 1 to 65535.
 
     The methods raise OSError, with any number, where it is said below. Then nothing has changed. Each method
-    that takes a descriptor raises OSError where no open socket has that descriptor. All sockets have
+    that takes a descriptor raises OSError if no open socket has that descriptor. All sockets have
     SO_REUSEADDR set: several may be bound to one local address and port, but only one of them may listen.
     """
 
@@ -26,14 +26,14 @@ class Sockets:
     def bind(self, descriptor: int, address: str, port: int) -> None:
         """Give a socket its local address and port.
 
-        OSError where it has them already, or where a listening socket has this address and port.
+        OSError if it has them already, or where a listening socket has this address and port.
         """
         raise NotImplementedError("bind is still to be written")
 
     def listen(self, descriptor: int) -> None:
         """Make a bound socket a listening socket; one that listens already stays as it is.
 
-        OSError where it is not bound, is a data or client socket, or where another socket listens on the same
+        OSError if it is not bound, is a data or client socket, or where another socket listens on the same
         address and port.
         """
         raise NotImplementedError("listen is still to be written")
@@ -42,7 +42,7 @@ class Sockets:
         """Make a socket a client socket, connected with the server at `address` and `port`.
 
         A socket without bind first gets the host's address, and the lowest port from 49152 on that no open
-        socket here has as its local port. OSError where it listens or is connected already, or where an open
+        socket here has as its local port. OSError if it listens or is connected already, or where an open
         socket has the same four values local address and port, remote address and port: the pair is unique.
         """
         raise NotImplementedError("connect is still to be written")
@@ -57,13 +57,14 @@ class Sockets:
     ) -> int | None:
         """Return the descriptor of the socket that gets a segment, or None where the host answers with RST.
 
-        `syn` is True for a request to connect. The destination of the segment is local here, its source is
+        `syn` is True for a connection request. The destination of the segment is local here, its source is
         remote. The socket is, in this order:
 
         1. the data or client socket whose four values are all equal;
         2. the listening socket on which a connection with these four values waits for accept;
         3. where `syn` is True, the listening socket of the destination address and port. From now on a
-           connection with these four values waits on it. There is no data socket before accept.
+           connection with these four values waits on it, in its accept queue. It gets a
+           descriptor, as a data socket, only with accept.
         """
         raise NotImplementedError("arrived is still to be written")
 
@@ -71,7 +72,7 @@ class Sockets:
         """Take the connection that has waited longest on a listening socket; return its new data socket.
 
         The data socket has a descriptor of its own, by the rule of `socket`. Its local address and port are
-        those of the listening socket. OSError where the socket does not listen, or where nothing waits.
+        those of the listening socket. OSError if the socket does not listen, or where nothing waits.
         """
         raise NotImplementedError("accept is still to be written")
 
@@ -91,6 +92,8 @@ class Sockets:
     def close(self, descriptor: int) -> None:
         """Take the socket out, and no other. Its descriptor, and its four values, are free again.
 
-        With a listening socket go the connections that wait on it. Its data sockets live on.
+        (A real connection keeps its four values for a while in TIME-WAIT, lab 08. Leave that out.)
+
+        With a listening socket go the connections that wait on it, and no others. Its data sockets live on.
         """
         raise NotImplementedError("close is still to be written")

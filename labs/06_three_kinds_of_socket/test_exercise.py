@@ -215,6 +215,30 @@ def test_clients_wait_in_the_order_they_came(submission: Submission) -> None:
         expect(submission, descriptor, hint, "accept", 3)
         expect(submission, [descriptor, b, near, client, far], hint, "five", descriptor)
     expect_oserror(submission, "all have been accepted: nothing waits", "accept", 3)
+    expect(submission, 3, hint, *segment(clients[0], far + 1, b, near, syn=True))
+    hint = "closing a data socket leaves the accept queue as it is"
+    do(submission, hint, "close", 4)
+    do(submission, "to listen once more changes nothing", "listen", 3)
+    expect(submission, 4, hint, "accept", 3)
+
+
+@pytest.mark.points(1)
+def test_each_listening_socket_has_a_queue_of_its_own(submission: Submission) -> None:
+    draw = drawing("two queues")
+    [a, c, b], [far, web, mail] = addresses(draw, 3), ports(draw, 3)
+    hint = "each listening socket has an accept queue of its own"
+    bound(submission, (b, web))
+    do(submission, "it is bound, and nobody listens there", "listen", 3)
+    expect(submission, 4, "the next descriptor", "socket")
+    do(submission, "another port is free", "bind", 4, b, mail)
+    do(submission, "it is bound, and nobody listens there", "listen", 4)
+    expect(submission, 3, hint, *segment(a, far, b, web, syn=True))
+    expect(submission, 4, hint, *segment(c, far, b, mail, syn=True))
+    expect(submission, 5, hint, "accept", 4)
+    expect(submission, [5, b, mail, c, far], hint, "five", 5)
+    do(submission, hint, "close", 4)
+    expect(submission, 4, "the other one's queue is left when this one closes", "accept", 3)
+    expect(submission, [4, b, web, a, far], hint, "five", 4)
 
 
 @pytest.mark.points(1)

@@ -23,7 +23,8 @@ class Connection:
 
     Segments are named by their flags: S (SYN), F (FIN) or R (RST), then A (ACK). There are "S", "SA", "A",
     "F", "FA" and "R". Numbers are left out: an A acknowledges everything sent so far, the SYN, and the FIN
-    where one has been sent. (A peer's FIN that crossed ours on the way cannot acknowledge it: it is an "F".)
+    where one has been sent. (On the wire nearly every segment has the flag ACK. Here A means: the number
+    covers all that we sent. A peer's FIN that crossed ours carries an older number, so here it is an "F".)
     """
 
     def __init__(self) -> None:

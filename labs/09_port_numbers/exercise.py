@@ -64,7 +64,8 @@ class EphemeralPorts:
         The host has one address, so three values name a connection of its own: local port, remote address
         and remote port. A port is free for a remote address and port if it is not in use for the same
         two. So one port may well be in use twice at one time, for two remote addresses or two remote ports.
-        Which of the free ports it is does not matter. Raise OSError where none is free.
+        Which of the free ports it is does not matter. Raise OSError if none is free. With thousands of ports
+        in use it must still be quick: look a port up, do not search through all that are in use.
 
         Example: with EphemeralPorts(50000, 50001) choose("10.9.0.20", 80) may return 50000. The next one
         for the same server is 50001, and a third raises OSError. choose("10.9.0.20", 25) still works.
@@ -86,7 +87,7 @@ class Users:
         """Begin with no user. `port` is the server's own, 8080 in the lab."""
 
     def connect(self, name: str, packet: bytes) -> None:
-        """Enter a user: `packet` is the request to connect (SYN) that came from there.
+        """Enter a user: `packet` is the connection request (SYN) that came from there.
 
         The server was told nothing before: address and port of the user are in the packet. `name` is the
         user's own, and no two users have the same address and port. The packet is for the server's port.

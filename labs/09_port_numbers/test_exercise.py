@@ -50,118 +50,6 @@ def test_the_dynamic_ports_begin_at_49152(submission: Submission) -> None:
         kind_is(submission, port, expected, hint)
 
 
-# The list of services
-
-
-@pytest.mark.points(1)
-@pytest.mark.facts("S11")
-def test_a_name_has_a_port_and_a_port_a_name(submission: Submission) -> None:
-    [near, other, free] = ports(drawing("name and port"), 3)
-    services(submission, f"shop {near}/tcp\nprinter {other}/tcp\n")
-    hint = "a line is a name, then port/protocol"
-    port_is(submission, "shop", "tcp", near, hint)
-    port_is(submission, "printer", "tcp", other, hint)
-    name_is(submission, near, "tcp", "shop", hint)
-    name_is(submission, other, "tcp", "printer", "an int comes in, so keep the ports as int")
-    port_is(submission, "nothing", "tcp", None, "no entry has this name: return None")
-    name_is(submission, free, "tcp", None, "no entry has this port: return None")
-
-
-@pytest.mark.points(2)
-def test_tcp_and_udp_are_asked_apart(submission: Submission) -> None:
-    [one, two, both] = ports(drawing("protocols"), 3)
-    text = f"syslog {one}/udp\nshell {one}/tcp\nstream {two}/tcp\necho {both}/tcp\necho {both}/udp\n"
-    services(submission, text)
-    hint = "name and protocol together are the key, port and protocol together too"
-    for protocol, name in (("udp", "syslog"), ("tcp", "shell")):
-        name_is(submission, one, protocol, name, hint)
-        port_is(submission, name, protocol, one, hint)
-        port_is(submission, "echo", protocol, both, hint)
-    port_is(submission, "stream", "tcp", two, hint)
-    port_is(submission, "stream", "udp", None, "this name has an entry for tcp only")
-    name_is(submission, two, "udp", None, "this port has an entry for tcp only")
-    port_is(submission, "syslog", "tcp", None, "this name has an entry for udp only")
-
-
-@pytest.mark.points(1)
-def test_spaces_and_tabs_stand_between_in_any_number(submission: Submission) -> None:
-    [one, two, three, four] = ports(drawing("blanks"), 4)
-    text = f"shop\t\t{one}/tcp\nprinter {two}/tcp   \n  clock \t {three}/tcp\t\nlast   {four}/udp"
-    services(submission, text)
-    hint = "split() without an argument takes any number of spaces and tabs; split(' ') does not"
-    for name, port in (("shop", one), ("printer", two), ("clock", three)):
-        port_is(submission, name, "tcp", port, hint)
-        name_is(submission, port, "tcp", name, hint)
-    port_is(submission, "last", "udp", four, "the last line may end without a line feed")
-
-
-@pytest.mark.points(1)
-def test_an_alias_is_another_name_of_the_same_port(submission: Submission) -> None:
-    [one, two] = ports(drawing("aliases"), 2)
-    services(submission, f"shop {one}/tcp store market # where we buy\nprinter\t{two}/udp\tpaper\n")
-    hint = "all that follows port/protocol, up to #, are further names of the port"
-    for name in ("shop", "store", "market"):
-        port_is(submission, name, "tcp", one, hint)
-    port_is(submission, "paper", "udp", two, hint)
-    port_is(submission, "paper", "tcp", None, "an alias has the protocol of its entry")
-
-
-@pytest.mark.points(1)
-def test_the_name_of_a_port_is_no_alias(submission: Submission) -> None:
-    [one] = ports(drawing("official"), 1)
-    services(submission, f"shop {one}/tcp store market\n")
-    name_is(submission, one, "tcp", "shop", "the first word of the line is the name, the others are aliases")
-
-
-@pytest.mark.points(1)
-def test_comments_are_no_entries(submission: Submission) -> None:
-    [one, two] = ports(drawing("comments"), 2)
-    text = f"# hidden {two}/tcp\n#closed {two}/tcp\nshop {one}/tcp store # goods\nopen {one}/udp# wide\n"
-    services(submission, text)
-    port_is(submission, "shop", "tcp", one, "what stands before # counts")
-    port_is(submission, "store", "tcp", one, "what stands before # counts")
-    port_is(submission, "open", "udp", one, "# begins a comment without a space before it too")
-    hint = "cut each line at its first #, then look at what is left"
-    for name in ("goods", "#", "hidden", "#closed", "closed", "wide"):
-        port_is(submission, name, "tcp", None, hint)
-    name_is(submission, two, "tcp", None, hint)
-
-
-@pytest.mark.points(1)
-def test_the_first_entry_counts(submission: Submission) -> None:
-    [one, two, three] = ports(drawing("first"), 3)
-    text = f"shop {one}/tcp\nstore {one}/tcp market\nshop {two}/tcp\nnew {three}/tcp market\n"
-    services(submission, text)
-    hint = "two entries fit: the one further up counts"
-    name_is(submission, one, "tcp", "shop", hint)
-    port_is(submission, "shop", "tcp", one, hint)
-    port_is(submission, "market", "tcp", one, hint)
-    name_is(submission, two, "tcp", "shop", "a name may have two ports")
-
-
-@pytest.mark.points(1)
-def test_lines_of_another_form_are_skipped(submission: Submission) -> None:
-    [one, two] = ports(drawing("forms"), 2)
-    wrong = (
-        "",
-        "   \t",
-        "alone",
-        f"dash {two}-tcp",
-        "word port/tcp",
-        f"more {two}/tcp/udp",
-        "half /tcp",
-        "/",
-    )
-    lines = [line for form in wrong for line in (form, f"shop{wrong.index(form)} {one}/udp")]
-    services(submission, "\n".join([*lines, f"end {one}/tcp"]))
-    hint = "these lines are no entries: skip them, raise nothing, and read on"
-    for index in range(len(wrong)):
-        port_is(submission, f"shop{index}", "udp", one, hint)
-    port_is(submission, "end", "tcp", one, hint)
-    for name in ("alone", "dash", "word", "half"):
-        port_is(submission, name, "tcp", None, hint)
-
-
 # Ports that the protocol stack picks
 
 
@@ -285,6 +173,126 @@ def test_ports_are_big_endian_behind_a_header_of_any_length(submission: Submissi
         user_is(submission, segment((a, far), (b, near), words=words), "U1", hint)
         user_is(submission, segment((a, swapped(far)), (b, near), words=words), "bytes exchanged", hint)
         user_is(submission, segment((a, far), (b, swapped(near)), words=words), None, hint)
+
+
+# The list of services
+
+
+@pytest.mark.points(1)
+@pytest.mark.facts("S11")
+def test_a_name_has_a_port_and_a_port_a_name(submission: Submission) -> None:
+    [near, other, free] = ports(drawing("name and port"), 3)
+    services(submission, f"shop {near}/tcp\nprinter {other}/tcp\n")
+    hint = "a line is a name, then port/protocol"
+    port_is(submission, "shop", "tcp", near, hint)
+    port_is(submission, "printer", "tcp", other, hint)
+    name_is(submission, near, "tcp", "shop", hint)
+    name_is(submission, other, "tcp", "printer", "an int comes in, so keep the ports as int")
+    port_is(submission, "nothing", "tcp", None, "no entry has this name: return None")
+    name_is(submission, free, "tcp", None, "no entry has this port: return None")
+
+
+@pytest.mark.points(2)
+def test_tcp_and_udp_are_asked_apart(submission: Submission) -> None:
+    [one, two, both] = ports(drawing("protocols"), 3)
+    text = f"syslog {one}/udp\nshell {one}/tcp\nstream {two}/tcp\necho {both}/tcp\necho {both}/udp\n"
+    services(submission, text)
+    hint = "name and protocol together are the key, port and protocol together too"
+    for protocol, name in (("udp", "syslog"), ("tcp", "shell")):
+        name_is(submission, one, protocol, name, hint)
+        port_is(submission, name, protocol, one, hint)
+        port_is(submission, "echo", protocol, both, hint)
+    port_is(submission, "stream", "tcp", two, hint)
+    port_is(submission, "stream", "udp", None, "this name has an entry for tcp only")
+    name_is(submission, two, "udp", None, "this port has an entry for tcp only")
+    port_is(submission, "syslog", "tcp", None, "this name has an entry for udp only")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_spaces_and_tabs_stand_between_in_any_number(submission: Submission) -> None:
+    [one, two, three, four] = ports(drawing("blanks"), 4)
+    text = f"shop\t\t{one}/tcp\nprinter {two}/tcp   \n  clock \t {three}/tcp\t\nlast   {four}/udp"
+    services(submission, text)
+    hint = "split() without an argument takes any number of spaces and tabs; split(' ') does not"
+    for name, port in (("shop", one), ("printer", two), ("clock", three)):
+        port_is(submission, name, "tcp", port, hint)
+        name_is(submission, port, "tcp", name, hint)
+    port_is(submission, "last", "udp", four, "the last line may end without a line feed")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_an_alias_is_another_name_of_the_same_port(submission: Submission) -> None:
+    [one, two] = ports(drawing("aliases"), 2)
+    services(submission, f"shop {one}/tcp store market # where we buy\nprinter\t{two}/udp\tpaper\n")
+    hint = "all that follows port/protocol, up to #, are further names of the port"
+    for name in ("shop", "store", "market"):
+        port_is(submission, name, "tcp", one, hint)
+    port_is(submission, "paper", "udp", two, hint)
+    port_is(submission, "paper", "tcp", None, "an alias has the protocol of its entry")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_the_name_of_a_port_is_no_alias(submission: Submission) -> None:
+    [one] = ports(drawing("official"), 1)
+    services(submission, f"shop {one}/tcp store market\n")
+    name_is(submission, one, "tcp", "shop", "the first word of the line is the name, the others are aliases")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_comments_are_no_entries(submission: Submission) -> None:
+    [one, two] = ports(drawing("comments"), 2)
+    text = f"# hidden {two}/tcp\n#closed {two}/tcp\nshop {one}/tcp store # goods\nopen {one}/udp# wide\n"
+    services(submission, text)
+    port_is(submission, "shop", "tcp", one, "what stands before # counts")
+    port_is(submission, "store", "tcp", one, "what stands before # counts")
+    port_is(submission, "open", "udp", one, "# begins a comment without a space before it too")
+    hint = "cut each line at its first #, then look at what is left"
+    for name in ("goods", "#", "hidden", "#closed", "closed", "wide"):
+        port_is(submission, name, "tcp", None, hint)
+    name_is(submission, two, "tcp", None, hint)
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_the_first_entry_counts(submission: Submission) -> None:
+    [one, two, three] = ports(drawing("first"), 3)
+    text = f"shop {one}/tcp\nstore {one}/tcp market\nshop {two}/tcp\nnew {three}/tcp market\n"
+    services(submission, text)
+    hint = "two entries fit: the one further up counts"
+    name_is(submission, one, "tcp", "shop", hint)
+    port_is(submission, "shop", "tcp", one, hint)
+    port_is(submission, "market", "tcp", one, hint)
+    name_is(submission, two, "tcp", "shop", "a name may have two ports")
+    services(submission, f"shop {one}/tcp store\nstore {two}/tcp\n")
+    port_is(submission, "store", "tcp", one, "an alias further up counts before a name further down")
+
+
+@pytest.mark.points(1)
+@pytest.mark.needs("test_connecting_tells_the_server_the_user_s_port")
+def test_lines_of_another_form_are_skipped(submission: Submission) -> None:
+    [one, two] = ports(drawing("forms"), 2)
+    wrong = (
+        "",
+        "   \t",
+        "alone",
+        f"dash {two}-tcp",
+        "word port/tcp",
+        f"more {two}/tcp/udp",
+        "half /tcp",
+        "/",
+    )
+    lines = [line for form in wrong for line in (form, f"shop{wrong.index(form)} {one}/udp")]
+    services(submission, "\n".join([*lines, f"end {one}/tcp"]))
+    hint = "these lines are no entries: skip them, raise nothing, and read on"
+    for index in range(len(wrong)):
+        port_is(submission, f"shop{index}", "udp", one, hint)
+    port_is(submission, "end", "tcp", one, hint)
+    for name in ("alone", "dash", "word", "half"):
+        port_is(submission, name, "tcp", None, hint)
 
 
 # The real thing

@@ -13,12 +13,13 @@ Then come the questions, then the records. Numbers are big-endian: the high byte
 def query(identifier: int, name: str) -> bytes:
     """Return the message that asks for the addresses of a name.
 
-    The header: `identifier` is the ID, the flags are 0x0100 (bid the server find out), there is one question.
+    The header: `identifier` is the ID, the flags are 0x0100 (recursion desired), there is one question.
     The question: the name, then type 1 (A, an IPv4 address) and class 1 (IN, the Internet), 2 bytes each.
     A name is its labels, that is the parts between the dots: for each a byte with its length, then its
     bytes. A zero byte ends the name. "www.demux.example." with a dot at the end is the same name.
 
-    A label has 1 to 63 bytes of ASCII: raise ValueError where one has none or more.
+    A label has 1 to 63 bytes of ASCII: raise ValueError if one has none or more. The root alone, "" or ".",
+    is not asked for here.
 
     Example, frame 1 of the lab's capture, query(0x1035, "www.demux.example"):
 
@@ -39,7 +40,9 @@ def read_name(message: bytes, at: int) -> tuple[str, int] | None:
     its two high bits set begins a pointer of 2 bytes: its other 14 bits say at which byte of the message the
     name goes on. A pointer ends the name where it stands. What it leads to may end with a pointer again.
 
-    Return None where the message ends before the name does, where a pointer leads behind its end, where
+    A pointer may also lead to a later byte, and a name may follow as many pointers as it has.
+
+    Return None where the message ends before the name does, where a pointer points beyond its end, where
     pointers lead round in a circle, and where only one of the two high bits is set (that is reserved).
 
     Example, from frame 13 of the lab's capture. The alias "files.demux.example" stands at byte 12, so "demux"
@@ -57,12 +60,13 @@ def addresses(message: bytes) -> list[str]:
     After the header and the question stand the answers, as many as the header says. Each is a record: a name;
     type and class, 2 bytes each; a time to live, 4 bytes; the length of the data, 2 bytes; the data.
 
-        type 1 (A)      of class 1: the data is an address, 4 bytes, as "10.9.0.20"
+        type 1 (A)      of class 1: the data is an address, 4 bytes, as "10.9.0.20"; skip another length
         type 5 (CNAME)  of class 1: the data is a name. The record's name is an alias of it: the addresses of
                         that name count as well. They stand behind this record.
 
-    Skip records of other types and classes, and those of other names. Small and capital letters are the
-    same in a name. What stands behind the answers does not count.
+    An address that stands there twice is returned twice. Skip records of other types and classes, and those
+    of other names. Small and capital letters are the same in a name. What stands behind the answers does not
+    count.
 
     Return an empty list where there is none: where the message is no response (the highest bit of the flags
     is 0), where its code (the lowest four bits of the flags) is not 0, where it has not exactly one question,

@@ -33,9 +33,9 @@ def run(lab: Lab) -> None:
     program = lab.program("browser", a)
     resolver = program.socket(SOCK_DGRAM, name="resolver")
     resolver.bind((a.address, 0))
-    resolver.sendto(query(0x1035, WWW), (n.address, DOMAIN))
+    resolver.sendto(query(lab.port(0x1035), WWW), (n.address, DOMAIN))
     answer(names, b.address)
-    found = take(lab, resolver, n.address, {0x1035: WWW})
+    found = take(lab, resolver, n.address, {lab.port(0x1035): WWW})
 
     lab.step("Only now the browser connects, to the address in the answer.")
     browser = program.socket()

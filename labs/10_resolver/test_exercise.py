@@ -118,6 +118,12 @@ def test_a_pointer_may_lead_to_a_pointer(submission: Submission) -> None:
     message += (0xC000 | second).to_bytes(2, "big") + b"\0\1"
     hint = "go on at each pointer; the name ends behind the first one"
     name_is(submission, message, third, (f"shop.{name}", third + 2), hint)
+    message = b"\x10" + bytes(START - 1) + labels(name)
+    at = START
+    for _ in range(12):
+        at, message = len(message), message + b"\x01a" + (0xC000 | at).to_bytes(2, "big")
+    hint = "a name may follow as many pointers as it has, as long as they do not lead round in a circle"
+    name_is(submission, message, at, ("a." * 12 + name, at + 4), hint)
 
 
 @pytest.mark.points(2)
@@ -278,9 +284,16 @@ def test_the_answer_to_a_question_is_taken(submission: Submission) -> None:
     message = response(name, code=3, identifier=identifier)
     hint = "this is the answer: the name has no address"
     answer_is(submission, port, (server, 53), message, [name, []], hint)
+    hint = "an answer without an address is an answer: the question waits no more"
+    answer_is(submission, port, (server, 53), message, None, hint)
+    resolver(submission, server, (name, identifier, port))
+    message = bytearray(response(name, record(ASKED, A, one), identifier=identifier))
+    message[2:4] = (0x8580).to_bytes(2, "big")
+    hint = "of the flags only the highest bit and the code count: this server is the authority for the name"
+    answer_is(submission, port, (server, 53), bytes(message), [name, [one]], hint)
 
 
-@pytest.mark.points(1)
+@pytest.mark.points(9)
 def test_another_id_is_not_taken(submission: Submission) -> None:
     draw = drawing("another id")
     [server, right, forged] = checks.addresses(draw, 3)
@@ -296,6 +309,7 @@ def test_another_id_is_not_taken(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 @pytest.mark.facts("S25")
+@pytest.mark.needs("test_another_id_is_not_taken")
 def test_another_port_is_not_taken(submission: Submission) -> None:
     draw = drawing("another port")
     [server, right, forged] = checks.addresses(draw, 3)
@@ -309,6 +323,7 @@ def test_another_port_is_not_taken(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_another_id_is_not_taken")
 def test_another_source_is_not_taken(submission: Submission) -> None:
     draw = drawing("another source")
     [server, attacker, right] = checks.addresses(draw, 3)
@@ -323,6 +338,7 @@ def test_another_source_is_not_taken(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_another_id_is_not_taken")
 def test_another_question_is_not_taken(submission: Submission) -> None:
     draw = drawing("another question")
     [server, right, forged] = checks.addresses(draw, 3)
@@ -340,6 +356,7 @@ def test_another_question_is_not_taken(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_another_id_is_not_taken")
 def test_an_answer_is_taken_once(submission: Submission) -> None:
     draw = drawing("once")
     [server, right, late] = checks.addresses(draw, 3)
@@ -353,7 +370,7 @@ def test_an_answer_is_taken_once(submission: Submission) -> None:
     answer_is(submission, port, (server, 53), message, None, hint)
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(6)
 @pytest.mark.facts("S25")
 def test_questions_that_wait_are_told_apart(submission: Submission) -> None:
     draw = drawing("told apart")
@@ -371,7 +388,7 @@ def test_questions_that_wait_are_told_apart(submission: Submission) -> None:
 # The real thing
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(5)
 @pytest.mark.facts("S16")
 def test_the_reference_capture_has_its_names_resolved(submission: Submission) -> None:
     www, files, nobody = "www.demux.example", "files.demux.example", "nobody.demux.example"

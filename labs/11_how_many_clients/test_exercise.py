@@ -22,6 +22,12 @@ Place = tuple[str, int]
 """A source address and a source port."""
 
 
+more_than_port_numbers = pytest.mark.needs(
+    "test_one_port_has_more_than_65535_connections", "test_the_port_numbers_are_not_the_bound"
+)
+"""The ground of the checks below it: a port number does not bound the connections of a port."""
+
+
 # First steps
 
 
@@ -123,142 +129,6 @@ def test_address_and_port_do_not_run_into_each_other(submission: Submission) -> 
     expect(submission, FIRST + 1, hint, "owner", *two)
 
 
-# The limit
-
-
-@pytest.mark.points(2)
-@pytest.mark.facts("S14")
-def test_the_limit_counts_every_descriptor(submission: Submission) -> None:
-    draw = drawing("limit")
-    hint = "the numbers are 0 to limit - 1, and 0, 1, 2 and 3 are taken: limit - 4 connections"
-    for limit in (8, draw.randrange(9, 15), draw.randrange(15, 25)):
-        submission.new("Server", limit)
-        for client in places(f"limit {limit}", limit):
-            submission.call("connected", *client)
-        for number in range(FIRST, limit):
-            expect(submission, number, hint, "accept")
-        expect_error(submission, errno.EMFILE, hint, "accept")
-
-
-@pytest.mark.points(2)
-@pytest.mark.facts("S14")
-def test_a_connection_waits_where_accept_has_no_descriptor(submission: Submission) -> None:
-    *clients, late, later = places("EMFILE", 6)
-    opened(submission, 8, clients)
-    submission.call("connected", *late)
-    submission.call("connected", *later)
-    for _ in range(3):
-        expect_error(submission, errno.EMFILE, "4 to 7 are in use, and the limit is 8", "accept")
-    expect(submission, None, "no descriptor, no owner", "owner", *late)
-    submission.call("close", 6)
-    hint = "look for a number before you take a connection from the queue, so that none is lost"
-    expect(submission, 6, hint, "accept")
-    expect(submission, 6, f"{hint}, and none loses its place", "owner", *late)
-    expect_error(submission, errno.EMFILE, "every number is in use again", "accept")
-    submission.call("close", 4)
-    expect(submission, 4, hint, "accept")
-    expect(submission, 4, hint, "owner", *later)
-
-
-@pytest.mark.points(1)
-def test_without_a_number_and_without_a_client_it_is_emfile(submission: Submission) -> None:
-    hint = "the kernel looks for a number before it looks whether somebody waits"
-    submission.new("Server", 4)
-    expect_error(submission, errno.EMFILE, hint, "accept")
-    opened(submission, 8, places("nobody and nothing", 4))
-    expect_error(submission, errno.EMFILE, hint, "accept")
-    submission.call("close", 7)
-    expect_error(submission, errno.EAGAIN, "7 is free again, and nobody waits", "accept")
-
-
-# Closing
-
-
-@pytest.mark.points(2)
-def test_close_frees_the_descriptor(submission: Submission) -> None:
-    *clients, other = places("close", 5)
-    opened(submission, 8, clients)
-    expect(submission, 5, "not closed yet", "owner", *clients[1])
-    submission.call("close", 5)
-    expect(submission, None, "its connection is closed: no segment belongs to it", "owner", *clients[1])
-    submission.call("connected", *other)
-    expect(submission, 5, "5 was given back, so that it is the only free number", "accept")
-    expect(submission, 5, "5 is the new connection's now", "owner", *other)
-    expect(submission, None, "5 is another connection's now", "owner", *clients[1])
-    expect(submission, 6, "the other connections stay as they are", "owner", *clients[2])
-
-
-@pytest.mark.points(2)
-def test_the_lowest_free_descriptor_is_given(submission: Submission) -> None:
-    draw = drawing("lowest")
-    clients = places("lowest", 18)
-    opened(submission, 100, clients[:12])
-    free = sorted(draw.sample(range(FIRST, FIRST + 12), 5))
-    for index in (2, 0, 4, 1, 3):
-        submission.call("close", free[index])
-    hint = "of the free numbers the lowest, whichever was given back first or last"
-    for number, client in zip([*free, FIRST + 12], clients[12:], strict=True):
-        submission.call("connected", *client)
-        expect(submission, number, hint, "accept")
-        expect(submission, number, hint, "owner", *client)
-
-
-@pytest.mark.points(1)
-def test_closing_what_is_not_open_is_ebadf(submission: Submission) -> None:
-    clients = places("EBADF", 4)
-    opened(submission, 100, clients[:2])
-    expect_error(submission, errno.EBADF, "nobody has this number", "close", 77)
-    submission.call("close", 4)
-    expect_error(submission, errno.EBADF, "it is closed already", "close", 4)
-    hint = "a close that fails gives nothing back: one number is not given to two connections"
-    for number, client in zip((4, 6), clients[2:], strict=True):
-        submission.call("connected", *client)
-        expect(submission, number, hint, "accept")
-
-
-@pytest.mark.points(1)
-def test_a_client_comes_back_from_the_same_port(submission: Submission) -> None:
-    clients = places("again", 3)
-    opened(submission, 100, clients)
-    submission.call("close", 6)
-    submission.call("close", 4)
-    submission.call("connected", *clients[2])
-    expect(submission, None, "its first connection is closed, its second waits", "owner", *clients[2])
-    expect(submission, 4, "4 is the lowest free number", "accept")
-    expect(submission, 4, "a new connection, a new descriptor", "owner", *clients[2])
-
-
-@pytest.mark.points(2)
-def test_a_busy_day(submission: Submission) -> None:
-    draw = drawing("busy")
-    limit, strangers = 20, places("busy", 400)
-    waiting: deque[Place] = deque()
-    open_: dict[int, Place] = {}
-    submission.new("Server", limit)
-    with submission.summed_up("let clients connect, be accepted and leave, 600 times in random order"):
-        for _ in range(600):
-            free = [number for number in range(FIRST, limit) if number not in open_]
-            match draw.choice(["connected", "connected", "accept", "accept", "close", "owner"]):
-                case "connected" if len(strangers) > 1:
-                    waiting.append(strangers.pop())
-                    submission.call("connected", *waiting[-1])
-                case "accept" if not free:
-                    expect_error(submission, errno.EMFILE, f"all {limit} are in use", "accept")
-                case "accept" if not waiting:
-                    expect_error(submission, errno.EAGAIN, "nobody waits", "accept")
-                case "accept":
-                    open_[free[0]] = waiting.popleft()
-                    expect(submission, free[0], f"free are {free}", "accept")
-                case "close" if open_:
-                    number = draw.choice(sorted(open_))
-                    del open_[number]
-                    submission.call("close", number)
-                case "owner" if open_:
-                    number = draw.choice(sorted(open_))
-                    expect(submission, number, "its connection is open", "owner", *open_[number])
-                    expect(submission, None, "it never connected", "owner", *strangers[0])
-
-
 # More than there are port numbers
 
 
@@ -306,10 +176,155 @@ def test_the_port_numbers_are_not_the_bound(submission: Submission) -> None:
         counted(submission, clients * ports_each, hint, clients, ports_each, 2_000_000)
 
 
+# The limit
+
+
+@pytest.mark.points(2)
+@pytest.mark.facts("S14")
+@more_than_port_numbers
+def test_the_limit_counts_every_descriptor(submission: Submission) -> None:
+    draw = drawing("limit")
+    hint = "the numbers are 0 to limit - 1, and 0, 1, 2 and 3 are taken: limit - 4 connections"
+    for limit in (8, draw.randrange(9, 15), draw.randrange(15, 25)):
+        submission.new("Server", limit)
+        for client in places(f"limit {limit}", limit):
+            submission.call("connected", *client)
+        for number in range(FIRST, limit):
+            expect(submission, number, hint, "accept")
+        expect_error(submission, errno.EMFILE, hint, "accept")
+
+
+@pytest.mark.points(2)
+@pytest.mark.facts("S14")
+@more_than_port_numbers
+def test_a_connection_waits_where_accept_has_no_descriptor(submission: Submission) -> None:
+    *clients, late, later = places("EMFILE", 6)
+    opened(submission, 8, clients)
+    submission.call("connected", *late)
+    submission.call("connected", *later)
+    for _ in range(3):
+        expect_error(submission, errno.EMFILE, "4 to 7 are in use, and the limit is 8", "accept")
+    expect(submission, None, "no descriptor, no owner", "owner", *late)
+    submission.call("close", 6)
+    hint = "look for a number before you take a connection from the queue, so that none is lost"
+    expect(submission, 6, hint, "accept")
+    expect(submission, 6, f"{hint}, and none loses its place", "owner", *late)
+    expect_error(submission, errno.EMFILE, "every number is in use again", "accept")
+    submission.call("close", 4)
+    expect(submission, 4, hint, "accept")
+    expect(submission, 4, hint, "owner", *later)
+
+
+@pytest.mark.points(1)
+@more_than_port_numbers
+def test_without_a_number_and_without_a_client_it_is_emfile(submission: Submission) -> None:
+    hint = "the kernel looks for a number before it looks whether somebody waits"
+    submission.new("Server", 4)
+    expect_error(submission, errno.EMFILE, hint, "accept")
+    opened(submission, 8, places("nobody and nothing", 4))
+    expect_error(submission, errno.EMFILE, hint, "accept")
+    submission.call("close", 7)
+    expect_error(submission, errno.EAGAIN, "7 is free again, and nobody waits", "accept")
+
+
+# Closing
+
+
+@pytest.mark.points(2)
+@more_than_port_numbers
+def test_close_frees_the_descriptor(submission: Submission) -> None:
+    *clients, other = places("close", 5)
+    opened(submission, 8, clients)
+    expect(submission, 5, "not closed yet", "owner", *clients[1])
+    submission.call("close", 5)
+    expect(submission, None, "its connection is closed: no segment belongs to it", "owner", *clients[1])
+    submission.call("connected", *other)
+    expect(submission, 5, "5 was given back, so that it is the only free number", "accept")
+    expect(submission, 5, "5 is the new connection's now", "owner", *other)
+    expect(submission, None, "5 is another connection's now", "owner", *clients[1])
+    expect(submission, 6, "the other connections stay as they are", "owner", *clients[2])
+
+
+@pytest.mark.points(2)
+@more_than_port_numbers
+def test_the_lowest_free_descriptor_is_given(submission: Submission) -> None:
+    draw = drawing("lowest")
+    clients = places("lowest", 18)
+    opened(submission, 100, clients[:12])
+    free = sorted(draw.sample(range(FIRST, FIRST + 12), 5))
+    for index in (2, 0, 4, 1, 3):
+        submission.call("close", free[index])
+    hint = "of the free numbers the lowest, whichever was given back first or last"
+    for number, client in zip([*free, FIRST + 12], clients[12:], strict=True):
+        submission.call("connected", *client)
+        expect(submission, number, hint, "accept")
+        expect(submission, number, hint, "owner", *client)
+
+
+@pytest.mark.points(1)
+@more_than_port_numbers
+def test_closing_what_is_not_open_is_ebadf(submission: Submission) -> None:
+    clients = places("EBADF", 4)
+    opened(submission, 100, clients[:2])
+    expect_error(submission, errno.EBADF, "nobody has this number", "close", 77)
+    submission.call("close", 4)
+    expect_error(submission, errno.EBADF, "it is closed already", "close", 4)
+    hint = "a close that fails gives nothing back: one number is not given to two connections"
+    for number, client in zip((4, 6), clients[2:], strict=True):
+        submission.call("connected", *client)
+        expect(submission, number, hint, "accept")
+
+
+@pytest.mark.points(1)
+@more_than_port_numbers
+def test_a_client_comes_back_from_the_same_port(submission: Submission) -> None:
+    clients = places("again", 3)
+    opened(submission, 100, clients)
+    submission.call("close", 6)
+    submission.call("close", 4)
+    submission.call("connected", *clients[2])
+    expect(submission, None, "its first connection is closed, its second waits", "owner", *clients[2])
+    expect(submission, 4, "4 is the lowest free number", "accept")
+    expect(submission, 4, "a new connection, a new descriptor", "owner", *clients[2])
+
+
+@pytest.mark.points(2)
+@more_than_port_numbers
+def test_a_busy_day(submission: Submission) -> None:
+    draw = drawing("busy")
+    limit, strangers = 20, places("busy", 400)
+    waiting: deque[Place] = deque()
+    open_: dict[int, Place] = {}
+    submission.new("Server", limit)
+    with submission.summed_up("let clients connect, be accepted and leave, 600 times in random order"):
+        for _ in range(600):
+            free = [number for number in range(FIRST, limit) if number not in open_]
+            match draw.choice(["connected", "connected", "accept", "accept", "close", "owner"]):
+                case "connected" if len(strangers) > 1:
+                    waiting.append(strangers.pop())
+                    submission.call("connected", *waiting[-1])
+                case "accept" if not free:
+                    expect_error(submission, errno.EMFILE, f"all {limit} are in use", "accept")
+                case "accept" if not waiting:
+                    expect_error(submission, errno.EAGAIN, "nobody waits", "accept")
+                case "accept":
+                    open_[free[0]] = waiting.popleft()
+                    expect(submission, free[0], f"free are {free}", "accept")
+                case "close" if open_:
+                    number = draw.choice(sorted(open_))
+                    del open_[number]
+                    submission.call("close", number)
+                case "owner" if open_:
+                    number = draw.choice(sorted(open_))
+                    expect(submission, number, "its connection is open", "owner", *open_[number])
+                    expect(submission, None, "it never connected", "owner", *strangers[0])
+
+
 # The real thing
 
 
 @pytest.mark.points(2)
+@more_than_port_numbers
 def test_the_reference_capture_is_served(submission: Submission) -> None:
     server = ("10.9.0.20", 8080)
     clients: list[Place] = []

@@ -8,7 +8,8 @@ class Forwarder:
     """Hands on what arrives for one address and port to another, and translates the replies back.
 
     It stands where host and link meet, and sees every packet whole. It changes the destination of what comes
-    in and the source of what goes out: address, port and the checksums over them. All else stays as it is.
+    in and the source of what goes out: address, port and the checksums over them. All else stays as it is,
+    the time to live too: the part of the host that routes takes care of it.
     """
 
     def __init__(self, rules: list[tuple[str, int, str, int]]) -> None:
@@ -22,9 +23,10 @@ class Forwarder:
     def inbound(self, packet: bytes) -> bytes:
         """Return an IPv4 packet that arrived, translated where a rule has its destination address and port.
 
-        Its destination becomes the rule's other place. The source stays. A packet is translated once, also
-        where another rule has that other place. Remember the flow, so that its replies are known: protocol,
-        client (address and port), the place that was asked and the place that it became.
+        Its destination becomes the rule's target. The source stays. A packet is translated once, also where
+        another rule is about that target. The first packet of a client begins its flow, whatever its flags
+        are. Remember the flow, also after a FIN, so that its replies are known: protocol, client (address and
+        port), the place that was asked and the place that it became.
 
         The packet, byte by byte:
             byte 0       the version (4) in the high four bits; in the low four the length of the IP header,

@@ -12,7 +12,7 @@ from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.rewrite import make_key, readdressed
-from demuxlab.wire.segment import ACK, PSH, TCPSegment
+from demuxlab.wire.segment import ACK, FIN, PSH, TCPSegment
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "12_port_forwarding.pcapng"
 CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
@@ -121,6 +121,11 @@ def test_a_reply_comes_from_the_place_that_was_asked(submission: Submission) -> 
             expect(submission, "inbound", arrived, wanted, "the way in", sums="")
             left, wanted = packet(place, (a, far), protocol), packet(asked, (a, far), protocol)
             expect(submission, "outbound", left, wanted, hint, sums="")
+    ends = packet(rules[0][1], (a, far), data=b"", flags=FIN | ACK)
+    wanted = packet(rules[0][0], (a, far), data=b"", flags=FIN | ACK)
+    hint = "the server has ended its direction only: its later segments are replies too"
+    for _ in range(2):
+        expect(submission, "outbound", ends, wanted, hint, sums="")
 
 
 @pytest.mark.points(2)
@@ -179,6 +184,7 @@ def test_tcp_and_udp_have_flows_of_their_own(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_the_checksum_of_the_ip_header_follows_the_address(submission: Submission) -> None:
     draw = drawing("ip checksum")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
@@ -191,6 +197,7 @@ def test_the_checksum_of_the_ip_header_follows_the_address(submission: Submissio
 
 
 @pytest.mark.points(2)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_the_tcp_checksum_follows_the_port(submission: Submission) -> None:
     draw = drawing("tcp checksum")
     [a, b], [far, asked, inner] = addresses(draw, 2), ports(draw, 3)
@@ -200,6 +207,7 @@ def test_the_tcp_checksum_follows_the_port(submission: Submission) -> None:
 
 
 @pytest.mark.points(2)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_the_tcp_checksum_follows_the_address(submission: Submission) -> None:
     draw = drawing("pseudo-header")
     [a, b, container], [far, asked] = addresses(draw, 3), ports(draw, 2)
@@ -209,6 +217,7 @@ def test_the_tcp_checksum_follows_the_address(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_the_udp_checksum_follows_too(submission: Submission) -> None:
     draw = drawing("udp checksum")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
@@ -218,6 +227,7 @@ def test_the_udp_checksum_follows_too(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_data_of_every_length_has_its_checksum(submission: Submission) -> None:
     draw = drawing("lengths")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
@@ -230,6 +240,7 @@ def test_data_of_every_length_has_its_checksum(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_a_udp_checksum_of_zero_stays_zero(submission: Submission) -> None:
     draw = drawing("zero")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
@@ -241,6 +252,7 @@ def test_a_udp_checksum_of_zero_stays_zero(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
+@pytest.mark.needs("test_replies_of_a_direct_connection_stay_as_they_are")
 def test_a_udp_checksum_computed_as_zero_becomes_ffff(submission: Submission) -> None:
     draw = drawing("ffff")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
@@ -380,11 +392,12 @@ def packet(
     *,
     options: bytes = b"",
     fragment: int = 0,
+    flags: int = PSH | ACK,
 ) -> bytes:
     """Return an IPv4 packet of TCP or UDP, all its checksums right; `fragment` is the field of bytes 6-7."""
     ends = from_text(source[0]), from_text(destination[0])
     if protocol == ip.TCP:
-        payload = tcp.build(*ends, source[1], destination[1], data, sequence=1, flags=PSH | ACK, window=8192)
+        payload = tcp.build(*ends, source[1], destination[1], data, sequence=1, flags=flags, window=8192)
     else:
         payload = udp.build(*ends, source[1], destination[1], data)
     built = ipv4.build(*ends, protocol, options + payload, fragment=fragment)
@@ -450,6 +463,8 @@ def expect(
     for part, (begin, end) in {**places, **rest, **counted}.items():
         right, answer = wanted[begin:end], found[begin:end]
         if answer != right and not (part in counted and is_same_sum(part, right, answer)):
+            if part == "byte 8":
+                hint = "the time to live stays as it is: another part of the host takes one off on the way"
             lines = (
                 f"given to {name}:",
                 *fields(given),

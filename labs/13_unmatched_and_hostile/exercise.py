@@ -3,7 +3,7 @@
 Fill in two functions and two classes; change no name and no argument. Check it with
 `.venv/bin/pytest labs/13_unmatched_and_hostile`. The Python standard library is all you need.
 
-Sequence numbers have 32 bits: behind 4294967295 comes 0. Each byte of data has one, and so have SYN and FIN.
+Sequence numbers have 32 bits: after 4294967295 comes 0. Each byte of data has one, and so have SYN and FIN.
 Flags are text: "S" is SYN, "A" ACK, "F" FIN, "R" RST, "P" PSH; "SA" is SYN and ACK, and so is "AS".
 """
 
@@ -13,7 +13,8 @@ def reply(
 ) -> tuple[str, int, int] | None:
     """Return how a host answers a segment that belongs to none of its connections, or None for not at all.
 
-    `sequence` and `acknowledgment` are the segment's numbers, `length` its bytes of data. `listening` tells
+    `sequence` and `acknowledgment` are the segment's numbers, `length` its bytes of data. `first` is the
+    sequence number that the host would begin a connection with. `listening` tells
     whether a socket listens on its port. The answer is (flags, sequence number, acknowledgment number).
 
     A segment with RST is never answered. On a closed port all others are:
@@ -62,7 +63,7 @@ class Scan:
     def packet(self, packet: bytes) -> None:
         """Take note of an IPv4 packet from the host's link, in either direction. It is whole and correct.
 
-        Only requests to connect count: TCP (byte 9 of the IP header is 6), sent to the host's own address,
+        Only connection requests count: TCP (byte 9 of the IP header is 6), sent to the host's own address,
         with SYN and without ACK. Byte 0 of the IP header has its length in the low four bits, in words of 4
         bytes. Bytes 12-15 are the source address, bytes 16-19 the destination address. Behind the IP header,
         bytes 2-3 are the destination port, and byte 13 has the flags: SYN is 0x02, ACK is 0x10.
@@ -95,8 +96,9 @@ class Backlog:
 
         Remember the handshake if fewer than `size` are remembered. If not, keep nothing: then the number
         is a cookie. It is made of the source, the source port, the SYN's sequence number, the time and the
-        secret in such a way that nobody can make it without the secret. The same SYN again, while its
-        handshake is remembered, takes no second place and gets the same number.
+        secret in such a way that nobody can make it without the secret. The same SYN again (source, source
+        port and sequence number), while its handshake is remembered, takes no second place, gets the same
+        number, and gets no more time.
         """
         raise NotImplementedError("syn is still to be written")
 

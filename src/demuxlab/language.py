@@ -68,6 +68,11 @@ def _catalog(path: Path) -> dict[str, str]:
     return {str(entry.id): str(entry.string) for entry in messages if entry.id and entry.string}
 
 
+def with_values() -> dict[str, str]:
+    """Return the translations of texts that have numbered values, {1}, {2}, in them."""
+    return {text: told for text, told in _translations.items() if "{1}" in text}
+
+
 def marked(texts: _Texts) -> _Texts:
     """Return a text, or several in a tuple or a dictionary's values, which `_` translates where printed."""
     return texts

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.failure_capture import save
-from demuxlab.grading.submission import Offer, Submission, SubmissionError
+from demuxlab.grading.submission import LoadError, Offer, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
 Ask = Callable[[str], Submission]
@@ -102,8 +103,28 @@ def test_time_goes_on_so_that_waiting_ends(ask: Ask):
     assert ask(source).function("f") is True
 
 
+def test_the_time_that_others_have_the_processor_does_not_count(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+    submission = ask("import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1")
+    submission.timeout = 0.1
+    waited = chain((0.0,), repeat(5.0))
+    monkeypatch.setattr(submission, "_delay", lambda: next(waited))
+    monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
+    assert submission.function("f", 0.3) == 1  # 5 seconds of the queue are made up for
+    submission.timeout = 0.1
+    with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):
+        submission.function("f", 30)
+
+
+def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
+    submission = ask("import os\ndef f(): return 1")
+    submission.function("f")
+    assert submission._learner is not None
+    assert b"exercise.py" in Path(f"/proc/{submission._learner}/cmdline").read_bytes()
+    assert submission._delay() >= 0
+
+
 def test_nobody_is_at_the_keyboard(ask: Ask):
-    with pytest.raises(SubmissionError, match=r"raised EOFError in line 1: nobody is at the keyboard here"):
+    with pytest.raises(LoadError, match=r"EOFError in line 1: there is nobody to ask here"):
         ask("name = input('your name? ')\ndef f(): return 1").function("f")
     assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
 

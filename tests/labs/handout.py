@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_FRAMES = re.compile(r"(?:[Ff]rames?|프레임) (\d+(?:, \d+)*)")
+_FRAMES = re.compile(r"(?:[Ff]rames?|프레임) (\d+(?:, \d+)*(?: and \d+)?)")
 _FILTER_ROW = re.compile(r"^\| `([^`]+)` \| (\d+(?:, \d+)*) \|", re.MULTILINE)
 _DECISION_ROW = re.compile(
     r"^\| (\d+) \| ([\d.]+:\d+) \| ([\d.]+:\d+) \| ([^|]+?) \| ([^|]+?) \|$", re.MULTILINE
@@ -71,4 +71,4 @@ class Handout:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(", "))
+    return tuple(map(int, re.findall(r"\d+", text)))

@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 from tests.labs.runs import LABS
 from tests.labs.tshark import claims_hold
+from wcwidth import wcswidth
 
-from demuxlab.course import fields, quiz
+from demuxlab.capture.reader import Capture
+from demuxlab.course import fields, questions, quiz
+from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.folder import LabFolder
+from demuxlab.wire.address import to_text
 
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 
@@ -29,3 +33,53 @@ def test_learners_have_different_answers(lab: Path, tmp_path: Path) -> None:
         frames = fields.read(capture)
         keys.append(tuple(question.answer(frames) for question in asked))
     assert len(set(keys)) == 3
+
+
+@every_lab
+def test_two_questions_ask_for_a_prediction(lab: Path) -> None:
+    asked = questions.load(LabFolder(lab), Figures())
+    assert sum(question.text["en"].startswith("Predict, then look: ") for question in asked) >= 2
+    assert sum(question.text["ko"].startswith("먼저 예측하고 확인해 보십시오. ") for question in asked) >= 2
+
+
+@every_lab
+def test_a_learner_s_capture_has_no_comments_and_the_sheet_says_who_is_who(lab: Path, tmp_path: Path) -> None:
+    capture, sheet = quiz.make(LabFolder(lab), "kim", tmp_path)
+    quiz.run(LabFolder(lab), "kim", tmp_path / "key.pcapng")
+    with Capture(capture) as opened, Capture(tmp_path / "key.pcapng") as key:
+        frames = list(opened)
+        assert [frame.data for frame in frames] == [frame.data for frame in key]
+        assert not any(frame.comment for frame in frames)
+        assert opened.names
+    text = sheet.read_text(encoding="utf-8")
+    assert all(f"  {name:10} {to_text(address)}\n" in text for address, name in opened.names.items())
+    assert max(map(wcswidth, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        *[("six", "6"), ("여섯", "6"), ("6 frames", "6"), ("port 9157", "9157"), ("1,460", "1460")],
+        *[("source address", "ip.src"), ("The source address", "ip.src"), ("목적지 포트", "tcp.dstport")],
+        *[
+            ("source port number", "udp.srcport"),
+            ("No such name (3)", "3"),
+            ("`P5`", "P5"),
+            ("IP.SRC", "ip.src"),
+        ],
+        *[("1035", "0x1035"), ("4149", "0x1035"), ("0x1035", "0x1035"), (" 10.9.0.10. ", "10.9.0.10")],
+    ],
+)
+def test_an_answer_may_be_written_in_many_ways(given: str, right: str) -> None:
+    assert quiz.means(given, right)
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        *[("", "6"), ("seven", "6"), ("6 or 7", "6"), ("10.9.0.6", "6"), ("source address", "ip.dst")],
+        *[("source port", "ip.src"), ("P4", "P5"), ("61", "6"), ("1036", "0x1035"), ("P6", "6")],
+    ],
+)
+def test_another_answer_is_wrong(given: str, right: str) -> None:
+    assert not quiz.means(given, right)

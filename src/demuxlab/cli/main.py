@@ -1,5 +1,6 @@
 """The command `demuxlab`: its subcommands are loaded when they are called, so that `--help` is quick."""
 
+import difflib
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +40,18 @@ class _Commands(terminal.Command, click.Group):
             return None
         command: click.Command = import_module(f"demuxlab.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        if near and args[0] not in _COMMANDS:
+            wrong, cure = (
+                _("No such command {name!r}.", name=args[0]),
+                _("did you mean {near}?", near=near[0]),
+            )
+            raise click.UsageError(f"{wrong.rstrip('.')}: {cure}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section(_("Commands")):

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
-from demuxlab import course
+from demuxlab import course, layout
 from demuxlab.course import quiz
 from demuxlab.course.progress import Progress
 from demuxlab.course.quiz import Marked
 from demuxlab.errors import CallError
 from demuxlab.files import writing
 from demuxlab.labkit import tables
-from demuxlab.language import _
+from demuxlab.language import _, code
+
+_SHOWN = 12
 
 
 @click.command(
@@ -62,12 +64,32 @@ def _mark(sheet: Path, wanted: str, as_json: bool) -> None:
     points = sum(answer.right for answer in marked)
     Progress(lab).note_quiz(student, points, len(marked))
     if as_json:
-        answers = [{"id": a.question.id, "given": a.given, "right": a.right} for a in marked]
+        answers = [
+            {"id": a.question.id, "given": a.given, "right": a.right, "filter": a.question.filter,
+             "frames": list(a.frames)}
+            for a in marked
+        ]  # fmt: skip
         row = {"lab": lab.name, "student": student, "points": points, "max_points": len(marked)}
         click.echo(json.dumps(row | {"answers": answers}))
         return
     click.echo(tables.table(("question", "your answer", ""), [_row(answer) for answer in marked]))
+    for answer in marked:
+        if not answer.right:
+            click.echo("\n" + layout.paragraph(f"{answer.question.id}: {answer.question.text[code()]}"))
+            click.echo(layout.paragraph("  " + _("Look at: {frames}", frames=_frames(answer.frames))))
+            click.echo(layout.paragraph("  " + _("with the filter: {filter}", filter=answer.question.filter)))
+    click.echo()
     click.echo(_("points: {points} of {most}", points=points, most=len(marked)))
+    if points == len(marked):
+        click.echo(_("well done!"))
+
+
+def _frames(numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    rest = _(" and {count} more", count=len(numbers) - _SHOWN) if len(numbers) > _SHOWN else ""
+    return (
+        _("frame {numbers}", numbers=shown) if len(numbers) == 1 else _("frames {numbers}", numbers=shown)
+    ) + rest
 
 
 def _row(answer: Marked) -> tuple[str, str, str]:

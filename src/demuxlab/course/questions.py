@@ -40,7 +40,7 @@ class Question:
 
     def answer(self, frames: Sequence[Fields]) -> str:
         """Return the answer that these frames give; QuestionError where they give none, or several."""
-        found = [frame for frame in frames if fields.matches(frame, self.filter)]
+        found = self.frames(frames)
         if self.take == "count":
             return str(len(found))
         if self.take == "differs":
@@ -57,6 +57,15 @@ class Question:
                 _("{pattern} is not in {value!r}", pattern=self.pattern, value=values[0]),
             )
         return match[1]
+
+    def frames(self, frames: Sequence[Fields]) -> list[Fields]:
+        """Return the frames that the answer comes from."""
+        return [frame for frame in frames if fields.matches(frame, self.filter)]
+
+    @property
+    def asks_for_a_socket(self) -> bool:
+        """Whether the answer is the name of the socket that got a frame: it stands in the frame's comment."""
+        return self.fields == ("frame.comment",) and self.pattern.startswith("→")
 
     def _only(self, values: list[str]) -> str:
         if len(values) != 1:

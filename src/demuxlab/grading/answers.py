@@ -30,11 +30,13 @@ def parse(line: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise BadAnswer("something that is no JSON object")
     if "raised" in answer:
-        line_number = answer.get("line")
+        line_number, column = answer.get("line"), answer.get("column")
         return {
             "raised": neutral(str(answer["raised"])[:_MAX_NAME]),
             "message": neutral(str(answer.get("message"))[:_MAX_MESSAGE]),
             "line": line_number if type(line_number) is int else None,
+            "column": column if type(column) is int else None,
+            "kind": str(answer.get("kind", ""))[:_MAX_NAME],
         }
     _check(answer.get("value"), 0)
     if "ask" in answer:
@@ -68,6 +70,10 @@ def _check(value: Any, depth: int) -> None:
     if isinstance(value, list):
         for part in value:
             _check(part, depth + 1)
+    elif isinstance(value, dict) and list(value) == ["tuple"]:
+        if not isinstance(value["tuple"], list):
+            raise BadAnswer("an object of an unknown kind")
+        _check(value["tuple"], depth)
     elif isinstance(value, dict):
         if not all(isinstance(part, str) for part in value.values()):
             raise BadAnswer("an object of an unknown kind")

@@ -10,22 +10,38 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import sys
 import time
 import traceback
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 MAX_MESSAGE = 2000
+real_time = time.monotonic
 _LIMITS = {
     "RLIMIT_CPU": 21,
-    "RLIMIT_AS": 512 << 20,
+    "RLIMIT_AS": 464 << 20,  # with 16 MB of /tmp and 32 MB of pipes: 512 MB
     "RLIMIT_FSIZE": 1 << 20,
     "RLIMIT_NPROC": 16,
     "RLIMIT_NOFILE": 64,
     "RLIMIT_CORE": 0,
 }
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
+
+
+NOBODY = "there is nobody to ask here: take input() out"
+
+
+class Hung(BaseException):
+    """A call has taken too long; it names the learner's line that runs."""
+
+    def __init__(self, line: int | None) -> None:
+        self.line = line
+
+
+class Absent(Exception):
+    """The file lacks what it is asked for; it names it."""
 
 
 class Remote:
@@ -50,7 +66,7 @@ class Remote:
 def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Ask the checker to call a method of something that stays with it."""
     named = [[key, encode(value)] for key, value in keywords.items()]
-    tell({"ask": name, "method": method, "arguments": encode(arguments), "keywords": named})
+    tell({"ask": name, "method": method, "arguments": encode(list(arguments)), "keywords": named})
     line = requests.readline()
     if not line:
         os._exit(0)  # the checker has gone
@@ -79,7 +95,9 @@ def encode(value: Any) -> Any:
     """Return an answer as JSON can carry it; what it cannot becomes a note of its type."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"bytes": bytes(value).hex()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
+        return {"tuple": [encode(part) for part in value]}
+    if isinstance(value, list):
         return [encode(part) for part in value]
     if isinstance(value, Remote):
         return {"object": value._name}
@@ -90,9 +108,17 @@ def encode(value: Any) -> Any:
 
 def failure(error: BaseException, path: str) -> dict[str, Any]:
     """Return what a learner needs to know of an exception: its kind, its words, its line."""
+    if isinstance(error, Hung):
+        return {"raised": "Hung", "message": "", "line": error.line, "kind": "hung"}
+    if isinstance(error, Absent):
+        return {"raised": "AttributeError", "message": str(error), "line": None, "kind": "absent"}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None)
-    return {"raised": type(error).__name__, "message": str(error)[:MAX_MESSAGE], "line": line}
+    message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    told = {"raised": type(error).__name__, "message": message[:MAX_MESSAGE], "line": line}
+    if isinstance(error, SyntaxError):
+        told["column"] = error.offset
+    return told
 
 
 def load(path: str) -> ModuleType:
@@ -182,9 +208,9 @@ class Clock:
         return sleep
 
 
-def no_input(_prompt: object = "") -> str:
+def no_input(_prompt: object = "") -> NoReturn:
     """Stand in for `input`, which would wait for ever."""
-    raise EOFError("nobody is at the keyboard here: take input() out")
+    raise EOFError(NOBODY)
 
 
 def settle() -> None:
@@ -199,6 +225,43 @@ def settle() -> None:
     Clock().install()
 
 
+def delay() -> float:
+    """Return the seconds that this process has waited for a processor (proc(5), schedstat)."""
+    try:
+        with open("/proc/self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def watch(path: str, seconds: float, cpu_seconds: float) -> None:
+    """Raise `Hung` in the learner's code after so many seconds, or seconds of computing; 0 for never.
+
+    The seconds in which it waited for a processor that others had do not count.
+    """
+    end = real_time() - delay() + seconds
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGALRM and real_time() - delay() < end:
+            return
+        while frame is not None and frame.f_code.co_filename != path:
+            frame = frame.f_back
+        raise Hung(frame.f_lineno if frame is not None else None)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.signal(signal.SIGPROF, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 10)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds, cpu_seconds / 10)
+
+
+def found(owner: Any, kind: str, name: str) -> Any:
+    """Return a function, class or method by name; Absent where there is none."""
+    if not hasattr(owner, name):
+        raise Absent(f"{kind} {name}")
+    return getattr(owner, name)
+
+
 def main() -> None:
     """Say that it is ready, and answer requests until they end."""
     limit()
@@ -210,22 +273,34 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
     module: ModuleType | None = None
-    thing: Any = None
+    things: list[Any] = [None]
     while line := requests.readline():
         request = json.loads(line)
+        loading = module is None
         try:
-            module = module or load(path)
-            arguments = [decode(argument) for argument in request["arguments"]]
-            if request["do"] == "new":
-                thing = getattr(module, request["name"])(*arguments)
-                answer = {"value": None}
-            elif request["do"] == "method":
-                answer = {"value": encode(getattr(thing, request["name"])(*arguments))}
-            else:
-                answer = {"value": encode(getattr(module, request["name"])(*arguments))}
+            try:
+                watch(path, *request["patience"])
+                module = module or load(path)
+                loading = False
+                answer = answered(request, module, things)
+            finally:
+                watch(path, 0, 0)
         except BaseException as error:
             answer = failure(error, path)
+            if loading:
+                answer["kind"] = "loading"
         tell(answer)
+
+
+def answered(request: dict[str, Any], module: ModuleType, things: list[Any]) -> dict[str, Any]:
+    """Do what is asked for; `things` has the object that the latest request for a new one made."""
+    arguments = [decode(argument) for argument in request["arguments"]]
+    if request["do"] == "new":
+        things[:] = [found(module, "class", request["name"])(*arguments)]
+        return {"value": None}
+    if request["do"] == "method":
+        return {"value": encode(found(things[0], "method", request["name"])(*arguments))}
+    return {"value": encode(found(module, "function", request["name"])(*arguments))}
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ MOST = 1000
 
 def save(packets: Sequence[tuple[bytes, str]], lab: Path, check: str, said: Sequence[str]) -> str:
     """Write the packets that a check asked about, in order; return a line that says where they are."""
-    folder = LabFolder(lab).captures / FOLDER
-    path = folder / f"{lab.name[:2]}_{check.replace(' ', '_')}.pcapng"
+    path = path_of(lab, check)
     kept = packets[-MOST:]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb", buffering=0) as file:
             _write(file_writer := PcapngWriter(file, comment=f"{lab.name}: {check}"), kept, said)
             if file_writer.error is not None:
@@ -30,6 +29,11 @@ def save(packets: Sequence[tuple[bytes, str]], lab: Path, check: str, said: Sequ
     return _(
         "packets: frame {number} of {path} is the last one asked about", number=len(kept), path=_shown(path)
     )
+
+
+def path_of(lab: Path, check: str) -> Path:
+    """Return where the packets of a lab's check are kept."""
+    return LabFolder(lab).captures / FOLDER / f"{lab.name[:2]}_{check.replace(' ', '_')}.pcapng"
 
 
 def _write(writer: PcapngWriter, packets: Sequence[tuple[bytes, str]], said: Sequence[str]) -> None:

@@ -4,7 +4,9 @@
 check: `points(n)`; `needs("test_…")`, the checks without which it makes no sense.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ PROPERTY = "demuxlab"
 """Under this name a report carries what its check has earned, also from one process to another."""
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _BUDGETS = pytest.StashKey[dict[Path, "Budget"]]()
+_STORIES = pytest.StashKey[Any]()
 _ASKED = pytest.StashKey["Submission"]()
 _HIDDEN = pytest.StashKey[dict[Path, Path]]()
 """The lab that each hidden folder of checks belongs to."""
@@ -136,12 +139,15 @@ def pytest_runtest_makereport(
     if mark is None or (report.when != "call" and report.passed):
         return report
     from demuxlab.grading import inventory
+    from demuxlab.grading.submission import LoadError
 
     name, error = _sentence(item.name), call.excinfo.value if call.excinfo is not None else None
     asked = item.stash.get(_ASKED, None)
     if report.failed and asked is not None and error is not None:
         asked.close()
         report.longrepr = _story(asked, name, error, item.config, item.path.parent)
+    elif report.passed:
+        _forget_packets(item, name)
     worth = inventory.points(item)
     result = {
         "name": item.name,
@@ -149,6 +155,7 @@ def pytest_runtest_makereport(
         "points": worth if report.passed else 0,
         "max_points": worth,
         "message": "" if report.passed else _message(report),
+        "loads": not isinstance(error, LoadError),
         "hidden": item.path.parent in item.config.stash[_HIDDEN],
         "infrastructure": _ours(item, error),
     }
@@ -167,34 +174,69 @@ def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | N
     return None if error is None else inventory.broken(item, error)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the table of points, and note what the labs' own exercises got."""
-    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, None, None]:
+    """Tell the stories in the place of pytest's own lists; at the end the points, and what to do first."""
     scored: dict[str, dict[str, Any]] = {}
-    for report in reports:
+    told: list[str] = []
+    whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
+    for report in (report for kind in terminalreporter.stats.values() for report in kind):
         for key, value in getattr(report, "user_properties", ()):
-            if key == PROPERTY:
-                scored.setdefault(report.nodeid, value)
+            if key == PROPERTY and report.nodeid not in scored:
+                scored[report.nodeid] = value
     if not scored:
+        yield
         return
-    from tabulate import tabulate
-
-    from demuxlab.grading import sandbox
-
+    order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
+    for outcome, reports in whole.items():
+        ours = [report for report in reports if report.nodeid in scored]
+        if outcome == "failed":
+            told += [str(report.longrepr) for report in ours]
+        else:
+            waiting = Counter(_message(report) for report in ours)
+            told += [
+                _("not asked yet: {count} more ({why})", count=count, why=why)
+                for why, count in waiting.items()
+            ]
+        terminalreporter.stats[outcome] = [each for each in reports if each.nodeid not in scored]
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
-    rows = [
-        (_(_sentence(scored[n]["name"])), f"{scored[n]['points']}/{scored[n]['max_points']}") for n in order
-    ]
-    earned, possible = _sum(scored, "points"), _sum(scored, "max_points")
-    terminalreporter.section(_("points"))
-    terminalreporter.write_line(tabulate(rows, headers=(_("check"), _("points")), tablefmt="simple"))
-    terminalreporter.write_line("\n" + _("points: {points} of {most}", points=earned, most=possible))
-    terminalreporter.write_line(_("isolation: {level}", level=sandbox.best()))
-    whole = not terminalreporter.stats.get("deselected") and not any("::" in word for word in config.args)
-    if whole and not config.getoption("--submission"):
+    if told and config.option.tbstyle != "no":
+        terminalreporter.section(_("what failed"))
+        _print_stories(terminalreporter, told)
+    yield
+    terminalreporter.stats.update({outcome: reports for outcome, reports in whole.items() if reports})
+    _print_points(terminalreporter, [scored[nodeid] for nodeid in order], config)
+    complete = not terminalreporter.stats.get("deselected") and not any("::" in word for word in config.args)
+    if complete and not config.getoption("--submission"):
         _note_progress(config.rootpath, scored)
+
+
+def _print_stories(terminalreporter: Any, told: list[str]) -> None:
+    """Print stories; those of checks that fail as an earlier one did are lines, below one another."""
+    from demuxlab.grading.stories import on_screen
+
+    for story, following in zip(told, [*told[1:], ""], strict=True):
+        lines = story.splitlines()
+        if len(lines) == 1 and told[0] != story and told[0].startswith(story):
+            continue  # the file that cannot be loaded is told once
+        again = following.splitlines()[1:] == lines[1:]
+        terminalreporter.write_line(on_screen(lines[:1] if again else [*lines, ""]))
+
+
+def _print_points(terminalreporter: Any, rows: list[dict[str, Any]], config: pytest.Config) -> None:
+    from demuxlab.grading import sandbox, stories
+
+    earned, possible = (sum(int(row[key]) for row in rows) for key in ("points", "max_points"))
+    names = [_sentence(row["name"]) for row in rows]
+    failed = [row for row in rows if not row["passed"]]
+    terminalreporter.section(_("points"))
+    if earned:
+        terminalreporter.write_line(stories.table_of_points(rows, names) + "\n")
+    terminalreporter.write_line(_("points: {points} of {most}", points=earned, most=possible))
+    terminalreporter.write_line(_("isolation: {level}", level=sandbox.best()))
+    labs = list(dict.fromkeys(Path(word.partition("::")[0]).resolve() for word in config.args))
+    terminalreporter.write_line(stories.on_screen([stories.next_step(failed, labs)]))
 
 
 def _note_progress(root: Path, scored: dict[str, dict[str, Any]]) -> None:
@@ -222,18 +264,27 @@ def _message(report: pytest.TestReport) -> str:
 
 
 def _story(asked: "Submission", name: str, error: BaseException, config: pytest.Config, folder: Path) -> str:
-    from demuxlab.grading.sentences import retold
+    from demuxlab.grading.stories import Stories
 
-    said = str(error).splitlines() or [type(error).__name__]
-    lines = [_("check: {name}", name=_(name)), _("steps so far:")]
-    lines += [f"  {number}. {retold(step)}" for number, step in enumerate(asked.story, 1)] or [_("  none")]
-    lines += [_("then:"), *(f"  {retold(line)}" for line in said)]
-    if asked.printed:
-        lines += [_("your code printed:"), *(f"  {line}" for line in asked.printed.splitlines())]
-    if seed := config.getoption("--seed"):
+    stories = config.stash.setdefault(_STORIES, Stories())
+    lines = stories.of(asked, name, error)
+    if (seed := config.getoption("--seed")) and len(lines) > 2:
         lines.append(_("again: add --seed {seed}", seed=seed))
-    if asked.packets and (folder / "lab.py").is_file() and not config.getoption("--no-packets"):
+    if asked.packets and len(lines) > 2 and _keeps_packets(config, folder):
         from demuxlab.grading.failure_capture import save
 
-        lines.append(save(asked.packets, folder, name, said))
+        lines.append(save(asked.packets, folder, name, str(error).splitlines()))
     return "\n".join(lines)
+
+
+def _keeps_packets(config: pytest.Config, folder: Path) -> bool:
+    return (folder / "lab.py").is_file() and not config.getoption("--no-packets")
+
+
+def _forget_packets(item: pytest.Item, name: str) -> None:
+    """Remove the capture of an earlier failure of a check that now passes."""
+    if _keeps_packets(item.config, item.path.parent):
+        from demuxlab.grading.failure_capture import path_of
+
+        with suppress(OSError):
+            path_of(item.path.parent, name).unlink()

@@ -5,7 +5,9 @@ again in the reader's language.
 """
 
 import re
+from functools import cache
 
+from demuxlab import language
 from demuxlab.language import _, marked
 
 MADE = marked("made {what}")
@@ -19,6 +21,25 @@ BAD_ANSWER = marked("{what} answered with {kind}")
 NO_ANSWER = marked("{what} gave no answer within {seconds:g} seconds: a loop without end?")
 PROCESSOR = marked("{what} used too much of the processor's time")
 ENDED = marked("the process ended while it was asked for {what}: does the file call exit?")
+CRASHED = marked("the process crashed ({signal}) while it was asked for {what}")
+HUNG = marked("{what} did not come to an end{line}: a loop without end?")
+ABSENT = marked("the file has no {kind} {name}: was it renamed?")
+LOADING = marked("{file} cannot be loaded: {error}{line}: {message}")
+LOADING_HANGS = marked("{file} cannot be loaded: it does not come to an end{line}: a loop without end?")
+MISTYPED = marked("{found}, where {expected} is asked for")
+RETURNED = marked("{what} returned {mistyped}")
+KINDS = marked(
+    {
+        "tuple": "a tuple",
+        "list": "a list",
+        "str": "a text (str)",
+        "bytes": "a bytes object",
+        "int": "a number (int)",
+        "float": "a number with a point (float)",
+        "bool": "True or False (bool)",
+        "dict": "a dictionary",
+    }
+)
 NO_METHOD = marked("{kind} has no {method!r} here: {there}")
 DEEP = marked("lists nested more than {depth} deep")
 HINT = marked("hint: {hint}")
@@ -43,21 +64,56 @@ _PLAIN = marked(
         "a number that is not finite",
         "a number of more than 256 bits",
         "a call that cannot be made",
+        "there is nobody to ask here: take input() out",
+        "function",
+        "method",
+        "class",
     )
 )
+_OF_CHECKS = marked(
+    (
+        "packet of {1} bytes ({2}): {3}",
+        "this is frame {1} of captures/{2}: {3}",
+        "this is frame {1} of captures/{2}",
+        "only {1} of {2} bytes came: compare the lengths before you read a field",
+        "{1} as {2} in bytes {3}",
+        "given {1}",
+        "no error",
+        "a socket",
+        "a port",
+        "the page",
+        "the answer",
+        "its addresses",
+        "that it is done",
+        "that serve answers and returns",
+        "that {1} took it",
+        "the packet unchanged",
+        "OSError with error number {1}",
+        "a packet of {1} bytes",
+        "the state {1}",
+        "{1} to be sent",
+    )
+)
+"""What checks of several labs say."""
 _TEMPLATES = (
     *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
     *FIELDS,
-    *(NO_ANSWER, PROCESSOR, ENDED, NO_METHOD, RAISED, BAD_ANSWER),
+    *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, ABSENT, LOADING, LOADING_HANGS),
+    *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
-_RETOLD = ("hint", "why", "kind")
-"""What inside a sentence is one of these sentences itself."""
+_RETOLD = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")
+"""What inside a sentence is one of these sentences itself, or in a catalog."""
+_FORMS = {"error": r"\w+", "line": r"(?: in line \d+)?|\d+"}
+"""What some values look like, so that each pattern has one way to match."""
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     pieces = _PLACE.split(template)
-    texts = [f"(?P<{piece}>.*?)" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)]
+    texts = [
+        f"(?P<{piece}>{_FORMS.get(piece, '.*?')})" if number % 2 else re.escape(piece)
+        for number, piece in enumerate(pieces)
+    ]
     return re.compile("".join(texts), re.DOTALL)
 
 
@@ -66,10 +122,22 @@ _PATTERNS = [(template, _pattern(template)) for template in _TEMPLATES]
 
 def retold(line: str) -> str:
     """Return a line in the reader's language: a known sentence with its values, or a check's own words."""
+    if (told := _(line)) != line:
+        return told
     for template, pattern in _PATTERNS:
         if match := pattern.fullmatch(line):
             return _filled(_(template), match.groupdict())
-    return _(line)
+    for template, told in language.with_values().items():
+        if match := _numbered(template).fullmatch(line):
+            return _PLACE.sub(lambda place: retold(match[int(place[1])]), told)
+    return line
+
+
+@cache
+def _numbered(template: str) -> re.Pattern[str]:
+    """Return what matches a text with values {1}, {2}, in this order."""
+    pieces = _PLACE.split(template)
+    return re.compile("(.+?)".join(map(re.escape, pieces[::2])), re.DOTALL)
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

@@ -6,10 +6,10 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from demuxlab.errors import DemuxlabError
 from demuxlab.grading import sandbox, sentences
@@ -25,10 +25,31 @@ START_TIMEOUT = 30.0
 MAX_SOURCE = 1 << 20
 """Bytes of a learner's file at most."""
 _MAX_PRINTED = 2000
+_MAX_SHOWN = 70
+"""Characters of a source line at most."""
+_CRASHES = {
+    number: signal.Signals(number).name
+    for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+    if (number := getattr(signal, name, None))
+}
+_COMPUTING, _AGAIN = 2.0, 0.4
+"""Seconds that one call may compute at least, and after a call of the same function that did not end."""
+
+
+_OWN_ALARM = 0.95
+"""The share of a call's time after which the learner's process itself names the line that it is in."""
 
 
 class SubmissionError(AssertionError):
     """The learner's file did not answer as it should; the message is meant for the learner."""
+
+
+class LoadError(AssertionError):
+    """The learner's file cannot be loaded, so no check can ask it anything; `line` is where."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class InfrastructureError(DemuxlabError):
@@ -51,6 +72,15 @@ class Budget:
     """Seconds that all checks of one submission may wait for it, together."""
 
     left: float = 6 * CALL_TIMEOUT
+    hung: set[str] = field(default_factory=set)
+    """The functions of which a call did not come to an end: the next one is given up sooner."""
+
+
+@dataclass(slots=True)
+class _Deadline:
+    """When an answer must be there; later where others had the processor that it needed."""
+
+    at: float
 
 
 class Submission:
@@ -73,9 +103,21 @@ class Submission:
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str]] = []
         """Every IP packet that the learner's file was asked about, and in which words."""
+        self.fault = ("", "")
+        """What the learner's file did last in place of answering: the sentence, and one without values."""
+        self.silent = False
+        """Whether it gave no answer at all then, so that a check's hint is about something else."""
+        self.returned_tuple = False
+        """Whether the last answer was a tuple, which `call` and `function` return as a list."""
+        self.last = ""
+        """The name of the last function or method asked for."""
         self._budget = budget or Budget()
+        self._learner: int | None = None
+        self._delayed = 0.0
+        """Seconds of the queue for a processor that are made up for."""
         self._offers: dict[str, Offer] = {}
         self._inmate: Inmate | None = None
+        self._started = 0
         self._buffer = b""
         self._printed = b""
 
@@ -130,9 +172,13 @@ class Submission:
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
         request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
+        # An endless loop is found by the processor's time, which other processes do not use up.
+        computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
+        request["patience"] = [_OWN_ALARM * self.timeout, computing]
         self._ready()
+        self.last = name
         began = time.monotonic()
-        deadline = began + min(self.timeout, self._budget.left)
+        deadline = _Deadline(began + min(self.timeout, self._budget.left))
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
@@ -142,14 +188,54 @@ class Submission:
         finally:
             self._budget.left -= time.monotonic() - began
         if "raised" in answer:
-            line = english(sentences.IN_LINE, line=answer["line"]) if answer["line"] else ""
-            asked = f"{name}({in_words(arguments)})"
-            self.story.append(english(sentences.CALLED, what=asked, result=answer["raised"]))
-            raise SubmissionError(
-                english(sentences.RAISED,
-                  what=asked, error=answer["raised"], line=line, message=answer["message"])
+            self._raised(answer, name, arguments)
+        value = answer.get("value")
+        self.returned_tuple = isinstance(value, dict) and "tuple" in value
+        return self._decode(value)
+
+    def _raised(self, answer: dict[str, Any], name: str, arguments: tuple[Any, ...]) -> NoReturn:
+        """Say what the learner's code did in place of answering."""
+        number, error = answer["line"], answer["raised"]
+        line = english(sentences.IN_LINE, line=number) if number else ""
+        if answer["kind"] == "loading":
+            self.close()
+            raise LoadError(self._loading(answer, line), number)
+        asked = f"{name}({in_words(arguments)})"
+        if answer["kind"] == "absent":
+            kind, _space, absent = answer["message"].partition(" ")
+            self._fail(english(sentences.ABSENT, kind=kind, name=absent))
+        if answer["kind"] == "hung":
+            self.close()
+            self._budget.hung.add(name)
+            self._fail(english(sentences.HUNG, what=name, line=line))
+        self.story.append(english(sentences.CALLED, what=asked, result=error))
+        told = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
+        silent = error in ("NotImplementedError", "EOFError", "NameError")
+        self._fail(told, f"{name}: {error}{line}: {answer['message']}", silent=silent)
+
+    def _loading(self, answer: dict[str, Any], line: str) -> str:
+        """Return why the file cannot be loaded, and the line of its source with a caret where one helps."""
+        if answer["raised"] == "Hung":
+            told = english(sentences.LOADING_HANGS, file=self.path.name, line=line)
+        else:
+            told = english(
+                sentences.LOADING,
+                file=self.path.name, error=answer["raised"], line=line, message=answer["message"],
             )  # fmt: skip
-        return self._decode(answer.get("value"))
+        source = self.path.read_text("utf-8", "replace").splitlines()
+        # A file that cannot be read is replaced by one that only raises why: that line is not the learner's.
+        if not line or not 0 < answer["line"] <= len(source) or source[0].startswith("raise ImportError("):
+            return told
+        text, column = neutral(source[answer["line"] - 1]).replace("\t", " "), answer["column"]
+        start = max(0, (column or 0) - _MAX_SHOWN + 10)  # a long line is shown from near the caret on
+        told += f"\n{answer['line']:5} | {text[start:][:_MAX_SHOWN]}"
+        return (
+            told + f"\n{'':5} | {' ' * (column - 1 - start)}^" if column and column <= len(text) + 1 else told
+        )
+
+    def _fail(self, told: str, fault: str = "", *, silent: bool = True) -> NoReturn:
+        self.fault, self.silent = (told, fault or told), silent
+        raise SubmissionError(told)
 
     def _ready(self) -> None:
         """Start the process where none runs, and wait until it can be asked."""
@@ -157,20 +243,25 @@ class Submission:
             return
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
+        self._learner, self._delayed = None, 0.0
         try:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
                 raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
-            self._inmate = sandbox.start(source, self.level)
+            # What a file keeps across processes must not be its hashes: each process has another seed.
+            self._inmate = sandbox.start(source, self.level, hash_seed=self._started)
+            self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
-        line = self._line(time.monotonic() + START_TIMEOUT)
+        line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))
         if line is None or not line.startswith(b'{"ready"'):
             said = self._printed.decode(errors="replace").strip()
             self.close()
             raise _no_sandbox(said or _("no answer"))
+        self._learner = self._inmate.learner()
+        self._delayed = self._delay()
 
-    def _say(self, words: dict[str, Any], name: str, deadline: float) -> None:
+    def _say(self, words: dict[str, Any], name: str, deadline: _Deadline) -> None:
         """Write one line, while the learner's process may be busy printing."""
         assert self._inmate is not None
         assert self._inmate.process.stdin is not None
@@ -186,13 +277,13 @@ class Submission:
             except BrokenPipeError:
                 self._ended(name)
 
-    def _answer(self, name: str, deadline: float) -> dict[str, Any]:
+    def _answer(self, name: str, deadline: _Deadline) -> dict[str, Any]:
         line = self._line(deadline)
         if line is None:
             if len(self._buffer) > MAX_LINE:
                 self.close()
                 raise SubmissionError(english(sentences.TOO_MUCH, what=name, size=MAX_LINE))
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline.at:
                 self._no_answer(name)
             self._ended(name)
         try:
@@ -201,7 +292,7 @@ class Submission:
             self.close()
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
-    def _line(self, deadline: float) -> bytes | None:
+    def _line(self, deadline: _Deadline) -> bytes | None:
         """Return the next line, or None where there is none by then, where it is too long, or at the end."""
         assert self._inmate is not None
         assert self._inmate.process.stdout is not None
@@ -216,13 +307,13 @@ class Submission:
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _wait(self, deadline: float, *, writing: bool = False) -> bool:
+    def _wait(self, deadline: _Deadline, *, writing: bool = False) -> bool:
         """Wait until an answer, or room for a request, is there; keep what is printed first."""
         assert self._inmate is not None
         process = self._inmate.process
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline.at - time.monotonic()) > 0 or (left := self._made_up(deadline)) > 0:
             can_read, can_write, _none = select.select(reading, for_room, [], left)
             if process.stderr in can_read:
                 assert process.stderr is not None
@@ -234,20 +325,41 @@ class Submission:
                 return True
         return False
 
-    def _no_answer(self, name: str) -> None:
-        self.close()
-        raise SubmissionError(
-            english(sentences.NO_ANSWER,
-              what=name, seconds=self.timeout)
-        )  # fmt: skip
+    def _made_up(self, deadline: _Deadline) -> float:
+        """Put a deadline off by what was spent in the queue for a processor; return the seconds until then.
 
-    def _ended(self, name: str) -> None:
-        assert self._inmate is not None
-        too_long = self._inmate.exit_status() == signal.SIGXCPU
+        On a busy machine an honest answer is late, and that is no fault of the submission.
+        """
+        delay = self._delay()
+        more, self._delayed = max(0.0, delay - self._delayed), max(delay, self._delayed)
+        deadline.at += more
+        self._budget.left += more
+        return deadline.at - time.monotonic()
+
+    def _delay(self) -> float:
+        """Return the seconds that the submission, and we who ask it, have waited for a processor."""
+        files = ["/proc/thread-self/schedstat"]
+        files += [f"/proc/{self._learner}/schedstat"] if self._learner is not None else []
+        nanoseconds = 0
+        for file in files:
+            with suppress(OSError, IndexError, ValueError):
+                nanoseconds += int(Path(file).read_text(encoding="ascii").split()[1])
+        return nanoseconds / 1e9
+
+    def _no_answer(self, name: str) -> NoReturn:
         self.close()
-        if too_long:
-            raise SubmissionError(english(sentences.PROCESSOR, what=name))
-        raise SubmissionError(english(sentences.ENDED, what=name))
+        self._budget.hung.add(name)
+        self._fail(english(sentences.NO_ANSWER, what=name, seconds=self.timeout))
+
+    def _ended(self, name: str) -> NoReturn:
+        assert self._inmate is not None
+        status = self._inmate.exit_status()
+        self.close()
+        if status == signal.SIGXCPU:
+            self._fail(english(sentences.PROCESSOR, what=name))
+        if status in _CRASHES:
+            self._fail(english(sentences.CRASHED, what=name, signal=_CRASHES[status]))
+        self._fail(english(sentences.ENDED, what=name))
 
     # Values
 
@@ -284,6 +396,8 @@ class Submission:
             return [self._decode(part) for part in value]
         if not isinstance(value, dict):
             return value
+        if "tuple" in value:
+            return [self._decode(part) for part in value["tuple"]]
         if "bytes" in value:
             try:
                 return bytes.fromhex(value["bytes"])

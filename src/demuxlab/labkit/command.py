@@ -52,7 +52,9 @@ def run_options(function: _Function) -> _Function:
             is_flag=True,
             help=_("Show the hosts in the terminal during the run; without one, a line for each segment."),
         ),
-        click.option("--step", is_flag=True, help=_("Wait for Enter before each step.")),
+        click.option(
+            "--step", is_flag=True, help=_("Wait for Enter before each step and after each packet.")
+        ),
         terminal.language_option,
     )
     for option in reversed(options):

@@ -18,8 +18,9 @@ from demuxlab.labkit.network import LabError, LabRuntime, Network
 from demuxlab.language import _
 from demuxlab.links.base import Link
 from demuxlab.recording.recorder import Recorder
+from demuxlab.telling.rows import HEADERS, Entry
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
-from demuxlab.wire.address import from_text
+from demuxlab.wire.address import from_text, to_text
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
@@ -50,9 +51,9 @@ class Watcher(Protocol):
 class Lab:
     """One run of a lab, on one link.
 
-    `tell` is called with each line of output; `pause` is called after each step; `failed` counts the checks
-    that did not hold. `figures` may replace the course's addresses and ports. `watcher` is called with what
-    is recorded.
+    `tell` gets every line meant for a person; `pause` is called after each step and each packet; `failed`
+    counts the checks that did not hold. `figures` may put other addresses and ports in the place of the
+    course's. `watcher` is shown what is recorded.
 
     Texts are translated where a catalog has them: `say`, `step` and `check` take the values for {names} in
     them as keywords.
@@ -223,6 +224,11 @@ class Lab:
         """Print a table of the lab's own."""
         self._tell(tables.table(headers, rows))
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Each address of the cast, and the host that has it."""
+        return {to_text(address): name for address, name in self._names.items()}
+
     # Recording
 
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
@@ -232,6 +238,17 @@ class Lab:
                 self._recorder.received(packet, delivery, now)
             if self._watcher is not None:
                 self._watcher.received(host, packet, delivery, now, self.journal.frames)
+            if self._pause is not None:
+                self._show(self.journal.entries[-1])
+
+    def _show(self, entry: Entry) -> None:
+        """Tell one packet and its decision, and wait for a key."""
+        row = dict(zip(HEADERS, entry.as_row(), strict=True))
+        ends = f"{row['from']} → {row['to']}  " if row["from"] else ""
+        told = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
+        self._tell(layout.paragraph(told))
+        assert self._pause is not None
+        self._pause()
 
     def _departed(self, packet: bytes, now: float) -> None:
         if self._recording:

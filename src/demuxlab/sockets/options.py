@@ -23,7 +23,8 @@ from demuxlab.wire.address import is_any, is_multicast
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
-_SO_RCVTIMEO, _SO_SNDTIMEO = 20, 21
+_TCP_INQ = 36
+_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO = 18, 20, 21
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
 _MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
@@ -50,15 +51,15 @@ def check_size(size: int) -> None:
 def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
     """Set an option (setsockopt(2)); `value` is an int, a buffer, or None and a length."""
     option = _OPTIONS.get((level, name))
-    if option is None:
-        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
-    if option.named:
-        stored = bytes(*value)
+    if option is not None and option.named:
+        stored = _as_bytes(*value)
     else:
         with _kernels(opened) as probe:
-            probe.setsockopt(level, name, *value)
+            probe.setsockopt(level, name, *value)  # raises what the kernel raises
+            if option is None and not _is_remembered(opened, level, name):
+                raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
             stored = probe.getsockopt(level, name, _MAX_SIZE)
-    if option.write is not None:
+    if option is not None and option.write is not None:
         option.write(opened, stored)
     opened.options[level, name] = stored
     if isinstance(opened.endpoint, TCPEndpoint):
@@ -68,10 +69,8 @@ def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
 def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int | bytes:
     """Return an option (getsockopt(2)): an int, or with `size` at most so many bytes."""
     option = _OPTIONS.get((level, name))
-    if option is None:
-        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     value = None
-    if option.read is not None and (level != _TCP or isinstance(opened.endpoint, TCPEndpoint)):
+    if option is not None and option.read and (level != _TCP or isinstance(opened.endpoint, TCPEndpoint)):
         value = option.read(opened)
     if value is None:
         value = opened.options.get((level, name))
@@ -83,13 +82,32 @@ def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int 
     return _int(value.ljust(4, b"\0"))
 
 
+def _as_bytes(value: Any, length: int = 0) -> bytes:
+    """Return the bytes of a value that setsockopt takes: an int, a buffer, or None and a length."""
+    if value is None:
+        return bytes(length)
+    return struct.pack("i", value) if isinstance(value, int) else bytes(value)
+
+
+def _is_remembered(opened: OpenSocket, level: int, name: int) -> bool:
+    """Tell whether an option only is stored and read back."""
+    return (level, name) in _STORED or (
+        (level, name) in _STORED_OF_STREAMS and isinstance(opened.endpoint, TCPEndpoint)
+    )
+
+
 def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
     return closing(_socket.socket(opened.family, opened.kind, opened.protocol))
 
 
-def is_on(opened: OpenSocket, name: int) -> bool:
-    """Tell whether an option of SOL_SOCKET is set to other than 0."""
-    return any(opened.options.get((_SOL, name), b""))
+def is_on(opened: OpenSocket, name: int, level: int = _SOL) -> bool:
+    """Tell whether an option is set to other than 0."""
+    return any(opened.options.get((level, name), b""))
+
+
+def tells_queued(opened: OpenSocket) -> bool:
+    """Tell whether recvmsg(2) is to say how much is left in the queue (TCP_INQ of tcp(7))."""
+    return is_on(opened, _TCP_INQ, _TCP)
 
 
 # What new values do
@@ -110,8 +128,23 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     return write
 
 
+def _ip_field(name: str) -> Write:
+    """Change a field of the IP header of what is sent."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
+        owner.ip = owner.ip._replace(**{name: _int(value)})
+
+    return write
+
+
 def _on(value: bytes) -> bool:
     return _int(value) != 0
+
+
+def _limit(value: bytes) -> int:
+    return max(_int(value), 0)  # -1, the kernel's default, is no limit
 
 
 def _seconds(value: bytes) -> float:
@@ -172,7 +205,34 @@ def _nodelay(opened: OpenSocket, value: bytes) -> None:
         opened.endpoint.nodelay = _on(value)
 
 
+def _low_water(opened: OpenSocket, value: bytes) -> None:
+    opened.low_water = _int(value)
+
+
+def _window_clamp(opened: OpenSocket, value: bytes) -> None:
+    """Bound the receive window by the receive buffer (tcp(7))."""
+    if isinstance(opened.endpoint, TCPEndpoint) and _int(value):
+        settings = opened.endpoint.settings
+        settings.receive_buffer = min(settings.receive_buffer, _int(value))
+
+
 # Multicast
+
+
+def _multicast_interface(opened: OpenSocket, value: bytes) -> None:
+    """Accept an address of the host, which has one interface (struct in_addr, ip_mreq or ip_mreqn)."""
+    if isinstance(opened.endpoint, TCPEndpoint):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    address = value[4:8] if len(value) >= _MREQ_SIZE else value[:4]
+    if len(address) < 4:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if not is_any(address) and not opened.runtime.host.owns(address):
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+
+def _interface_set(opened: OpenSocket) -> bytes:
+    value = opened.options.get((_IP, _socket.IP_MULTICAST_IF), bytes(4))
+    return value[4:8] if len(value) >= _MREQ_SIZE else value[:4]
 
 
 def _membership(change: str) -> Write:
@@ -223,6 +283,11 @@ def _congestion_name(endpoint: TCPEndpoint) -> bytes:
     return name.ljust(_CONGESTION_NAME_SIZE, b"\0")
 
 
+def _info(opened: OpenSocket) -> bytes | None:
+    endpoint = opened.endpoint
+    return tcp_info.pack(endpoint.info(opened.now)) if isinstance(endpoint, TCPEndpoint) else None
+
+
 _READ_ONLY = Option()
 """Given with the socket; the kernel's socket refuses to set it."""
 _REMEMBERED = Option()
@@ -245,25 +310,30 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     ),
     (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
     (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),
+    (_SOL, _SO_RCVLOWAT): Option(_low_water),
     (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
     (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
     (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
-    (_IP, _socket.IP_TOS): _REMEMBERED,
-    (_IP, _socket.IP_TTL): _REMEMBERED,
+    (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
+    (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
     (_IP, _socket.IP_MULTICAST_TTL): _REMEMBERED,
+    (_IP, _socket.IP_MULTICAST_IF): Option(_multicast_interface, _interface_set, named=True),
     (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join"), named=True),
     (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave"), named=True),
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
     (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
     (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
-    (_IPV6, _socket.IPV6_TCLASS): _REMEMBERED,
-    (_IPV6, _socket.IPV6_UNICAST_HOPS): _REMEMBERED,
+    (_IPV6, _socket.IPV6_TCLASS): Option(_ip_field("traffic_class")),
+    (_IPV6, _socket.IPV6_UNICAST_HOPS): Option(_ip_field("hop_limit")),
     (_TCP, _socket.TCP_NODELAY): Option(_nodelay),
+    (_TCP, _socket.TCP_CORK): Option(_setting("cork", _on)),
+    (_TCP, _socket.TCP_NOTSENT_LOWAT): Option(_setting("notsent_lowat", _limit)),
+    (_TCP, _TCP_INQ): _REMEMBERED,
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
     (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
@@ -274,6 +344,26 @@ _OPTIONS: dict[tuple[int, int], Option] = {
         _of_tcp(lambda endpoint: _bytes(endpoint.mss) if endpoint.connected else None),
     ),
     (_TCP, _socket.TCP_CONGESTION): Option(_congestion, _of_tcp(_congestion_name), named=True),
-    (_TCP, _socket.TCP_INFO): Option(read=_of_tcp(lambda endpoint: tcp_info.pack(endpoint.info()))),
+    (_TCP, _socket.TCP_INFO): Option(read=_info),
     (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
+    (_TCP, _socket.TCP_WINDOW_CLAMP): Option(_window_clamp),
 }
+_STORED = {
+    # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
+    *((_SOL, number) for number in (1, 5, 36, 46, 49)),
+    # IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (10, 15, 19, 24)),
+    # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
+    *((_IPV6, number) for number in (17, 23, 75, 78)),
+}
+"""Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
+when it is bound."""
+_STORED_OF_STREAMS = {
+    # SO_TIMESTAMP: what it adds, a stream's messages do not carry
+    (_SOL, 29),
+    # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
+    *((_IP, number) for number in (8, 11, 12, 13)),
+    # TCP_CORK, TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN, TCP_NOTSENT_LOWAT
+    *((_TCP, number) for number in (3, 7, 8, 23, 25)),
+}
+"""Without effect on the bytes that arrive."""

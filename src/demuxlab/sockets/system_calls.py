@@ -13,21 +13,21 @@ import io
 import os
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from demuxlab.sockets.datagram import DatagramSocket
 from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket
-from demuxlab.sockets.stream import StreamSocket
-from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
-_FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
+_STDERR = 2
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -38,6 +38,11 @@ def install() -> None:
     for module, name, call in _calls:
         setattr(module, name, call)
     builtins.open = io.open
+
+
+def install_sendfile() -> None:
+    """Put only sendfile(2) in its place, for programs that use our sockets beside the kernel's."""
+    os.sendfile = sendfile
 
 
 def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
@@ -70,8 +75,7 @@ def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
 
 def socket_of(descriptor: Descriptor) -> InetSocket:
     """Return a socket object that blocks as its descriptor does: by O_NONBLOCK alone."""
-    kind = StreamSocket if isinstance(descriptor.opened.endpoint, TCPEndpoint) else DatagramSocket
-    own = kind(descriptor)
+    own = socket_object(descriptor)
     own.limit_calls(None)
     return own
 
@@ -148,7 +152,7 @@ _dup2 = os.dup2
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """dup2(2); the descriptor `fd2` is closed first, whoever's it is."""
+    """dup2(2); the descriptor `fd2` is closed first, to whichever socket it belongs."""
     source, replaced = descriptors.find(fd), descriptors.find(fd2)
     if fd == fd2 or (source is None and replaced is None):
         return _dup2(fd, fd2, inheritable)
@@ -193,8 +197,7 @@ def open(
     opener: Any = None,  # noqa: ARG001
 ) -> Any:
     """Make a file of a socket; "a" and "+" mean what they mean for a pipe."""
-    from demuxlab import sockets
-
+    sockets: Any = sys.modules[__package__]  # which imports this module
     directions = "rw" if "+" in mode else "r" if "r" in mode else "w"
     number = ours.fileno() if closefd else descriptors.copy(ours)
     own: Any = sockets.socket(fileno=number)
@@ -260,10 +263,11 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
         result = _ioctl(ours.fileno(), request, arg, mutate_flag)
         ours.opened.nonblocking = not os.get_blocking(ours.fileno())
         return result
-    if request not in (termios.FIONREAD, _SIOCOUTQ):
+    counts = {termios.FIONREAD: "waiting", _SIOCOUTQ: "unsent", _SIOCOUTQNSD: "not_sent"}
+    if request not in counts:
         return _ioctl(ours.fileno(), request, arg, mutate_flag)
     with ours.opened as opened:
-        value = opened.waiting if request == termios.FIONREAD else opened.unsent
+        value: int = getattr(opened, counts[request])
     if isinstance(arg, int):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
     with memoryview(arg) as whole, whole.cast("B") as buffer:
@@ -286,6 +290,11 @@ def _refuse_to_pass_on(*numbers: int) -> None:
             )
 
 
+def _is_python(name: str | bytes) -> bool:
+    """Tell whether a program is a Python, which joins this one (see `join`) and can use its sockets."""
+    return os.path.basename(os.fsdecode(name)).startswith("python")
+
+
 _fork_exec = _posixsubprocess.fork_exec
 
 
@@ -293,7 +302,9 @@ _fork_exec = _posixsubprocess.fork_exec
 def fork_exec(*arguments: Any) -> Any:
     """Start a program, for subprocess and multiprocessing; its standard streams cannot be sockets of ours."""
     passed_on, streams = arguments[3], (arguments[6], arguments[9], arguments[11])
-    _refuse_to_pass_on(*streams, *passed_on)
+    _refuse_to_pass_on(*streams)
+    if not any(_is_python(name) for name in arguments[1]):
+        _refuse_to_pass_on(*passed_on)
     return _fork_exec(*arguments)
 
 
@@ -316,7 +327,9 @@ def _before_exec(name: str) -> None:
 
     @wraps(kernels)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        _refuse_to_pass_on(*(number for number in descriptors.numbers() if os.get_inheritable(number)))
+        standard = [number for number in descriptors.numbers() if number <= _STDERR]
+        others = [number for number in descriptors.numbers() if os.get_inheritable(number)]
+        _refuse_to_pass_on(*standard, *(others if not _is_python(arguments[0]) else ()))
         return kernels(*arguments, **keywords)
 
     _calls.append((os, name, call))

@@ -1,0 +1,167 @@
+"""What a learner reads: one mistake is one story, and the last lines say what to do first."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import solutions
+from wcwidth import wcswidth
+
+from demuxlab import language
+from demuxlab.grading.sentences import retold
+from demuxlab.grading.stories import mistaken_type
+
+PORTS = """
+def ports(header: bytes) -> tuple[int, int]:
+    return int.from_bytes(header[0:2], "big"), int.from_bytes(header[2:4], "big")
+"""
+
+
+@pytest.fixture
+def graded(repository: Path, tmp_path: Path):
+    """Grade a source text as exercise 01 in a terminal of 80 columns; return the lines."""
+
+    def grade(source: str, *options: str, code: str = "en") -> list[str]:
+        file = tmp_path / "mine.py"
+        file.write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "labs/01_port_fields", "--submission", str(file), "--no-packets",
+             "-p", "no:cacheprovider", *options],
+            cwd=repository, env={**os.environ, "COLUMNS": "80", "LANGUAGE": code}, capture_output=True,
+            text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert not done.stderr
+        return done.stdout.splitlines()
+
+    return grade
+
+
+def wide(lines: list[str]) -> int:
+    """Return the widest line below pytest's own head."""
+    return max(wcswidth(line) for line in lines[lines.index("") :] if not line.startswith("rootdir"))
+
+
+def test_a_file_that_cannot_be_loaded_is_one_story(graded):
+    lines = graded(PORTS.replace('header[0:2], "big")', 'header[0:2], "big"'))
+    assert len(lines) <= 40
+    text = "\n".join(lines)
+    assert text.count("cannot be loaded") == 1
+    at = lines.index("mine.py cannot be loaded: SyntaxError in line 3: '(' was never closed")
+    assert lines[at + 2].index("^") == lines[at + 1].index("(header")
+    assert "hint" not in text
+    assert "FAILED" not in text
+    assert "next: make the file load. The line above says where it stops." in lines[-4:]
+    assert wide(lines) <= 80
+
+
+def test_an_endless_loop_costs_its_own_function_and_names_its_line(graded):
+    loop = "\ndef ports_in_packet(packet):\n    while True:\n        pass\n"
+    lines = graded(PORTS + loop)
+    text = "\n".join(lines)
+    assert "points: 6 of 25" in text
+    assert text.count("did not come to an end") == 3
+    assert re.search("did not come to an end in line [67]", text)
+    assert "the file has no function answer: was it renamed?" in text
+    assert wide(lines) <= 80
+
+
+def test_input_a_wrong_type_and_a_crash_are_called_what_they_are(graded):
+    text = "\n".join(
+        graded(
+            "import os, signal\n"
+            "def ports(header):\n    return [header[0] * 256 + header[1], header[2] * 256 + header[3]]\n"
+            "def ports_in_packet(packet):\n    return str(ports(packet[20:24]))\n"
+            "def udp_datagram(source, destination, data):\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+            "def answer(datagram, data):\n    input('press enter')\n"
+        )
+    )
+    assert text.count("a list, where a tuple is asked for") == 2
+    assert text.count("a text (str), where a tuple is asked for") == 3
+    assert "the process crashed (SIGSEGV) while it was asked for udp_datagram" in text
+    assert "EOFError in line 9: there is\n  nobody to ask here" in text
+    assert "hint" not in text
+
+
+def test_the_starter_is_told_in_a_line_for_each_check(graded, repository):
+    lines = graded((repository / "labs" / "01_port_fields" / "exercise.py").read_text())
+    assert len(lines) <= 80
+    assert "check: udp and tcp are read alike" in lines
+
+
+def test_what_is_passed_says_what_comes_next(graded):
+    lines = graded((solutions.folder("01") / "reference.py").read_text())
+    assert lines[-3:-1] == [
+        "well done! Next: demuxlab quiz 01 --student YOUR_NAME, then lab 02: demuxlab run",
+        "02",
+    ]
+
+
+def test_the_story_in_korean_has_no_english_left(graded):
+    loop = "\ndef ports_in_packet(packet):\n    while True:\n        pass\n"
+    text = "\n".join(graded(PORTS.replace("header[2:4]", "header[4:6]") + loop, code="ko"))
+    for english in ("expected", "found", "hint:", "did not", "in line", "was it", "check:", "next:"):
+        assert english not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "mistaken"),
+    [
+        ("expected (1, 2), found [1, 2]\nhint: x", ("list", "tuple")),
+        ("expected 2c e7\nfound    '2c e7'", ("str", "bytes")),
+        ("send: expected 3, found '3'", ("str", "int")),
+        ("expected 3, found None", None),
+        ("expected None, found 3", None),
+        ("expected 'P4', found 'P5'", None),
+        ("expected OSError, found 3", None),
+    ],
+)
+def test_types_are_compared_as_they_are_written(said, mistaken):
+    assert mistaken_type(said) == mistaken
+
+
+def test_each_part_of_a_raise_is_retold_on_its_own():
+    from demuxlab import language
+
+    language.use("ko")
+    try:
+        told = retold("deliver(b'x') raised NotImplementedError in line 21: deliver is still to be written")
+    finally:
+        language.use("en")
+    assert "NotImplementedError" in told
+    assert "in line" not in told
+    assert "발생했습니다NotImplementedError" not in told
+
+
+@pytest.mark.parametrize(
+    ("lab", "line", "told"),
+    [
+        (
+            "07",
+            "hint: 2517 bytes make 3 segments of at most 839",
+            "2517바이트는 최대 839바이트짜리 세그먼트 3개가 됩니다",
+        ),
+        (
+            "12",
+            "expected 08 4b as TCP checksum in bytes 36-37, found 08 4c",
+            "바이트 36-37의 TCP 체크섬: 08 4b",
+        ),
+        ("05", "clients served: expected 5, found 1", "응답을 받은 클라이언트: "),
+        (
+            "04",
+            "hint: only 43 of 44 bytes came: compare the lengths before you read a field",
+            "44바이트 가운데 43",
+        ),
+        ("04", "given 0a", "주어진 것: 0a"),
+    ],
+)
+def test_sentences_with_values_are_told_in_korean(lab, line, told, repository):
+    language.use("ko")
+    try:
+        [folder] = (repository / "labs").glob(f"{lab}_*")
+        language.add(folder, "checks")
+        assert told in retold(line)
+    finally:
+        language.use("en")
