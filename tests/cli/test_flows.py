@@ -11,6 +11,7 @@ import pytest
 from tests.flows import zoo
 
 from demuxlab.cli.main import main
+from demuxlab.flows.count import count
 
 CONTENT = zoo.pcap(records=[
     (5, 0, zoo.tcp4(1, 2, b""), 60), (5, 1, zoo.tcp4(2, 1, b""), 40), (6, 0, zoo.udp6(3, 4), 53),
@@ -50,7 +51,10 @@ def objects(out):
 def test_json(flows, name):
     status, out, err = flows(name, "--json")
     assert (status, objects(out)) == (0, JSON)
-    assert err == "packets: 6, conversations: 2\nof no conversation: 2 (1 ICMP, 1 headers cut or damaged)\n"
+    assert err == (
+        "packets: 6, conversations: 2\n"
+        "of no conversation: 2 (1 ICMP port unreachable, 1 headers cut or damaged)\n"
+    )
 
 
 def test_a_table(flows):
@@ -133,3 +137,34 @@ def test_a_cluster(flows):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert called.stdout == flows("x.pcap", "x.gz", "--json")[1]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("linktype", [1, 101])
+def test_a_quic_connection_is_followed(tmp_path, engine, linktype):
+    """The client's address changes behind a translator; the server's connection ID stays."""
+    from tests.flows import zoo
+    from tests.report.cases import CLIENT, SERVER, datagram
+
+    def long(destination, source):
+        ids = (bytes((len(each),)) + each for each in (destination, source))
+        return b"\xc0\0\0\0\1" + b"".join(ids) + bytes(1200)
+
+    def short(destination):
+        return b"\x40" + destination + bytes(30)
+
+    there, moved = (CLIENT, SERVER, (50000, 443)), ("203.0.113.77", SERVER, (61000, 443))
+    back = (SERVER, CLIENT, (443, 50000))
+    packets = [
+        datagram(*there, long(b"ORIGINAL", b"CLIENT01")),
+        datagram(*back, long(b"CLIENT01", b"SERVER02")),
+        datagram(*there, short(b"SERVER02")),
+        datagram(*moved, short(b"SERVER02")),
+        datagram("203.0.113.99", SERVER, (61001, 443), short(b"SERVER99")),
+    ]
+    path = tmp_path / "quic.pcap"
+    records = [(n, 0, zoo.framed(linktype, packet), len(packet)) for n, packet in enumerate(packets)]
+    path.write_bytes(zoo.pcap(linktype=linktype, records=records))
+    assert count(path, engine).moved == [
+        (f"{CLIENT}:50000 → {SERVER}:443", f"203.0.113.77:61000 → {SERVER}:443")
+    ]

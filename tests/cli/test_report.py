@@ -88,3 +88,65 @@ def test_a_full_disk_leaves_no_half_file(call, capture, tmp_path, monkeypatch):
     assert status == 2
     assert "No space left on device" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A capture of two connections between the same two ports."""
+    from tests.flows import zoo
+    from tests.report.cases import CASES
+
+    path = tmp_path / "two.pcap"
+    records = [(int(time), 0, packet, len(packet)) for time, packet in CASES["port reuse"]]
+    path.write_bytes(zoo.pcap(records=records))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        ((), range(1, 17)),
+        (("--conversation", "2"), range(9, 17)),
+        (("--conversation", "198.51.100.80:80-192.0.2.7:50000"), range(1, 17)),
+        (("--port", "50000", "--from", "4"), range(4, 17)),
+        (("--tunnels", "inner"), range(1, 17)),
+    ],
+)
+def test_what_is_drawn_can_be_chosen(call, two, tmp_path, options, frames):
+    import re
+
+    assert call(two, *options)[0] == 0
+    written = (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert [int(number) for number in re.findall(r'id="frame-(\d+)"', written)] == list(frames)
+
+
+@pytest.mark.parametrize("packed", ["gzip", "zstd"])
+def test_a_compressed_capture(call, two, tmp_path, packed):
+    import gzip
+
+    from tests.capture.test_reader import zstd
+
+    pack = {"gzip": gzip.compress, "zstd": zstd.compress}[packed]
+    path = tmp_path / "packed"
+    path.write_bytes(pack(two.read_bytes()))
+    assert call(path)[:2] == (0, "report: packed.html\n")
+
+
+@pytest.mark.parametrize("wanted", ["x", "1.2.3.4:5", "1.2.3.4:5-x:6", "1.2.3.4:5-1.2.3.4:99999", "9"])
+def test_a_conversation_that_is_not_there(call, two, wanted):
+    status, _, err = call(two, "--conversation", wanted)
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_of_many_segments_the_most_telling_conversation_is_drawn(call, tmp_path):
+    from tests.flows import zoo
+    from tests.report.cases import CLIENT, SERVER, connection, datagram
+
+    packets = [datagram(CLIENT, SERVER, (1024 + n, 53), b"?") for n in range(600)]
+    packets += [packet for _time, packet in connection()]
+    path = tmp_path / "many.pcap"
+    path.write_bytes(zoo.pcap(records=[(n, 0, packet, len(packet)) for n, packet in enumerate(packets)]))
+    assert call(path)[0] == 0
+    written = (tmp_path / "many.html").read_text(encoding="utf-8")
+    assert "Drawn is conversation 601 of 601" in written
+    assert 'id="frame-608"' in written

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from tests.capture.test_reader import modified_pcap, snoop
-from tests.flows import zoo
+from tests.flows import mutated, zoo
 from tests.flows.corpus import corpus
 from tests.flows.reference import answer, reference
 from tests.flows.test_tshark import by_tshark, by_us
@@ -158,3 +158,8 @@ def test_outer_headers_are_named(tmp_path):
     assert first.startswith("GRE 10.")
     assert second == "ERSPAN"
     assert named["ethernet, IPv4"] == named["vlan, IPv6"] == ()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_mutated_captures_raise_nothing(tmp_path, engine):
+    mutated.run(tmp_path / "x.pcap", 60, engine, seed=len(engine))

@@ -28,6 +28,7 @@ marked(
 )  # what `wire.endpoints` says
 _SHOWN = 40
 _REASONS = 8
+_MOVED = 20
 
 
 @click.command(
@@ -134,6 +135,12 @@ def _tell_counts(found: "Flows") -> None:
     if found.outer:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.outer.most_common())
         click.echo(_("inside of other packets: {kinds}", kinds=kinds), err=True)
+    for paths in found.moved[:_MOVED]:
+        told = _(
+            "a QUIC connection goes on although its 4-tuple changes: {paths}; the connection ID is the same",
+            paths=", ".join(paths),
+        )
+        click.echo(told, err=True)
     if left_out:
         reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
         if len(left_out) > _REASONS:

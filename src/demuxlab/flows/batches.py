@@ -66,7 +66,10 @@ class Batch(NamedTuple):
 
     def record(self, group: Group, number: int) -> Record:
         """Return a frame of a group as a record for `one_by_one`."""
-        at = int(group.frames[number])
+        return self.record_at(group, int(group.frames[number]))
+
+    def record_at(self, group: Group, at: int) -> Record:
+        """Return the frame at an offset of the data."""
         high, low, size, original = struct.unpack_from(group.order + "IIII", self.data.data, at - 16)
         time = group.clock.nanosecond(high, low)
         return Record(self.base + at, time, group.linktype, self.data[at : at + size].tobytes(), original)

@@ -58,6 +58,7 @@ class CompiledCounter:
 
     def __init__(self, tunnels: Collection[int]) -> None:
         self._tunnels = np.array(tuple(tunnels), np.uint64)
+        self.firsts = np.empty(0, np.intp)
         self._used = 0
         self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
         self._times = np.zeros(_FIRST_ROWS, np.uint64)
@@ -82,6 +83,7 @@ class CompiledCounter:
             if done == len(frames):
                 high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
                 self._times[known : self._used] = clock.nanoseconds(high, low)
+                self.firsts = (self._rows[known : self._used, 7] - np.uint64(base)).astype(np.intp)
                 return self._rest[:rest].copy()
             self._grow()
 
@@ -266,7 +268,7 @@ def _count(
 
     Returns the number of the frame at which the rows were full (or of all frames), the rows used, and how
     many frames were appended to `rest`, which `one_by_one` must read. The rules are those of
-    `vectorised._segments`.
+    `vectorised.find_segments`.
     """
     mask = uint64(len(slots) - 1)
     none, nowhere = uint64(0), uint64(0) - uint64(1)

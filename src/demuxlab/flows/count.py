@@ -10,6 +10,7 @@ from demuxlab.capture.source import Source
 from demuxlab.flows.batches import Batches
 from demuxlab.flows.engine import LINKS, Engine
 from demuxlab.flows.one_by_one import OneByOne
+from demuxlab.flows.quic import Follower
 from demuxlab.flows.rows import Rows, Table
 from demuxlab.wire.tunnels import OVER_UDP
 
@@ -25,7 +26,8 @@ class Counted(NamedTuple):
     """The conversations of a file, the number of its packets, and of those in no conversation, by reason.
 
     `damage` is "", or a sentence that says where and why reading ended before the end of the file. `outer`
-    counts the packets that were inside of others, by what was outside: "GRE".
+    counts the packets that were inside of others, by what was outside: "GRE". `moved` are the QUIC
+    connections whose 4-tuple changed, each with its paths, "source → destination".
     """
 
     table: Table
@@ -33,6 +35,7 @@ class Counted(NamedTuple):
     left_out: Counter[str]
     damage: str
     outer: Counter[str]
+    moved: list[tuple[str, ...]]
 
 
 def count(
@@ -52,6 +55,7 @@ def count(
     one_by_one = OneByOne(inside_udp=inside_udp)
     with Source(path) as source:
         chosen = _engine(engine, source.size or 0)
+        follower = Follower()
         counter = chosen.counter(OVER_UDP if inside_udp else ())
         batches = Batches(source, printable(path), chosen)
         for batch in batches:
@@ -64,13 +68,17 @@ def count(
                     rest = counter.count(
                         batch.data, group.frames, batch.base, group.order, group.linktype, group.clock
                     ).tolist()
+                    follower.look(batch, group, counter.firsts)
                 others += [batch.record(group, number) for number in rest]
             for record in sorted(others):
-                one_by_one.count(record)
+                if one_by_one.count(record):
+                    follower.add(record)
             if progress is not None:
                 progress(source.position)
     table = Table.of(Rows.combined([counter.rows(), one_by_one.rows()]))
-    return Counted(table, batches.packets, one_by_one.left_out, batches.damage, one_by_one.outer)
+    return Counted(
+        table, batches.packets, one_by_one.left_out, batches.damage, one_by_one.outer, follower.moved()
+    )
 
 
 def _engine(name: EngineName | None, size: int) -> Engine:

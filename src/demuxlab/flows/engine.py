@@ -86,6 +86,9 @@ class Clock(NamedTuple):
 class Counter(Protocol):
     """Counts packets."""
 
+    firsts: Indices
+    """The offsets of the frames of the last call that are the first of their directions."""
+
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
     ) -> Indices:

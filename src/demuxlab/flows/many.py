@@ -27,6 +27,7 @@ class Flows(NamedTuple):
     left_out: Counter[str]
     damages: list[tuple[str, str]]
     outer: Counter[str]
+    moved: list[tuple[str, ...]]
 
 
 def flows(paths: Sequence[str | os.PathLike[str]], engine: EngineName | None = None) -> list[Conversation]:
@@ -43,6 +44,7 @@ def merged(paths: Sequence[str], counted: Sequence[Counted]) -> Flows:
         sum((each.left_out for each in counted), Counter()),
         [(path, each.damage) for path, each in zip(paths, counted, strict=True) if each.damage],
         sum((each.outer for each in counted), Counter()),
+        [paths for each in counted for paths in each.moved],
     )
 
 

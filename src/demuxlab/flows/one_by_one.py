@@ -43,16 +43,17 @@ class OneByOne:
         self._reassembler = Reassembler()
         self._counts: dict[tuple[int, ...], list[int]] = {}
 
-    def count(self, record: Record) -> None:
-        """Count one record."""
+    def count(self, record: Record) -> bool:
+        """Count one record; tell whether it is the first of its direction."""
         found = self.read(record)
         if isinstance(found, str):
             self.left_out[found] += 1
-            return
+            return False
         key = rows.key(found.protocol, found.source, found.destination, found.ports)
         counts = self._counts.setdefault(key, [0, 0, record.offset, record.time])
         counts[0] += 1
         counts[1] += record.original_length
+        return counts[0] == 1
 
     def read(self, record: Record) -> endpoints.Endpoints | str:
         """Return the endpoints of one record, or the reason why it counts in no conversation."""

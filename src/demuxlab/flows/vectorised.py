@@ -178,20 +178,22 @@ class VectorCounter:
     def __init__(self, tunnels: Collection[int]) -> None:
         self._tunnels = tuple(tunnels)
         self._directions = Directions()
+        self.firsts = _NO_INDICES
 
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
     ) -> Indices:
         """Count packets."""
         words = _field(data, order + "u4")
-        at, ipv4, ipv6 = _packets(LINKS[linktype], data, frames)
+        at, ipv4, ipv6 = find_packets(LINKS[linktype], data, frames)
         ends = frames + words[frames - 8]
-        protocol, segments, accepted = _segments(data, at, ipv4, ipv6, ends)
+        protocol, segments, accepted = find_segments(data, at, ipv4, ipv6, ends)
         if self._tunnels:
             numbers = _field(data, ">u2")
             is_tunnel = np.isin(numbers[segments], self._tunnels)
             is_tunnel |= np.isin(numbers[segments + 2], self._tunnels)
             accepted &= ~(is_tunnel & (protocol == ip.UDP))
+        self.firsts = _NO_INDICES
         rest = np.flatnonzero(~accepted)
         if len(rest):
             frames, at, ipv6, protocol, segments = (
@@ -200,7 +202,7 @@ class VectorCounter:
         if len(frames):
             sizes = words[frames - 4].astype(np.uint64)
             new, firsts = self._directions.add(_keys(data, at, ipv6, protocol, segments), sizes)
-            first = frames[firsts]
+            first = self.firsts = frames[firsts]
             high, low = words[first - 16].astype(np.uint64), words[first - 12].astype(np.uint64)
             self._directions.set_first(new, (first + base).astype(np.uint64), clock.nanoseconds(high, low))
         return rest
@@ -210,7 +212,7 @@ class VectorCounter:
         return self._directions.rows()
 
 
-def _packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any, Any]:
+def find_packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any, Any]:
     """Return the offsets of the IP packets, and which of them are IPv4 and which IPv6."""
     numbers = _field(data, ">u2")
     at = frames + link.payload
@@ -234,7 +236,7 @@ def _packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any, An
     return at, may_be_4 & (version == 4), may_be_6 & (version == 6)
 
 
-def _segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> tuple[Any, Indices, Any]:
+def find_segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices) -> tuple[Any, Indices, Any]:
     """Return the protocols, the offsets of the transport headers, and which packets can be counted.
 
     Those are TCP and UDP, not fragmented, whose headers are valid and lie within the IP packet and the

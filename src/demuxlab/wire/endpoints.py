@@ -7,7 +7,7 @@ source route is its last address. For packets inside of packets see `tunnels`.
 
 from typing import NamedTuple
 
-from demuxlab.wire import ip, ipv4, ipv6, tcp, udp
+from demuxlab.wire import icmp, ip, ipv4, ipv6, tcp, udp
 from demuxlab.wire.ip import Fragment
 
 NOT_WHOLE = "headers cut or damaged"
@@ -56,7 +56,7 @@ class Carried(NamedTuple):
 
 
 def read(packet: bytes) -> Endpoints | Fragment | str:
-    """Return the endpoints of an IP packet, or a fragment, or the reason why there are none: "ICMP"."""
+    """Return the endpoints of an IP packet, or a fragment, or the reason why there are none: "IGMP"."""
     found = carried(packet)
     return _transport(found) if isinstance(found, Carried) else found
 
@@ -148,6 +148,8 @@ def _transport(carried: Carried) -> Endpoints | str:
     source, destination, protocol, data = carried
     least = _HEADER_LENGTHS.get(protocol)
     if least is None:
+        if protocol in (ip.ICMP, ip.ICMPV6) and len(data) >= 2:
+            return icmp.name(protocol, data[0], data[1])
         return ip.name(protocol)
     if len(data) < least:
         return NOT_WHOLE

@@ -1,6 +1,7 @@
 """QUIC packets as far as they are in clear: header form, version and connection IDs (RFC 8999, RFC 9000)."""
 
-from typing import NamedTuple
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 _LONG, _FIXED = 0x80, 0x40
 _VERSIONS = frozenset((0x00000001, 0x6B3343CF))  # RFC 9000, RFC 9369
@@ -37,12 +38,12 @@ def may_be_short(datagram: bytes) -> bool:
 
 
 class Connection:
-    """A QUIC connection: the 4-tuples on which its connection IDs were seen, as numbers of conversations."""
+    """A QUIC connection: the 4-tuples, or their numbers, on which its connection IDs were seen."""
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.ids: list[bytes] = []
-        self.paths: list[int] = []
+        self.paths: list[Any] = []
 
 
 class Connections:
@@ -56,9 +57,9 @@ class Connections:
     def __init__(self) -> None:
         self._by_id: dict[bytes, Connection] = {}
         self._lengths: set[int] = set()
-        self._by_path: dict[int, Connection] = {}
+        self._by_path: dict[Hashable, Connection] = {}
 
-    def add(self, path: int, datagram: bytes) -> Connection | None:
+    def add(self, path: Hashable, datagram: bytes) -> Connection | None:
         """Add the data of a UDP datagram on a path; return its connection, None if it is of none."""
         known = self._by_path.get(path)
         if header := read_long(datagram):
