@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from demuxlab.grading import another_user
 from demuxlab.host import Host
 
 os.environ["LANGUAGE"] = "en"  # what the tests compare with, here and in what they start
+# A shell starts a command in the background with SIGINT ignored, and what a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.umask(0o022)  # what other users shall read in the tests, they can
 
 PACKAGES = {
     "nc": "netcat-openbsd",

@@ -95,7 +95,7 @@ class Host:
             self.multiplexer,
             EphemeralPorts(secret),
             self._source_for,
-            lambda remote: LOOPBACK_MTU if self.owns(remote) else mtu,
+            lambda remote: LOOPBACK_MTU if self.owns(remote) else self.mtu,
             self._looping.append,
             secret,
             offloading.MAX_DATA if offload else 0,

@@ -17,9 +17,11 @@ The own thread then sleeps, and looks now and then whether it has to poll the li
 """
 
 import errno
+import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -89,6 +91,18 @@ class RunsHost(Protocol):
         ...
 
 
+_runtimes: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for runtime in list(_runtimes):
+        runtime.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Runtime:
     """Runs one host on one end of a link, or on none, in a thread of its own between `start` and `stop`."""
 
@@ -122,6 +136,10 @@ class Runtime:
         """Wakes the own thread, to look whether it has to poll the link."""
         self._poller = LinkPoller(self.fileno())
         self._programs_poll = self._poller.new_poll()
+        self.close_link: Callable[[], None] | None = None
+        """Closes the link's descriptors in a forked child, for which they are no good."""
+        self._forked = False
+        _runtimes.add(self)
         self._thread = threading.Thread(target=self._run, name=f"host {host.name}", daemon=True)
 
     def start(self) -> None:
@@ -130,12 +148,25 @@ class Runtime:
 
     def stop(self) -> None:
         """Stop carrying packets and wait until the thread has ended; the caller does not hold `lock`."""
+        if self._forked:
+            return
         self.give_back()
         self._stopping = True
         self._take_over.set()
         self._wake()
         self._thread.join()
         self._poller.close()
+
+    def forked(self) -> None:
+        """Be a copy in a child process: without thread and link, and with a lock that no thread holds."""
+        if self._forked:
+            return
+        self._forked, self._end = True, None
+        self.lock = threading.RLock()
+        self.problem = OSError(errno.ENETDOWN, "the process that was forked runs this host")
+        self._poller.close()
+        if self.close_link is not None:
+            self.close_link()
 
     def give_back(self) -> None:
         """Release `lock` where Ctrl-C came between its taking and the block that would have released it."""

@@ -19,7 +19,7 @@ BARE = (*PLUGIN, "-p", "tests.benchmarks.bare")
 """The plugin that comes last has the fixture."""
 
 
-def run(lab: str, *words: str) -> float:
+def run(lab: str, *arguments: str) -> float:
     """Grade a reference solution; return the seconds that it took."""
     solution = ROOT / "tests" / "solutions" / lab / "reference.py"
     command = [
@@ -33,7 +33,7 @@ def run(lab: str, *words: str) -> float:
     ]
     begin = time.perf_counter()
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", *words],
+        [*command, "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
@@ -50,11 +50,11 @@ def starts(level: str, count: int = 50) -> float:
     times = []
     for _ in range(count):
         begin = time.perf_counter()
-        inmate = sandbox.start(b"", level)
-        assert inmate.process.stdout is not None
-        inmate.process.stdout.readline()
+        child = sandbox.start(b"", level)
+        assert child.process.stdout is not None
+        child.process.stdout.readline()
         times.append(time.perf_counter() - begin)
-        inmate.end()
+        child.end()
     return statistics.median(times)
 
 

@@ -295,11 +295,11 @@ def test_every_wrong_call_is_told_in_one_line(call, capture, sockets, tmp_path):
     ]
     for arguments, message in calls:
         status, out, err = call(*arguments)
-        told = [line for line in err.splitlines() if line.startswith("demuxlab: ")]
+        errors = [line for line in err.splitlines() if line.startswith("demuxlab: ")]
         assert (status, out) == (2, ""), arguments
-        assert len(told) == 1, arguments
-        assert message in told[0], arguments
-        assert told[0].count(": ") >= 2, told[0]
+        assert len(errors) == 1, arguments
+        assert message in errors[0], arguments
+        assert errors[0].count(": ") >= 2, errors[0]
 
 
 def test_a_lab_whose_outcome_is_wrong_fails(call, tmp_path, monkeypatch):

@@ -20,10 +20,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def demuxlab(tmp_path: Path) -> Command:
-    def command(*words: str) -> "subprocess.CompletedProcess[str]":
+    def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         environment = {**os.environ, "LANG": "C.UTF-8"}
         return subprocess.run(
-            [sys.executable, "-m", "demuxlab", *words],
+            [sys.executable, "-m", "demuxlab", *arguments],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
@@ -103,14 +103,14 @@ def answered(sheet: Path, answers: dict[str, str]) -> None:
 def test_a_sheet_is_made_filled_in_and_marked(demuxlab: Command, tmp_path: Path) -> None:
     made = demuxlab("quiz", "04", "--student", "kim", "--json")
     assert made.returncode == 0, made.stderr
-    told = json.loads(made.stdout)
-    sheet = tmp_path / told["sheet"]
-    assert (tmp_path / told["capture"]).is_file()
+    made_quiz = json.loads(made.stdout)
+    sheet = tmp_path / made_quiz["sheet"]
+    assert (tmp_path / made_quiz["capture"]).is_file()
     answered(sheet, {"04-2": "6", "04-3": "IP.SRC", "04-4": "`P5`", "04-7": " 3 ", "04-8": "24"})
-    marked = json.loads(demuxlab("quiz", "04", "--check", told["sheet"], "--json").stdout)
+    marked = json.loads(demuxlab("quiz", "04", "--check", made_quiz["sheet"], "--json").stdout)
     assert (marked["student"], marked["points"], marked["max_points"]) == ("kim", 4, 9)
     assert [row["id"] for row in marked["answers"] if row["right"]] == ["04-2", "04-3", "04-4", "04-7"]
-    table = demuxlab("quiz", "04", "--check", told["sheet"]).stdout
+    table = demuxlab("quiz", "04", "--check", made_quiz["sheet"]).stdout
     assert re.search(r"^04-8 +24 +✗$", table, re.MULTILINE)
     assert table.endswith("points: 4 of 9\n")
     assert "  Look at: frame 18\n  with the filter: tcp.srcport == " in table
@@ -131,7 +131,7 @@ def test_a_sheet_with_answers_is_not_written_over(demuxlab: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (("04",), "--student ID, or marked with --check SHEET"),
         (("04", "--student", "kim", "--check", "x"), "give one"),
@@ -142,8 +142,8 @@ def test_a_sheet_with_answers_is_not_written_over(demuxlab: Command) -> None:
         (("04", "--student", "kim", "--folder", "/proc/none"), "give another with --folder"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(demuxlab: Command, words: tuple[str, ...], said: str) -> None:
-    assert said in one_line(demuxlab("quiz", *words))
+def test_a_wrong_call_is_one_line(demuxlab: Command, arguments: tuple[str, ...], said: str) -> None:
+    assert said in one_line(demuxlab("quiz", *arguments))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"lab: 04\n", b"lab: 99\nstudent: kim\n"])

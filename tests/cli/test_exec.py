@@ -160,15 +160,15 @@ def test_a_program_that_fails_shows_its_own_traceback(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("program", "words"),
+    ("program", "message"),
     [(("nowhere.py",), "there is no file"), (("-m", "no.such"), "there is no module"), (("-m",), "-m needs")],
 )
-def test_wrong_calls_are_said_in_one_line(tmp_path, need_root, program, words):
+def test_wrong_calls_are_one_line(tmp_path, need_root, program, message):
     done = run(ON_A_TUN, "--", *program, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("demuxlab: ")
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -83,7 +83,7 @@ def test_a_cut_capture_is_used_up_to_the_cut(flows):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("text",), "text is not a pcap or pcapng file"),
         (("x.pcap", "text"), "text is not a pcap or pcapng file"),
@@ -94,10 +94,10 @@ def test_a_cut_capture_is_used_up_to_the_cut(flows):
         (("x.pcap", "--cluster", "tcp://127.0.0.1:1"), "no cluster answers"),
     ],
 )
-def test_wrong_calls(flows, arguments, told):
+def test_wrong_calls(flows, arguments, message):
     status, out, err = flows(*arguments)
     assert (status, out) == (2, "")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 

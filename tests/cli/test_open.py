@@ -185,16 +185,16 @@ def test_live_gives_wireshark_what_the_capture_gets(demuxlab, notes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "expected"),
     [(0, "Wireshark was closed during the run"), (1, "Wireshark ended at once with status 1")],
 )
-def test_a_wireshark_that_ends_early_ends_nothing_else(demuxlab, tmp_path, status, told):
+def test_a_wireshark_that_ends_early_ends_nothing_else(demuxlab, tmp_path, status, expected):
     """Lab 11 runs for seconds, so the stand-in is gone long before its end."""
     folder = tmp_path / "live"
     options = ("--link", "memory", "--captures", folder, "--live")
     done = demuxlab("run", "11", *options, read=1, status=status)
     assert done.returncode == 0
-    assert told in done.stderr
+    assert expected in done.stderr
     [capture] = folder.iterdir()
     with Capture(capture) as frames:
         assert len(list(frames)) > 30

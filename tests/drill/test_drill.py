@@ -1,8 +1,8 @@
 """Every script beside this file, on our stack in virtual time and on the Linux kernel; and the command."""
 
 import json
+import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from demuxlab.drill import drill
 from demuxlab.drill.parser import parse
 
 FOLDER = Path(__file__).parent
-SCRIPTS = sorted(FOLDER.glob("*.pkt"))
+SCRIPTS = [script for path in sorted(FOLDER.glob("*.pkt")) for script in drill.load_all(path)]
 COLLECTIONS = sorted((FOLDER / "linux").glob("*.pkt"))
 """Scripts of what Linux does, several in a file: what packetdrill's own scripts look like."""
 COLLECTED = [script for path in COLLECTIONS for script in drill.load_all(path)]
@@ -30,35 +30,10 @@ LACKING = dict.fromkeys(
         "ecn_echo_reduces_the_window",
         "ecn_congestion_experienced_is_echoed",
         "ecn_is_asked_by_a_client",
-        "slow_start_counts_what_is_acknowledged",
-        "limited_transmit",
-        "tail_loss_probe",
-        "lost_retransmission",
-        "dsack_of_old_data",
-        "dsack_above_the_acknowledgment",
-        "undo_after_a_dsack",
-        "undo_of_a_timeout_by_timestamps",
-        "frto_finds_a_spurious_timeout",
-        "proportional_rate_reduction",
-        "idle_connection_restarts",
-        "idle_connection_keeps_its_window",
-        "cubic_grows_as_slow_start_below_ssthresh",
-        "syn_lost_leaves_ssthresh",
-        "cork_holds_a_small_segment",
-        "cork_ends_after_200_ms",
-        "msg_more",
-        "msg_eor_ends_a_segment",
-        "notsent_lowat",
-        "user_timeout_with_a_closed_window",
-        "tcp_inq",
-        "siocinq_and_siocoutq",
         "poll_writable_and_hang_up",
         "window_scale_follows_tcp_rmem",
         "window_scale_follows_a_smaller_tcp_rmem",
-        "tcp_info_counts",
         "tcp_info_options",
-        "ip_tos_reaches_the_packets",
-        "ip_ttl_reaches_the_packets",
         "urgent_data_is_received",
         "urgent_data_is_sent",
         "urgent_data_inline",
@@ -67,6 +42,7 @@ LACKING = dict.fromkeys(
     "our TCP has this not yet",
 )
 """Collected scripts that fail on our stack."""
+ONE = FOLDER / "keepalive.pkt"
 TOLERANCE = 50_000
 """In microseconds: longer than a busy machine delays, shorter than any interval that a script checks."""
 
@@ -104,9 +80,13 @@ def call(capsys, monkeypatch, tmp_path):
 # The scripts
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_on_our_stack(path):
-    outcome = drill.play_on(drill.load(path), "stack")
+def _name(script):
+    return script.name or script.path.stem
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=_name)
+def test_on_our_stack(script):
+    outcome = drill.play_on(script, "stack")
     assert outcome is None or outcome.failure == ""
 
 
@@ -117,19 +97,13 @@ def on_the_kernel(need_root):
     They run in real time: what fails, perhaps because the machine was busy, is played once more, alone.
     """
 
-    def on_kernel(path):
-        return drill.play_on(drill.load(path), "kernel", TOLERANCE)
-
-    with ThreadPoolExecutor(6) as pool:
-        outcomes = dict(zip(SCRIPTS, pool.map(on_kernel, SCRIPTS), strict=True))
-    with ThreadPoolExecutor(1) as pool:
-        late = [path for path, outcome in outcomes.items() if outcome is not None and outcome.failure]
-        return outcomes | dict(zip(late, pool.map(on_kernel, late), strict=True))
+    played = drill.play_all(SCRIPTS, "kernel", TOLERANCE)
+    return {_name(script): outcome for script, outcome in played}
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_on_the_kernel(path, on_the_kernel):
-    outcome = on_the_kernel[path]
+@pytest.mark.parametrize("script", SCRIPTS, ids=_name)
+def test_on_the_kernel(script, on_the_kernel):
+    outcome = on_the_kernel[_name(script)]
     assert outcome is None or outcome.failure == ""
 
 
@@ -153,16 +127,22 @@ def test_of_linux_on_the_kernel(script, of_linux_on_the_kernel):
 
 
 def test_every_script_has_a_comment_and_a_script_for_one_side_has_its_counterpart():
-    names = {path.stem for path in SCRIPTS}
-    assert len(names) >= 80
-    for path in SCRIPTS:
-        text = path.read_text()
-        assert "// " in text
-        only = drill.load(path).options.only
-        if only:
+    names = {_name(script) for script in SCRIPTS}
+    assert len(names) >= 140
+    for script in SCRIPTS:
+        text = _text(script)
+        assert re.search(r"^// ", text, re.MULTILINE), script.title
+        if only := script.options.only:
             other = {"stack": "kernel", "kernel": "stack"}[only]
             assert "RFC" in text
-            assert path.stem.removesuffix(only) + other in names
+            assert _name(script).removesuffix(only) + other in names
+
+
+def _text(script):
+    """Return the text of a script, from a file of several its own part."""
+    text = script.path.read_text()
+    parts = re.split(r"^//// (\S+)$", text, flags=re.MULTILINE)
+    return parts[parts.index(script.name) + 1] if script.name else text
 
 
 # What a failure says
@@ -251,8 +231,8 @@ def test_a_sysctl_outside_the_network_is_never_written():
 
 
 def test_the_command_says_what_passed(call):
-    status, out, err = call(SCRIPTS[0])
-    assert (status, out) == (0, f"{SCRIPTS[0]}: passed\n")
+    status, out, err = call(ONE)
+    assert (status, out) == (0, f"{ONE}: passed\n")
     assert "1 passed, 0 failed" in err
 
 
@@ -272,12 +252,12 @@ def test_json_is_one_object_a_script(call, tmp_path):
     wrong.write_text("0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4\n0 listen(3, 1) = 0\n")
     only = tmp_path / "only.pkt"
     only.write_text("--only=kernel\n" + HANDSHAKE)
-    status, out, _err = call(SCRIPTS[0], wrong, only, "--json")
+    status, out, _err = call(ONE, wrong, only, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 1
     assert [row["passed"] for row in rows] == [True, False, None]
     assert rows[0] == {
-        "script": str(SCRIPTS[0]),
+        "script": str(ONE),
         "on": "stack",
         "passed": True,
         "failure": None,
@@ -306,7 +286,7 @@ def test_a_capture_that_cannot_be_saved_is_reported(call, tmp_path):
 def test_a_wrong_script_ends_with_one_line(call, tmp_path, text, said):
     script = tmp_path / "wrong.pkt"
     script.write_text(text)
-    status, out, err = call(SCRIPTS[0], script)
+    status, out, err = call(ONE, script)
     assert (status, out, err) == (2, "", f"demuxlab: {script}:{text.count(NEWLINE)}: {said}\n")
 
 
@@ -320,13 +300,13 @@ def test_a_file_that_is_not_a_script_ends_with_one_line(call, tmp_path):
 
 def test_the_kernel_needs_root(call, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    status, _out, err = call(SCRIPTS[0], "--on", "kernel")
+    status, _out, err = call(ONE, "--on", "kernel")
     assert status == 2
     assert "run it with sudo" in err
 
 
 def test_the_same_command_on_the_kernel(call, need_root, tmp_path):
     script = tmp_path / "refused.pkt"
-    shutil.copy(Path(__file__).parent / "closed_syn_is_reset.pkt", script)
+    shutil.copy(ONE, script)
     status, out, _err = call(script, "--on", "kernel", "--tolerance_usecs", TOLERANCE, "--json")
     assert (status, json.loads(out)["on"]) == (0, "kernel")

@@ -319,3 +319,35 @@ def test_a_file_may_hold_several_scripts(tmp_path):
     assert two.options.mtu == 1400
     assert drill.play_on(one, "stack").failure == ""
     assert drill.play_on(two, "stack").failure.startswith(f"{path}:{path.read_text().count(chr(10))}: ")
+
+
+def test_the_largest_receive_buffer_gives_the_window_scale():
+    listening = HANDSHAKE[: HANDSHAKE.index("+0   < S")]
+    shell = '`sysctl -q net.ipv4.tcp_rmem="4096 131072 16777216"`\n'
+    passes(shell + listening + "+0 < S 0:0(0) win 9 <wscale 1>\n+0 > S. 0:0(0) ack 1 <mss 1460,wscale 9>\n")
+
+
+def test_a_command_sets_the_mtu():
+    listening = HANDSHAKE[: HANDSHAKE.index("+0   < S")]
+    passes(
+        "`ip link set dev tun0 mtu 1400`\n"
+        + listening
+        + "+0 < S 0:0(0) win 9\n+0 > S. 0:0(0) ack 1 <mss 1360>\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("f'window {tcpi_snd_cwnd}'", "f'window {tcpi_snd_cwnd}'"),
+        ("'%d ms' % 5", "5 ms"),
+        ("tcpi_rto.x", "tcpi_rto.x"),
+    ],
+)
+def test_a_message_that_cannot_be_evaluated_is_shown_as_it_is(message, shown):
+    failure = play(HANDSHAKE + f"+0 %{{ assert tcpi_snd_cwnd == 11, {message} }}%\n").failure
+    assert failure.endswith(f"tcpi_snd_cwnd = 10: {shown}")
+
+
+def test_the_time_begins_when_the_script_is_prepared():
+    passes("`sleep 3`\n" + HANDSHAKE.replace("+.01 <", ".01 <"))

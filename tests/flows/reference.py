@@ -17,8 +17,8 @@ class Answer(NamedTuple):
     damage: str
 
 
-def reference(path: Path) -> Answer:
-    one_by_one = OneByOne()
+def reference(path: Path, *, inside_udp: bool = False) -> Answer:
+    one_by_one = OneByOne(inside_udp=inside_udp)
     with Capture(path) as capture:
         for frame in capture:
             time = min(max(round(frame.time * 1e9), 0), 2**64 - 1)

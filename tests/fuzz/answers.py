@@ -36,7 +36,7 @@ class Socket(Offer):
 
 
 class Process:
-    """Stands for the process: what it says is in a pipe already."""
+    """Replaces the process: its output is in a pipe already."""
 
     def __init__(self, says: bytes) -> None:
         reading, writing = os.pipe()
@@ -94,17 +94,17 @@ def one(data: bytes) -> None:
     encoded = submission._encode(offer)
     data = data.replace(b"{OFFER}", encoded["object"].encode())
     submission._inmate = Inmate(data[:60_000])  # type: ignore[assignment]
-    told = []
+    results = []
     try:
         for _ in range(_MOST):
-            told.append(_plain(submission.function("f", b"\x01", 2, offer)))
+            results.append(_plain(submission.function("f", b"\x01", 2, offer)))
     except SubmissionError as error:
-        told.append(str(error))
+        results.append(str(error))
     finally:
         submission.close()
-    for words in (*told, *submission.story, submission.printed):
-        words.encode()
-        assert not set(words) & set("\x00\x07\x1b\x7f\u202e"), f"a terminal obeys {words!r}"
+    for text in (*results, *submission.story, submission.printed):
+        text.encode()
+        assert not set(text) & set("\x00\x07\x1b\x7f\u202e"), f"a terminal obeys {text!r}"
 
 
 def _plain(value: Any) -> str:

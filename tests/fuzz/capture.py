@@ -16,6 +16,7 @@ from tests.fuzz.deliver import bench
 
 from demuxlab.capture.reader import Capture, CaptureError, Frame
 from demuxlab.cli.demux import _decide, _line, _steps
+from demuxlab.wire.tunnels import Unwrapper
 
 FILE, LITTLE, BIG = range(3)
 SECTION = 0x0A0D0D0A
@@ -142,8 +143,8 @@ def check(frame: Frame, size: int) -> None:
 
 def decide(frames: list[Frame]) -> None:
     demultiplexer = bench()
-    for entry in _decide(iter(frames), demultiplexer):
-        assert _line(entry)
-        assert _steps(entry)
+    for entry, outer in _decide(frames, demultiplexer, Unwrapper(inside_udp=len(frames) % 2 == 0)):
+        assert _line(entry, outer)
+        assert _steps(entry, outer)
         assert entry.as_json()
     assert demultiplexer.counters.balance(demultiplexer.reassembler.held)

@@ -36,10 +36,10 @@ def one(data: bytes) -> None:
         file.flush()
         try:
             with Capture(Path(file.name)) as frames:
-                told = story_builder.of_capture(frames, "capture.pcapng")
+                story = story_builder.of_capture(frames, "capture.pcapng")
         except CaptureError:
             return
-    pages = [page.html(told), *(page.svg(told, name) for name in page.NAMES)]
+    pages = [page.html(story), *(page.svg(story, name) for name in page.NAMES)]
     for made in pages:
         if made:
             made.encode()

@@ -394,7 +394,8 @@ class Game:
         assert queue.pipe == sum(len(sent) for sent in in_flight if sent.in_pipe)
         assert sender.congestion.cwnd >= 1
         assert sender.buffer.unsent(sender.next) <= len(sender.buffer)
-        if sender.recovery.recovery_point is None:
+        assert queue.sacked == sum(len(sent) for sent in in_flight if sent.sacked)
+        if sender.recovery.episode is None and sender.unacked >= sender.buffer.start:
             assert not any(sent.lost for sent in in_flight), "lost, and nobody will send it again"
         self.grows(sender, sender.unacked, sender.next)
 

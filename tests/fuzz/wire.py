@@ -184,8 +184,8 @@ def _reassemble(reassembler: Reassembler, fragment: Fragment, now: float, seen: 
         assert whole in KNOWN_FAULTS
         return 1
     assert len(whole.packet) <= 65535 + 40
-    kin = (fragment.source, fragment.destination, fragment.identification)
-    pieces = [one for one in seen if (one.source, one.destination, one.identification) == kin]
+    datagram = (fragment.source, fragment.destination, fragment.identification)
+    pieces = [one for one in seen if (one.source, one.destination, one.identification) == datagram]
     covered = {place for one in pieces for place in range(one.offset, one.offset + len(one.payload))}
     first = next(one for one in pieces if one.offset == 0)
     assert len(covered) >= len(whole.packet) - len(first.header), "a datagram with a hole"

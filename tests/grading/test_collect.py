@@ -158,7 +158,7 @@ def test_what_is_graded_alone_is_one_submission_whatever_it_holds(tmp_path):
         ({"hal.zip": zipped("hw/exercise.py", "venv/lib/site-packages/a.py")}, ("hal", "", "", False)),
         ({"lab_04_2_ida.py": TEXT}, ("lab_04_2_ida", "", "", False)),
     ],
-    ids=str,
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_the_file_that_is_meant_is_found_and_its_learner(tmp_path, files, learner):
     found, skipped = collect([layout(tmp_path, {**files, "zz.py": b"y = 1"})], "04_x")

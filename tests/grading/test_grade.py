@@ -11,6 +11,9 @@ from demuxlab.grading.submission import InfrastructureError
 
 
 def test_a_worker_without_the_sandbox_does_not_grade_in_its_name(monkeypatch, tmp_path: Path):
+    (tmp_path / "test_exercise.py").write_text(
+        "import pytest\n\n\n@pytest.mark.points(1)\ndef test_it(submission): ...\n"
+    )
     [job] = jobs([HandedIn("kim", b"")], tmp_path)
     monkeypatch.setattr(sandbox, "best", lambda: "another level")
     with pytest.raises(InfrastructureError, match=f"another level there, and {job.level} was asked for"):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from demuxlab.grading import another_user, sandbox, sandbox_cures
+from demuxlab.grading.submission import Submission
 
 BEST = "from demuxlab.grading import sandbox; print(sandbox.best(), sandbox.why_not_bubblewrap())"
 
@@ -113,8 +115,9 @@ def pretended(tmp_path, monkeypatch):
         (folder / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
         (folder / "bwrap").chmod(0o755)
         # Every user must reach it; pytest's own folders are for root alone.
-        for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            parent.chmod(0o755)
+        for parent in (tmp_path, *tmp_path.parents):
+            if "pytest" in str(parent):
+                parent.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
     for found in (sandbox.best, sandbox.why_not_bubblewrap):
@@ -141,3 +144,138 @@ def test_a_bubblewrap_that_hangs_is_given_up(pretended, monkeypatch):
 
 def test_every_cure_is_another_one():
     assert len({sandbox_cures.cure(message) for message in CURES}) == 6
+
+
+# What the sandbox promises (SECURITY.md), seen from inside
+
+INSIDE = """
+import ctypes, os, socket, threading
+libc = ctypes.CDLL(None, use_errno=True)
+
+def filled(folder):
+    size = 0
+    try:
+        os.makedirs(folder, exist_ok=True)
+        while size < 600:
+            with open(f"{folder}/{size}", "wb") as file:
+                file.write(bytes(1 << 20))
+            size += 1
+    except OSError:
+        pass
+    return size
+
+def taken():
+    kept, size = [], 0
+    try:
+        while size < 600:
+            kept.append(bytearray(1 << 20))
+            size += 1
+    except MemoryError:
+        pass
+    return size
+
+def refused(number, *arguments):
+    ctypes.set_errno(0)
+    return libc.syscall(number, *arguments) == -1 and ctypes.get_errno() in (1, 38)
+
+def fails(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError:
+        return True
+    return False
+
+def writable():
+    found = []
+    for line in open("/proc/self/mountinfo"):
+        place, options = line.split()[4:6]
+        if "rw" in options.split(",") and not place.startswith(("/proc", "/dev/")):
+            found.append(place)
+    return found
+
+def threads():
+    seen = []
+    thread = threading.Thread(target=seen.append, args=(1,))
+    thread.start()
+    thread.join()
+    return seen
+"""
+
+
+@pytest.fixture
+def inside(tmp_path, need_tool):
+    need_tool("bwrap")
+    if sandbox.best() != sandbox.BUBBLEWRAP:
+        pytest.skip(str(sandbox.why_not_bubblewrap()))
+    (tmp_path / "exercise.py").write_text(INSIDE)
+    asked = Submission(tmp_path / "exercise.py")
+    yield asked.function
+    asked.close()
+
+
+def test_memory_and_every_writable_file_system_are_limited_together(inside):
+    disk = {place: inside("filled", place) for place in ("/tmp/a", "/a", "/dev/a", "/dev/shm/a", "/course/a")}
+    assert disk.pop("/tmp/a") <= 16
+    assert set(disk.values()) == {0}
+    assert 300 < inside("taken") <= 512 - 16
+
+
+def test_the_system_and_the_course_are_read_only(inside):
+    assert inside("writable") == ["/tmp"]
+
+
+def test_there_is_one_process_and_it_may_have_threads(inside):
+    assert inside("threads") == [1]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86_64")
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        *(("fork", (57,)), ("vfork", (58,)), ("clone", (56, 17, 0, 0, 0, 0)), ("clone3", (435, 0, 0))),
+        *(
+            ("keyctl", (250, 0, -3, 1)),
+            ("add_key", (248, b"user", b"x", b"y", 1, -3)),
+            ("request_key", (249,)),
+        ),
+        *(
+            ("shmget", (29, 0, 1 << 20, 0o1600)),
+            ("memfd_create", (319, b"x", 0)),
+            ("msgget", (68, 0, 0o1600)),
+        ),
+        *(("ptrace", (101, 0)), ("bpf", (321,)), ("io_uring_setup", (425, 1, 0)), ("userfaultfd", (323, 0))),
+        *(
+            ("unshare", (272, 0x10000000)),
+            ("mount", (165,)),
+            ("perf_event_open", (298,)),
+            ("setns", (308, 0, 0)),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_calls_that_no_exercise_needs_are_refused(inside, call, arguments):
+    assert inside("refused", *arguments)
+
+
+def test_other_address_families_are_refused(tmp_path, inside):
+    source = "import socket\ndef f(family, kind):\n    try: socket.socket(family, kind)\n"
+    (tmp_path / "exercise.py").write_text(source + "    except OSError as error: return error.errno\n")
+    families = {name: getattr(socket, name) for name in dir(socket) if name.startswith("AF_")}
+    asked = Submission(tmp_path / "exercise.py")
+    refused = {name for name, family in families.items() if asked.function("f", int(family), 1) == 97}
+    asked.close()
+    assert families.keys() - refused <= {"AF_UNIX", "AF_INET", "AF_INET6", "AF_UNSPEC"}
+    assert {"AF_VSOCK", "AF_ALG", "AF_PACKET", "AF_NETLINK"} & families.keys() <= refused
+
+
+def test_nothing_of_the_caller_is_seen(tmp_path, inside, monkeypatch):
+    monkeypatch.setenv("A_SECRET", "of the instructor")
+    source = "def f():\n    seen = open('/proc/1/environ').read() + open('/proc/self/environ').read()\n"
+    (tmp_path / "exercise.py").write_text(source + "    return seen, open('/proc/keys').read()\n")
+    asked = Submission(tmp_path / "exercise.py")
+    environment, keys = asked.function("f")
+    asked.close()
+    assert "instructor" not in environment
+    names = {entry.partition("=")[0] for entry in environment.split("\0") if entry}
+    assert names <= {"PATH", "HOME", "LANG", "PYTHONHASHSEED", "PWD"}
+    assert keys == ""

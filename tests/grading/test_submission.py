@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import ClassVar
 
@@ -100,6 +101,26 @@ def test_time_goes_on_so_that_waiting_ends(ask: Ask):
     source = "import time\ndef f():\n    end = time.time() + 0.01\n    while time.time() < end: pass\n"
     source += "    a = time.monotonic()\n    time.sleep(0.01)\n    return time.monotonic() - a > 0.009"
     assert ask(source).function("f") is True
+
+
+def test_the_time_that_others_have_the_processor_does_not_count(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+    submission = ask("import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1")
+    submission.timeout = 0.1
+    waited = chain((0.0,), repeat(5.0))
+    monkeypatch.setattr(submission, "_delay", lambda: next(waited))
+    monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
+    assert submission.function("f", 0.3) == 1  # 5 seconds of the queue are made up for
+    submission.timeout = 0.1
+    with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):
+        submission.function("f", 30)
+
+
+def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
+    submission = ask("import os\ndef f(): return 1")
+    submission.function("f")
+    assert submission._learner is not None
+    assert b"exercise.py" in Path(f"/proc/{submission._learner}/cmdline").read_bytes()
+    assert submission._delay() >= 0
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):

@@ -60,9 +60,9 @@ def ipv4(
 ) -> bytes:
     """Return an IPv4 packet; ``fragment`` is the flags and offset (0x8000 evil, 0x4000 DF, 0x2000 MF)."""
     padded = options + b"\0" * (-len(options) % 4)
-    words = 5 + len(padded) // 4 if ihl is None else ihl
+    header_words = 5 + len(padded) // 4 if ihl is None else ihl
     length = 20 + len(padded) + len(payload) if total_length is None else total_length
-    start = struct.pack("!BBHHHBB", 0x40 | words, tos, length, identification, fragment, ttl, protocol)
+    start = struct.pack("!BBHHHBB", 0x40 | header_words, tos, length, identification, fragment, ttl, protocol)
     rest = packed(source) + packed(destination) + padded
     total = checksum(start + b"\0\0" + rest) if header_checksum is None else header_checksum
     return start + struct.pack("!H", total) + rest + payload
@@ -131,10 +131,10 @@ def tcp_segment(
 ) -> bytes:
     """Return TCP header, options (padded with end-of-list) and payload alone; ``flags`` as in ``"SA"``."""
     padded = options + b"\0" * (-len(options) % 4)
-    words = 5 + len(padded) // 4 if data_offset is None else data_offset
+    header_words = 5 + len(padded) // 4 if data_offset is None else data_offset
     bits = sum(FLAGS[letter] for letter in flags)
     start = struct.pack(
-        "!HHIIBBH", source[1], destination[1], seq % 2**32, ack % 2**32, words << 4, bits, window
+        "!HHIIBBH", source[1], destination[1], seq % 2**32, ack % 2**32, header_words << 4, bits, window
     )
     rest = struct.pack("!H", urgent) + padded + payload
     if tcp_checksum is None:

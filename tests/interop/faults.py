@@ -40,31 +40,31 @@ class Machine:
         self._holder.kill()
         self._holder.communicate()
 
-    def _inside(self, words: tuple[object, ...], wd: Path | None = None) -> list[str]:
+    def _inside(self, arguments: tuple[object, ...], wd: Path | None = None) -> list[str]:
         enter = ["nsenter", f"--target={self._holder.pid}", "--net", "--mount", f"--wd={wd or self.folder}"]
-        return [*enter, "--", *map(str, words)]
+        return [*enter, "--", *map(str, arguments)]
 
-    def run(self, *words: object, check: bool = True, **options: object) -> Done:
+    def run(self, *arguments: object, check: bool = True, **options: object) -> Done:
         """Run a program to its end."""
         given = {"capture_output": True, "text": True, "timeout": 100, **options}
-        return subprocess.run(self._inside(words), check=check, **given)  # type: ignore[call-overload]
+        return subprocess.run(self._inside(arguments), check=check, **given)  # type: ignore[call-overload]
 
-    def demuxlab(self, *words: object, **options: object) -> Done:
+    def demuxlab(self, *arguments: object, **options: object) -> Done:
         """Run `demuxlab WORDS` to its end, with any exit status."""
-        return self.run(sys.executable, "-m", "demuxlab", *words, check=False, **options)
+        return self.run(sys.executable, "-m", "demuxlab", *arguments, check=False, **options)
 
-    def start(self, *words: object, wd: Path | None = None, **options: object) -> "subprocess.Popen[str]":
+    def start(self, *arguments: object, wd: Path | None = None, **options: object) -> "subprocess.Popen[str]":
         """Start `demuxlab WORDS` in the folder `wd`, with pipes."""
         given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        command = self._inside((sys.executable, "-m", "demuxlab", *words), wd)
+        command = self._inside((sys.executable, "-m", "demuxlab", *arguments), wd)
         return subprocess.Popen(command, **{**given, **options})  # type: ignore[call-overload]
 
     @contextmanager
-    def serving(self, *words: object) -> Iterator["subprocess.Popen[str]"]:
+    def serving(self, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
         """Start `demuxlab serve WORDS`, wait until it is ready, and kill it if the block does not."""
-        process = self.start("serve", *words, "--address", ADDRESS)
+        process = self.start("serve", *arguments, "--address", ADDRESS)
         try:
-            for _ in range(1 if words[0] == "http" else 2):
+            for _ in range(1 if arguments[0] == "http" else 2):
                 if not process.stdout.readline().startswith("ready: "):
                     raise AssertionError(process.communicate()[1])
             yield process
@@ -87,7 +87,7 @@ class Machine:
     def left(self) -> str:
         """Return all devices, addresses and routes."""
         commands = (("link",), ("address",), ("route",), ("-6", "route"))
-        return "\n".join(self.run("ip", *words).stdout for words in commands)
+        return "\n".join(self.run("ip", *arguments).stdout for arguments in commands)
 
     @contextmanager
     def network(self) -> Iterator[None]:
@@ -116,7 +116,7 @@ def frames(path: Path) -> list[Frame]:
     return found
 
 
-def told(done: Done) -> str:
+def error_line(done: Done) -> str:
     """Return the only error line of a command, without its prefix."""
     assert "Traceback" not in done.stderr, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("demuxlab: ")]

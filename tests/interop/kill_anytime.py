@@ -86,7 +86,7 @@ class Round:
         """Play it; return what is wrong, or nothing."""
         before = self.machine.left()
         environment = {**os.environ, "TMPDIR": str(self.temporary), _MARK: self.mark}
-        words: dict[str, tuple[object, ...]] = {
+        commands: dict[str, tuple[object, ...]] = {
             "run": ("run", "04", "--link", "tun", "--host-namespace", "--captures", self.capture),
             "serve": ("serve", "echo", "--capture", self.capture),
             "exec": ("exec", "--address", ADDRESS, "--", "program.py"),
@@ -94,7 +94,7 @@ class Round:
         }
         cwd = self.machine.folder if self.kind in ("exec", "grade") else Path(__file__).parents[2]
         # As a terminal does, Ctrl-C goes to all of a group; the others to the command alone.
-        process = self.machine.start(*words[self.kind], env=environment, start_new_session=True, wd=cwd)
+        process = self.machine.start(*commands[self.kind], env=environment, start_new_session=True, wd=cwd)
         client = threading.Thread(target=self._talk, args=(time.monotonic() + wait + 1.0,))
         if self.kind in ("serve", "exec"):
             client.start()
@@ -232,10 +232,10 @@ def sweep(
         for number in range(times):
             kind, sent = list(WAITS)[number % len(WAITS)], chance.choice(signals)
             wait = chance.uniform(0.0, WAITS[kind])
-            told = Round(machine, Path(name), number, kind, sent).play(wait)
+            problem = Round(machine, Path(name), number, kind, sent).play(wait)
             ended[f"{kind} {sent.name}"] += 1
-            if told:
-                wrong.append(f"round {number}: {kind}, {sent.name} after {wait:.3f} s: {told}")
+            if problem:
+                wrong.append(f"round {number}: {kind}, {sent.name} after {wait:.3f} s: {problem}")
                 tell(wrong[-1])
     kinds = ", ".join(f"{count} {what}" for what, count in sorted(ended.items()))
     tell(f"{times} rounds ({kinds}), seed {seed}")

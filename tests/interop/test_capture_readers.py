@@ -137,7 +137,7 @@ def test_tshark_resolves_the_names(seen):
 
 def tcpdump_bytes(content):
     """Return the frames in tcpdump's hexadecimal listing, and their time stamps."""
-    # From standard input: started by root, tcpdump changes to a user who may not open our files.
+    # From standard input: started by root, tcpdump changes to a user that may not open our files.
     text = run("tcpdump", "-r", "-", "-nn", "-tt", "-xx", "--nano", stdin=content).decode()
     frames, times = [], []
     for line in text.splitlines():
@@ -307,12 +307,14 @@ def test_we_read_captures_of_other_programs(theirs, sent):
         with Capture(path) as capture:
             read = list(capture)
         assert capture.damage == "", path.name
-        told = expected[start * len(sent) :][: len(sent)]
-        assert [frame.data for frame in read] == [bytes.fromhex(t["frame_raw"][0]) for t in told], path.name
-        assert [frame.time for frame in read] == [float(t["frame"]["frame.time_epoch"]) for t in told], (
+        by_tshark = expected[start * len(sent) :][: len(sent)]
+        assert [frame.data for frame in read] == [bytes.fromhex(t["frame_raw"][0]) for t in by_tshark], (
             path.name
         )
-        assert [frame.original_length for frame in read] == [int(t["frame"]["frame.len"]) for t in told]
+        assert [frame.time for frame in read] == [float(t["frame"]["frame.time_epoch"]) for t in by_tshark], (
+            path.name
+        )
+        assert [frame.original_length for frame in read] == [int(t["frame"]["frame.len"]) for t in by_tshark]
         assert [frame.number for frame in read] == list(range(1, len(sent) + 1))
         assert {frame.linktype for frame in read} == {ETHERNET}
 

@@ -299,8 +299,8 @@ def test_linux_and_ours_agree_on_every_call_receiver_and_reply(oracle):
             if found:
                 story = "\n  ".join(map(str, steps[:12]))
                 disagreements.append(f"seed {seed}:\n  {story}\n  first: {found[0]}")
-    told = f"{TABLES - accidents} tables, {calls} calls, {packets} packets compared; {accidents} accidents"
-    print(f"\n{told}; {len(disagreements)} tables disagree")
-    assert not disagreements, f"{told}; {len(disagreements)} disagree, the first:\n{disagreements[0]}"
+    summary = f"{TABLES - accidents} tables, {calls} calls, {packets} packets compared; {accidents} accidents"
+    print(f"\n{summary}; {len(disagreements)} tables disagree")
+    assert not disagreements, f"{summary}; {len(disagreements)} disagree, the first:\n{disagreements[0]}"
     assert packets >= 15 * (TABLES - accidents)
     assert accidents < TABLES / 50

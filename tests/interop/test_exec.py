@@ -230,18 +230,18 @@ def test_wrong_calls_and_the_program_s_own_errors(tmp_path):
         return done.returncode, done.stderr
 
     broken = script(tmp_path, "import socket\nraise ValueError('mine')\n")
-    status, told = run("--", broken)
+    status, standard_error = run("--", broken)
     assert status == 1
-    assert "ValueError: mine" in told
-    assert "demuxlab" not in told.replace(str(tmp_path), "")
+    assert "ValueError: mine" in standard_error
+    assert "demuxlab" not in standard_error.replace(str(tmp_path), "")
     for arguments, message in (
         (("--", "none.py"), "none.py"),
         (("--", "-m", "no_such"), "no_such"),
         ((), "PROGRAM"),
     ):
-        status, told = run(*arguments)
+        status, standard_error = run(*arguments)
         assert status == 2
-        assert message in told
-        assert len(told.splitlines()) == 1
+        assert message in standard_error
+        assert len(standard_error.splitlines()) == 1
     status = run("--", script(tmp_path, "import sys\nsys.exit(7)\n"))[0]
     assert status == 7

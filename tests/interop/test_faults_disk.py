@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.interop.faults import ADDRESS, Machine, frames, told
+from tests.interop.faults import ADDRESS, Machine, error_line, frames
 
 from demuxlab.errors import CallError
 from demuxlab.grading.records import Records
@@ -59,7 +59,7 @@ def test_a_capture_on_a_full_disk_ends_whole_and_the_rest_is_counted(machine, ki
     full = machine.small_disk("full", "4k")
     done = machine.demuxlab(*RUN, full, "--format", kind)
     assert done.returncode == 1
-    number, path = re.fullmatch(rf"(\d+) packets are not in (.+): {NO_SPACE}: .+", told(done)).groups()
+    number, path = re.fullmatch(rf"(\d+) packets are not in (.+): {NO_SPACE}: .+", error_line(done)).groups()
     (tmp_path / "kept").write_bytes(machine.read(Path(path)))
     kept = frames(tmp_path / "kept")
     if kind == "full":  # each packet is written twice, completely or not at all
@@ -94,7 +94,9 @@ def test_results_that_are_kept_stay_and_a_rerun_goes_on_from_there(machine, cour
     count = kept.count(b"\n")
     assert kept.endswith(b"\n")
     assert 1 <= count <= 4
-    assert told(done).startswith(f"{full}/r cannot be written ({NO_SPACE}): {count} results are kept there")
+    assert error_line(done).startswith(
+        f"{full}/r cannot be written ({NO_SPACE}): {count} results are kept there"
+    )
     machine.run("rm", full / "ballast")
     again = machine.demuxlab("grade", "04", "in", "--results", full / "r", "--processes", "1")
     assert again.returncode == 0
@@ -111,7 +113,7 @@ def test_no_output_is_left_half_written(machine, course, repository):
     table = machine.demuxlab("grade", "04", "in/s0.py", "--csv", full / "t.csv")
     quiz = machine.demuxlab("quiz", "05", "--student", "kim", "--folder", full, cwd=repository)
     for done in (report, table):
-        assert (done.returncode, NO_SPACE in told(done)) == (2, True)
+        assert (done.returncode, NO_SPACE in error_line(done)) == (2, True)
     assert quiz.returncode == 2
     assert machine.read(full / "r.html") == b"old\n"
     names = machine.run("ls", "-A", full).stdout.split()
@@ -123,10 +125,10 @@ def test_a_folder_that_cannot_be_written_is_reported_before_anything_is_sent(mac
     machine.run("mount", "-o", "remount,ro", closed)
     done = machine.demuxlab(*RUN, closed)
     assert done.returncode == 2
-    assert "Read-only file system" in told(done)
+    assert "Read-only file system" in error_line(done)
     served = machine.demuxlab("serve", "echo", "--capture", closed / "s.pcapng")
     assert served.returncode == 2
-    assert "Read-only file system" in told(served)
+    assert "Read-only file system" in error_line(served)
     assert "demuxlab" not in machine.left()
 
 
@@ -201,7 +203,7 @@ def test_a_full_disk_behind_the_output_is_no_fault_of_the_lab(tmp_path):
             check=False,
         )
     assert done.returncode == 1
-    assert told(done) == f"the output cannot be written ({NO_SPACE}): make room on the disk"
+    assert error_line(done) == f"the output cannot be written ({NO_SPACE}): make room on the disk"
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])

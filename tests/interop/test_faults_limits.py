@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.interop.faults import Machine, frames, told
+from tests.interop.faults import Machine, error_line, frames
 
 import demuxlab
 from demuxlab import sockets
@@ -39,22 +39,22 @@ def machine(need_root, need_tool, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("run", "04", "--link", "tun", "--captures", "c"), ("serve", "echo"), ("grade",)]
+    "arguments", [("run", "04", "--link", "tun", "--captures", "c"), ("serve", "echo"), ("grade",)]
 )
-def test_running_out_of_descriptors_is_reported_at_any_point(machine, words, repository, tmp_path):
-    if words == ("grade",):
-        words = ("grade", "04", repository / "tests/solutions/04_tcp_four_tuple/reference.py")
+def test_running_out_of_descriptors_is_reported_at_any_point(machine, arguments, repository, tmp_path):
+    if arguments == ("grade",):
+        arguments = ("grade", "04", repository / "tests/solutions/04_tcp_four_tuple/reference.py")
     before, ends = machine.left(), set()
     for limit in (5, 7, 8, 9):
         done = machine.run(
             *("prlimit", f"--nofile={limit}", "timeout", "--preserve-status", "--signal=INT", "4"),
-            *(sys.executable, "-m", "demuxlab", *words),
+            *(sys.executable, "-m", "demuxlab", *arguments),
             check=False,
         )
         ends.add(done.returncode)
         assert done.returncode in (0, 1, 2, 130), done.stderr  # what works is interrupted in the end
         if done.returncode in (1, 2):
-            assert "oo many" in told(done), done.stderr
+            assert "oo many" in error_line(done), done.stderr
         assert machine.left() == before
     assert ends & {1, 2}
 
@@ -249,7 +249,7 @@ def test_lack_of_memory_is_reported_in_one_line_and_not_as_a_fault_of_the_lab(tm
     command = [sys.executable, "-m", "demuxlab", "run", "01", "--link", "memory", "--captures", "c"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert told(done).startswith("memory is short")
+    assert error_line(done).startswith("memory is short")
 
 
 # Clocks

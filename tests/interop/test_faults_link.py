@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.interop.faults import ADDRESS, Machine, frames, told
+from tests.interop.faults import ADDRESS, Machine, error_line, frames
 
 WITHOUT_USER_NAMESPACES = """
 import ctypes, os, sys
@@ -86,17 +86,45 @@ def test_two_hosts_of_one_address_do_not_fit(machine):
     with machine.serving("echo") as first:
         second = machine.demuxlab("serve", "http", "--address", ADDRESS)
         assert second.returncode == 2
-        assert "is an address of this machine already" in told(second)
+        assert "is an address of this machine already" in error_line(second)
         first.send_signal(signal.SIGTERM)
         assert first.wait(20) == 0
+
+
+@pytest.mark.parametrize("metric", ["0", "100"])
+def test_the_network_of_another_device_is_left_to_it(machine, metric):
+    """NetworkManager gives its routes a metric: a TUN's would have come before them."""
+    machine.run("ip", "tuntap", "add", "dev", "lan0", "mode", "tun")
+    machine.run("ip", "address", "add", "10.9.0.50/24", "dev", "lan0", "noprefixroute")
+    machine.run("ip", "link", "set", "lan0", "up")
+    machine.run("ip", "route", "add", "10.9.0.0/24", "dev", "lan0", "metric", metric)
+    refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
+    assert refused.returncode == 2
+    assert error_line(refused) == (
+        "10.9.0.0/24 is routed to the device lan0, from which a TUN would take it: "
+        "give an --address of a free network, such as 10.9.1.2"
+    )
+
+
+def test_an_address_of_this_machine_and_a_rule_are_seen(machine):
+    machine.run("ip", "address", "add", "10.9.0.2/32", "dev", "lo")
+    refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
+    assert refused.returncode == 2
+    assert "10.9.0.2 is an address of this machine already" in error_line(refused)
+    machine.run("ip", "address", "del", "10.9.0.2/32", "dev", "lo")
+    machine.run("ip", "route", "add", "default", "dev", "lo", "table", "77")
+    machine.run("ip", "rule", "add", "to", "10.9.0.0/16", "table", "77", "priority", "5")
+    refused = machine.demuxlab("serve", "echo", "--address", "10.9.0.2")
+    assert refused.returncode == 2
+    assert "packets to 10.9.0.2 leave by lo, not by the TUN" in error_line(refused)
 
 
 def test_without_dev_net_tun_the_next_best_link_is_taken(machine, tmp_path):
     machine.run("mount", "-t", "tmpfs", "none", "/dev/net")
     done = machine.demuxlab("run", "04", "--link", "tun", "--captures", tmp_path)
     assert done.returncode == 2
-    assert "there is no /dev/net/tun: load it with sudo modprobe tun" in told(done)
-    assert "there is no /dev/net/tun" in told(machine.demuxlab("serve", "echo"))
+    assert "there is no /dev/net/tun: load it with sudo modprobe tun" in error_line(done)
+    assert "there is no /dev/net/tun" in error_line(machine.demuxlab("serve", "echo"))
     done = machine.demuxlab("run", "04", "--captures", tmp_path, "--json")
     assert done.returncode == 0
     assert done.stderr.startswith("link: loopback (all labs work over it; why not tun: demuxlab doctor)")
@@ -116,8 +144,8 @@ def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
     if not _reachable(repository, Path(sys.executable)):
         pytest.skip("an ordinary user cannot reach this folder: put the project where everybody can read it")
 
-    def run(*words):
-        command = [sys.executable, "-c", WITHOUT_USER_NAMESPACES, "run", "04", *words, "--captures", "c"]
+    def run(*arguments):
+        command = [sys.executable, "-c", WITHOUT_USER_NAMESPACES, "run", "04", *arguments, "--captures", "c"]
         return subprocess.run(
             command,
             cwd=open_folder,
@@ -130,8 +158,8 @@ def test_without_user_namespaces_the_message_says_what_an_ordinary_user_can_do(
 
     done = run("--link", "loopback")
     assert done.returncode == 2
-    assert "no user namespace for an ordinary user" in told(done)
-    assert "run it with sudo" in told(done)
+    assert "no user namespace for an ordinary user" in error_line(done)
+    assert "run it with sudo" in error_line(done)
     done = run()
     assert done.returncode == 0
     assert done.stderr.startswith("link: memory (all labs work over it; why not tun: demuxlab doctor)")

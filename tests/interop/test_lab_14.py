@@ -48,7 +48,7 @@ class Served:
 
     def __init__(self, process):
         self.process = process
-        self.told = ""
+        self.standard_error = ""
 
     def start(self, *command, **options):
         inside = ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", *map(str, command)]
@@ -82,7 +82,7 @@ def serve(need_root, need_tool, folder):
             yield served
         finally:
             process.send_signal(signal.SIGINT)
-            served.told = process.communicate(timeout=12)[1]
+            served.standard_error = process.communicate(timeout=12)[1]
 
     return start
 
@@ -122,7 +122,7 @@ def test_several_clients_at_once_get_what_they_asked_for(serve, folder, solution
         clients = [served.start("curl", "-s", "-m", "10", f"http://10.9.0.2{path}") for path in paths]
         for path, client in zip(paths, clients, strict=True):
             assert client.communicate(timeout=12)[0] == (folder / path[1:]).read_bytes(), path
-    assert served.told == ""
+    assert served.standard_error == ""
 
 
 @right
@@ -135,7 +135,7 @@ def test_a_browser_gets_a_page_of_many_parts(serve, need_tool, tmp_path, solutio
     with serve(SOLUTIONS / f"{solution}.py") as served:
         page = served.run(*browser, f"--user-data-dir={tmp_path}", "--dump-dom", "http://10.9.0.2/parts.html")
     assert [f"part {number}." in page for number in range(PARTS)] == [True] * PARTS
-    assert served.told == ""
+    assert served.standard_error == ""
 
 
 @right
@@ -146,7 +146,7 @@ def test_two_clients_that_differ_in_one_value_do_not_meet(serve, solution, twin)
         first.stdin.write("again\n")
         first.stdin.flush()
         assert first.stdout.readline() == PAGE
-    assert served.told == ""
+    assert served.standard_error == ""
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,9 @@ def test_the_starter_serves_no_client_and_says_why(serve):
     with serve(EXERCISE) as served:
         assert served.curl() == ""
     for method in ("listen", "deliver"):
-        assert f"demuxlab: {EXERCISE}: {method} raised NotImplementedError: {method} is" in served.told
+        assert (
+            f"demuxlab: {EXERCISE}: {method} raised NotImplementedError: {method} is" in served.standard_error
+        )
 
 
 # Beside the table, in no network at all

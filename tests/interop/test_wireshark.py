@@ -97,8 +97,8 @@ def test_the_fields_equal_the_output_of_the_run(runs, seen):
         assert [row["frame"] for row in rows] == sorted(decided), (lab, kind)
         for row in rows:
             frame = decided[row["frame"]]
-            told = {name: frame[f"demux.{name}"] or None for name in ("verdict", "reply")}
-            assert told == {name: row[name] for name in told}, (lab, kind, row)
+            from_lua = {name: frame[f"demux.{name}"] or None for name in ("verdict", "reply")}
+            assert from_lua == {name: row[name] for name in from_lua}, (lab, kind, row)
             if row["verdict"] in ("delivered", "queue-full"):
                 assert (frame["demux.socket"], frame["demux.rule"]) == (row["socket"], row["rule"])
             else:

@@ -13,13 +13,13 @@ from demuxlab.links.memory import EPOCH, MemoryLink
 
 
 @pytest.fixture
-def told() -> list[str]:
+def printed() -> list[str]:
     return []
 
 
 @pytest.fixture
-def lab(told: list[str]) -> Iterator[Lab]:
-    made = Lab("test", MemoryLink(), tell=told.append)
+def lab(printed: list[str]) -> Iterator[Lab]:
+    made = Lab("test", MemoryLink(), tell=printed.append)
     yield made
     made.finish()
 
@@ -175,10 +175,10 @@ def test_a_program_has_descriptors_of_its_own_and_a_limit(lab):
     assert program.socket().descriptor == 3
 
 
-def test_the_five_things_of_a_socket(lab, told):
+def test_the_five_things_of_a_socket(lab, printed):
     client, _, listening = connected(lab)
     lab.show_descriptors(listening._program)
-    cells = [line.split() for line in told[-1].splitlines()[2:]]
+    cells = [line.split() for line in printed[-1].splitlines()[2:]]
     port = str(client.getsockname()[1])
     assert cells == [
         ["3", "10.9.0.20", "80", "*", "*", "listening"],
@@ -223,11 +223,11 @@ def test_a_lab_draws_for_its_cast():
 # Steps
 
 
-def test_a_step_is_told_and_then_waited_for(told):
-    lab = Lab("test", MemoryLink(), tell=told.append, pause=lambda: told.append("pause"))
+def test_a_step_is_printed_and_then_waited_for(printed):
+    lab = Lab("test", MemoryLink(), tell=printed.append, pause=lambda: printed.append("pause"))
     lab.step("first, port {port}", port=80)
     lab.say("more")
     lab.check("it holds", holds=True)
     lab.check("port {port} is free", holds=False, port=80)
-    assert told == ["", "first, port 80", "pause", "more", "  ✓ it holds", "  ✗ port 80 is free"]
+    assert printed == ["", "first, port 80", "pause", "more", "  ✓ it holds", "  ✗ port 80 is free"]
     assert lab.failed == 1

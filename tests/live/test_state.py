@@ -98,8 +98,8 @@ def test_a_drop_has_its_counter_and_its_reply(host, observer):
     host.receive(packet.build(A, B, ip.ICMP, icmp.build(A, B, icmp.ECHO, 0)), 0.0)
     state = observer.snapshot()
     assert json.loads(json.dumps(state)) == state
-    told = [(row["verdict"], row["counter"], row["reply"]) for row in state["segments"]]
-    assert told[:2] == [
+    listed = [(row["verdict"], row["counter"], row["reply"]) for row in state["segments"]]
+    assert listed[:2] == [
         ("no-socket", "UdpNoPorts", "port-unreachable"),
         ("no-socket", "TcpNoSocket", "rst"),
     ]

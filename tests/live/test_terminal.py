@@ -77,17 +77,17 @@ def test_it_speaks_korean():
 
 def test_without_a_terminal_a_lab_s_segments_are_lines_with_the_capture_s_numbers(monkeypatch):
     monkeypatch.setattr(terminal, "has_terminal", lambda: False)
-    told = []
-    with Watch(told.append) as watch:
-        lab = Lab("test", MemoryLink(), tell=told.append, watcher=watch)
+    printed = []
+    with Watch(printed.append) as watch:
+        lab = Lab("test", MemoryLink(), tell=printed.append, watcher=watch)
         lab.host("B", "10.9.0.20").udp("10.9.0.20", 53, name="dns")
         lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=9157, dport=53) / b"name?")
         with lab.unrecorded():
-            lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=9157, dport=53) / b"crowd")
+            lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=9157, dport=53) / b"burst")
         lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / TCP(sport=9157, dport=80))
         lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=9157, dport=53) / b"again")
         lab.finish()
-    assert told == [
+    assert printed == [
         "  B 1 udp 10.9.0.10:9157 10.9.0.20:53 5 B → dns (two-tuple)",
         "  B 2 tcp 10.9.0.10:9157 10.9.0.20:80 S ✗ no-socket (TcpNoSocket) rst",
         "  B 4 udp 10.9.0.10:9157 10.9.0.20:53 5 B → dns (two-tuple)",

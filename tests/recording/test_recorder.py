@@ -1,4 +1,4 @@
-"""The three formats of a capture: what stands where, for packets, queues, drops and full disks."""
+"""The three formats of a capture: what is in them, for packets, queues, drops and full disks."""
 
 import io
 import os

@@ -1,6 +1,8 @@
 """Blocking, buffers, options that do something."""
 
+import socket
 import struct
+import sys
 import threading
 import time
 
@@ -153,3 +155,21 @@ def test_room_that_sending_itself_makes_is_not_missed(pair):
     client.settimeout(5)
     client.sendall(bytes(200_000))
     assert len(server.recv(200_000, sockets.MSG_WAITALL)) == 200_000
+
+
+def test_tcp_inq_tells_with_each_message_how_much_is_left(pair):
+    client, server = pair
+    server.setsockopt(socket.IPPROTO_TCP, 36, 1)
+    client.sendall(bytes(1000))
+    data, control, _, _ = server.recvmsg(400, 64)
+    assert len(data) == 400
+    assert control == [(socket.IPPROTO_TCP, 36, (600).to_bytes(4, sys.byteorder))]
+    assert server.recvmsg(600, 0)[1] == [], "without room there is no control message"
+
+
+def test_more_data_is_announced_by_a_flag(pair):
+    client, server = pair
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.send(b"a", socket.MSG_MORE)
+    client.send(b"b")
+    assert server.recv(2) == b"ab"

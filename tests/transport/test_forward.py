@@ -263,13 +263,13 @@ def test_two_clients_with_one_port_get_two_ports_of_ours():
 def test_a_port_of_our_own_sockets_or_of_a_rule_is_no_source_port():
     s = Script(THERE_UDP, is_free=lambda protocol, address, port: (protocol, address, port) != (17, W, 9157))
     for port in (9157, 53, 0):
-        lent = packet.read(s.arrives(datagram((A, port), (W, 53))).packet).source_port
-        assert lent >= FIRST
-        assert s.forwarder.in_use(ip.UDP, W, lent)
-        assert not s.forwarder.in_use(ip.TCP, W, lent)
+        source_port = packet.read(s.arrives(datagram((A, port), (W, 53))).packet).source_port
+        assert source_port >= FIRST
+        assert s.forwarder.in_use(ip.UDP, W, source_port)
+        assert not s.forwarder.in_use(ip.TCP, W, source_port)
     s.at = 30.0
     assert s.forwarder.flows(s.at) == []
-    assert not s.forwarder.in_use(ip.UDP, W, lent)
+    assert not s.forwarder.in_use(ip.UDP, W, source_port)
 
 
 def test_a_source_port_is_in_use_until_its_last_flow_is_gone():

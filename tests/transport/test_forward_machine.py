@@ -165,7 +165,7 @@ class ForwardMachine(RuleBasedStateMachine):
         steps=st.integers(2, 7),
     )
     def a_conversation(self, rule, client, steps):
-        """What usually comes, up to some step: who speaks, and with which flags."""
+        """A usual connection up to some step: the sender and the flags of each segment."""
         usual = ((0, SYN), (1, SYN | ACK), (0, ACK), (0, ACK), (1, FIN | ACK), (0, FIN | ACK), (1, ACK))
         for is_reply, flags in usual[:steps]:
             if not is_reply:
@@ -233,10 +233,10 @@ class ForwardMachine(RuleBasedStateMachine):
         ]
         assert sorted(shown) == sorted(kept)
         assert len(self.forwarder.table) == len(self.table) <= self.limit
-        lent = {(entry.rule.protocol, *entry.source) for entry in self.table if entry.is_remote}
+        in_use_now = {(entry.rule.protocol, *entry.source) for entry in self.table if entry.is_remote}
         for protocol in (ip.TCP, ip.UDP):
             for port in (9157, 9158):
-                assert self.forwarder.in_use(protocol, W, port) == ((protocol, W, port) in lent)
+                assert self.forwarder.in_use(protocol, W, port) == ((protocol, W, port) in in_use_now)
 
 
 TestForward = ForwardMachine.TestCase

@@ -1,4 +1,4 @@
-"""The capture reader: pcap and pcapng, of either byte order, record by record.
+"""The capture reader: pcap, snoop and pcapng, of either byte order, record by record.
 
 A file that is not a capture is refused when it is opened. Damage further in ends reading after the last whole
 packet, and `Capture.damage` says where and why. No content of a file raises any other exception. Sources:
@@ -10,14 +10,13 @@ import shlex
 import struct
 from collections.abc import Iterator
 from io import BufferedReader
-from struct import Struct
 from typing import Self
 
+from demuxlab.capture import records
 from demuxlab.capture.section import (
     BIG_ENDIAN,
     INTERFACE,
     LITTLE_ENDIAN,
-    MAX_BLOCK,
     NAMES,
     PACKETS,
     DamageError,
@@ -26,33 +25,21 @@ from demuxlab.capture.section import (
     check_block,
     check_block_end,
 )
-from demuxlab.errors import CallError
+from demuxlab.capture.source import CaptureError, Source, printable
 from demuxlab.language import _
 
-__all__ = ["Capture", "CaptureError", "Frame"]
-
-# The longest packet that Wireshark and libpcap read from a pcap file, in bytes.
-_MAX_PACKET = 262144
+__all__ = ["Capture", "CaptureError", "Frame", "printable"]
 
 PCAPNG = b"\n\r\r\n"
-PCAP = {  # magic number: byte order, ticks per second
-    b"\xd4\xc3\xb2\xa1": ("<", 10**6),
-    b"\xa1\xb2\xc3\xd4": (">", 10**6),
-    b"\x4d\x3c\xb2\xa1": ("<", 10**9),
-    b"\xa1\xb2\x3c\x4d": (">", 10**9),
-}
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
-# Bytes of the pcap file header.
-PCAP_HEADER = 24
+_COMPRESSED = {b"\x04\x22\x4d\x18": "lz4", b"\xfd7zX": "xz"}
 _MAX_NAMES = 10_000
-
-
-class CaptureError(CallError):
-    """The file cannot be read as a capture."""
+_BUFFER = 1 << 18
 
 
 class Capture:
     """An open capture file: iterate over it, once, for its frames; close it, or use `with`.
+
+    It may be compressed with gzip or zstd, and "-" is standard input.
 
     Raises CaptureError if the file cannot be opened or is not a capture. `frames` is the number of frames
     read. `damage` is "", or a sentence that says where and why reading ended before the end of the file.
@@ -67,7 +54,8 @@ class Capture:
         self.frames = 0
         self._offset = 0  # of the next byte to read
         self._start = 0  # of the record that is being read
-        self._file = open_file(path)
+        self._source = Source(path)
+        self._file = BufferedReader(self._source, _BUFFER)
         try:
             self._iterator = self._until_damage(self._open(path))
         except CaptureError:
@@ -85,7 +73,7 @@ class Capture:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._source.close()
 
     def _open(self, path: str | os.PathLike[str]) -> Iterator[Frame]:
         name = printable(path)
@@ -97,8 +85,8 @@ class Capture:
             head = short.args[0]
         if is_pcapng(head):
             return self._pcapng(head)
-        if head[:4] in PCAP:
-            return self._pcap(head, *PCAP[head[:4]])
+        if length := records.header_length(head):
+            return self._records(head, length)
         raise not_a_capture(name, head)
 
     def _until_damage(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -122,17 +110,14 @@ class Capture:
             raise EOFError(data)
         return data
 
-    def _pcap(self, head: bytes, order: str, ticks_per_second: int) -> Iterator[Frame]:
-        linktype, longest = pcap_header(head + self._read(PCAP_HEADER - len(head)), order)
-        record = Struct(order + "IIII")
+    def _records(self, head: bytes, length: int) -> Iterator[Frame]:
+        layout = records.layout(head + self._read(length - len(head)))
+        ticks = layout.ticks_per_second
         while True:
-            seconds, fraction, size, original = record.unpack(self._next(16))
-            if size > longest:
-                raise DamageError(_("a packet of {size} bytes", size=size))
-            data = self._read(size)
+            seconds, fraction, size, original, whole = layout.read(self._next(layout.head.size))
+            data = self._read(whole - layout.head.size)[:size]
             self.frames += 1
-            time = (seconds * ticks_per_second + fraction) / ticks_per_second
-            yield Frame(self.frames, time, linktype, data, original)
+            yield Frame(self.frames, (seconds * ticks + fraction) / ticks, layout.linktype, data, original)
 
     def _pcapng(self, head: bytes) -> Iterator[Frame]:
         section = Section("<")
@@ -191,13 +176,6 @@ def unreadable(name: str, error: OSError) -> CaptureError:
     )
 
 
-def pcap_header(header: bytes, order: str) -> tuple[int, int]:
-    """Return the linktype of a pcap file, and the largest captured length that is not taken for damage."""
-    snaplen, linktype = struct.unpack_from(order + "II", header, 16)
-    linktype &= 0xFFFF  # the upper bits describe a frame check sequence
-    return linktype, min(max(snaplen, _MAX_PACKET), MAX_BLOCK)
-
-
 def damage(error: Exception, start: int, place: int, frames: int) -> str:
     """Return the sentence for `Capture.damage`; the record begins at `start`, reading ended at `place`."""
     if isinstance(error, EOFError):
@@ -209,32 +187,6 @@ def damage(error: Exception, start: int, place: int, frames: int) -> str:
     else:
         what = _("damaged at byte {place}: a block too short for its fields", place=start)
     return f"{what}; {_before(frames)}"
-
-
-def open_file(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a file for reading; raises CaptureError if that is not possible."""
-    name = printable(path)
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        wrong, cure = _("there is no file {file}", file=name), _("check the name and the folder")
-    except IsADirectoryError:
-        wrong, cure = _("{file} is a directory", file=name), _("give one capture file in it")
-    except PermissionError:
-        wrong = _("{file} may not be read by this user", file=name)
-        cure = _("make it yours (sudo chown $USER {quoted})", quoted=shlex.quote(name))
-    except OSError as error:
-        wrong = _("{file} cannot be opened ({why})", file=name, why=error.strerror)
-        cure = _("give a capture file")
-    except ValueError as error:  # a NUL in the name
-        wrong, cure = _("{file} is no file name ({why})", file=name, why=error), _("give a capture file")
-    raise CaptureError(wrong, cure)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as it can be printed in a message."""
-    name = os.fspath(path)
-    return name if name.isprintable() else repr(name)
 
 
 def _before(frames: int) -> str:

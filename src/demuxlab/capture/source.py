@@ -8,13 +8,14 @@ import errno
 import gzip
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
-from demuxlab.capture.reader import open_file
+from demuxlab.errors import CallError
 from demuxlab.language import _
 
 STANDARD_INPUT = "-"
@@ -23,7 +24,11 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BUFFER = 1 << 18
 
 
-class Source:
+class CaptureError(CallError):
+    """The file cannot be read as a capture."""
+
+
+class Source(io.RawIOBase):
     """An open source: call `fill` until it returns 0, then close it, or use `with`.
 
     Raises CaptureError if the file cannot be opened. `size` is the size of the file in bytes, None for a
@@ -32,7 +37,7 @@ class Source:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._is_file = os.fspath(path) != STANDARD_INPUT
-        self._raw: Any = open_file(path).detach() if self._is_file else _standard_input()
+        self._raw: Any = open_file(path) if self._is_file else _standard_input()
         self.size = os.fstat(self._raw.fileno()).st_size if self._is_file and Path(path).is_file() else None
         self._failure: OSError | None = None
         head = b""
@@ -43,11 +48,13 @@ class Source:
             self._failure = error
         self._read = _reading(_Rejoined(head, self._raw), head)
 
-    def __enter__(self) -> Self:
-        return self
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def readinto(self, room: Any) -> int:
+        """Do what `fill` does."""
+        return self.fill(memoryview(room))
 
     def fill(self, room: memoryview) -> int:
         """Fill a buffer as far as possible; return the number of bytes, 0 at the end.
@@ -81,6 +88,7 @@ class Source:
         """Close the file; standard input stays open."""
         if self._is_file:
             self._raw.close()
+        super().close()
 
 
 class _Rejoined(io.RawIOBase):
@@ -121,3 +129,29 @@ def _zstd() -> Any:
         return import_module("compression.zstd")  # of Python 3.14
     except ImportError:
         return import_module("backports.zstd")
+
+
+def open_file(path: str | os.PathLike[str]) -> io.FileIO:
+    """Open a file for reading; raises CaptureError if that is not possible."""
+    name = printable(path)
+    try:
+        return open(path, "rb", buffering=0)
+    except FileNotFoundError:
+        wrong, cure = _("there is no file {file}", file=name), _("check the name and the folder")
+    except IsADirectoryError:
+        wrong, cure = _("{file} is a directory", file=name), _("give one capture file in it")
+    except PermissionError:
+        wrong = _("{file} may not be read by this user", file=name)
+        cure = _("make it yours (sudo chown $USER {quoted})", quoted=shlex.quote(name))
+    except OSError as error:
+        wrong = _("{file} cannot be opened ({why})", file=name, why=error.strerror)
+        cure = _("give a capture file")
+    except ValueError as error:  # a NUL in the name
+        wrong, cure = _("{file} is no file name ({why})", file=name, why=error), _("give a capture file")
+    raise CaptureError(wrong, cure)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as it can be printed in a message."""
+    name = os.fspath(path)
+    return name if name.isprintable() else repr(name)

@@ -2,10 +2,12 @@
 
 import atexit
 import importlib.util
+import os
 import runpy
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +48,7 @@ def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
     """Run a Python program, unmodified, with its sockets on our transport layer."""
     stack = ExitStack()
     # At exit rather than at the end of this function: the program's threads and exit handlers come first.
-    atexit.register(stack.close)
+    _at_exit(stack.close)
     runtime = stack.enter_context(
         tun_host(
             (address,),
@@ -64,7 +66,7 @@ def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
     What the program sent is delivered before the interpreter exits, as a kernel would deliver it. Exits with
     status 1 after the program's traceback where an exception ended it.
     """
-    atexit.register(_deliver, runtime)
+    _at_exit(lambda: _deliver(runtime))
     module = program[0] == "-m"
     if module and len(program) == 1:
         raise CallError(_("-m needs a module"), _("name one, as in `demuxlab exec -- -m http.server`"))
@@ -85,6 +87,12 @@ def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
     except Exception as error:
         traceback.print_exception(type(error), error, _of_program(error.__traceback__))
         raise SystemExit(1) from None
+
+
+def _at_exit(call: Callable[[], None]) -> None:
+    """Call it at the end of this process, and not of those that it forks."""
+    process = os.getpid()
+    atexit.register(lambda: call() if os.getpid() == process else None)
 
 
 def _exists(module: str) -> bool:

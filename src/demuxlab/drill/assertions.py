@@ -7,8 +7,10 @@ else is refused, as a script may come from anywhere.
 
 import ast
 import operator
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from typing import Any
 
 from demuxlab.drill.constants import TCP_INFO_NAMES
@@ -60,6 +62,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     },
     **{"print": lambda *_values: None, "hex": hex, "bool": bool},
 }
+_WIDTH = re.compile(r"%[^a-zA-Z%]*[\d*]")
 _MAX_CHARACTERS, _MAX_NODES, _MAX_SHIFT = 10_000, 300, 64
 
 
@@ -119,10 +122,15 @@ class Assertions:
         names = sorted({node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)})
         known = {**info, **self._variables}
         values = ", ".join(f"{name} = {known[name]}" for name in names if name in known)
-        message = ""
-        if isinstance(statement.msg, ast.Constant | ast.BinOp):
-            message = f": {self._value(statement.msg, info)}"
+        message = f": {self._message(statement.msg, info)}" if statement.msg is not None else ""
         raise AssertionFailed(f"{ast.unparse(statement.test)}: {values}{message}")
+
+    def _message(self, node: ast.expr, info: Mapping[str, int]) -> str:
+        """Return a message; one that cannot be evaluated here as it is written."""
+        if all(_is_allowed(part, _functions(node)) for part in ast.walk(node)):
+            with suppress(ArithmeticError, TypeError, ValueError, AssertionFailed):
+                return str(self._value(node, info))
+        return ast.unparse(node)
 
     def _value(self, node: ast.expr, info: Mapping[str, int]) -> Any:
         if isinstance(node, ast.Constant):
@@ -165,7 +173,7 @@ class Assertions:
 def _calculated(sign: ast.operator, left: Any, right: Any) -> Any:
     if isinstance(sign, ast.Mod) and isinstance(left, str):
         # A width of a billion would fill the memory.
-        if any(character.isdigit() or character == "*" for character in left.partition("%")[2]):
+        if _WIDTH.search(left):
             raise TypeError("a format has no width here")
         return left % right
     if isinstance(sign, ast.Add) and isinstance(left, str) and isinstance(right, str):
@@ -196,17 +204,22 @@ _ALLOWED = (
 
 
 def _check(statement: ast.stmt, line: int, variables: Set[str]) -> None:
-    parts = list(ast.walk(statement))
-    if len(parts) > _MAX_NODES:
+    if len(list(ast.walk(statement))) > _MAX_NODES:
         raise ScriptError(line, _("expected shorter assertions"))
-    functions = {
-        part.func for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
-    }
+    # A message is only shown: what cannot be evaluated in it does no harm.
+    asserted = statement.test if isinstance(statement, ast.Assert) else statement
+    parts, functions = list(ast.walk(asserted)), _functions(asserted)
     for part in parts:
         if not _is_allowed(part, functions):
             raise ScriptError(line, _("expected nothing but assert statements on fields of TCP_INFO"))
         if isinstance(part, ast.Name) and not _is_known(part, variables):
             raise ScriptError(line, _("expected a field of TCP_INFO, found {found}", found=part.id))
+
+
+def _functions(node: ast.AST) -> set[ast.Name]:
+    """Return the names that are called."""
+    calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+    return {function for function in calls if isinstance(function, ast.Name)}
 
 
 def _is_known(part: ast.Name, variables: Set[str]) -> bool:
@@ -221,7 +234,7 @@ def _is_allowed(part: ast.AST, functions: set[ast.Name]) -> bool:
     if isinstance(part, ast.Call):
         return part.func in functions and not part.keywords
     if isinstance(part, ast.Constant):
-        return isinstance(part.value, int | float | str)
+        return isinstance(part.value, int | float | str | None)
     if isinstance(part, ast.BinOp):
         return type(part.op) in _BINARY
     return isinstance(part, _ALLOWED)

@@ -9,7 +9,7 @@ from demuxlab.drill import divergences, known_differences, lockstep, random_scri
 from demuxlab.drill.kernel_process import KernelProcess
 from demuxlab.drill.lockstep import Observed, Scenario
 from demuxlab.drill.packet_text import script_text
-from demuxlab.drill.script import TCPPacket
+from demuxlab.drill.script import Packet, TCPPacket
 
 _BATCH = 200
 # Steps that minimising keeps: without O_NONBLOCK, calls would block when the script is played by itself.
@@ -134,7 +134,9 @@ def difference(ours: Observed, kernel: Observed) -> tuple[str, str, str] | None:
     """Return the first field in which two outcomes differ, with both values; None where they are equal."""
     if ours.result != kernel.result:
         return "result", ours.result, kernel.result
-    if ours.value != kernel.value and not known_differences.hung_up(ours.value, kernel.value):
+    if not known_differences.same_values(ours.value, kernel.value) and not known_differences.hung_up(
+        ours.value, kernel.value
+    ):
         return "value", ours.value, kernel.value
     for mine, theirs in zip(ours.sent, kernel.sent, strict=False):
         for name, one, other in _fields(mine, theirs):
@@ -142,6 +144,8 @@ def difference(ours: Observed, kernel: Observed) -> tuple[str, str, str] | None:
                 return name, _text(mine), _text(theirs)
     if len(ours.sent) != len(kernel.sent):
         return "packets", _texts(ours.sent), _texts(kernel.sent)
+    if ours.others != kernel.others:
+        return "packets", _texts(ours.others), _texts(kernel.others)
     return None
 
 
@@ -156,11 +160,11 @@ def _in_any_order(packet: TCPPacket) -> dict[str, tuple[int, ...]]:
     return {option.kind: option.values for option in options}
 
 
-def _text(packet: TCPPacket) -> str:
+def _text(packet: Packet) -> str:
     return script_text(packet, 0).partition(" ")[2]
 
 
-def _texts(sent: Sequence[TCPPacket]) -> str:
+def _texts(sent: Sequence[Packet]) -> str:
     return "; ".join(map(_text, sent)) or "nothing"
 
 

@@ -93,7 +93,7 @@ def value(name: str) -> int | None:
         for module in _MODULES:
             if isinstance(number := getattr(module, name, None), int):
                 return int(number)
-    return None
+    return getattr(errno, name, None) if is_errno(name) else None
 
 
 def is_errno(name: str) -> bool:

@@ -5,16 +5,17 @@ that our stack follows and Linux does not.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from demuxlab.drill.flow import MODULUS
 from demuxlab.drill.known_differences import Packets
-from demuxlab.drill.lockstep import PAUSE, Observed, Scenario, segment_of
+from demuxlab.drill.lockstep import PAUSES, Observed, Scenario, segment_of
 from demuxlab.drill.script import TCPPacket
 from demuxlab.language import marked
 from demuxlab.wire.segment import ACK, FIN, RST, SYN
 
-_LARGE_WRITE, _SMALL_WINDOW, _WINDOW = 5000, 3000, 65_535
+_SMALL_WINDOW, _WINDOW, _SEGMENT = 3000, 65_535, 1461
 
 
 class Divergence(NamedTuple):
@@ -54,27 +55,37 @@ class DifferingStep(NamedTuple):
         return next((packet for packet in sent if packet.flags & (ACK | RST) == ACK), None)
 
 
-def _congestion_window(step: DifferingStep) -> bool:
-    """Tell whether both sent the same data or FIN, but one of them more of it."""
-    data = [
-        [packet for packet in sent if packet.size or packet.flags & FIN] for sent in (step.ours, step.kernels)
-    ]
-    fewer, more = sorted(data, key=len)
-    alike = all(one.sequence == other.sequence for one, other in zip(fewer, more, strict=False))
-    rest = more[len(fewer) :]
-    # Only a large write or a loss can make the congestion window the limit.
-    limited = step.scenario.written >= _LARGE_WRITE or PAUSE in step.scenario.steps[: step.number + 1]
-    return limited and alike and bool(rest)
-
-
 def _segmentation(step: DifferingStep) -> bool:
-    """Tell whether data was cut into other segments, after a timeout or with a small window."""
-    data = [packet for packet in (*step.ours, *step.kernels) if packet.size]
-    if PAUSE in step.scenario.steps[: step.number + 1] and step.ours and step.kernels:
-        return step.ours[0].sequence == step.kernels[0].sequence and bool(data)
+    """Tell whether the same data was cut into other segments.
+
+    That may be after a timeout, with a small window, or when the path's MTU has become smaller.
+    """
+    ours, kernels = _reach(step.ours), _reach(step.kernels)
+    if ours is None or kernels is None:
+        return False
+    timed_out = any(pause in step.scenario.steps[: step.number + 1] for pause in PAUSES)
+    single = [len(sent) for sent in (step.ours, step.kernels)] == [1, 1]
     small = any(segment.window is not None and segment.window < _SMALL_WINDOW for segment in step.segments)
-    rest = [packet for packet in (*step.ours, *step.kernels) if not packet.size]
-    return small and bool(data) and all(packet.flags == ACK for packet in rest)
+    # The segment at the end may be cut where the other stack's is not.
+    near = ours[0] == kernels[0] and abs(ours[1] - kernels[1]) < _SEGMENT
+    too_big = "frag_needed" in step.scenario.steps[step.number]
+    return (near and (small or (timed_out and single))) or (too_big and ours == kernels)
+
+
+def _reach(sent: Packets) -> tuple[int, int] | None:
+    """Return where the data of segments begins and ends; None where they are not one run of data."""
+    data = [packet for packet in sent if packet.size]
+    follows = all((one.sequence + one.size) % MODULUS == other.sequence for one, other in pairwise(data))
+    if not data or not follows:
+        return None
+    return data[0].sequence, data[-1].sequence + data[-1].size
+
+
+def _exceeded_while_connecting(step: DifferingStep) -> bool:
+    steps = step.scenario.steps[: step.number + 1]
+    exceeded = next((number for number, text in enumerate(steps) if "icmp time_exceeded" in text), len(steps))
+    answered = any(segment is not None for segment in map(segment_of, steps[:exceeded]))
+    return exceeded < len(steps) and not answered and any(text.startswith("connect(") for text in steps)
 
 
 def _sack_on_data(step: DifferingStep) -> bool:
@@ -142,17 +153,18 @@ def _fin_in_simultaneous_open(step: DifferingStep) -> bool:
 
 DIVERGENCES: Sequence[Divergence] = (
     Divergence(
-        marked("the number of segments that the congestion window allows"),
-        "RFC 5681, section 3.1; RFC 3465, section 2.3",
-        "ours counts bytes, and grows by at most two segments for an ACK; Linux counts segments",
-        _congestion_window,
-    ),
-    Divergence(
         marked("the segmentation of queued data"),
         "RFC 9293, section 3.8.6.2.1",
         "Linux segments data by the window at the time of the write, ours by the window when it is sent; "
-        "Linux joins small segments when it retransmits them",
+        "Linux joins small segments when it retransmits them; ours cuts each by itself where the path's "
+        "MTU has become smaller",
         _segmentation,
+    ),
+    Divergence(
+        marked("an ICMP error while connecting"),
+        "RFC 9293, section 3.9.2.2 (MUST-56); RFC 5461, section 4.1",
+        "time exceeded does not end our attempt to connect; it ends that of Linux",
+        _exceeded_while_connecting,
     ),
     Divergence(
         marked("SACK blocks on a data segment"),

@@ -1,6 +1,7 @@
 """Load packet scripts from files, and play each of them on a machine of its own."""
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from demuxlab.drill.script import TOLERANCE_USECS, Script
 STACK, KERNEL = "stack", "kernel"
 # Scripts on the kernel mostly wait for time to pass, so that several can run at once.
 _CONCURRENT = 8
+_SWITCH_INTERVAL = 0.0005
 _MAX_CHARACTERS = 4 << 20
 _BEGINNING = re.compile(r"^//// (\S+)$", re.MULTILINE)
 
@@ -84,6 +86,9 @@ def play_all(
         for script in scripts:
             yield script, play_on(script, on, tolerance, exact=False)
         return
+    # Threads that wait for packets are not held up by one that computes.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     pool = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="drill")
     alone = ThreadPoolExecutor(1, thread_name_prefix="drill")
     with pool, alone:
@@ -97,3 +102,4 @@ def play_all(
                     yield script, outcome
         finally:
             pool.shutdown(cancel_futures=True)
+            sys.setswitchinterval(interval)

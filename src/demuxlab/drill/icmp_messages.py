@@ -19,6 +19,7 @@ CODES = {
     ("unreachable", "host_precedence_violation"): (icmp.UNREACHABLE, 14),
     ("unreachable", "precedence_cutoff"): (icmp.UNREACHABLE, 15),
     ("source_quench", ""): (4, 0),
+    ("parameter_problem", ""): (12, 0),
     ("time_exceeded", ""): (icmp.TIME_EXCEEDED, 0),
     ("time_exceeded", "ttl_exceeded"): (icmp.TIME_EXCEEDED, 0),
     ("echo_request", ""): (icmp.ECHO, 0),

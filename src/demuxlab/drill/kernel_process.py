@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from demuxlab.drill import on_kernel
 from demuxlab.drill.calls import Sockets
-from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, Observed, Player, Scenario
+from demuxlab.drill.lockstep import PAUSES, Observed, Player, Scenario
 from demuxlab.drill.machine import Ongoing, Sent, readable
 from demuxlab.drill.script import LOCKSTEP_MTU, Options
 from demuxlab.language import _
@@ -135,8 +135,8 @@ class _Kernel:
                 continue
             else:
                 return found
-            if playing.resume(found[number]):
-                heapq.heappush(pausing, (time.monotonic() + PAUSE_SECONDS, number, playing))
+            if pause := playing.resume(found[number]):
+                heapq.heappush(pausing, (time.monotonic() + pause, number, playing))
 
     def read(self) -> None:
         """Queue the segments that the kernel has sent for the scenario of their destination address."""
@@ -164,19 +164,19 @@ class _Playing:
         self.sockets: Sockets = self._opened
         self._player = Player(self._options, self)
         self._steps: Iterator[str] = iter(scenario.steps)
-        self._paused = False
+        self._pause = ""
 
-    def resume(self, found: list[Observed]) -> bool:
-        """Play up to the next pause, and return True, or up to the end, and return False."""
-        if self._paused:
-            found.append(self._player.do(PAUSE))
+    def resume(self, found: list[Observed]) -> float:
+        """Play up to the next pause, and return its seconds, or up to the end, and return 0."""
+        if self._pause:
+            found.append(self._player.do(self._pause))
         for step in self._steps:
-            if step == PAUSE:
-                self._paused = True
-                return True
+            if step in PAUSES:
+                self._pause = step
+                return PAUSES[step]
             found.append(self._player.do(step))
         self._end()
-        return False
+        return 0.0
 
     def _end(self) -> None:
         del self._kernel.queues[self._remote]

@@ -5,17 +5,19 @@ step, so that the rest can be compared. Differences after which the states diffe
 features of Linux that are switched off for a comparison are in `on_kernel`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.drill.flow import MODULUS
-from demuxlab.drill.lockstep import PAUSE, Observed, Scenario
+from demuxlab.drill.lockstep import PAUSES, Observed, Scenario
 from demuxlab.drill.script import Option, TCPPacket
 from demuxlab.language import marked
 from demuxlab.wire.segment import ACK, PSH, RST, SYN
 
 Packets = tuple[TCPPacket, ...]
+_WRITE = re.compile(r"write\(\d+, \.\.\., (\d+)\)")
 _FIELDS = ("flags", "sequence", "size", "acknowledgment", "window", "options")
 
 
@@ -57,7 +59,18 @@ def _no_window_of_reset(packet: TCPPacket) -> TCPPacket:
     return replace(packet, window=None, options=tuple(one for one in packet.options if one.kind != "sack"))
 
 
-def _no_size_of_window(packet: TCPPacket) -> TCPPacket:
+def _no_size_of_window(step: Step) -> tuple[Packets, Packets]:
+    """Remove the size of an open window, unless both have the same room and no scale shifts it."""
+    if (
+        step.scenario.ip_version == 6
+        or any("wscale" in one for one in step.scenario.steps[: step.number + 1])
+        or step.before("connect(")
+    ):
+        return _of_each(_any_open_window)(step)
+    return step.ours, step.kernels
+
+
+def _any_open_window(packet: TCPPacket) -> TCPPacket:
     return replace(packet, window=None) if packet.window else packet
 
 
@@ -93,8 +106,17 @@ def _only_the_reset(step: Step) -> tuple[Packets, Packets]:
     return (step.ours, kernels) if kernels else (step.ours, step.kernels)
 
 
-def _no_push(packet: TCPPacket) -> TCPPacket:
-    return replace(packet, flags=packet.flags & ~PSH)
+def _no_push_within(step: Step) -> tuple[Packets, Packets]:
+    """Remove PSH from all data segments but the one at the end of what was written."""
+    written = (known[1] for known in map(_WRITE.match, step.scenario.steps[: step.number + 1]) if known)
+    end = 1 + sum(map(int, written))
+    return _of_each(
+        lambda packet: (
+            packet
+            if packet.sequence + packet.size == end and packet.size
+            else replace(packet, flags=packet.flags & ~PSH)
+        )
+    )(step)
 
 
 def _no_redundant_ack(step: Step) -> tuple[Packets, Packets]:
@@ -153,7 +175,7 @@ def _no_reset_of_new_syn(step: Step) -> tuple[Packets, Packets]:
 def _no_repeated_syn(step: Step) -> tuple[Packets, Packets]:
     if step.text.startswith("connect("):
         return step.ours, step.kernels
-    again = (SYN, SYN | ACK) if step.text == PAUSE else (SYN,)
+    again = (SYN, SYN | ACK) if step.text in PAUSES else (SYN,)
     return (
         tuple(packet for packet in step.ours if packet.flags not in again),
         tuple(packet for packet in step.kernels if packet.flags not in again),
@@ -182,8 +204,9 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
     KnownDifference(
         marked("the size of an open window"),
         "RFC 9293, section 3.8.6; RFC 7323, section 2.3",
-        "a receiver chooses how much it advertises; whether the window is zero is compared",
-        _of_each(_no_size_of_window),
+        "a receiver chooses how much it advertises, and Linux whole segments; where both have the same room, "
+        "on IPv4 without a scale, the size is compared, and everywhere whether it is zero",
+        _no_size_of_window,
     ),
     KnownDifference(
         marked("the value of a timestamp"),
@@ -212,8 +235,8 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
     KnownDifference(
         marked("where PSH is set"),
         "RFC 9293, section 3.9.1.2",
-        "Linux also sets it within a large write, after each half of the largest window",
-        _of_each(_no_push),
+        "Linux also sets it within a write, on each packet that its card is to segment",
+        _no_push_within,
     ),
     KnownDifference(
         marked("a pure ACK before a segment with the same acknowledgment number"),
@@ -258,6 +281,26 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         _no_answer_to_old_timestamp,
     ),
 )
+
+
+_TIMEOUT = "rto="
+_CLOCKS, _JIFFIES = 0.15, 20_000
+
+
+def same_values(ours: str, kernels: str) -> bool:
+    """Tell whether two outputs are the same; fields of TCP_INFO except for two.
+
+    Linux counts the timeout in jiffies of up to 10 ms, and its round trips pass in real time (RFC 6298,
+    section 2); it tells half of the peer's largest window as the MSS where that is less (RFC 9293, section
+    3.8.6.2.1).
+    """
+    if _TIMEOUT not in ours or _TIMEOUT not in kernels:
+        return ours == kernels
+    mine, theirs = (dict(part.split("=") for part in text.split()) for text in (ours, kernels))
+    one, other = int(mine.pop("rto")), int(theirs.pop("rto"))
+    if int(theirs["snd_mss"]) < int(mine["snd_mss"]) and int(theirs["snd_wnd"]) < 2 * int(mine["snd_mss"]):
+        del mine["snd_mss"], theirs["snd_mss"]
+    return mine == theirs and abs(one - other) <= max(_CLOCKS * other, _JIFFIES)
 
 
 HANG_UP = "POLLHUP"

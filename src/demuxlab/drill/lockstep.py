@@ -1,13 +1,15 @@
 """Scenarios played step by step, with the outcome of each step.
 
 A scenario is a script without times and without expectations. Its steps are calls ("write(4, ..., 100)"),
-segments ("< . 1:1(0) ack 1 win 500"), `PAUSE` and `STATE`; a "?" is an output argument of a call. The steps
+packets ("< . 1:1(0) ack 1 win 500"), the pauses of `PAUSES`, `STATE` and `INFO`; a "?" is an output argument
+a call. The steps
 together with their outcomes are a packet script again, which `demuxlab drill` plays.
 """
 
 import errno
 import os
 import select
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,13 +27,27 @@ from demuxlab.drill.parser import parse
 from demuxlab.drill.script import LOCKSTEP_MTU, Call, ICMPPacket, Options, Packet, TCPPacket, UDPPacket
 from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
-PAUSE = "pause"
-"""A step in which nothing happens for `PAUSE_SECONDS`."""
-# Longer than the first retransmission timeout, shorter than the second.
-PAUSE_SECONDS = 0.35
+PAUSE, ROUND_TRIP, LONG_PAUSE = "pause", "round trip", "long pause"
+PAUSES = {
+    # Longer than the first retransmission timeout, shorter than the second.
+    PAUSE: 0.35,
+    # Shorter than any timeout: the peer's answers take that long.
+    ROUND_TRIP: 0.1,
+    # Longer than the first timeout of a SYN, and than two of data.
+    LONG_PAUSE: 1.15,
+}
+"""Steps in which nothing happens for so many seconds."""
 _AFTER_TIMEOUT = ".1"
 STATE = "state"
 """A step that reads the state of the latest connection from TCP_INFO."""
+INFO = "info"
+"""A step that reads the fields of `INFO_FIELDS` from TCP_INFO, as far as the state has them."""
+INFO_FIELDS = (
+    *("ca_state", "snd_cwnd", "snd_ssthresh", "backoff", "unacked", "total_retrans", "snd_mss", "snd_wnd"),
+    *("options", "rto"),
+)
+_MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
+"""The states in which data may be under way, so that congestion control and timeouts matter."""
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
 # Microseconds of virtual time between two steps.
@@ -149,11 +165,13 @@ class Player:
         self._latest: int | None = None
 
     def do(self, step: str) -> Observed:
-        """Play a step and return its outcome; the caller has waited before it plays `PAUSE`."""
+        """Play a step and return its outcome; the caller has waited before it plays a pause."""
         result = value = ""
         if step == STATE:
             result = self._state()
-        elif step != PAUSE:
+        elif step == INFO:
+            value = self._info()
+        elif step not in PAUSES:
             action = _read(step)
             if isinstance(action, Call):
                 result, value = self._call(action)
@@ -187,11 +205,21 @@ class Player:
         return replace(packet, ports=(named, segment.destination_port))
 
     def _state(self) -> str:
+        state = self._tcp_info().get("tcpi_state")
+        return "" if state is None else _STATES.get(state, str(state))
+
+    def _tcp_info(self) -> dict[str, int]:
+        """Return TCP_INFO of the latest connection; nothing where there is none."""
         opened = self._calls.files.get(-1 if self._latest is None else self._latest)
-        if opened is None:
+        if opened is None or opened.type & 0xF != socket.SOCK_STREAM:
+            return {}
+        return self._machine.info(opened)
+
+    def _info(self) -> str:
+        info = self._tcp_info()
+        if _STATES.get(info.get("tcpi_state", 0)) not in _MEASURED:
             return ""
-        state = self._machine.info(opened).get("tcpi_state", 0)
-        return _STATES.get(state, str(state))
+        return " ".join(f"{name}={info[f'tcpi_{name}']}" for name in INFO_FIELDS)
 
     def _call(self, call: Call) -> tuple[str, str]:
         self._calls.outputs = []
@@ -219,7 +247,8 @@ class Player:
             self._latest = number
         elif call.name == "connect" and number in self._calls.files and self._latest != number:
             self._latest = number
-            self._flows.begin_connection(None, self._options.connect_port)
+            bound = self._calls.files[number].getsockname()[1]
+            self._flows.begin_connection(bound or None, self._options.connect_port)
 
 
 @lru_cache(maxsize=4096)
@@ -248,8 +277,8 @@ def on_stack(scenario: Scenario) -> list[Observed]:
         player = Player(scenario.options, machine)
         found = []
         for step in scenario.steps:
-            if step == PAUSE:
-                machine.wait(round(PAUSE_SECONDS * 1_000_000))
+            if step in PAUSES:
+                machine.wait(round(PAUSES[step] * 1_000_000))
             found.append(player.do(step))
         return found
     finally:
@@ -268,15 +297,19 @@ def as_script(
     delay, at = "0", []
     for step, found in zip(scenario.steps, observed, strict=False):
         at.append(len(lines) + 1)
-        if step == PAUSE:
-            delay = _AFTER_TIMEOUT if found.sent else str(PAUSE_SECONDS)
+        if step in PAUSES:
+            delay = _AFTER_TIMEOUT if found.sent else str(PAUSES[step])
+        elif step == INFO:
+            checks = (part.split("=") for part in found.value.split() if not part.startswith("rto="))
+            text = "; ".join(f"assert tcpi_{name} == {value}" for name, value in checks)
+            lines.append(f"+0    %{{ {text} }}%" if text else "+0    %{ }%")
         elif step == STATE:
             if found.result:
                 lines.append(f"+0    %{{ assert tcpi_state == {found.result} }}%")
         else:
             lines.append(f"{f'+{delay}':<6}{_step_text(step, found)}")
             delay = ".001"
-        time = "+0" if step != PAUSE else f"+0~+{PAUSE_SECONDS}"
+        time = "+0" if step not in PAUSES else f"+0~+{PAUSES[step]}"
         for packet in (*found.sent, *found.others):
             text = packet_text.script_text(packet, 0).partition(" ")[2]
             lines.append(f"{time:<6}> {text}")

@@ -69,6 +69,10 @@ class Machine(Protocol):
         """Its sockets."""
         ...
 
+    def start(self) -> None:
+        """Begin to count the time: what prepares the script is done."""
+        ...
+
     def now(self) -> int:
         """Return the time."""
         ...

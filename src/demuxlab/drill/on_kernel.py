@@ -55,6 +55,8 @@ _SCOPE_LINK, _INFO_SIZE = 253, 512
 _TC_ROOT = 0xFFFFFFFF
 _METRICS = {"congctl": "cc_algo"}
 """The netlink names of the attributes of a route that ip(8) calls otherwise."""
+_FEATURES = {"ecn": 1}
+"""RTAX_FEATURE_ECN (linux/rtnetlink.h)."""
 CUBIC = b"cubic"
 _CONGESTION_CONTROL = "net.ipv4.tcp_congestion_control"
 _AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -164,6 +166,13 @@ class Kernel:
         set_sysctls(lockstep=bool(options.lockstep))
         if options.lockstep:
             set_quick_ack(self._device, (address,))
+        # As packetdrill does: a busy machine is late otherwise. Threads and processes begun here are not.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count the time."""
         self._start = time.monotonic_ns()
         self.sockets.began = time.time_ns()
 
@@ -244,6 +253,8 @@ class Kernel:
             os.close(descriptor)
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     def _watch(self, until: int, stop: Callable[[], bool]) -> None:
         """Record packets as they are sent, until a time or until `stop()` is true."""
@@ -288,7 +299,9 @@ def set_route(device: str, addresses: tuple[str, ...], attributes: Mapping[str, 
 
     ipv6_only = {"family": socket.AF_INET6, "priority": _KERNEL_ROUTE_PRIORITY}
     metrics = {
-        _METRICS.get(name, name): text if name == "congctl" else int(text.removesuffix("ms"))
+        _METRICS.get(name, name): text
+        if name == "congctl"
+        else _FEATURES.get(text) or int(text.removesuffix("ms"))
         for name, text in attributes.items()
     }
     with IPRoute() as netlink:

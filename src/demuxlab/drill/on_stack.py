@@ -7,6 +7,7 @@ the call waits or has returned, and resumes it when its condition is notified or
 import errno
 import os
 import select
+import socket
 import termios
 import threading
 from collections import deque
@@ -18,7 +19,7 @@ from demuxlab import sockets
 from demuxlab.drill import stack_settings
 from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
-from demuxlab.drill.shell import Change, Qdisc, Route, Sysctl
+from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -29,7 +30,8 @@ from demuxlab.transport.timers import NEVER
 _START = 1000.0
 _FLOAT_ERROR = 0.01
 _MAX_COPY = 1 << 20
-_SIOCATMARK = 0x8905
+_SIOCATMARK, _SIOCOUTQNSD = 0x8905, 0x894B
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 # Real seconds that a call's thread may compute before it waits or returns.
 _THREAD_TIMEOUT = 20.0
 
@@ -175,15 +177,27 @@ class StackSockets:
     def queued(self, opened: Any, request: int) -> int:
         """Return the bytes queued in a connection, as ioctl(2) does."""
         endpoint = _endpoint(opened)
+        if request == termios.FIONREAD and not isinstance(endpoint, TCPEndpoint):
+            return _next_datagram(opened)
         if not isinstance(endpoint, TCPEndpoint) or endpoint.listening:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if request == termios.FIONREAD:
             return endpoint.waiting
         if request == termios.TIOCOUTQ:
             return endpoint.unsent + endpoint.fin_unacknowledged
+        if request == _SIOCOUTQNSD:
+            return endpoint.not_sent
         if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _next_datagram(opened: Any) -> int:
+    """Return the size of the datagram that the next read returns; 0 where there is none (udp(7))."""
+    try:
+        return len(opened.recv(_MAX_COPY, _PEEK))
+    except OSError:
+        return 0
 
 
 def _endpoint(opened: Any) -> Any:
@@ -203,14 +217,22 @@ class Stack:
         self.sockets = StackSockets(self._runtime)
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER
+            # What depends on time, or that RFC 9293 leaves to choice, is off on both (see `on_kernel`).
+            self.sockets.defaults.tail_loss_probe = self.sockets.defaults.frto = False
+            self.sockets.defaults.dsack = False
             self.sockets.defaults.answer_period = 0.0
         self.captured: list[WirePacket] = []
+        self._started = _START
         self._sent: deque[Sent] = deque()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Begin to count the time."""
+        self._started = self._runtime.seconds
+
     def now(self) -> int:
         """Return the microseconds since the start."""
-        return round((self._runtime.seconds - _START) * MICROSECONDS)
+        return round((self._runtime.seconds - self._started) * MICROSECONDS)
 
     def wait(self, until: int) -> None:
         """Advance the clock to a time."""
@@ -263,6 +285,9 @@ class Stack:
             return stack_settings.set_sysctl(self.sockets.defaults, change.name, change.value)
         if isinstance(change, Route):
             return stack_settings.set_route(self.sockets.defaults, change.attributes)
+        if isinstance(change, Mtu):
+            self._host.mtu = change.size
+            return True
         return isinstance(change, Qdisc) and change.kind in ("pfifo", "pfifo_fast", "bfifo", "noqueue")
 
     def close(self) -> None:
@@ -282,8 +307,8 @@ class Stack:
         self._run_until_idle()
         while not stop():
             due = min(self._host.next_tick, runtime.wakes_at)
-            if due == NEVER or (due - _START) * MICROSECONDS - _FLOAT_ERROR > until:
-                runtime.seconds = max(runtime.seconds, _START + until / MICROSECONDS)
+            if due == NEVER or (due - self._started) * MICROSECONDS - _FLOAT_ERROR > until:
+                runtime.seconds = max(runtime.seconds, self._started + until / MICROSECONDS)
                 self._run_until_idle()
                 return
             runtime.seconds = max(runtime.seconds, due)

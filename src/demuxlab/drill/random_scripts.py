@@ -5,28 +5,15 @@ next to it. The same seed generates the same scenario.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from random import Random
 
-from demuxlab.drill.lockstep import PAUSE, PAUSE_SECONDS, STATE, Observed, OnStack, Player, Scenario
-from demuxlab.drill.script import TCPPacket
-from demuxlab.wire.segment import ACK, RST, SYN
+from demuxlab.drill import random_paths
+from demuxlab.drill.lockstep import INFO, PAUSE, STATE, Observed, Scenario
+from demuxlab.drill.story import CONNECT, LISTEN, MODULUS, Story
 
-_MODULUS = 1 << 32
-_WINDOW, _NEAR_EDGE, _MIN_SACKED = 65_535, 5000, 100
-_LISTEN = (
-    "socket(..., SOCK_STREAM, IPPROTO_TCP)",
-    "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
-    "setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4)",
-    "bind(3, ..., ...)",
-    "listen(3, 1)",
-)
-_CONNECT = (
-    "socket(..., SOCK_STREAM, IPPROTO_TCP)",
-    "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
-    "connect(3, ..., ...)",
-)
-_SYN_OPTIONS = ("", "mss 1000", "mss 1460,sackOK", "mss 536", "mss 1000,sackOK,TS val 100 ecr 0,nop,wscale 7")
+_WINDOW, _NEAR_EDGE = 65_535, 5000
+_PATHS = 0.3
+"""How many of the scenarios are about what lies below TCP's states: paths, windows, other protocols."""
 _FLAGS = (
     *(".", ".", ".", ".", "P.", "P.", "P.", "F.", "F.", "FP."),
     *("R", "R", "R.", "S", "S", "S.", "F", "P"),
@@ -39,34 +26,6 @@ w: write, s: shutdown, c: close; from the peer d: data, f: FIN, a: an ACK of eve
 _ODD_FLAGS = ("-", "SF", "SR", "SF.", "RF.", "SP", "SRFP.", "FP", "SR.", "RP.", "SP.", "SFP.")
 
 
-@dataclass(slots=True)
-class _Peer:
-    """The remote host's view of the connection."""
-
-    next: int = 1
-    """RCV.NXT of the stack, by its ACKs: the sequence number that the peer sends next."""
-    unacked: int = 1
-    """SND.UNA of the stack: up to here the peer has acknowledged."""
-    sent: int = 1
-    """SND.NXT of the stack: the end of its data."""
-    timestamp: int = 0
-    """The peer's last TSval; 0: timestamps are not in use."""
-    sacks: bool = False
-    """SACK was permitted in the handshake."""
-    syn_answered: bool = False
-    """The stack has answered a SYN, so that the options are agreed."""
-
-    def receive(self, packet: TCPPacket) -> None:
-        if packet.flags & RST:
-            return
-        self.syn_answered = self.syn_answered or packet.flags & (SYN | ACK) == SYN | ACK
-        if packet.flags & ACK and packet.acknowledgment is not None:
-            self.next = packet.acknowledgment
-        end = packet.sequence + packet.size + bool(packet.flags & SYN) + (packet.flags & 1)
-        if (end - self.sent) % _MODULUS < _MODULUS // 2:
-            self.sent = end % _MODULUS
-
-
 def generate(name: str, seed: str) -> tuple[Scenario, list[Observed]]:
     """Return a random scenario, and the outcome of each of its steps on our stack."""
     generator = _Generator(name, Random(seed))
@@ -77,37 +36,20 @@ def generate(name: str, seed: str) -> tuple[Scenario, list[Observed]]:
     return generator.scenario, generator.observed
 
 
-@dataclass(slots=True)
-class _Generator:
-    """A scenario being generated, and the stack that plays it."""
-
-    name: str
-    random: Random
-    scenario: Scenario = field(init=False)
-    observed: list[Observed] = field(default_factory=list)
-    machine: OnStack = field(init=False)
-    player: Player = field(init=False)
-    peer: _Peer = field(default_factory=_Peer)
-    steps: list[str] = field(default_factory=list)
-    socket: int = 3
-    paused: bool = False
-
-    def __post_init__(self) -> None:
-        self.scenario = Scenario(self.name, 6 if self.random.random() < 0.2 else 4, ())
-        self.machine = OnStack(self.scenario.options)
-        self.player = Player(self.scenario.options, self.machine)
-
-    def do(self, *steps: str) -> None:
-        for step in steps:
-            if step == PAUSE:
-                self.machine.wait(round(PAUSE_SECONDS * 1_000_000))
-            found = self.player.do(step)
-            for packet in found.sent:
-                self.peer.receive(packet)
-            self.steps.append(step)
-            self.observed.append(found)
+class _Generator(Story):
+    """Writes a scenario of random steps."""
 
     def run(self) -> None:
+        """Write the whole scenario."""
+        if self.random.random() < _PATHS:
+            self.random.choice(random_paths.PATHS)(self)
+        else:
+            self._random_steps()
+        if self.steps[-1] != STATE:
+            self.do(STATE)
+        self.scenario = Scenario(self.name, self.scenario.ip_version, tuple(self.steps))
+
+    def _random_steps(self) -> None:
         begin = self.random.choices(
             (
                 *(self._closed, self._listening, self._half_open),
@@ -118,40 +60,37 @@ class _Generator:
         begin()
         for _ in range(self.random.randint(2, 10)):
             self._random_step()
-        if self.steps[-1] != STATE:
-            self.do(STATE)
-        self.scenario = Scenario(self.name, self.scenario.ip_version, tuple(self.steps))
 
     # Beginnings
 
     def _closed(self) -> None:
         if self.random.random() < 0.5:
-            self.do(*_LISTEN[:4])
+            self.do(*LISTEN[:4])
 
     def _listening(self) -> None:
-        self.do(*_LISTEN)
+        self.do(*LISTEN)
 
     def _half_open(self) -> None:
-        self.do(*_LISTEN)
-        self.do(self._syn("S 0:0(0)"))
+        self.do(*LISTEN)
+        self.do(self.syn("S 0:0(0)"))
 
     def _accepted(self) -> None:
         self._half_open()
         if self.random.random() < 0.1:
-            self.do(self._segment("P.", 1, self.random.choice((1, 100)), 1, 32000))
+            self.do(self.segment("P.", 1, self.random.choice((1, 100)), 1, 32000))
         else:
-            self.do(self._segment(".", 1, 0, 1, self.random.choice((32000, 32000, 2000, 100, 0))))
+            self.do(self.segment(".", 1, 0, 1, self.random.choice((32000, 32000, 2000, 100, 0))))
         self.do("accept(3, ..., ...)", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK)")
         self.socket = 4
         self._change_state()
 
     def _connecting(self) -> None:
-        self.do(*_CONNECT)
+        self.do(*CONNECT)
         self.peer.next = 0
 
     def _connected(self) -> None:
-        self.do(*_CONNECT)
-        self.do(self._syn("S. 0:0(0) ack 1"))
+        self.do(*CONNECT)
+        self.do(self.syn("S. 0:0(0) ack 1"))
         self.do("connect(3, ..., ...)")
         self._change_state()
 
@@ -161,43 +100,18 @@ class _Generator:
             if move == "w":
                 self.do(f"write({self.socket}, ..., {self.random.choice((10, 1000, 3000))})")
             elif move == "d":
-                self.do(self._segment("P.", self.peer.next, 100, self.peer.sent, 32000))
+                self.do(self.segment("P.", self.peer.next, 100, self.peer.sent, 32000))
             elif move == "s":
                 self.do(f"shutdown({self.socket}, SHUT_WR)")
             elif move == "c":
                 self.do(f"close({self.socket})")
             elif move == "f":
-                self.do(self._segment("F.", self.peer.next, 0, self.peer.unacked, 32000))
+                self.do(self.segment("F.", self.peer.next, 0, self.peer.unacked, 32000))
             else:
                 self.peer.unacked = self.peer.sent
-                self.do(self._segment(".", self.peer.next, 0, self.peer.sent, 32000))
+                self.do(self.segment(".", self.peer.next, 0, self.peer.sent, 32000))
 
     # Segments
-
-    def _syn(self, what: str) -> str:
-        options = self.random.choice(_SYN_OPTIONS)
-        self.peer.timestamp = 100 if "TS" in options else 0
-        self.peer.sacks = "sackOK" in options
-        window = self.random.choice((32000, 32000, 65535, 1000))
-        return f"< {what} win {window}" + (f" <{options}>" if options else "")
-
-    def _segment(self, flags: str, sequence: int, size: int, acknowledgment: int, window: int) -> str:
-        start, end = sequence % _MODULUS, (sequence + size) % _MODULUS
-        acknowledged = f" ack {acknowledgment % _MODULUS}" if "." in flags else ""
-        options = []
-        if self.peer.timestamp and "R" not in flags and self.random.random() < 0.97:
-            if self.random.random() < 0.9:
-                self.peer.timestamp += 1
-                timestamp = self.peer.timestamp
-            else:
-                timestamp = self.peer.timestamp - self.random.choice((1, 50, 99))
-            options.append(f"nop,nop,TS val {timestamp} ecr 0")
-        peer, in_flight = self.peer, self.peer.sent - self.peer.unacked
-        if peer.sacks and "." in flags and in_flight > _MIN_SACKED and self.random.random() < 0.2:
-            middle = self.random.randint(peer.unacked + 1, peer.sent - 1)
-            options.append(f"nop,nop,sack {middle}:{self.peer.sent}")
-        option_list = f" <{','.join(options)}>" if options else ""
-        return f"< {flags} {start}:{end}({size}){acknowledged} win {window}{option_list}"
 
     def _random_step(self) -> None:
         kinds = (self._random_segment, self._valid_segment, self._random_call, self._query, self._pause)
@@ -228,28 +142,28 @@ class _Generator:
             offset = 0
         size = 0 if "S" in flags and "." in flags else random.choice((0, 0, 0, 1, 10, 1000, 1460))
         # A SYN,ACK for a connection in SYN-RECEIVED is a known divergence (`divergences`).
-        if "S" in flags and "." in flags and self.socket == 3 and _LISTEN[-1] in self.steps:
+        if "S" in flags and "." in flags and self.socket == 3 and LISTEN[-1] in self.steps:
             flags = flags.replace(".", "")
         if "S" in flags and random.random() < 0.5:
             number = random.choice((peer.next + offset, 0, 1 << 24))
             agreed = peer.timestamp, peer.sacks
             self.do(
-                self._syn(
-                    f"{flags} {number % _MODULUS}:{number % _MODULUS}(0)"
-                    + (f" ack {acknowledgment % _MODULUS}" if "." in flags else "")
+                self.syn(
+                    f"{flags} {number % MODULUS}:{number % MODULUS}(0)"
+                    + (f" ack {acknowledgment % MODULUS}" if "." in flags else "")
                 )
             )
             if peer.syn_answered:
                 peer.timestamp, peer.sacks = agreed
             return
         window = random.choice((32000, 32000, 32000, 0, 1, 500, 65535))
-        self.do(self._segment(flags, peer.next + offset, size, acknowledgment, window))
+        self.do(self.segment(flags, peer.next + offset, size, acknowledgment, window))
 
     def _valid_segment(self) -> None:
         random, peer = self.random, self.peer
         flags, size = random.choice(((".", 0), (".", 0), ("P.", 10), ("P.", 1000), ("F.", 0), ("FP.", 100)))
         peer.unacked = peer.sent
-        self.do(self._segment(flags, peer.next, size, peer.sent, 32000))
+        self.do(self.segment(flags, peer.next, size, peer.sent, 32000))
 
     # Calls
 
@@ -276,7 +190,7 @@ class _Generator:
     def _query(self) -> None:
         own = self.socket if self.random.random() < 0.93 else 3
         queries: Sequence[str] = (
-            *(STATE, STATE),
+            *(STATE, INFO),
             f"poll([{{fd={own}, events=POLLIN|POLLOUT, revents=?}}], 1, 0)",
             f"poll([{{fd={own}, events=POLLIN|POLLOUT, revents=?}}], 1, 0)",
             f"getsockopt({own}, SOL_SOCKET, SO_ERROR, ?, [4])",

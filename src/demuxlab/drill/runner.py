@@ -94,8 +94,15 @@ class _Drill:
 
     def play(self) -> None:
         """Play the whole script."""
-        self._began = self._ended = self._machine.now()
+        prepared = 0
         for event in self._script.events:
+            if not (isinstance(event.action, Shell) and event.action.prepares):
+                break
+            self._shell(event.line, event.action)
+            prepared += 1
+        self._machine.start()
+        self._began = self._ended = self._machine.now()
+        for event in self._script.events[prepared:]:
             if isinstance(event.action, Packet) and not event.action.inbound:
                 self._began = self._expect(event, event.action)
             else:

@@ -21,9 +21,14 @@ def _word(number: int) -> Convert:
 SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_timestamps": (("timestamps", _on),),
     "tcp_sack": (("sack", _on),),
+    "tcp_slow_start_after_idle": (("slow_start_after_idle", _on),),
+    "tcp_dsack": (("dsack", _on),),
+    "tcp_frto": (("frto", _on),),
+    "tcp_early_retrans": (("tail_loss_probe", lambda value: int(value) in (3, 4)),),
     "tcp_window_scaling": (("window_scale", _on),),
     "tcp_congestion_control": (("congestion", ALGORITHMS.__getitem__),),
-    "tcp_rmem": (("receive_buffer", _word(1)),),
+    # Our buffer does not grow by itself up to the maximum: it has that from the start, and its window scale.
+    "tcp_rmem": (("receive_buffer", _word(2)),),
     "tcp_wmem": (("send_buffer", _word(1)),),
     "tcp_max_syn_backlog": (("half_open", int),),
     "tcp_invalid_ratelimit": (("answer_period", lambda value: int(value) / 1000),),

@@ -7,6 +7,7 @@ C). All other segments are for `TCPConnection`, which does the same in full.
 
 from demuxlab.fast import plain
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.loss_recovery import Phase
 from demuxlab.transport.tcp.states import State
 
 _LARGE = 4096
@@ -60,8 +61,8 @@ def _receive(
         or receiver.has_gap
         or receiver.fin is not None
         or sender.buffer.fin is not None
-        or recovery.recovery_point is not None
-        or recovery.duplicates
+        or recovery.phase is not Phase.OPEN
+        or recovery.probe is not None
         or connection.orphan
     ):
         return False
@@ -84,6 +85,8 @@ def _receive(
         receiver.data.append(data if size >= _LARGE else bytes(data))
         receiver.next = end
         connection.data_received(size, now)
+    elif connection.statistics is not None:
+        connection.statistics.received += 1
     if acknowledgments.wanted or sender.has_unsent or sender.in_flight:
         to_send[connection] = None
     elif connection.deadlines.delayed_ack < connection.deadline:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from demuxlab.capture import reader
+from demuxlab.capture import reader, records
 from demuxlab.capture.section import (
     INTERFACE,
     LITTLE_ENDIAN,
@@ -28,7 +28,6 @@ from demuxlab.capture.source import Source
 from demuxlab.flows.engine import MARGIN, Bytes, Clock, Engine
 from demuxlab.flows.one_by_one import Record
 from demuxlab.flows.rows import Indices
-from demuxlab.language import _
 
 # Bytes at the start of a block: type, length, and for a section header its byte-order magic.
 _HEAD = 12
@@ -95,9 +94,8 @@ class Batches:
         self._usual_run = 2 * _SHORT_RUN  # bytes
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._open()
         try:
-            yield from batches
+            yield from self._open()
         except (EOFError, DamageError, struct.error, OSError) as error:
             start, end = self._base + self._at, self._base + self._end
             if start < end or not isinstance(error, EOFError):
@@ -131,24 +129,46 @@ class Batches:
         head = self._data[: min(self._end, _HEAD)].tobytes()
         if reader.is_pcapng(head):
             return self._pcapng()
-        if head[:4] in reader.PCAP:
-            return self._pcap(*reader.PCAP[head[:4]])
+        if length := records.header_length(head):
+            if self._end < length:
+                raise EOFError
+            self._at = length
+            layout = records.layout(self._data[:length].tobytes())
+            return self._pcap(layout) if layout.is_pcap else self._records(layout)
         raise reader.not_a_capture(self._name, head)
 
-    def _pcap(self, order: str, ticks_per_second: int) -> Iterator[Batch]:
-        if self._end < reader.PCAP_HEADER:
-            raise EOFError
-        linktype, longest = reader.pcap_header(self._data[: reader.PCAP_HEADER].tobytes(), order)
-        self._at = reader.PCAP_HEADER
-        clock = Clock(ticks_per_second, 0, is_pcap=True)
+    def _pcap(self, layout: records.Layout) -> Iterator[Batch]:
+        order, clock = layout.order, Clock(layout.ticks_per_second, 0, is_pcap=True)
         while True:
-            frames, self._at = self._engine.pcap(self._data, self._at, self._end, order, longest)
+            frames, self._at = self._engine.pcap(self._data, self._at, self._end, order, layout.longest)
             self.packets += len(frames)
-            yield Batch(self._data, self._base, [Group(linktype, clock, order, frames)], [])
-            if self._at + 16 <= self._end:
-                (size,) = struct.unpack_from(order + "I", self._data.data, self._at + 8)
-                if size > longest:
-                    raise DamageError(_("a packet of {size} bytes", size=size))
+            yield Batch(self._data, self._base, [Group(layout.linktype, clock, order, frames)], [])
+            if self._at + layout.head.size <= self._end:
+                layout.read(self._data.data, self._at)
+            self._fill()
+
+    def _records(self, layout: records.Layout) -> Iterator[Batch]:
+        """Read the records of a rarer format one by one."""
+        clock = Clock(layout.ticks_per_second, 0, is_pcap=True)
+        while True:
+            others: list[Record] = []
+            damage = None
+            try:
+                while self._at + layout.head.size <= self._end:
+                    seconds, fraction, size, original, length = layout.read(self._data.data, self._at)
+                    if self._at + length > self._end:
+                        break
+                    start = self._at + layout.head.size
+                    data = self._data[start : start + size].tobytes()
+                    time = clock.nanosecond(seconds, fraction)
+                    others.append(Record(self._base + start, time, layout.linktype, data, original))
+                    self.packets += 1
+                    self._at += length
+            except DamageError as error:
+                damage = error
+            yield Batch(self._data, self._base, [], others)
+            if damage is not None:
+                raise damage
             self._fill()
 
     def _pcapng(self) -> Iterator[Batch]:

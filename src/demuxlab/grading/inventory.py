@@ -182,7 +182,7 @@ def protect(hidden: Path, level: str) -> None:
         problem = sandbox.why_not_bubblewrap()
         raise CallError(
             _("learners' code could read the hidden checks, for there is no sandbox here"),
-            problem.cure if problem else "",
+            problem.cure if problem else _("grade as root"),
         )
     try:
         os.chmod(hidden, stat.S_IMODE(hidden.stat().st_mode) & 0o700)

@@ -3,7 +3,8 @@
 Three levels, best first; a result names the one that it was graded at:
 
 - `bubblewrap`: namespaces of its own for processes, files, network and users; the standard library,
-  read-only; a small /tmp; no capability. The file comes in as bytes: no path of ours exists inside.
+  read-only; a small /tmp; no capability; one process; few system calls (`system_calls`). The file comes in
+  as bytes: no path of ours exists inside.
 - `limits`: a process with limits only, under a user of its own where root grades.
 - `process`: a process, on a system without limits (Windows).
 """
@@ -15,13 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from demuxlab.errors import DemuxlabError
-from demuxlab.grading import another_user, sandbox_cures
+from demuxlab.grading import another_user, sandbox_cures, system_calls
 from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
@@ -29,11 +31,14 @@ LEVELS = (BUBBLEWRAP, LIMITS, PROCESS)
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
+_ADDR_NO_RANDOMIZE = 0x0040000
+_JOIN_SESSION_KEYRING = 1
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+"""The number of keyctl(2), for which the C library has no function."""
+_OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _TRIAL_TIMEOUT = 10
 """Seconds in which a sandbox must start when it is tried for the first time."""
-_ADDR_NO_RANDOMIZE = 0x0040000
-_OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -52,6 +57,16 @@ class Inmate:
         except subprocess.TimeoutExpired:
             return 0
         return -status if status < 0 else max(0, status - 128)  # bwrap(1) tells signals as a shell does
+
+    def learner(self) -> int | None:
+        """Return the process that runs the learner's file, below those of bwrap(1); None where unknown."""
+        pid = self.process.pid
+        try:
+            while children := Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+                pid = int(children[-1])
+        except OSError:
+            return None
+        return pid
 
     def end(self) -> None:
         """Kill it, and all that it started as far as the level allows."""
@@ -122,7 +137,7 @@ def _trial(starting: Callable[[], Inmate]) -> str | None:
 
 def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
     """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
-    _fix_addresses()
+    _prepare_thread()
     if level == BUBBLEWRAP:
         return _start_bubblewrap(source, hash_seed)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
@@ -138,7 +153,7 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=folder.name,
+        cwd="/" if os.name == "posix" else folder.name,
         env=_environment(HOME=folder.name, PYTHONHASHSEED=str(hash_seed)),
         start_new_session=True,
     )
@@ -146,26 +161,36 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
 
 
 def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> Inmate:
-    child, file = _in_memory(_CHILD.read_bytes()), _in_memory(source)
+    child, file, calls = map(_in_memory, (_CHILD.read_bytes(), source, system_calls.program()))
     binds = [
+        *("--seccomp", str(calls)),
         *("--ro-bind-data", str(child), "/course/child.py"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
         *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
     ]
     try:
         process = another_user.start(
-            ["bwrap", *_namespaces(), *binds, *_python(), "/course/child.py", "/course/exercise.py"],
+            [
+                shutil.which("bwrap") or "bwrap",
+                *_namespaces(),
+                *binds,
+                "--remount-ro",
+                "/",
+                *_python(),
+                "/course/child.py",
+                "/course/exercise.py",
+            ],
             another_user.number(),
             _interpreter(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(child, file),
-            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},  # process 1 inside shows its own in /proc
+            pass_fds=(child, file, calls),
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # process 1 inside shows its own in /proc
         )
     finally:
-        os.close(child)
-        os.close(file)
+        for descriptor in (child, file, calls):
+            os.close(descriptor)
     return Inmate(process, BUBBLEWRAP)
 
 
@@ -191,7 +216,9 @@ def _namespaces() -> tuple[str, ...]:
             options += ["--ro-bind", str(folder), str(folder)]
     if any(_PACKAGE.is_relative_to(seen) for seen in (Path("/usr"), Path("/lib"), *_interpreter())):
         options += ["--tmpfs", str(_PACKAGE)]  # installed for the whole system: hide it
-    return (*options, "--chdir", "/tmp")
+        options += ["--remount-ro", str(_PACKAGE)]
+    # /course is on the root's file system, /dev/shm on that of /dev: nothing but /tmp can be written.
+    return (*options, "--remount-ro", "/dev", "--chdir", "/tmp")
 
 
 def _python() -> tuple[str, ...]:
@@ -213,13 +240,21 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def _fix_addresses() -> None:
-    """Let what this thread starts have the same addresses in each run: `id` and sets of objects go by them.
+def _prepare_thread() -> None:
+    """Give this thread what the processes that it starts inherit, and no option of bwrap(1) gives them.
 
-    Best effort: a container may forbid personality(2).
+    Their addresses are the same in each run, for `id` and sets of objects go by them; their session keyring
+    (session-keyring(7)) is an empty one, not the caller's. A container may forbid both.
     """
-    if sys.platform == "linux":
-        _libc().personality(_ADDR_NO_RANDOMIZE)
+    if sys.platform != "linux" or getattr(_thread, "prepared", False):
+        return
+    _libc().personality(_ADDR_NO_RANDOMIZE)
+    if (number := _KEYCTL.get(os.uname().machine)) is not None:
+        _libc().syscall(number, _JOIN_SESSION_KEYRING, None)
+    _thread.prepared = True
+
+
+_thread = threading.local()
 
 
 @cache

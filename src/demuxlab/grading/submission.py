@@ -6,7 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -34,6 +34,10 @@ _CRASHES = {
 }
 _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
+
+
+_OWN_ALARM = 0.95
+"""The share of a call's time after which the learner's process itself names the line that it is in."""
 
 
 class SubmissionError(AssertionError):
@@ -72,6 +76,13 @@ class Budget:
     """The functions of which a call did not come to an end: the next one is given up sooner."""
 
 
+@dataclass(slots=True)
+class _Deadline:
+    """When an answer must be there; later where others had the processor that it needed."""
+
+    at: float
+
+
 class Submission:
     """Asks a learner's file, and keeps the story of what was asked for the report of a failure.
 
@@ -101,6 +112,9 @@ class Submission:
         self.last = ""
         """The name of the last function or method asked for."""
         self._budget = budget or Budget()
+        self._learner: int | None = None
+        self._delayed = 0.0
+        """Seconds of the queue for a processor that are made up for."""
         self._offers: dict[str, Offer] = {}
         self._inmate: Inmate | None = None
         self._started = 0
@@ -160,11 +174,11 @@ class Submission:
         request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
-        request["patience"] = [0.95 * self.timeout, computing]
+        request["patience"] = [_OWN_ALARM * self.timeout, computing]
         self._ready()
         self.last = name
         began = time.monotonic()
-        deadline = began + min(self.timeout, self._budget.left)
+        deadline = _Deadline(began + min(self.timeout, self._budget.left))
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
@@ -229,6 +243,7 @@ class Submission:
             return
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
+        self._learner, self._delayed = None, 0.0
         try:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
@@ -238,13 +253,15 @@ class Submission:
             self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
-        line = self._line(time.monotonic() + START_TIMEOUT)
+        line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))
         if line is None or not line.startswith(b'{"ready"'):
             said = self._printed.decode(errors="replace").strip()
             self.close()
             raise _no_sandbox(said or _("no answer"))
+        self._learner = self._inmate.learner()
+        self._delayed = self._delay()
 
-    def _say(self, words: dict[str, Any], name: str, deadline: float) -> None:
+    def _say(self, words: dict[str, Any], name: str, deadline: _Deadline) -> None:
         """Write one line, while the learner's process may be busy printing."""
         assert self._inmate is not None
         assert self._inmate.process.stdin is not None
@@ -260,13 +277,13 @@ class Submission:
             except BrokenPipeError:
                 self._ended(name)
 
-    def _answer(self, name: str, deadline: float) -> dict[str, Any]:
+    def _answer(self, name: str, deadline: _Deadline) -> dict[str, Any]:
         line = self._line(deadline)
         if line is None:
             if len(self._buffer) > MAX_LINE:
                 self.close()
                 raise SubmissionError(english(sentences.TOO_MUCH, what=name, size=MAX_LINE))
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline.at:
                 self._no_answer(name)
             self._ended(name)
         try:
@@ -275,7 +292,7 @@ class Submission:
             self.close()
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
-    def _line(self, deadline: float) -> bytes | None:
+    def _line(self, deadline: _Deadline) -> bytes | None:
         """Return the next line, or None where there is none by then, where it is too long, or at the end."""
         assert self._inmate is not None
         assert self._inmate.process.stdout is not None
@@ -290,13 +307,13 @@ class Submission:
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _wait(self, deadline: float, *, writing: bool = False) -> bool:
+    def _wait(self, deadline: _Deadline, *, writing: bool = False) -> bool:
         """Wait until an answer, or room for a request, is there; keep what is printed first."""
         assert self._inmate is not None
         process = self._inmate.process
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline.at - time.monotonic()) > 0 or (left := self._made_up(deadline)) > 0:
             can_read, can_write, _none = select.select(reading, for_room, [], left)
             if process.stderr in can_read:
                 assert process.stderr is not None
@@ -307,6 +324,27 @@ class Submission:
             if can_write or process.stdout in can_read:
                 return True
         return False
+
+    def _made_up(self, deadline: _Deadline) -> float:
+        """Put a deadline off by what was spent in the queue for a processor; return the seconds until then.
+
+        On a busy machine an honest answer is late, and that is no fault of the submission.
+        """
+        delay = self._delay()
+        more, self._delayed = max(0.0, delay - self._delayed), max(delay, self._delayed)
+        deadline.at += more
+        self._budget.left += more
+        return deadline.at - time.monotonic()
+
+    def _delay(self) -> float:
+        """Return the seconds that the submission, and we who ask it, have waited for a processor."""
+        files = ["/proc/thread-self/schedstat"]
+        files += [f"/proc/{self._learner}/schedstat"] if self._learner is not None else []
+        nanoseconds = 0
+        for file in files:
+            with suppress(OSError, IndexError, ValueError):
+                nanoseconds += int(Path(file).read_text(encoding="ascii").split()[1])
+        return nanoseconds / 1e9
 
     def _no_answer(self, name: str) -> NoReturn:
         self.close()

@@ -1,6 +1,6 @@
 """The interface of a link: two ends for IP packets, one of the host under study, one of all others."""
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from demuxlab.errors import CallError
 
@@ -10,6 +10,29 @@ if TYPE_CHECKING:
 
 class LinkUnavailable(CallError):
     """A link of this kind cannot be opened on this machine or by this user."""
+
+
+class Refused(LinkUnavailable):
+    """The system refused what the link needs.
+
+    The texts are English with {names} for the values: the process that asked for the link may speak another
+    language than this one, and makes the error again `from_json`.
+    """
+
+    def __init__(self, wrong: str, cure: str, **values: str | None) -> None:
+        from demuxlab.language import _  # reads a catalog, which a link that can be had does without
+
+        super().__init__(_(wrong, **values), _(cure, **values))
+        self._texts = {"wrong": wrong, "cure": cure, "values": values}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error for another process."""
+        return self._texts
+
+    @classmethod
+    def from_json(cls, texts: dict[str, Any]) -> Self:
+        """Return the error that another process had, in this one's language."""
+        return cls(texts["wrong"], texts["cure"], **texts["values"])
 
 
 class LinkEnd(Protocol):

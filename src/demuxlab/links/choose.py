@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
@@ -35,21 +35,26 @@ def open_link(
     raise AssertionError("unreachable: the memory link needs nothing")
 
 
-def open_tun(kernel_addresses: Sequence[str], *, offload: bool = False, queues: int = 1) -> "KernelLink":
-    """Open a TUN in the caller's own network namespace; LinkUnavailable where it cannot be had."""
-    return _open_in_kernel("tun", False, tuple(kernel_addresses), offload, queues)
+def open_tun(
+    kernel_addresses: Sequence[str], hosts: Sequence[str], *, offload: bool = False, queues: int = 1
+) -> "KernelLink":
+    """Open a TUN in the caller's own network namespace, by which this machine reaches the hosts' addresses.
+
+    Raises LinkUnavailable where that cannot be had; a network that is routed already is left as it is.
+    """
+    return _open_in_kernel(
+        "tun", False, tuple(kernel_addresses), hosts=tuple(hosts), offload=offload, queues=queues
+    )
 
 
 def _open(kind: str, private: bool, kernel_addresses: Sequence[str]) -> Link:
     return MemoryLink() if kind == "memory" else _open_in_kernel(kind, private, tuple(kernel_addresses))
 
 
-def _open_in_kernel(
-    kind: str, private: bool, kernel_addresses: tuple[str, ...], offload: bool = False, queues: int = 1
-) -> "KernelLink":
+def _open_in_kernel(kind: str, private: bool, kernel_addresses: tuple[str, ...], **more: Any) -> "KernelLink":
     if sys.platform != "linux":
         raise LinkUnavailable(_("{link} links need Linux", link=kind), _("use --link memory here"))
     from demuxlab.links.kernel import KernelLink
     from demuxlab.links.opener import Request
 
-    return KernelLink(Request(kind, private, kernel_addresses, offload, queues))
+    return KernelLink(Request(kind, private, kernel_addresses, **more))

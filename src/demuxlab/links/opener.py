@@ -17,10 +17,11 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
 
-from demuxlab.links.base import LinkUnavailable
+from demuxlab.language import marked
+from demuxlab.links.base import Refused
 
+__all__ = ["TUN_DEVICE", "Refused", "Request", "open_here"]
 TUN_DEVICE = "/dev/net/tun"
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
@@ -42,6 +43,8 @@ class Request:
     """In a network namespace of its own."""
     kernel_addresses: tuple[str, ...] = ()
     """Addresses with prefix length, "10.9.0.1/24", that the kernel's end of a TUN gets."""
+    hosts: tuple[str, ...] = ()
+    """Addresses that this machine must reach by the TUN; their networks must be free."""
     offload: bool = False
     """The TUN's packets have virtio-net headers, and may be larger than its MTU."""
     queues: int = 1
@@ -52,33 +55,10 @@ class Request:
         return json.dumps(asdict(self))
 
 
-class Refused(LinkUnavailable):
-    """The system refused what the link needs.
-
-    The texts are English with {names} for the values: the process that asked for the link may speak another
-    language than this one, and makes the error again `from_json`.
-    """
-
-    def __init__(self, wrong: str, cure: str, **values: str | None) -> None:
-        from demuxlab.language import _  # reads a catalog, which a link that can be had does without
-
-        super().__init__(_(wrong, **values), _(cure, **values))
-        self._texts = {"wrong": wrong, "cure": cure, "values": values}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the error for another process."""
-        return self._texts
-
-    @classmethod
-    def from_json(cls, texts: dict[str, Any]) -> Self:
-        """Return the error that another process had, in this one's language."""
-        return cls(texts["wrong"], texts["cure"], **texts["values"])
-
-
 def main() -> None:
     """Open what the request asks for and send the descriptors through standard input."""
     fields = json.loads(sys.argv[1])
-    request = Request(**fields | {"kernel_addresses": tuple(fields["kernel_addresses"])})
+    request = Request(**fields | {name: tuple(fields[name]) for name in ("kernel_addresses", "hosts")})
     channel = socket.socket(fileno=os.dup(0))
     try:
         name, descriptors = open_here(request)
@@ -109,7 +89,7 @@ def open_here(request: Request) -> tuple[str, list[int]]:
         return "lo", [_packet_socket("lo"), _packet_socket("lo"), namespace]
     tuns, name = _tun(request)
     _quieten(name, with_ipv6=any(":" in address for address in request.kernel_addresses))
-    _configure(name, request.kernel_addresses)
+    _configure(name, request.kernel_addresses, request.hosts)
     if request.offload:
         _offload(tuns[0])
     return name, [*tuns, _packet_socket(name), namespace]
@@ -146,10 +126,14 @@ def _tun(request: Request) -> tuple[list[int], str]:
         try:
             descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
+            # Beside this machine's own devices the right to open the file is not enough.
+            in_namespace = marked(
+                "run it with sudo, or let everybody make TUNs in namespaces of their own with "
+                "sudo chmod 666 {device}"
+            )
             raise Refused(
                 "{device} cannot be opened ({why})",
-                "run it with sudo, or let everybody make TUNs in namespaces of their own with "
-                "sudo chmod 666 {device}",
+                in_namespace if request.private else "run it with sudo",
                 device=TUN_DEVICE,
                 why=error.strerror,
             ) from error
@@ -188,28 +172,26 @@ def _quieten(name: str, *, with_ipv6: bool) -> None:
             Path("/proc/sys/net", setting).write_text(value)
 
 
-def _configure(name: str, addresses: tuple[str, ...]) -> None:
-    """Give a device its addresses and bring it up."""
+def _configure(name: str, addresses: tuple[str, ...], hosts: tuple[str, ...] = ()) -> None:
+    """Give a device its addresses and bring it up; `hosts` must be reached by it."""
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
+
+    from demuxlab.links import networks
 
     try:
         with IPRoute() as route:
             [index] = route.link_lookup(ifname=name)
-            taken = {held.get_attr("IFA_ADDRESS") for held in route.get_addr()} if addresses else set()
+            if addresses:
+                networks.refuse_taken(route, addresses, hosts)
             for address in addresses:
                 host, _, length = address.partition("/")
-                if host in taken:
-                    raise Refused(
-                        "{address} is an address of this machine already, perhaps of another run",
-                        "give an --address of another network",
-                        address=host,
-                    )
                 route.addr("add", index=index, address=host, prefixlen=int(length))
             if name != "lo":
                 # A program wakes later than a network card: the kernel holds more packets for it.
                 route.link("set", index=index, txqlen=_QUEUE_LENGTH)
             route.link("set", index=index, state="up")
+            networks.refuse_unreached(route, index, hosts)
     except NetlinkError as error:
         problem = os.strerror(error.code) if error.code in errno.errorcode else str(error)
         if not addresses:

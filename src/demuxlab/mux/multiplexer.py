@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from demuxlab.mux.scheduler import DeficitRoundRobin
-from demuxlab.wire import packet
+from demuxlab.wire import ip, packet
 from demuxlab.wire.offload import Bytes, Large, tcp
 
 
@@ -26,21 +26,38 @@ class Multiplexer:
         """The number of packets dropped because the queue of their process was full."""
         return self._queues.dropped
 
-    def submit(self, process: str, source: bytes, destination: bytes, protocol: int, segment: bytes) -> bool:
+    def submit(
+        self,
+        process: str,
+        source: bytes,
+        destination: bytes,
+        protocol: int,
+        segment: bytes,
+        fields: ip.Fields = ip.DEFAULT_FIELDS,
+    ) -> bool:
         """Put an IP header on a segment and queue it; return False where the process's queue is full."""
         self._identification = self._identification + 1 & 0xFFFF
-        whole = packet.build(source, destination, protocol, segment, identification=self._identification)
+        whole = packet.build(
+            source, destination, protocol, segment, identification=self._identification, fields=fields
+        )
         return self._queues.put(process, whole)
 
     def submit_large(
-        self, process: str, source: bytes, destination: bytes, header: bytes, data: Sequence[Bytes], size: int
+        self,
+        process: str,
+        source: bytes,
+        destination: bytes,
+        header: bytes,
+        data: Sequence[Bytes],
+        size: int,
+        fields: ip.Fields = ip.DEFAULT_FIELDS,
     ) -> bool:
         """The same for a TCP segment that the link segments, `size` bytes of data each.
 
         `header` is the TCP header with the checksum of the pseudo-header only: see
         `wire.tcp.unfinished_header`.
         """
-        large = tcp(source, destination, header, data, size, self._identification + 1 & 0xFFFF)
+        large = tcp(source, destination, header, data, size, self._identification + 1 & 0xFFFF, fields)
         self._identification = self._identification + large.count & 0xFFFF
         return self._queues.put(process, large)
 

@@ -27,7 +27,8 @@ else:
 
 PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 """RFC 9110, RFC 862, RFC 863, RFC 864."""
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+"""One range of bytes. Numbers beyond any file's size make it invalid, and so ignored (RFC 9110, 14.2)."""
 _BUFFER = 65_536
 _AT_ONCE = 1e-9
 """Seconds: the shortest timeout, which does not make a socket non-blocking as 0 would."""
@@ -208,33 +209,45 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    _has_length = False
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing: the requests are in the capture."""
 
     def send_head(self) -> Any:
         """Open the file, and send status and headers (ranges: RFC 9110, section 14)."""
-        path = Path(os.path.realpath(self.translate_path(self.path)))
-        if not path.is_relative_to(self.directory):
-            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+        try:
+            path = Path(os.path.realpath(self.translate_path(self.path)))
+            if path.is_relative_to(self.directory):
+                wanted = self._wanted_range(path)
+                return super().send_head() if wanted is None else self._send_part(path, *wanted)
+        except (OSError, ValueError):
+            pass  # no name that a file can have: with a zero byte, or too long
+        self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+        return None
+
+    def _wanted_range(self, path: Path) -> tuple[str, str] | None:
+        """Return first and last byte as the request has them; None where all of the file is to be sent."""
+        wanted = _RANGE.fullmatch(self.headers.get("Range", "").strip())
+        if self.command != "GET" or wanted is None or not any(wanted.groups()) or not path.is_file():
             return None
-        wanted = _RANGE.match(self.headers.get("Range", ""))
-        if wanted is None or not any(wanted.groups()) or not path.is_file():
-            return super().send_head()
-        return self._send_part(path, *wanted.groups())
+        first, last = wanted.groups()
+        if first and last and int(first) > int(last):
+            return None
+        condition = self.headers.get("If-Range")  # no file has an entity tag here: only dates can match
+        if condition is not None and condition.strip() != self.date_time_string(int(path.stat().st_mtime)):
+            return None
+        return first, last
 
     def _send_part(self, path: Path, first_text: str, last_text: str) -> Any:
-        try:
-            file = path.open("rb")
-        except OSError:
-            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
-            return None
-        size = os.fstat(file.fileno()).st_size
+        file = path.open("rb")
+        status = os.fstat(file.fileno())
+        size = status.st_size
         if first_text:
             first, last = int(first_text), min(int(last_text or size), size - 1)
         else:
             first, last = max(0, size - int(last_text)), size - 1
-        if first > last or first >= size:
+        if first >= size:
             file.close()
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
             self.send_header("Content-Range", f"bytes */{size}")
@@ -245,12 +258,24 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Last-Modified", self.date_time_string(int(status.st_mtime)))
         self.end_headers()
         return _Part(file, first, last - first + 1)
 
+    def send_header(self, keyword: str, value: str) -> None:
+        """As the library's; note whether the client will know where the answer ends."""
+        self._has_length = self._has_length or keyword.lower() == "content-length"
+        super().send_header(keyword, value)
+
     def end_headers(self) -> None:
-        """Send Accept-Ranges, then end the headers."""
+        """Send Accept-Ranges, to HTTP/1.0 clients whether the connection stays, then end the headers."""
         self.send_header("Accept-Ranges", "bytes")
+        if self.request_version == "HTTP/1.0" and not self.close_connection:
+            if self._has_length:
+                self.send_header("Connection", "keep-alive")
+            else:
+                self.close_connection = True
+        self._has_length = False
         super().end_headers()
 
 

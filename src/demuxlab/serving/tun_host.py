@@ -23,6 +23,8 @@ from demuxlab.serving.workers import Workers
 DEFAULT_ADDRESS = "10.9.0.2"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT = 1 << 25
+_THIS_NETWORK = ip_network("0.0.0.0/8")
+_BROADCAST = IPv4Address("255.255.255.255")
 _PREFIX = {4: 24, 6: 64}
 _LESS = marked(
     {
@@ -57,7 +59,10 @@ def tun_host(
     except ValueError as error:
         cure = _("give an address such as {right}", right=DEFAULT_ADDRESS)
         raise CallError(str(error), cure) from error
-    link = open_tun(neighbours, offload=offload, queues=workers.count if workers else 1)
+    for address in parsed:
+        _refuse_unless_one_host(address)
+    hosts = [str(address) for address in parsed]
+    link = open_tun(neighbours, hosts, offload=offload, queues=workers.count if workers else 1)
     try:
         rights.drop()
         secret = os.urandom(32)
@@ -66,7 +71,7 @@ def tun_host(
             if link.offloads in _LESS:
                 remark(_(_LESS[link.offloads]))
         end = link.keep_queue(workers.split()) if workers else link.queues[0]
-        host = Host("B", [str(address) for address in parsed], secret=secret, offload=bool(link.offloads))
+        host = Host("B", hosts, secret=secret, offload=bool(link.offloads))
         recorder = None
         if capture is not None:
             with writing(capture, _("give another name with --capture")):
@@ -75,6 +80,7 @@ def tun_host(
             host.observers.append(recorder)
             host.demultiplexer.explain = True
         runtime = Runtime(host, end, _time_of_day() if recorder else time.monotonic)
+        runtime.close_link = link.close
         try:
             with runtime:
                 try:
@@ -130,6 +136,24 @@ def _ended(runtime: Runtime, device: str) -> str:
         return _("the device {device} was taken away: start it again", device=device)
     why = f"{type(problem).__name__}: {problem}"
     return _("the host stopped ({why}): start it again", why=why)
+
+
+def _refuse_unless_one_host(address: IPv4Address | IPv6Address) -> None:
+    """Raise CallError for an address at which no machine reaches one other host."""
+    network = ip_network((address, _PREFIX[address.version]), strict=False)
+    ends = (network[0], network[-1]) if address.version == 4 else (network[0],)
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
+    if address.is_loopback or mapped:
+        wrong = _("{address} is an address that every machine keeps to itself", address=address)
+    elif address.is_multicast:
+        wrong = _("{address} is the address of a multicast group, not of a host", address=address)
+    elif address.is_link_local:
+        wrong = _("{address} belongs to one link, and a machine has several", address=address)
+    elif address in ends or address.is_unspecified or address in _THIS_NETWORK or address == _BROADCAST:
+        wrong = _("{address} stands for a whole network, not for one host", address=address)
+    else:
+        return
+    raise CallError(wrong, _("give an address such as {right}", right=DEFAULT_ADDRESS))
 
 
 def _neighbour(address: IPv4Address | IPv6Address) -> str:

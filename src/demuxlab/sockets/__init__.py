@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from demuxlab.sockets import substitute
+from demuxlab.sockets import forking, substitute  # noqa: F401 - forking prepares for fork(2)
 from demuxlab.sockets.current import on, use
 from demuxlab.sockets.descriptors import descriptors
 from demuxlab.sockets.library_copy import load_copy

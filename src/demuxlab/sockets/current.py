@@ -4,15 +4,19 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from demuxlab.host import Host
 from demuxlab.runtime import RunsHost, Runtime
 
+if TYPE_CHECKING:
+    from demuxlab.sockets.parent import ParentsHost
+
 _lock = threading.Lock()
-_runtime: RunsHost | None = None
+_runtime: "RunsHost | ParentsHost | None" = None
 
 
-def use(runtime: RunsHost | None) -> None:
+def use(runtime: "RunsHost | ParentsHost | None") -> None:
     """Let sockets that are opened from now on belong to the host of a started runtime.
 
     None: to a host without link again, made for the first socket that needs it.
@@ -33,8 +37,19 @@ def on(runtime: RunsHost) -> Iterator[RunsHost]:
         use(before)
 
 
-def current() -> RunsHost:
-    """Return the runtime that a new socket belongs to."""
+def in_use() -> "RunsHost | ParentsHost | None":
+    """Return what `use` was given, or the host made for the first socket; None where there was none."""
+    return _runtime
+
+
+def forked() -> None:
+    """Be a child: no thread of the parent's holds the lock here."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+def current() -> "RunsHost | ParentsHost":
+    """Return the runtime that a new socket belongs to; in a forked process its parent's host."""
     global _runtime  # noqa: PLW0603
     with _lock:
         if _runtime is None:

@@ -8,6 +8,7 @@ polled (see `pollable`).
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from itertools import count
 from os import set_blocking  # the kernel's: in a program that we run, os.set_blocking asks this table
 
@@ -20,10 +21,10 @@ _FIRST_MADE_UP = 1 << 30
 class Descriptor:
     """One descriptor of an open socket."""
 
-    __slots__ = ("_table", "closed", "number", "opened")
+    __slots__ = ("closed", "number", "opened", "table")
 
     def __init__(self, table: "Descriptors", opened: OpenSocket, number: int) -> None:
-        self._table = table
+        self.table = table
         self.opened = opened
         self.number = number
         """The kernel's, or one made up."""
@@ -32,7 +33,7 @@ class Descriptor:
     @classmethod
     def closed_copy(cls, descriptor: "Descriptor") -> "Descriptor":
         """Return a closed descriptor, for a Python object whose descriptor was closed or detached."""
-        left = cls(descriptor._table, descriptor.opened, -1)
+        left = cls(descriptor.table, descriptor.opened, -1)
         left.closed = True
         return left
 
@@ -47,7 +48,7 @@ class Descriptor:
             if self.closed:
                 return -1
             if self.number >= _FIRST_MADE_UP:
-                self._table.renumber(self, self.opened.new_descriptor())
+                self.table.renumber(self, self.opened.new_descriptor())
                 self.set_blocking(not self.opened.nonblocking)
         return self.number
 
@@ -70,7 +71,7 @@ class Descriptor:
             if self.closed:
                 return
             self.closed = True
-            self._table.forget(self)
+            self.table.forget(self)
             self.opened.release(self.number if self.number < _FIRST_MADE_UP else None, wait=wait)
 
 
@@ -88,6 +89,9 @@ class Descriptors:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Descriptor]:
+        return iter(list(self._open.values()))
 
     def check(self) -> None:
         """Raise OSError with EMFILE where there is no room for one more."""
@@ -112,6 +116,14 @@ class Descriptors:
         if descriptor is None or descriptor.is_open():
             return descriptor
         _close_stale(descriptor)
+        return None
+
+    def adopt(self, number: int, inode: int) -> Descriptor | None:
+        """Enter a kernel descriptor that was made elsewhere; None where it is not of a socket of ours."""
+        for descriptor in self:
+            pollable = descriptor.opened.pollable
+            if pollable is not None and pollable.inode == inode:
+                return self.open(descriptor.opened, number)
         return None
 
     def duplicate(self, number: int) -> int | None:
@@ -151,8 +163,12 @@ class Descriptors:
 
     def close_all(self) -> None:
         """Close every descriptor, as the end of a process does."""
-        for descriptor in list(self._open.values()):
+        for descriptor in self:
             descriptor.close(wait=False)
+
+    def forked(self) -> None:
+        """Be a child's table: no thread of the parent's holds the lock here."""
+        self._lock = threading.RLock()
 
 
 def _limit_of_process() -> int:

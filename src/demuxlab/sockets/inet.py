@@ -19,6 +19,7 @@ from demuxlab.sockets.opened import OpenSocket
 T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
+_TCP_CM_INQ = 36
 _CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
 
 
@@ -239,7 +240,7 @@ class InetSocket(ABC):
         size = _size(size, "negative buffer size in recvmsg()")
         _ancillary_size(ancillary)
         data, sender, length = self._receive(size, flags)
-        return data, [], _message_flags(data, length), sender
+        return data, self._control(ancillary), _message_flags(data, length), sender
 
     def recvmsg_into(
         self, buffers: Any, ancillary: int = 0, flags: int = 0, /
@@ -247,9 +248,9 @@ class InetSocket(ABC):
         """Receive into several buffers, one after the other."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("recvmsg_into() argument 1 must be an iterable")
-        with ExitStack() as lent:
+        with ExitStack() as stack:
             views = [
-                lent.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
+                stack.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
                 for buffer in buffers
             ]
             _ancillary_size(ancillary)
@@ -259,7 +260,14 @@ class InetSocket(ABC):
                 part = rest[: len(view)]
                 view[: len(part)] = part
                 rest = rest[len(part) :]
-            return len(data), [], _message_flags(data, length), sender
+            return len(data), self._control(ancillary), _message_flags(data, length), sender
+
+    def _control(self, room: int) -> list[tuple[int, int, bytes]]:
+        """Return the control messages that fit into so many bytes: how much is left to read (TCP_INQ)."""
+        with self._open() as opened:
+            if not options.tells_queued(opened) or room < _socket.CMSG_LEN(4):
+                return []
+            return [(_socket.IPPROTO_TCP, _TCP_CM_INQ, opened.waiting.to_bytes(4, sys.byteorder))]
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         data, sender, length = self._receive(size, flags)

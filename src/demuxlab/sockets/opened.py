@@ -130,6 +130,11 @@ class OpenSocket:
         """Bytes that the peer has not acknowledged (SIOCOUTQ). The lock is held."""
         return self.endpoint.unsent if isinstance(self.endpoint, TCPEndpoint) else 0
 
+    @property
+    def not_sent(self) -> int:
+        """Bytes that were never sent (SIOCOUTQNSD). The lock is held."""
+        return self.endpoint.not_sent if isinstance(self.endpoint, TCPEndpoint) else 0
+
     def flush(self) -> None:
         """Send what has to be sent, and update the pollable descriptor; the lock is held."""
         self.runtime.flush()

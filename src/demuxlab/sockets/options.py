@@ -23,6 +23,7 @@ from demuxlab.wire.address import is_any, is_multicast
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
+_TCP_INQ = 36
 _SO_RCVTIMEO, _SO_SNDTIMEO = 20, 21
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
@@ -87,9 +88,14 @@ def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
     return closing(_socket.socket(opened.family, opened.kind, opened.protocol))
 
 
-def is_on(opened: OpenSocket, name: int) -> bool:
-    """Tell whether an option of SOL_SOCKET is set to other than 0."""
-    return any(opened.options.get((_SOL, name), b""))
+def is_on(opened: OpenSocket, name: int, level: int = _SOL) -> bool:
+    """Tell whether an option is set to other than 0."""
+    return any(opened.options.get((level, name), b""))
+
+
+def tells_queued(opened: OpenSocket) -> bool:
+    """Tell whether recvmsg(2) is to say how much is left in the queue (TCP_INQ of tcp(7))."""
+    return is_on(opened, _TCP_INQ, _TCP)
 
 
 # What new values do
@@ -110,8 +116,23 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     return write
 
 
+def _ip_field(name: str) -> Write:
+    """Change a field of the IP header of what is sent."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
+        owner.ip = owner.ip._replace(**{name: _int(value)})
+
+    return write
+
+
 def _on(value: bytes) -> bool:
     return _int(value) != 0
+
+
+def _limit(value: bytes) -> int:
+    return max(_int(value), 0)  # -1, the kernel's default, is no limit
 
 
 def _seconds(value: bytes) -> float:
@@ -223,6 +244,11 @@ def _congestion_name(endpoint: TCPEndpoint) -> bytes:
     return name.ljust(_CONGESTION_NAME_SIZE, b"\0")
 
 
+def _info(opened: OpenSocket) -> bytes | None:
+    endpoint = opened.endpoint
+    return tcp_info.pack(endpoint.info(opened.now)) if isinstance(endpoint, TCPEndpoint) else None
+
+
 _READ_ONLY = Option()
 """Given with the socket; the kernel's socket refuses to set it."""
 _REMEMBERED = Option()
@@ -250,8 +276,8 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
     (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
-    (_IP, _socket.IP_TOS): _REMEMBERED,
-    (_IP, _socket.IP_TTL): _REMEMBERED,
+    (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
+    (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
@@ -261,9 +287,12 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
     (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
     (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
-    (_IPV6, _socket.IPV6_TCLASS): _REMEMBERED,
-    (_IPV6, _socket.IPV6_UNICAST_HOPS): _REMEMBERED,
+    (_IPV6, _socket.IPV6_TCLASS): Option(_ip_field("traffic_class")),
+    (_IPV6, _socket.IPV6_UNICAST_HOPS): Option(_ip_field("hop_limit")),
     (_TCP, _socket.TCP_NODELAY): Option(_nodelay),
+    (_TCP, _socket.TCP_CORK): Option(_setting("cork", _on)),
+    (_TCP, _socket.TCP_NOTSENT_LOWAT): Option(_setting("notsent_lowat", _limit)),
+    (_TCP, _TCP_INQ): _REMEMBERED,
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
     (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
@@ -274,6 +303,6 @@ _OPTIONS: dict[tuple[int, int], Option] = {
         _of_tcp(lambda endpoint: _bytes(endpoint.mss) if endpoint.connected else None),
     ),
     (_TCP, _socket.TCP_CONGESTION): Option(_congestion, _of_tcp(_congestion_name), named=True),
-    (_TCP, _socket.TCP_INFO): Option(read=_of_tcp(lambda endpoint: tcp_info.pack(endpoint.info()))),
+    (_TCP, _socket.TCP_INFO): Option(read=_info),
     (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
 }

@@ -24,14 +24,14 @@ _SMALL, _LARGE = 0, 1 << 17
 class Pollable:
     """Made when a program first asks a socket for its descriptor: most sockets never need one."""
 
-    __slots__ = ("_failed", "_hung_up", "_inner", "_inode", "_outer", "_readable", "_writable")
+    __slots__ = ("_failed", "_hung_up", "_inner", "_outer", "_readable", "_writable", "inode")
 
     def __init__(self) -> None:
         self._outer, self._inner = _pair()
         self._begin()
 
     def _begin(self) -> None:
-        self._inode = os.fstat(self.number).st_ino
+        self.inode = os.fstat(self.number).st_ino
         self._readable = self._hung_up = self._failed = False
         self._writable = True
 
@@ -47,7 +47,7 @@ class Pollable:
     def has(self, number: int) -> bool:
         """Tell whether the descriptor is still one of this kernel socket's: os.close may have closed it."""
         try:
-            return os.fstat(number).st_ino == self._inode
+            return os.fstat(number).st_ino == self.inode
         except OSError:
             return False
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from demuxlab.sockets import addresses
 from demuxlab.sockets.addresses import Address
-from demuxlab.sockets.descriptors import descriptors
 from demuxlab.sockets.inet import InetSocket, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.pollable import Pollable
@@ -34,7 +33,7 @@ class StreamSocket(InetSocket):
 
     def _accept(self) -> tuple[int, Any]:
         listener, timeout = self._open(), self._call_timeout()
-        descriptors.check()
+        self._descriptor.table.check()
         # A listening socket that never blocks is polled, and so will be the new one: it gets a kernel
         # descriptor at once. Where the kernel has none left, the connection stays in the accept queue.
         pollable = Pollable() if timeout == 0 and self._endpoint.readable else None
@@ -46,7 +45,7 @@ class StreamSocket(InetSocket):
             peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
             with opened:
                 number = opened.use_pollable(pollable) if pollable is not None else None
-                return descriptors.open(opened, number).number, peer
+                return self._descriptor.table.open(opened, number).number, peer
         except BaseException:
             if pollable is not None:
                 pollable.close()
@@ -138,6 +137,7 @@ class StreamSocket(InetSocket):
             return self._retry_until(read, timeout, opened.receive_timeout), None
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
+        more, end = bool(flags & _socket.MSG_MORE), bool(flags & _socket.MSG_EOR)
         timeout, opened = self._send_timeout(flags), self._open()
         sent = 0
         # A blocking socket without timeout sends everything, as the kernel does.
@@ -148,7 +148,7 @@ class StreamSocket(InetSocket):
             if self._endpoint.connecting:
                 return None
             with data[sent:] as rest:
-                sent += self._endpoint.write(rest, opened.now)
+                sent += self._endpoint.write(rest, opened.now, more=more, end=end)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

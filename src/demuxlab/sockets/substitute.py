@@ -7,25 +7,25 @@ need AF_UNIX (asyncio, multiprocessing) or raw sockets run unchanged. `_socket.C
 
 import _socket
 import _thread
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from demuxlab.sockets.current import current
-from demuxlab.sockets.datagram import DatagramSocket
+from demuxlab.sockets.current import current, in_use
 from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.opened import OpenSocket
-from demuxlab.sockets.stream import StreamSocket
+from demuxlab.sockets.parent import ParentsHost
+from demuxlab.sockets.socket_objects import socket_object
 
 _IP_FAMILIES = _socket.AF_INET, _socket.AF_INET6
 _PROTOCOLS = {
     _socket.SOCK_STREAM: (0, _socket.IPPROTO_TCP),
     _socket.SOCK_DGRAM: (0, _socket.IPPROTO_UDP),
 }
-_CLASSES = {_socket.SOCK_STREAM: StreamSocket, _socket.SOCK_DGRAM: DatagramSocket}
 _SOON = 0.1
 """Seconds."""
 _TYPE_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
@@ -90,22 +90,33 @@ def _new(family: int, kind: int, protocol: int) -> "InetSocket | _socket.socket"
     protocol = 0 if protocol == -1 else protocol
     if family not in _IP_FAMILIES or protocol not in _PROTOCOLS.get(kind & ~_TYPE_FLAGS, ()):
         return _KernelSocket(family, kind, protocol)
-    opened = OpenSocket(current(), int(family), int(kind) & ~_TYPE_FLAGS, int(protocol))
-    ours = _socket_object(descriptors.open(opened))
+    host, numbers = current(), (int(family), int(kind) & ~_TYPE_FLAGS, int(protocol))
+    if isinstance(host, ParentsHost):
+        ours = socket_object(host.socket(*numbers))
+    else:
+        ours = socket_object(descriptors.open(OpenSocket(host, *numbers)))
     if kind & _socket.SOCK_NONBLOCK:
         ours.setblocking(False)
     return ours
 
 
 def _existing(family: int, kind: int, protocol: int, number: Any) -> "InetSocket | _socket.socket":
-    descriptor = descriptors.find(number) if isinstance(number, int) else None
+    descriptor = (descriptors.find(number) or _passed_on(number)) if isinstance(number, int) else None
     if descriptor is None:
         return _KernelSocket(family, kind, protocol, number)
-    return _socket_object(descriptor, family, kind, protocol)
+    return socket_object(descriptor, family, kind, protocol)
 
 
-def _socket_object(descriptor: Descriptor, *shown_as: int) -> InetSocket:
-    return _CLASSES[descriptor.opened.kind](descriptor, *shown_as)
+def _passed_on(number: int) -> Descriptor | None:
+    """Return the socket of ours that came back as a bare descriptor, as by sendmsg(2) with SCM_RIGHTS."""
+    try:
+        inode = os.fstat(number).st_ino
+    except (OSError, OverflowError):
+        return None
+    host = in_use()
+    if isinstance(host, ParentsHost):
+        return host.find(number)
+    return descriptors.adopt(number, inode)
 
 
 def _method(name: str) -> Callable[..., Any]:

@@ -19,15 +19,13 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from demuxlab.sockets.datagram import DatagramSocket
 from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket
-from demuxlab.sockets.stream import StreamSocket
-from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
-_FIONBIO, _SIOCOUTQ = 0x5421, termios.TIOCOUTQ
+_FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -70,8 +68,7 @@ def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
 
 def socket_of(descriptor: Descriptor) -> InetSocket:
     """Return a socket object that blocks as its descriptor does: by O_NONBLOCK alone."""
-    kind = StreamSocket if isinstance(descriptor.opened.endpoint, TCPEndpoint) else DatagramSocket
-    own = kind(descriptor)
+    own = socket_object(descriptor)
     own.limit_calls(None)
     return own
 
@@ -148,7 +145,7 @@ _dup2 = os.dup2
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """dup2(2); the descriptor `fd2` is closed first, whoever's it is."""
+    """dup2(2); the descriptor `fd2` is closed first, to whichever socket it belongs."""
     source, replaced = descriptors.find(fd), descriptors.find(fd2)
     if fd == fd2 or (source is None and replaced is None):
         return _dup2(fd, fd2, inheritable)
@@ -260,10 +257,11 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
         result = _ioctl(ours.fileno(), request, arg, mutate_flag)
         ours.opened.nonblocking = not os.get_blocking(ours.fileno())
         return result
-    if request not in (termios.FIONREAD, _SIOCOUTQ):
+    counts = {termios.FIONREAD: "waiting", _SIOCOUTQ: "unsent", _SIOCOUTQNSD: "not_sent"}
+    if request not in counts:
         return _ioctl(ours.fileno(), request, arg, mutate_flag)
     with ours.opened as opened:
-        value = opened.waiting if request == termios.FIONREAD else opened.unsent
+        value: int = getattr(opened, counts[request])
     if isinstance(arg, int):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
     with memoryview(arg) as whole, whole.cast("B") as buffer:

@@ -36,13 +36,15 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_closed", "_groups", "_services", "error", "loops", "on_change", "socket")
+    __slots__ = ("_closed", "_groups", "_services", "error", "ip", "loops", "on_change", "socket")
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
         self._services = services
         self.error = 0
         """The pending error, from an ICMP message, as an errno; 0: none."""
+        self.ip = ip.DEFAULT_FIELDS
+        """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS; multicasts are sent as everything else."""
         self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
@@ -85,7 +87,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             raise OSError(errno.ENETUNREACH, "this socket is bound to the other address family")
         self._bind_if_unbound()
         datagram = udp.build(source, remote, self.socket.local_port, port, payload)
-        if not self._services.multiplexer.submit(self.socket.process, source, remote, ip.UDP, datagram):
+        submit = self._services.multiplexer.submit
+        if not submit(self.socket.process, source, remote, ip.UDP, datagram, self.ip):
             raise OSError(errno.ENOBUFS, f"{self.socket.process}'s queue to the link is full: send slower")
         if self.loops and is_multicast(remote) and self._services.table.joined(remote):
             # A copy for the host's own members of the group (RFC 1112, section 6.1).

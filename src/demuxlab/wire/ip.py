@@ -27,6 +27,18 @@ def name(protocol: int) -> str:
     return _NAMES.get(protocol) or f"IP protocol {protocol}"
 
 
+class Fields(NamedTuple):
+    """What an application sets in the IP header of its packets (ip(7), ipv6(7))."""
+
+    traffic_class: int = 0
+    """Type of service (IPv4) or traffic class (IPv6): DSCP and ECN, a byte (RFC 2474, RFC 3168)."""
+    hop_limit: int = 64
+    """Time to live (IPv4) or hop limit (IPv6)."""
+
+
+DEFAULT_FIELDS = Fields()
+
+
 class IPPacket(NamedTuple):
     """An IP packet that is not a fragment; addresses have 4 or 16 bytes."""
 

@@ -90,6 +90,7 @@ def build(
     *,
     identification: int = 0,
     hop_limit: int = 64,
+    traffic_class: int = 0,
     fragment: int = DONT_FRAGMENT,
 ) -> bytes:
     """Return an IPv4 packet without options; `fragment` is the field of bytes 6-7 (flags and offset / 8)."""
@@ -100,6 +101,7 @@ def build(
         len(payload),
         identification=identification,
         hop_limit=hop_limit,
+        traffic_class=traffic_class,
         fragment=fragment,
     )
     return first + payload
@@ -113,10 +115,11 @@ def header(
     *,
     identification: int = 0,
     hop_limit: int = 64,
+    traffic_class: int = 0,
     fragment: int = DONT_FRAGMENT,
 ) -> bytes:
     """Return the header of `build` for a payload of `length` bytes."""
-    fields = (0x45, 0, HEADER_LENGTH + length, identification, fragment, hop_limit, protocol)
+    fields = (0x45, traffic_class, HEADER_LENGTH + length, identification, fragment, hop_limit, protocol)
     unfinished = _HEADER.pack(*fields, 0, source, destination)
     return _HEADER.pack(*fields, checksum(unfinished), source, destination)
 

@@ -99,14 +99,33 @@ def _options_are_valid(header: bytes) -> bool:
     return True
 
 
-def build(source: bytes, destination: bytes, protocol: int, payload: bytes, *, hop_limit: int = 64) -> bytes:
+def build(
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: bytes,
+    *,
+    hop_limit: int = 64,
+    traffic_class: int = 0,
+) -> bytes:
     """Return an IPv6 packet; `payload` begins with an extension header or the transport header."""
-    return header(source, destination, protocol, len(payload), hop_limit=hop_limit) + payload
+    first = header(
+        source, destination, protocol, len(payload), hop_limit=hop_limit, traffic_class=traffic_class
+    )
+    return first + payload
 
 
-def header(source: bytes, destination: bytes, protocol: int, length: int, *, hop_limit: int = 64) -> bytes:
+def header(
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    length: int,
+    *,
+    hop_limit: int = 64,
+    traffic_class: int = 0,
+) -> bytes:
     """Return the header of `build` for a payload of `length` bytes."""
-    return _HEADER.pack(6 << 28, length, protocol, hop_limit, source, destination)
+    return _HEADER.pack(6 << 28 | traffic_class << 20, length, protocol, hop_limit, source, destination)
 
 
 def fragment_header(protocol: int, offset: int, more: bool, identification: int) -> bytes:

@@ -142,8 +142,10 @@ def _after_labels(data: bytes, name: str) -> Step:
     nibble = data[0] >> 4 if data else 0
     if nibble in (4, 6):
         return Next(of_version(nibble), data, name)
-    if nibble == 0 and len(data) >= 18:  # the control word of a pseudowire (RFC 4448)
-        return Next(ethernet, data[4:], name)
+    for at in (4, 0) if nibble == 0 else (0,):  # Ethernet, with or without a control word (RFC 4448)
+        ethertype = int.from_bytes(data[at + 12 : at + 14], "big")
+        if ethertype in ETHERTYPES or ethertype in VLAN_TAGS:
+            return Next(ethernet, data[at:], name)
     return NotIP("MPLS", malformed=False)
 
 

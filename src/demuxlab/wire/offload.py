@@ -105,13 +105,16 @@ def tcp(
     data: Sequence[Bytes],
     size: int,
     identification: int = 0,
+    fields: ip.Fields = ip.DEFAULT_FIELDS,
 ) -> Large:
     """Return a TCP segment with data for packets of `size` bytes; `header`: `tcp.unfinished_header`."""
     length = sum(map(len, data))
+    own = {"traffic_class": fields.traffic_class, "hop_limit": fields.hop_limit}
+    total = len(header) + length
     if len(source) == 4:
-        outer = ipv4.header(source, destination, ip.TCP, len(header) + length, identification=identification)
+        outer = ipv4.header(source, destination, ip.TCP, total, identification=identification, **own)
     else:
-        outer = ipv6.header(source, destination, ip.TCP, len(header) + length)
+        outer = ipv6.header(source, destination, ip.TCP, total, **own)
     return Large(outer + header, data, length, size, destination)
 
 

@@ -54,12 +54,29 @@ def name(arrival: ICMPMessage | OtherProtocol) -> str:
 
 
 def build(
-    source: bytes, destination: bytes, protocol: int, payload: bytes, *, identification: int = 0
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: bytes,
+    *,
+    identification: int = 0,
+    fields: ip.Fields = ip.DEFAULT_FIELDS,
 ) -> bytes:
     """Return an IPv4 or IPv6 packet, by the length of its addresses, with a transport header and data."""
+    traffic_class, hop_limit = fields
     if len(source) == 4:
-        return ipv4.build(source, destination, protocol, payload, identification=identification)
-    return ipv6.build(source, destination, protocol, payload)
+        return ipv4.build(
+            source,
+            destination,
+            protocol,
+            payload,
+            identification=identification,
+            hop_limit=hop_limit,
+            traffic_class=traffic_class,
+        )
+    return ipv6.build(
+        source, destination, protocol, payload, hop_limit=hop_limit, traffic_class=traffic_class
+    )
 
 
 def destination(packet: bytes) -> bytes | None:

@@ -61,10 +61,14 @@ class Unwrapper:
             if tunnel is None:
                 break
             name, read, data = tunnel
-            names.append(f"{name} {to_text(carried.source)} → {to_text(carried.destination)}")
-            found = layers.follow(read, data, names)
+            inside: list[str] = []
+            found = layers.follow(read, data, inside)
             if isinstance(found, NotIP):
+                if carried.protocol == ip.UDP:  # nothing in it has ports, or another program uses the port
+                    break
                 return found
+            ends = f"{to_text(carried.source)} → {to_text(carried.destination)}"
+            names += [f"{name} {ends}", *inside]
             packet = found
         else:
             return NotIP("too deep in tunnels", malformed=False)
@@ -90,11 +94,8 @@ def over_udp(datagram: bytes) -> tuple[str, Reader, bytes] | None:
     """Return the name of the tunnel that a UDP datagram belongs to, its reader and the data, or None."""
     for at in (2, 0):  # the destination port decides first
         found = OVER_UDP.get(int.from_bytes(datagram[at : at + 2], "big"))
-        if found is None or len(datagram) < 8:
-            continue
-        name, read = found
-        if not isinstance(read(datagram[8:]), NotIP):  # else another program uses the port
-            return name, read, datagram[8:]
+        if found is not None and len(datagram) >= 8:
+            return (*found, datagram[8:])
     return None
 
 

@@ -73,10 +73,17 @@ print(sent - refused)
 """
 
 
-def inside(link, script, *words):
+def inside(link, script, *arguments):
     """Start a Python program in the link's network namespace."""
     return subprocess.Popen(
-        ["nsenter", f"--net=/proc/self/fd/{link.namespace}", sys.executable, "-c", script, *map(str, words)],
+        [
+            "nsenter",
+            f"--net=/proc/self/fd/{link.namespace}",
+            sys.executable,
+            "-c",
+            script,
+            *map(str, arguments),
+        ],
         pass_fds=(link.namespace,),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

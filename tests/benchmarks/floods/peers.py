@@ -16,14 +16,14 @@ ROUNDS = 4
 """Answers to answers that a peer gives before time goes on."""
 
 
-class Crowd:
+class Clients:
     """B with a listener whose program writes `data` to each connection, reads nothing, and may close it."""
 
     def __init__(self, data=b"", closes=False, half_open=None):
         self.now = 1000.0
         self.sent = 0
         self.late: list[TCPSegment] = []
-        """What B answered to answers."""
+        """B's replies to replies."""
         self.b = Host("B", ["10.9.0.20"])
         self.endpoints = []
         self.listener = self.b.listen(WEB)
@@ -88,92 +88,92 @@ def begin():
 
 
 def half_open(scale):
-    crowd, count, before = Crowd(half_open=1 << 30), int(100_000 * scale), begin()
+    clients, count, before = Clients(half_open=1 << 30), int(100_000 * scale), begin()
     for number in range(count):
-        crowd.send(number, SYN)
-    return crowd.result("half-open", before, "256 a listener unless asked for more", count)
+        clients.send(number, SYN)
+    return clients.result("half-open", before, "256 a listener unless asked for more", count)
 
 
 def idle(scale):
-    crowd, count, before = Crowd(), int(100_000 * scale), begin()
+    clients, count, before = Clients(), int(100_000 * scale), begin()
     for number in range(count):
-        crowd.connect(number)
-    assert len(crowd.endpoints) == count
-    return crowd.result("idle", before, "what the program accepts", count)
+        clients.connect(number)
+    assert len(clients.endpoints) == count
+    return clients.result("idle", before, "what the program accepts", count)
 
 
 def waiting(scale):
     """B closes first, each time: TIME-WAIT."""
-    crowd, count, before = Crowd(closes=True), int(100_000 * scale), begin()
+    clients, count, before = Clients(closes=True), int(100_000 * scale), begin()
     for number in range(count):
-        first, _ = crowd.connect(number)
-        crowd.send(number, FIN | ACK, 1, first + 1)
-        crowd.endpoints.clear()
-    kept = len(crowd.b.demultiplexer.table) - 1
-    return crowd.result("TIME-WAIT", before, f"{time_wait.LIMIT:,} of them, for 60 s", kept)
+        first, _ = clients.connect(number)
+        clients.send(number, FIN | ACK, 1, first + 1)
+        clients.endpoints.clear()
+    kept = len(clients.b.demultiplexer.table) - 1
+    return clients.result("TIME-WAIT", before, f"{time_wait.LIMIT:,} of them, for 60 s", kept)
 
 
 def reset_at_once(scale):
     """Connections with keepalive that are reset at once: nothing may stay until their timers run out."""
-    crowd, count, before = Crowd(), int(100_000 * scale), begin()
-    crowd.listener.settings.keepalive = True
+    clients, count, before = Clients(), int(100_000 * scale), begin()
+    clients.listener.settings.keepalive = True
     for number in range(count):
-        crowd.connect(number)
-        crowd.send(number, RST, 1)
-        crowd.endpoints.clear()
-    assert len(crowd.b.demultiplexer.table) == 1
-    return crowd.result("connect and reset", before, "nothing is left, no timer either")
+        clients.connect(number)
+        clients.send(number, RST, 1)
+        clients.endpoints.clear()
+    assert len(clients.b.demultiplexer.table) == 1
+    return clients.result("connect and reset", before, "nothing is left, no timer either")
 
 
 def closed_window(scale, window=0, name="zero window"):
     """Peers that take slowly or not at all what they asked for, and answer every probe; B has closed."""
-    crowd, count, before = Crowd(DATA, closes=True), int(1_000 * scale), begin()
+    clients, count, before = Clients(DATA, closes=True), int(1_000 * scale), begin()
     numbers = {}
     for number in range(count):
-        first, sent = crowd.connect(number, window)
+        first, sent = clients.connect(number, window)
         numbers[1024 + number % 50_000] = (number, first)
-        answer(crowd, numbers, sent, window)
-    crowd.endpoints.clear()
+        answer(clients, numbers, sent, window)
+    clients.endpoints.clear()
     most = resident()
-    crowd.wait(1200, lambda segments: answer(crowd, numbers, segments, window))
-    left = len(crowd.b.demultiplexer.table) - 1
+    clients.wait(1200, lambda segments: answer(clients, numbers, segments, window))
+    left = len(clients.b.demultiplexer.table) - 1
     bound = f"send buffer of 256 KiB each; 20 minutes after the close {left:,} of {count:,} are left"
-    result = crowd.result(name, before, bound)
+    result = clients.result(name, before, bound)
     result.after = max(most, result.after)
     return result
 
 
-def answer(crowd, numbers, segments, window):
+def answer(clients, numbers, segments, window):
     """Acknowledge what came of the stream, always with the same small window."""
     for got in segments:
         number, first = numbers[got.destination_port]
         size = (got.sequence + got.length - first) & 0xFFFFFFFF
         if got.flags & RST == 0 and size < 1 << 31:
-            crowd.late += crowd.send(number, ACK, 1, first + size, window=window)
+            clients.late += clients.send(number, ACK, 1, first + size, window=window)
 
 
 def optimistic(scale):
     """A peer that acknowledges at once whatever was sent, though nothing has arrived."""
-    crowd, before = Crowd(bytes(262_144)), begin()
-    first, sent = crowd.connect(1)
+    clients, before = Clients(bytes(262_144)), begin()
+    first, sent = clients.connect(1)
     largest, total = 0, 0
     for _ in range(int(2_000 * scale)):
-        crowd.endpoints[0].write(DATA, crowd.now)
+        clients.endpoints[0].write(DATA, clients.now)
         last = max([s.sequence + len(s.payload) for s in sent] or [first])
         largest = max(largest, sum(len(s.payload) for s in sent))
         total += sum(len(s.payload) for s in sent)
-        sent = crowd.send(1, ACK, 1, last) + crowd.answers()
+        sent = clients.send(1, ACK, 1, last) + clients.answers()
     bound = f"{largest:,} bytes went out for one ACK: never more than the window and the send buffer"
-    return crowd.result("optimistic ACKs", before, bound)
+    return clients.result("optimistic ACKs", before, bound)
 
 
 def gaps(scale):
     """A peer that sends every second byte of the window."""
-    crowd, before = Crowd(), begin()
-    first, _ = crowd.connect(1)
+    clients, before = Clients(), begin()
+    first, _ = clients.connect(1)
     for number in range(int(100_000 * scale)):
-        crowd.send(1, ACK | PSH, 2 + 2 * (number % 30_000), first, b"x")
-    return crowd.result("one byte, one gap", before, "1,024 gaps a connection")
+        clients.send(1, ACK | PSH, 2 + 2 * (number % 30_000), first, b"x")
+    return clients.result("one byte, one gap", before, "1,024 gaps a connection")
 
 
 def floods(scale):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from demuxlab.transport.tcp.congestion import ALGORITHMS, Cubic, NewReno
+from demuxlab.transport.tcp.congestion import ALGORITHMS, INFINITE, Cubic, NewReno
+from demuxlab.transport.tcp.window_use import WindowUse
 
 MSS = 1000
 BOTH = pytest.mark.parametrize("algorithm", [NewReno, Cubic])
@@ -35,10 +36,13 @@ def test_slow_start_doubles_a_window_of_ten_segments_in_a_round_trip(algorithm):
 
 
 @BOTH
-def test_slow_start_counts_at_most_two_segments_for_an_acknowledgment(algorithm):
+def test_slow_start_grows_by_all_that_an_acknowledgment_covers_up_to_ssthresh(algorithm):
     control = algorithm(MSS)
     control.acknowledged(5 * MSS, 1.0, 0.1)
-    assert control.cwnd == 12 * MSS
+    assert control.cwnd == 15 * MSS
+    control.ssthresh = 18 * MSS
+    control.acknowledged(5 * MSS, 1.0, 0.1)
+    assert 18 * MSS <= control.cwnd < 19 * MSS
 
 
 def test_reno_grows_by_one_segment_in_a_round_trip():
@@ -82,13 +86,116 @@ def test_a_timeout_starts_over_with_one_segment_and_remembers_half_the_way(algor
 
 
 @BOTH
-def test_after_silence_the_initial_window_is_the_limit(algorithm):
-    control = avoiding(algorithm, 50)
-    control.restart_after_idle()
+def test_silence_halves_the_window_each_timeout_down_to_the_initial_one(algorithm):
+    control = avoiding(algorithm, 80)
+    control.idled(0.1, 0.2)
+    assert control.cwnd == 80 * MSS
+    control.idled(0.5, 0.2)
+    assert (control.cwnd, control.ssthresh) == (20 * MSS, 80 * MSS)
+    control.idled(9.0, 0.2)
     assert control.cwnd == 10 * MSS
     small = avoiding(algorithm, 4)
-    small.restart_after_idle()
+    small.idled(9.0, 0.2)
     assert small.cwnd == 4 * MSS
+
+
+def windows(control, start, rounds=10):
+    found = []
+    for step in range(rounds):
+        a_round_trip(control, start + step * 0.1)
+        found.append(control.cwnd / MSS)
+    return found
+
+
+def test_cubic_does_not_grow_by_the_time_of_silence():
+    steady, idle = avoiding(Cubic, 100), avoiding(Cubic, 100)
+    for control in steady, idle:
+        control.recovery_begins(100 * MSS, 0.0)
+        windows(control, 0.0)
+    idle.idled(20.0, 1000.0)  # so long a timeout that the window itself does not age
+    assert windows(idle, 21.0) == pytest.approx(windows(steady, 1.0))
+
+
+def test_nor_by_the_time_in_which_the_application_sent_less():
+    steady, limited = avoiding(Cubic, 100), avoiding(Cubic, 100)
+    for control in steady, limited:
+        control.recovery_begins(100 * MSS, 0.0)
+        windows(control, 0.0)
+    for step in range(200):
+        limited.limited_by_application(1.0 + step * 0.1)
+    assert windows(limited, 21.0)[-1] == pytest.approx(windows(steady, 1.0)[-1], rel=0.02)
+
+
+def test_cubic_carries_over_growth_below_a_byte():
+    control = avoiding(Cubic, 1000)
+    control.recovery_begins(1000 * MSS, 0.0)
+    before = control.cwnd
+    for _ in range(3000):
+        control.acknowledged(1, 3.0, 0.1)
+    assert control.cwnd > before
+
+
+# HyStart++ (RFC 9406)
+
+
+def rounds_of(control, *round_trips, start=0):
+    """Acknowledge a window in each round, with that round trip; return the windows in segments."""
+    found, number = [], start
+    for round_trip in round_trips:
+        following = number + control.cwnd
+        for _ in range(control.cwnd // MSS):
+            number += MSS
+            control.measured(round_trip, number, following)
+            if control.cwnd < control.ssthresh:
+                control.acknowledged(MSS, 1.0, round_trip)
+        number = following
+        found.append(control.cwnd // MSS)
+    return found
+
+
+def test_slow_start_is_conservative_once_the_round_trip_grows_and_ends_after_five_rounds():
+    control = Cubic(MSS)
+    assert rounds_of(control, 0.1, 0.1) == [20, 40]
+    grown = rounds_of(control, *[0.12] * 7, start=100 * MSS)
+    assert grown[1] < 80 * 1.3
+    assert control.ssthresh < INFINITE
+    assert control.ssthresh == pytest.approx(control.cwnd, rel=0.05)
+
+
+def test_slow_start_goes_on_when_the_round_trip_falls_again():
+    control = Cubic(MSS)
+    rounds_of(control, 0.1, 0.1, 0.12)
+    before = control.cwnd
+    assert rounds_of(control, 0.1, 0.1, start=1000 * MSS)[-1] * MSS > 2 * before
+    assert control.ssthresh == INFINITE
+
+
+def test_a_steady_round_trip_never_ends_slow_start():
+    control = Cubic(MSS)
+    assert rounds_of(control, *[0.1] * 6) == [20, 40, 80, 160, 320, 640]
+
+
+# Congestion window validation (RFC 2861, RFC 7661)
+
+
+def test_a_window_that_is_not_in_use_does_not_grow_and_falls_half_way_to_what_is():
+    control, use = avoiding(NewReno, 100), WindowUse(0.0)
+    use.sent(control, 0, 20 * MSS, 20 * MSS)
+    assert not use.is_full(control)
+    use.validate(control, 0.1, 0.2, True)
+    assert control.cwnd == 100 * MSS
+    use.validate(control, 0.2, 0.2, True)
+    assert control.cwnd == 60 * MSS
+    use.validate(control, 0.5, 0.2, False)
+    assert control.cwnd == 60 * MSS
+
+
+def test_in_slow_start_half_of_the_window_in_flight_is_enough():
+    control, use = NewReno(MSS), WindowUse(0.0)
+    use.sent(control, 0, 5 * MSS, 5 * MSS)
+    assert not use.is_full(control)
+    use.sent(control, 0, 6 * MSS, 6 * MSS)
+    assert use.is_full(control)
 
 
 def test_cubic_is_back_at_its_old_window_after_k_seconds():

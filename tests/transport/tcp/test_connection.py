@@ -28,6 +28,8 @@ class Peer:
     """A crafted peer at A:9157; `server` is our side at B:80. `send` returns what our side answered."""
 
     fast = False
+    round_trip = 0.0
+    """Seconds that the handshake's round trip takes."""
 
     def __init__(self, options=PLAIN, window=65535, tune=None):
         self.host = Host("B", ["10.9.0.20"])
@@ -46,6 +48,7 @@ class Peer:
         self.syn_ack = syn_ack
         self.first = self.acknowledgment = syn_ack.sequence + 1 & 0xFFFFFFFF
         self.sequence += 1
+        self.now += self.round_trip
         assert self.send("A") == []
         self.server = self.listener.accept()
 
@@ -195,7 +198,7 @@ def test_simultaneous_open():
 
 
 def test_simultaneous_open_with_crossing_syn_acks():
-    # RFC 9293, section 3.5, figure 7: the peer's SYN,ACK repeats a SYN that we have; its ACK is news.
+    # RFC 9293, section 3.5, figure 7: the peer's SYN,ACK repeats a SYN that we have; its ACK is new.
     host = Host("B", ["10.9.0.20"])
     client = host.tcp_endpoint()
     client.bind(B, 80)
@@ -497,10 +500,12 @@ def test_three_duplicates_bring_a_fast_retransmission():
     assert peer.brief(peer.send("A", ack=1460 * 2))[:1] == [("A", 1460 * 2, 1460, 0)]
 
 
-def test_sack_tells_exactly_what_is_missing():
+def test_sack_tells_exactly_what_is_missing(monkeypatch):
+    monkeypatch.setattr(Peer, "round_trip", 0.1)
     peer = Peer(tcp.Options(mss=1460, sack_permitted=True))
     peer.write(bytes(1460 * 8))
     start = peer.first
+    peer.now += 0.1
 
     def block(left, right):
         return tcp.Options(sack=((start + left * 1460 & 0xFFFFFFFF, start + right * 1460 & 0xFFFFFFFF),))

@@ -1,199 +1,373 @@
-"""What acknowledgments say about losses: the queue and the recovery alone, segments of 1000 bytes."""
+"""Loss recovery: the sending half alone, in segments of 1000 bytes, numbers counted in segments."""
 
 import pytest
 
-from demuxlab.transport.tcp.loss_recovery import LossRecovery
+from demuxlab.transport.tcp import phases
+from demuxlab.transport.tcp.congestion import NewReno
+from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
+from demuxlab.transport.tcp.prr import ProportionalRateReduction
+from demuxlab.transport.tcp.rack import Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
+from demuxlab.transport.tcp.sender import Sender
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire.segment import FIN, SYN
 
 MSS = 1000
+RTT = 0.1
 
 
 class Flow:
-    """Segments 0 to `count` are in flight; numbers are in segments."""
+    """An established connection's sender with `count` segments in flight, and more to send."""
 
-    def __init__(self, count, sack=True):
-        self.recovery = LossRecovery()
-        self.recovery.sack = sack
-        self.count = count
-        for number in range(count):
-            self.recovery.sent(SentSegment(number * MSS, (number + 1) * MSS, 0, 0.0))
+    def __init__(self, count=10, sack=True, more=100, cwnd=None, settle=True):
+        self.now = 10.0
+        settings = Settings(send_buffer=1 << 20, nodelay=True, congestion=NewReno)
+        self.sender = sender = Sender(-1, settings)
+        sender.mss, sender.recovery.sack = MSS, sack
+        sender.window = sender.max_window = 1 << 20
+        sender.send_syn(self.now - RTT)
+        sender.acknowledge(0, self.now, None)
+        sender.buffer.write(bytes((count + more) * MSS))
+        sender.congestion.cwnd = (cwnd or count) * MSS
+        assert self.send() == list(range(count))
+
+    @property
+    def recovery(self):
+        return self.sender.recovery
+
+    @property
+    def phase(self):
+        return self.recovery.phase
 
     @property
     def pipe(self):
         return self.recovery.queue.pipe / MSS
 
     @property
+    def cwnd(self):
+        return self.sender.congestion.cwnd / MSS
+
+    @property
     def lost(self):
         return [segment.start // MSS for segment in self.recovery.queue if segment.lost]
 
-    def acknowledge(self, number):
-        return self.recovery.acknowledged(number * MSS)
+    def send(self):
+        """Send all that may be sent; return the numbers of the segments."""
+        sent = []
+        while (segment := self.sender.next_segment(self.now)) is not None:
+            sent.append(segment.start // MSS)
+        self.sender.all_sent(self.now)
+        return sent
 
-    def sack(self, *blocks, cut=False):
-        numbers = [(round(left * MSS), round(right * MSS)) for left, right in blocks]
-        first = self.recovery.queue.first
-        return self.recovery.sacked(numbers, first.start if first else 0, self.count * MSS, cut)
+    def ack(self, number=None, *blocks, after=0.0, echo=None, cut=False):
+        """An ACK arrives; return what is sent then. `echo`: when the segment was sent that it is for."""
+        self.now += after
+        sender = self.sender
+        if cut:
+            sender.offload_size = 1 << 16
+        number = sender.unacked if number is None else round(number * MSS)
+        ack = Acknowledgment(number, self.now, None if echo is None else self.now - echo)
+        ack.duplicate = number == sender.unacked
+        sender.process(ack, [(round(left * MSS), round(right * MSS)) for left, right in blocks])
+        self.wait = phases.respond(sender, ack)
+        return self.send()
 
-    def detect(self):
-        return self.recovery.detect(MSS, self.count * MSS)
-
-    def duplicates(self, count):
-        for _ in range(count):
-            self.recovery.duplicate()
-
-    def retransmit(self):
-        segment = self.recovery.next_lost()
-        self.recovery.queue.mark_retransmitted(segment, 1.0)
-        return segment.start // MSS
+    def timeout(self, after=1.0, frto=True):
+        self.now += after
+        phases.timed_out(self.sender, self.now, frto=frto)
+        self.sender.timeouts += 1
+        return self.send()
 
 
-# With SACK (RFC 6675)
+# With SACK: RACK (RFC 8985), PRR (RFC 9937)
 
 
 def test_three_later_arrivals_make_a_loss_and_two_do_not():
-    flow = Flow(5)
-    assert flow.sack((1, 3))
-    assert (flow.detect(), flow.lost) == (False, [])
-    assert flow.sack((3, 4))
-    assert (flow.detect(), flow.lost) == (True, [0])
-    assert flow.recovery.recovery_point == 5 * MSS
-    assert flow.recovery.fast
+    flow = Flow()
+    assert flow.ack(None, (1, 3), after=RTT) == [10, 11]
+    assert (flow.phase, flow.lost) == (Phase.DISORDER, [])
+    assert flow.ack(None, (3, 4)) == [0]
+    assert flow.phase is Phase.RECOVERY
 
 
 def test_the_pipe_is_what_is_neither_lost_nor_arrived():
-    flow = Flow(6)
-    assert flow.pipe == 6
-    flow.sack((2, 5))
-    flow.detect()
-    assert flow.lost == [0, 1]
-    assert flow.pipe == 1
-    assert flow.retransmit() == 0
-    assert flow.pipe == 2
+    flow = Flow(6, more=0)
+    assert flow.ack(None, (2, 5), after=RTT) == [0, 1]
+    assert (flow.lost, flow.pipe) == ([], 3)
 
 
-def test_a_recovery_begins_once_and_ends_with_all_that_was_sent_before_it():
-    flow = Flow(8)
-    flow.sack((1, 4))
-    assert flow.detect()
-    flow.sack((5, 8))
-    assert not flow.detect(), "more losses belong to the same recovery"
-    assert flow.lost == [0, 4]
-    flow.retransmit()
-    flow.acknowledge(4)
-    assert flow.recovery.recovery_point == 8 * MSS
-    assert flow.retransmit() == 4
-    flow.acknowledge(8)
-    assert flow.recovery.recovery_point is None
-    assert flow.recovery.queue is EMPTY
+def test_a_recovery_shrinks_the_window_once_and_ends_with_all_that_was_sent_before_it():
+    flow = Flow(20)
+    flow.ack(None, (1, 5), after=RTT)
+    assert flow.sender.congestion.ssthresh == 10 * MSS
+    flow.ack(None, (1, 5), (6, 20))
+    assert flow.sender.congestion.ssthresh == 10 * MSS, "segment 5 belongs to the same recovery"
+    flow.ack(5, (6, 20), after=RTT)
+    assert flow.phase is Phase.RECOVERY
+    flow.ack(flow.sender.next / MSS, after=RTT)
+    assert (flow.phase, flow.recovery.episode) == (Phase.OPEN, None)
+    assert flow.cwnd in (10, 11), "ssthresh, and perhaps the first growth"
 
 
-def test_the_same_block_again_says_nothing_new():
-    flow = Flow(5)
-    assert flow.sack((1, 2))
-    assert not flow.sack((1, 2))
+def test_the_window_shrinks_in_proportion_to_what_arrives():
+    flow = Flow(20)
+    sent = [number for last in range(2, 21) for number in flow.ack(None, (1, last))]
+    # Limited transmit twice, then the retransmission, and about one segment for two that arrive.
+    assert sent[:3] == [20, 21, 0]
+    assert len(sent) - 2 == pytest.approx(10, abs=1)
 
 
-@pytest.mark.parametrize("block", [(-3, -1), (-1, 0), (2, 2), (3, 2), (4, 9)])
+@pytest.mark.parametrize(
+    ("pipe", "delivered", "safe", "allowed"),
+    [(19, 1, False, 1), (15, 4, False, 2), (4, 2, True, 6), (4, 2, False, 5), (9, 5, True, 1)],
+)
+def test_proportional_rate_reduction(pipe, delivered, safe, allowed):
+    prr = ProportionalRateReduction(10 * MSS, 20 * MSS)
+    assert prr.cwnd(pipe * MSS, delivered * MSS, safe, MSS) <= (pipe + max(allowed, 1)) * MSS
+
+
+def test_what_arrives_late_was_reordered_and_from_then_on_time_decides():
+    flow = Flow(10)
+    flow.ack(None, (1, 3), after=RTT)
+    flow.ack(3, after=0.001)
+    assert flow.recovery.rack.reordered
+    assert flow.phase is Phase.OPEN
+    # Many later arrivals, but within a quarter of the round trip.
+    assert 3 not in flow.ack(None, (4, 10), after=0.002)
+    assert flow.phase is Phase.DISORDER
+    assert flow.wait == pytest.approx(RTT / 4 + 0.002)
+    flow.now += flow.wait
+    assert phases.look_for_losses(flow.sender, flow.now) == 0
+    assert flow.phase is Phase.RECOVERY
+    assert flow.send()[0] == 3
+
+
+def test_a_lost_retransmission_is_found_by_what_was_sent_after_it():
+    flow = Flow(10)
+    assert 0 in flow.ack(None, (1, 10), after=RTT)
+    sent_after = flow.sender.next // MSS - 1
+    assert flow.ack(None, (1, sent_after + 1), after=RTT)[0] == 0
+    assert flow.sender.retransmissions == 2
+
+
+def test_duplicates_make_rack_more_patient_for_some_recoveries():
+    rack = Rack()
+    rack.reordered = True
+    assert rack.window(0.1, 1.0, True) == pytest.approx(0.025)
+    rack.duplicated(0, 1000)
+    rack.duplicated(500, 2000)
+    assert rack.window(0.1, 1.0, True) == pytest.approx(0.05), "once in a round trip"
+    assert rack.window(0.1, 0.03, True) == pytest.approx(0.03), "never more than SRTT"
+    for _ in range(16):
+        rack.recovered()
+    assert rack.window(0.1, 1.0, True) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("block", [(-3, -1), (2, 2), (3, 2), (4, 19)])
 def test_a_block_outside_of_what_is_in_flight_is_ignored(block):
-    flow = Flow(5)
-    assert not flow.sack(block)
-    assert flow.pipe == 5
+    flow = Flow(5, more=0)
+    flow.ack(None, block)
+    assert (flow.pipe, flow.phase) == (5, Phase.OPEN)
 
 
 def test_a_block_that_ends_within_a_large_segment_cuts_it():
-    flow = Flow(0)
-    flow.recovery.sent(SentSegment(0, 8 * MSS, 0, 0.0))
-    flow.count = 8
-    assert flow.sack((2, 6), cut=True)
-    assert [(s.start, s.end, s.sacked) for s in flow.recovery.queue] == [
-        (0, 2000, False),
-        (2000, 6000, True),
-        (6000, 8000, False),
-    ]
-    assert flow.detect()
-    assert flow.lost == [0]
+    flow = Flow(1, more=0)
+    flow.recovery.queue.append(SentSegment(1000, 9000, 0, flow.now))
+    flow.sender.next = 9000
+    flow.ack(None, (3, 7), cut=True)
+    assert [(s.start // MSS, s.end // MSS) for s in flow.recovery.queue if s.sacked] == [(3, 7)]
 
 
-def test_what_was_sent_again_is_not_found_lost_by_the_same_arrivals():
-    flow = Flow(6)
-    flow.sack((1, 4))
-    flow.detect()
-    flow.retransmit()
-    flow.sack((4, 6))
-    assert (flow.detect(), flow.lost) == (False, [])
+# Tail loss probe (RFC 8985, section 7)
 
 
-# Without (RFC 5681, RFC 6582)
+def test_a_probe_repairs_a_lost_tail_and_the_window_shrinks():
+    flow = Flow(4, more=0)
+    flow.ack(3, after=RTT)
+    assert flow.sender.probe_segment(flow.now).start == 3 * MSS
+    assert not flow.sender.may_probe
+    flow.sender.buffer.write(bytes(MSS))
+    assert flow.send() == [4]
+    before = flow.cwnd
+    flow.ack(5, after=RTT)
+    assert flow.cwnd < before
+    assert flow.recovery.probe is None
 
 
-def test_the_third_duplicate_makes_a_loss():
-    flow = Flow(5, sack=False)
-    flow.duplicates(2)
-    assert not flow.detect()
-    flow.duplicates(1)
-    assert flow.detect()
-    assert flow.lost == [0]
+def test_a_probe_that_arrives_as_a_duplicate_costs_nothing():
+    flow = Flow(4, more=0)
+    flow.ack(3, after=RTT)
+    flow.sender.probe_segment(flow.now)
+    before = flow.cwnd
+    flow.ack(4, (3, 4), after=RTT)
+    assert (flow.cwnd >= before, flow.recovery.probe) == (True, None)
 
 
-def test_each_duplicate_counts_as_one_arrival():
-    flow = Flow(5, sack=False)
-    flow.duplicates(3)
-    assert flow.pipe == 2
+def test_a_probe_is_new_data_where_there_is_some():
+    flow = Flow(4)
+    assert flow.sender.probe_segment(flow.now).start == 4 * MSS
+    assert flow.recovery.probe == (5 * MSS, False)
+
+
+# Without SACK (RFC 6582)
+
+
+def test_the_third_duplicate_makes_a_loss_and_each_counts_as_one_arrival():
+    flow = Flow(10, sack=False)
+    assert [flow.ack() for _ in range(2)] == [[10], [11]], "limited transmit (RFC 3042)"
+    assert flow.ack() == [0]
+    assert flow.phase is Phase.RECOVERY
+    assert flow.pipe == 12 - 3
 
 
 def test_a_partial_acknowledgment_shows_the_next_hole():
-    flow = Flow(6, sack=False)
-    flow.duplicates(5)
-    flow.detect()
-    flow.retransmit()
-    flow.acknowledge(3)
-    assert flow.lost == [3]
-    assert flow.pipe == 2, "which segments the duplicates stood for is unknown: 4 and 5 may be under way"
-    assert flow.recovery.partial_hole
-    assert flow.recovery.duplicates == 0
-    flow.acknowledge(6)
-    assert not flow.recovery.partial_hole
+    flow = Flow(6, sack=False, more=0)
+    for _ in range(5):
+        flow.ack()
+    assert flow.ack(3) == [3]
+    assert flow.phase is Phase.RECOVERY
 
 
 def test_an_acknowledgment_within_what_was_sent_again_shows_no_hole():
-    flow = Flow(3, sack=False)
-    flow.duplicates(3)
-    flow.detect()
-    flow.retransmit()
-    flow.recovery.acknowledged(400)
+    flow = Flow(4, sack=False, more=0)
+    for _ in range(3):
+        flow.ack()
+    assert flow.ack(0.4) == []
     assert flow.lost == []
+
+
+def test_a_recovery_lasts_until_something_beyond_it_is_acknowledged():
+    flow = Flow(10, sack=False)
+    sent = [number for _ in range(10) for number in flow.ack()]
+    assert max(sent) * MSS >= flow.recovery.episode.point
+    point = flow.recovery.episode.point / MSS
+    flow.ack(point, after=RTT)
+    assert flow.phase is Phase.RECOVERY, "duplicates may still be of the old loss"
+    flow.ack(point + 1, after=RTT)
+    assert flow.phase is Phase.OPEN
 
 
 # The timeout
 
 
-def test_after_a_timeout_all_is_sent_again_in_order_whatever_sack_said():
-    flow = Flow(3)
-    flow.sack((1, 2))
-    flow.recovery.lose_all(3 * MSS)
-    assert (flow.lost, flow.pipe) == ([0, 1, 2], 0)
-    assert not flow.recovery.fast
-    assert [flow.retransmit() for _ in range(3)] == [0, 1, 2]
-    assert flow.recovery.next_lost() is None
+def test_after_a_timeout_only_what_has_not_arrived_is_sent_again():
+    flow = Flow(10, more=0)
+    flow.ack(None, (2, 4), after=RTT)
+    assert flow.timeout() == [0]
+    assert (flow.phase, flow.cwnd) == (Phase.LOSS, 1)
+    again = [0]
+    for number in 1, 4, 5, 6:
+        again += flow.ack(number, after=RTT)
+    assert sorted(again) == [0, 1, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_timeout_with_nothing_in_flight_begins_no_recovery():
-    recovery = LossRecovery()
-    recovery.lose_all(0)
-    assert recovery.recovery_point is None
+def test_a_peer_that_drops_what_it_reported_gets_all_again():
+    flow = Flow(4, more=0)
+    flow.ack(None, (1, 3), after=RTT)
+    flow.sender.acknowledge(1 * MSS, flow.now, None)
+    assert flow.recovery.queue.first.sacked
+    flow.timeout()
+    assert not any(segment.sacked for segment in flow.recovery.queue)
+
+
+def test_a_second_timeout_shrinks_the_window_no_further():
+    flow = Flow(20, more=0)
+    flow.timeout()
+    flow.timeout()
+    assert flow.sender.congestion.ssthresh == 10 * MSS
+
+
+def test_a_segment_too_large_after_a_timeout_is_sent_in_parts():
+    flow = Flow(1, more=0)
+    flow.recovery.queue.append(SentSegment(1000, 9000, 0, flow.now))
+    flow.sender.next = 9000
+    flow.sender.acknowledge(1000, flow.now, None)
+    assert flow.timeout() == [1]
+    assert [len(segment) for segment in flow.recovery.queue] == [1000, 7000]
+
+
+# Undo (RFC 4015), F-RTO (RFC 5682)
+
+
+def test_an_ack_of_the_original_undoes_a_timeout():
+    flow = Flow(10)
+    sent_at = flow.now
+    flow.timeout(1.0)
+    flow.ack(1, after=0.01, echo=sent_at)
+    assert (flow.phase, flow.lost) == (Phase.OPEN, [])
+    assert flow.cwnd >= 10
+    assert flow.sender.congestion.ssthresh > 1000 * MSS
+
+
+def test_an_ack_of_the_retransmission_does_not():
+    flow = Flow(10)
+    flow.timeout(1.0)
+    sent_at = flow.now
+    flow.ack(1, after=RTT, echo=sent_at)
+    assert flow.phase is Phase.LOSS
+
+
+def test_f_rto_sends_new_data_and_learns_from_what_follows():
+    flow = Flow(10)
+    flow.timeout()
+    assert flow.ack(1, after=0.01) == [10, 11], "new data, not what is taken for lost"
+    flow.ack(2, after=0.01)
+    assert (flow.phase, flow.lost) == (Phase.OPEN, []), "segment 1 was never sent again"
+
+
+def test_f_rto_sees_a_real_loss_by_a_duplicate():
+    flow = Flow(10)
+    flow.timeout()
+    flow.ack(1, after=RTT)
+    assert flow.ack(None, (10, 11), after=RTT)[0] == 1
+    assert flow.phase is Phase.LOSS
+
+
+def test_dsack_for_each_retransmission_undoes_a_recovery():
+    flow = Flow(10)
+    flow.ack(None, (1, 4), after=RTT)
+    assert flow.phase is Phase.RECOVERY
+    flow.ack(4, after=0.001)
+    assert flow.phase is Phase.RECOVERY
+    flow.ack(5, (0, 1), after=RTT)
+    assert flow.phase is Phase.OPEN
+    assert flow.sender.congestion.ssthresh > 1000 * MSS
 
 
 # The queue
 
 
-def test_what_is_acknowledged_as_a_whole_leaves_and_the_newest_is_returned():
-    flow = Flow(4)
-    assert flow.acknowledge(3).start == 2 * MSS
+def test_what_is_acknowledged_as_a_whole_leaves():
+    flow = Flow(4, more=0)
+    flow.sender.acknowledge(3 * MSS, flow.now, None)
     assert (len(flow.recovery.queue), flow.pipe) == (1, 1)
-    assert flow.recovery.acknowledged(3 * MSS + 1) is None, "a part of a segment measures no round trip"
+    assert flow.recovery.acknowledged(3 * MSS + 1) == []
     assert flow.recovery.queue.first.start == 3 * MSS + 1
     assert flow.recovery.queue.pipe == 999
+
+
+def test_the_first_lost_is_found_in_the_order_of_numbers():
+    queue = RetransmissionQueue()
+    for number in range(5):
+        queue.append(SentSegment(number, number + 1, 0, 0.0))
+    third, first = [segment for segment in queue if segment.start in (1, 3)][::-1]
+    queue.mark_lost(third)
+    queue.mark_lost(first)
+    assert queue.first_lost is first
+    queue.mark_retransmitted(first, 1.0)
+    assert queue.first_lost is third
+    queue.acknowledge(5)
+    assert queue.first_lost is None
+
+
+def test_by_time_follows_what_is_sent_again():
+    queue = RetransmissionQueue()
+    for number in range(3):
+        queue.append(SentSegment(number, number + 1, 0, float(number)))
+    assert [segment.start for segment in queue.by_time()] == [0, 1, 2]
+    queue.mark_lost(queue.first)
+    queue.mark_retransmitted(queue.first, 5.0)
+    assert [segment.start for segment in queue.by_time()] == [1, 2, 0]
 
 
 def test_segments_too_large_for_the_path_are_cut_and_only_the_ends_keep_syn_and_fin():
@@ -215,9 +389,7 @@ def test_a_syn_is_sent_once_its_data_may_be_sent_again():
 
 
 def test_an_empty_queue_is_shared_and_stays_empty():
-    one, other = LossRecovery(), LossRecovery()
-    assert one.queue is other.queue is EMPTY
-    one.sent(SentSegment(0, 1, SYN, 0.0))
-    assert (len(one.queue), len(other.queue)) == (1, 0)
-    one.acknowledged(1)
-    assert one.queue is EMPTY
+    flow = Flow(1, more=0)
+    flow.ack(1, after=RTT)
+    assert flow.recovery.queue is EMPTY
+    assert len(EMPTY) == 0

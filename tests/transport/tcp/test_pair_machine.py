@@ -44,7 +44,7 @@ class PairMachine(RuleBasedStateMachine):
         self.hosts = {name: Host(name, [address], mtu=700) for name, address in ADDRESSES.items()}
         self.now = self.start = 1000.0
         self.wire: list[tuple[str, bytes]] = []
-        self.streams = {"A": Stream(), "B": Stream()}  # by who writes
+        self.streams = {"A": Stream(), "B": Stream()}  # by sender
         self.ends: dict[str, object] = {"A": None, "B": None}
         self.closed: set[str] = set()
         self.broken = False

@@ -8,10 +8,12 @@ import errno
 
 from demuxlab.demux.socket import Drop
 from demuxlab.demux.verdicts import Reply
-from demuxlab.transport.tcp import handshake, sequence, time_wait
+from demuxlab.transport.tcp import handshake, phases, sequence, time_wait
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
 from demuxlab.transport.tcp.states import CAN_RECEIVE, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, TCPSegment
 
@@ -136,6 +138,7 @@ def _is_acceptable(
     if segment.flags & RST:
         return _follows_fin(block, start)
     if segment.length and not segment.flags & SYN:
+        receiver.note_duplicate(start, end)
         block.acknowledgments.wanted = True
     else:
         # Rate-limited: two ends out of step would answer each other's empty segments for ever.
@@ -222,26 +225,30 @@ def _handle_acknowledgment(
     now: float,
 ) -> None:
     """Process an ACK that is neither too old nor beyond SND.NXT, and its SACK blocks."""
-    sender, recovery = block.sender, block.sender.recovery
-    newly_sacked = bool(options and options.sack and recovery.sack) and sender.sacked(
+    sender, deadlines = block.sender, block.deadlines
+    blocks = [
         (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
-        for left, right in (options.sack if options else ())
-    )
+        for left, right in (options.sack if options and sender.recovery.sack else ())
+    ]
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
-    if number > sender.unacked:
-        sender.acknowledge(number, now, _round_trip(block, options, now))
-        block.deadlines.acknowledged()
-        if recovery.partial_hole:
-            block.retransmit_lost(now)
+    ack = Acknowledgment(number, now, _round_trip(block, options, now))
+    ack.duplicate = (
+        number == sender.unacked and sender.in_flight and not segment.length and not window_changed
+    )
+    if number < sender.unacked or not sender.in_flight:
+        return  # old, or nothing that it could be about
+    before = sender.recovery.phase
+    sender.process(ack, blocks)
+    if ack.duplicated is not None and block.statistics is not None:
+        block.statistics.dsacks += 1
+    wait = phases.respond(sender, ack)
+    if before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN:
+        deadlines.look_for_losses(now + wait if wait else NEVER)
+    if ack.advanced:
+        deadlines.acknowledged(looks_again=wait > 0)
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)
-    elif number == sender.unacked and sender.in_flight and not segment.length and not window_changed:
-        recovery.duplicate()  # as RFC 5681, section 2, defines one
-    elif newly_sacked:
-        recovery.duplicates += 1
-    if sender.detect_loss(now):
-        block.retransmit_lost(now)
 
 
 def _fin_acknowledged(block: ControlBlock, now: float) -> None:
@@ -284,10 +291,14 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
         acknowledgments.wanted = True
         return Drop("TcpExtTCPOFODrop")
     in_order = start <= receiver.next and not receiver.has_gap
+    if block.statistics is not None and start > receiver.next:
+        block.statistics.out_of_order += 1
+    before = receiver.next
     advanced = receiver.receive(start, segment.payload, fin)
     if in_order and advanced and not fin:
         block.data_received(size, now)
     else:
+        block.count_received(size, receiver.next - before - receiver.finished, now)
         acknowledgments.wanted = True
     if receiver.finished:
         block.transition(Event.FIN)

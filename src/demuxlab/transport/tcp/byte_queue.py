@@ -8,17 +8,28 @@ _SMALL = 2048
 Bytes = bytes | bytearray | memoryview
 
 
+class _Pieces(deque[Bytes]):
+    """The pieces, and where `ByteQueue.at` found the last one: what is sent is mostly read in order."""
+
+    __slots__ = ("marks", "place", "start")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = self.start = 0
+        """The index of that piece, and the position of its first byte."""
+        self.marks: list[int] = []
+        """Where segments must end: see `SendBuffer.mark`."""
+
+
 class ByteQueue:
     """First in, first out. The data of a piece must not change once it is appended."""
 
-    __slots__ = ("_pieces", "_place", "_place_start", "_size")
+    __slots__ = ("_pieces", "_size")
 
     def __init__(self) -> None:
         # Most connections are idle most of the time, so the deque is made with the first piece.
-        self._pieces: deque[Bytes] | None = None
+        self._pieces: _Pieces | None = None
         self._size = 0
-        self._place = self._place_start = 0
-        """The index of the piece that `at` used last, and the position of its first byte."""
 
     def __len__(self) -> int:
         return self._size
@@ -31,7 +42,7 @@ class ByteQueue:
         # Computed before anything changes: memory may run out at every step.
         new_size = self._size + size
         if self._pieces is None:
-            self._pieces = deque()
+            self._pieces = _Pieces()
         pieces = self._pieces
         if size >= _SMALL:
             pieces.append(data)
@@ -72,9 +83,10 @@ class ByteQueue:
                 pieces[0] = view[left:]
             left -= len(parts[-1])
         self._size -= size
-        self._place = self._place_start = 0
         if not pieces:
             self._pieces = None
+        else:
+            pieces.place = pieces.start = 0
         return parts
 
     def at(self, start: int, size: int) -> tuple[Bytes, ...]:
@@ -82,13 +94,13 @@ class ByteQueue:
         pieces = self._pieces
         if not size or pieces is None:
             return ()
-        place, begins = self._place, self._place_start
+        place, begins = pieces.place, pieces.start
         if start < begins:
             place = begins = 0
         while start >= begins + len(pieces[place]):
             begins += len(pieces[place])
             place += 1
-        self._place, self._place_start = place, begins
+        pieces.place, pieces.start = place, begins
         part = _part(pieces[place], start - begins, size)
         if len(part) == size:
             return (part,)

@@ -9,7 +9,7 @@ import errno
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import arrival, handshake, sequence, timeouts
+from demuxlab.transport.tcp import arrival, handshake, phases, sequence, timeouts
 from demuxlab.transport.tcp import mss as mss_rules
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
@@ -65,12 +65,30 @@ class TCPConnection(ControlBlock):
 
     # SEND, RECEIVE
 
-    def write(self, data: bytes | bytearray | memoryview, now: float) -> int:
-        """Take data to be sent (section 3.10.2); return for how much there was room in the send buffer."""
-        size = self.sender.buffer.write(data)
+    def write(
+        self, data: bytes | bytearray | memoryview, now: float, *, more: bool = False, end: bool = False
+    ) -> int:
+        """Take data to be sent (section 3.10.2); return for how much there was room in the send buffer.
+
+        `more`: more data follows at once (MSG_MORE). `end`: nothing joins it in its last segment (MSG_EOR).
+        """
+        sender = self.sender
+        if self.enough_unsent:
+            return 0
+        size = sender.buffer.write(data)
+        if end and size == len(data):
+            sender.buffer.mark()
         if size and self.state in CAN_SEND:
+            sender.corked = more
             self.flush(now)
+            sender.corked = False
         return size
+
+    @property
+    def enough_unsent(self) -> bool:
+        """Tell whether as much waits to be sent as TCP_NOTSENT_LOWAT permits."""
+        limit = self.settings.notsent_lowat
+        return limit > 0 and self.sender.buffer.unsent(self.sender.next) >= limit
 
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes:
         """Return at most `size` bytes of the receive buffer (section 3.10.3); b"" when it is empty."""
@@ -141,6 +159,8 @@ class TCPConnection(ControlBlock):
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Process a segment that the demultiplexer found to be this connection's."""
         assert isinstance(segment, TCPSegment)
+        if self.statistics is not None and not segment.payload:
+            self.statistics.received += 1
         drop = arrival.handle_segment(self, segment, now)
         if self.state is not State.CLOSED:
             self.flush(now)
@@ -182,5 +202,6 @@ class TCPConnection(ControlBlock):
         if mtu < (self.path_mtu or self.services.mtu_for(remote)):
             self.path_mtu = mtu
             self.sender.reduce_mss(self.send_mss)
+            phases.too_large(self.sender)
             self.retransmit_lost(now)
             self.flush(now)

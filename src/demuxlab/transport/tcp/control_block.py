@@ -20,6 +20,7 @@ from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
+from demuxlab.transport.tcp.statistics import Statistics
 from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
@@ -46,7 +47,7 @@ class ControlBlock(StateMachine, ABC):
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
         *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown", "receive_shift"),
-        *("receiver", "send_shift", "sender", "services", "settings", "socket", "timestamps"),
+        *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps"),
         "unanswered_probes",
     )
 
@@ -55,8 +56,7 @@ class ControlBlock(StateMachine, ABC):
         super().__init__()
         self.services = services
         self.socket = socket
-        self.settings = settings
-        self.sender = Sender(initial, settings.send_buffer)
+        self.sender = Sender(initial, settings)
         self.receiver = Receiver(settings.receive_buffer)
         self.acknowledgments = Acknowledgments()
         self.timestamps: Timestamps | None = None
@@ -83,8 +83,15 @@ class ControlBlock(StateMachine, ABC):
         self.unanswered_probes = 0
         """Keepalive or window probes sent since then."""
         self.deadlines = Deadlines()
+        self.statistics: Statistics | None = None
+        """Made with the first data: most connections are idle."""
         self.deadline = self.entered = NEVER
         """For `Timers`: the earliest of `deadlines` at the last `flush`."""
+
+    @property
+    def settings(self) -> Settings:
+        """The socket's options."""
+        return self.sender.settings
 
     @abstractmethod
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
@@ -97,13 +104,15 @@ class ControlBlock(StateMachine, ABC):
     # Sizes
 
     @property
+    def mtu(self) -> int:
+        """The path's MTU, in bytes."""
+        mtu = self.services.mtu_for(self.socket.remote_address)
+        return min(mtu, self.path_mtu) if self.path_mtu else mtu
+
+    @property
     def path_mss(self) -> int:
         """The largest segment that the path takes, without options."""
-        remote = self.socket.remote_address
-        mtu = self.services.mtu_for(remote)
-        if self.path_mtu:
-            mtu = min(mtu, self.path_mtu)
-        return mss.of_path(mtu, len(remote), self.settings.maximum_segment)
+        return mss.of_path(self.mtu, len(self.socket.remote_address), self.settings.maximum_segment)
 
     @property
     def send_mss(self) -> int:
@@ -115,15 +124,26 @@ class ControlBlock(StateMachine, ABC):
 
     def send_pending(self, now: float) -> None:
         """Send all that may be sent now."""
-        next_segment = self.sender.next_segment
-        while (segment := next_segment(now)) is not None:
+        sender = self.sender
+        next_segment = sender.next_segment
+        segment = next_segment(now)
+        if segment is None:
+            return
+        while segment is not None:
             self.transmit(segment, now)
+            if segment.transmissions > 1 and segment is sender.recovery.queue.first:
+                self.deadlines.retransmitted(now, sender.rtt.rto)
+            segment = next_segment(now)
+        sender.all_sent(now)
+        if sender.may_probe:
+            self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:
         """Send the first lost segment, whatever the congestion window, and restart its timer."""
         segment = self.sender.next_segment(now, ignore_cwnd=True)
         if segment is not None:
             self.transmit(segment, now)
+            self.sender.all_sent(now)
         self.deadlines.retransmitted(now, self.sender.rtt.rto)
 
     def transmit(self, segment: SentSegment, now: float) -> None:
@@ -133,10 +153,13 @@ class ControlBlock(StateMachine, ABC):
             return
         sender = self.sender
         data = sender.payload(segment)
-        if data and segment.end == sender.next and sender.buffer.unsent(sender.next) == 0:
+        ends_all = segment.end == sender.next and sender.buffer.unsent(sender.next) == 0
+        if data and (ends_all or segment.end in sender.buffer.marks):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
         self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now)
+        if segment.transmissions > 1 and self.statistics is not None:
+            self.statistics.bytes_retransmitted += sum(map(len, data))
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK."""
@@ -162,6 +185,12 @@ class ControlBlock(StateMachine, ABC):
             self.acknowledgments.sent(acknowledgment)
             self.deadlines.acknowledgment_sent()
         window = self._window_field(flags)
+        if data:
+            if self.statistics is None:
+                self.statistics = Statistics()
+            self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
+        elif self.statistics is not None:
+            self.statistics.sent += 1
         output.submit(
             self.services,
             self.socket,
@@ -172,6 +201,7 @@ class ControlBlock(StateMachine, ABC):
             options=self._options(flags, data, now),
             data=data,
             mss=self.sender.mss,
+            fields=self.settings.ip,
         )
 
     def _window_field(self, flags: int) -> int:
@@ -190,15 +220,17 @@ class ControlBlock(StateMachine, ABC):
         if flags & SYN:
             return tcp.build_options(self._syn_options(now))
         stamps = self.timestamps.option(now) if self.timestamps is not None else None
-        if not self.receiver.has_gap:
+        if not self.receiver.has_gap and self.receiver.duplicate is None:
             return tcp.build_timestamps(*stamps) if stamps is not None else b""
         blocks: tuple[tuple[int, int], ...] = ()
         if self.sender.recovery.sack and not flags & RST:
             room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
+            duplicate = self.receiver.take_duplicate() if room and self.settings.dsack else ()
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
-                for left, right in self.receiver.sack_blocks(room)
+                for left, right in (*duplicate, *self.receiver.sack_blocks(room - len(duplicate)))
             )
+        self.receiver.duplicate = None
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
     def _syn_options(self, now: float) -> tcp.Options:
@@ -227,9 +259,16 @@ class ControlBlock(StateMachine, ABC):
 
     def data_received(self, size: int, now: float) -> None:
         """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
+        self.count_received(size, size, now)
         two_segments = 2 * min(self.sender.mss, self.receiver.limit // 4)
         if self.acknowledgments.data_received(size, two_segments, self.settings.quickack):
             self.deadlines.delay_acknowledgment(now)
+
+    def count_received(self, size: int, in_order: int, now: float) -> None:
+        """Count a segment with so many bytes of data, and those that can be read since."""
+        if self.statistics is None:
+            self.statistics = Statistics()
+        self.statistics.received_data(size, in_order, self.sender.mss, now)
 
     def flush(self, now: float) -> None:
         """Send what may be sent, and an ACK if none went with it; then set the deadlines."""
@@ -241,6 +280,13 @@ class ControlBlock(StateMachine, ABC):
             self.send_pending(now)
         if sender.in_flight:
             deadlines.in_flight(now, sender.rtt)
+            if (
+                synchronized
+                and deadlines.loss_detection == NEVER
+                and sender.may_probe
+                and self.settings.tail_loss_probe
+            ):
+                deadlines.probe_loss(now + sender.probe_timeout)
         else:
             deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)
         if self.settings.user_timeout:

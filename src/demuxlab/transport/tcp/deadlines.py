@@ -18,6 +18,7 @@ class Deadline(Enum):
     """What is to be done, the most important first."""
 
     END = "end"
+    LOSS_DETECTION = "loss detection"
     RETRANSMISSION = "retransmission"
     PERSIST = "persist"
     KEEPALIVE = "keepalive"
@@ -26,11 +27,15 @@ class Deadline(Enum):
 class Deadlines:
     """Retransmission, persist, delayed ACK, keepalive and the end of an orphaned connection."""
 
-    __slots__ = ("delayed_ack", "end", "keepalive", "persist", "retransmission", "stalled_since")
+    __slots__ = (
+        *("delayed_ack", "end", "keepalive", "loss_detection", "persist", "retransmission", "stalled_since"),
+    )
 
     def __init__(self) -> None:
         self.retransmission = NEVER
         """RFC 6298, section 5."""
+        self.loss_detection = NEVER
+        """While all arrives in order, the tail loss probe; else RACK looks for losses again (RFC 8985)."""
         self.persist = NEVER
         """Zero-window probe, or data for a window too small to be worth a segment (RFC 9293, 3.8.6.1)."""
         self.delayed_ack = NEVER
@@ -45,15 +50,21 @@ class Deadlines:
     @property
     def earliest(self) -> float:
         """The next deadline."""
-        return min(self.retransmission, self.persist, self.delayed_ack, self.keepalive, self.end)
+        return min(
+            *(self.retransmission, self.loss_detection, self.persist),
+            *(self.delayed_ack, self.keepalive, self.end),
+        )
 
     def pop_due(self, now: float) -> Deadline | None:
         """Clear and return the most important deadline that has passed, or None; a delayed ACK is none."""
         if self.end <= now:
             self.end = NEVER
             return Deadline.END
+        if self.loss_detection <= now:
+            self.loss_detection = NEVER
+            return Deadline.LOSS_DETECTION
         if self.retransmission <= now:
-            self.retransmission = NEVER
+            self.retransmission = self.loss_detection = NEVER
             return Deadline.RETRANSMISSION
         if self.persist <= now:
             self.persist = NEVER
@@ -77,19 +88,32 @@ class Deadlines:
 
     def nothing_in_flight(self, has_unsent: bool, now: float, rtt: RTTEstimator) -> None:
         """Nothing is (RFC 6298, section 5.2); what is still unsent waits for the peer's window."""
-        self.retransmission = NEVER
+        self.retransmission = self.loss_detection = NEVER
         if not has_unsent:
             self.persist = NEVER
         elif self.persist == NEVER:
             self.persist = now + rtt.rto
 
+    def probe_loss(self, at: float) -> None:
+        """Probe for a lost tail at a time, or when the retransmission timer would expire (7.2)."""
+        self.loss_detection = min(at, self.retransmission)
+
+    def look_for_losses(self, at: float) -> None:
+        """Let RACK look again at a time; `NEVER`: it need not."""
+        self.loss_detection = at
+
     def retransmitted(self, now: float, rto: float) -> None:
         """Restart the retransmission timer (RFC 6298, section 5.6)."""
         self.retransmission = now + rto
 
-    def acknowledged(self) -> None:
-        """SND.UNA has advanced: what is still in flight gets a whole timeout (RFC 6298, section 5.3)."""
+    def acknowledged(self, *, looks_again: bool = False) -> None:
+        """SND.UNA has advanced: what is still in flight gets a whole timeout (RFC 6298, section 5.3).
+
+        `looks_again`: RACK waits for what is late, so that no probe is due.
+        """
         self.retransmission = self.stalled_since = NEVER
+        if not looks_again:
+            self.loss_detection = NEVER
 
     def limit(self, user_timeout: float) -> None:
         """Let neither timer run beyond the user timeout, in seconds, once data has stalled (RFC 5482)."""
@@ -127,4 +151,5 @@ class Deadlines:
 
     def clear(self) -> None:
         """The connection is over."""
+        self.loss_detection = NEVER
         self.retransmission = self.persist = self.delayed_ack = self.keepalive = self.end = NEVER

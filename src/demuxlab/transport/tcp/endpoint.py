@@ -65,7 +65,7 @@ class TCPEndpoint:
     def settings(self, settings: Settings) -> None:
         self._settings, self._shares_settings = settings, False
         if self._connection is not None:
-            self._connection.settings = settings
+            self._connection.sender.settings = settings
 
     # Addresses
 
@@ -128,13 +128,18 @@ class TCPEndpoint:
 
     # Data
 
-    def write(self, data: bytes | bytearray | memoryview, now: float) -> int:
-        """Queue data for sending; return how much there was room for (send(2))."""
+    def write(
+        self, data: bytes | bytearray | memoryview, now: float, *, more: bool = False, end: bool = False
+    ) -> int:
+        """Queue data for sending; return how much there was room for (send(2)).
+
+        `more` is MSG_MORE, `end` MSG_EOR.
+        """
         connection = self._connection
         self._raise_error()
         if connection is None or self._write_shut or connection.state is State.CLOSED:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        return connection.write(data, now)
+        return connection.write(data, now, more=more, end=end)
 
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes | None:
         """Return at most `size` received bytes; b"" at the end of the stream, None while there are none."""
@@ -275,6 +280,7 @@ class TCPEndpoint:
         return (
             connection.state in CAN_SEND
             and connection.sender.buffer.room * 3 >= connection.sender.buffer.limit
+            and not connection.enough_unsent
         )
 
     @property
@@ -295,6 +301,12 @@ class TCPEndpoint:
     def unsent(self) -> int:
         """Bytes that the peer has not acknowledged yet."""
         return self._connection.sender.outstanding if self._connection is not None else 0
+
+    @property
+    def not_sent(self) -> int:
+        """Bytes that were never sent (SIOCOUTQNSD)."""
+        sender = self._connection.sender if self._connection is not None else None
+        return sender.buffer.unsent(sender.next) if sender is not None else 0
 
     @property
     def waiting(self) -> int:
@@ -333,9 +345,9 @@ class TCPEndpoint:
         """Set the pending error of a socket without a connection."""
         self._failed = error
 
-    def info(self) -> dict[str, int]:
-        """Return the fields of Linux's struct tcp_info (tcp(7))."""
-        return info(self.state, self._connection, self._listener)
+    def info(self, now: float | None = None) -> dict[str, int]:
+        """Return the fields of Linux's struct tcp_info (tcp(7)); without `now` no ages."""
+        return info(self.state, self._connection, self._listener, now)
 
     # Options that take effect at once
 
@@ -347,8 +359,6 @@ class TCPEndpoint:
     @nodelay.setter
     def nodelay(self, on: bool) -> None:
         self.settings.nodelay = on
-        if self._connection is not None:
-            self._connection.sender.nodelay = on
 
     def changed_settings(self, now: float) -> None:
         """Apply changed settings of the buffers and keepalive."""

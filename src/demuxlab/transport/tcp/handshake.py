@@ -21,9 +21,7 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
         block.receiver.max_window = mss.MAX_WINDOW_FIELD << block.receive_shift
     sender.recovery.sack = options.sack_permitted and settings.sack
     block.peer_mss = options.mss
-    sender.nodelay = settings.nodelay
     sender.mss, sender.offload_size = block.send_mss, block.services.largest
-    sender.algorithm = settings.congestion
     sender.update_window(syn.sequence, 0, syn.window)
     return options
 

@@ -1,9 +1,15 @@
 """TCP_INFO (tcp(7)), by the field names of Linux's struct tcp_info."""
 
+from collections.abc import Callable
+
 from demuxlab.transport.tcp import congestion
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
+from demuxlab.transport.tcp.rack import DUP_THRESH
+from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.states import State
+from demuxlab.transport.tcp.statistics import Statistics
 
 STATES = {
     State.ESTABLISHED: 1,
@@ -20,40 +26,92 @@ STATES = {
 }
 """Linux's numbers of the states."""
 _TIMESTAMPS, _SACK, _WINDOW_SCALE = 1, 2, 4
+_NOTHING = Statistics()
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
-_OPEN, _RECOVERY, _LOSS = 0, 3, 4
 
 
 def _ssthresh(size: int, mss: int) -> int:
     return _INFINITE_SSTHRESH if size >= congestion.INFINITE else size // mss
 
 
-def info(state: State, connection: TCPConnection | None, listener: TCPListener | None) -> dict[str, int]:
-    """Return the fields that have a meaning here; times in microseconds, windows in segments as in Linux."""
+def _age(at: float, now: float | None) -> int:
+    """Return milliseconds."""
+    return 0 if now is None or not at else max(round((now - at) * 1000), 0)
+
+
+def info(
+    state: State, connection: TCPConnection | None, listener: TCPListener | None, now: float | None = None
+) -> dict[str, int]:
+    """Return the fields that have a meaning here.
+
+    Times are microseconds, those since something happened milliseconds, and windows segments, as in Linux.
+    """
     if connection is None:
         waiting = listener.waiting if listener is not None else 0
         return {"tcpi_state": STATES[state], "tcpi_unacked": waiting}
-    sender, receiver = connection.sender, connection.receiver
-    recovery, rtt = sender.recovery, sender.rtt
-    options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * recovery.sack
-    options += _WINDOW_SCALE * bool(connection.receive_shift or connection.send_shift)
-    recovering = _OPEN if recovery.recovery_point is None else _RECOVERY if recovery.fast else _LOSS
+    return {"tcpi_state": STATES[state]} | _sending(connection) | _receiving(connection, now)
+
+
+def _sending(connection: TCPConnection) -> dict[str, int]:
+    sender, statistics = connection.sender, connection.statistics or _NOTHING
+    recovery, rtt, queue = sender.recovery, sender.rtt, sender.recovery.queue
+
+    def count(which: Callable[[SentSegment], bool]) -> int:
+        return sum(-(-len(segment) // sender.mss) for segment in queue if which(segment))
+
+    sacked = count(lambda segment: segment.sacked)
+    unacked = count(lambda _segment: True)
     return {
-        "tcpi_state": STATES[state],
-        "tcpi_ca_state": recovering,
+        "tcpi_ca_state": recovery.phase.value,
+        "tcpi_retransmits": sender.timeouts,
+        "tcpi_probes": connection.unanswered_probes,
         "tcpi_backoff": rtt.backoff,
-        "tcpi_options": options,
-        "tcpi_snd_wscale": connection.send_shift,
-        "tcpi_rcv_wscale": connection.receive_shift,
         "tcpi_rto": int(rtt.rto * 1_000_000),
         "tcpi_snd_mss": sender.mss,
-        "tcpi_unacked": len(recovery.queue),
+        "tcpi_unacked": unacked,
+        "tcpi_sacked": sacked,
+        "tcpi_lost": count(lambda segment: segment.lost),
+        "tcpi_retrans": count(lambda segment: segment.transmissions > 1 and segment.in_pipe),
         "tcpi_total_retrans": sender.retransmissions,
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
         "tcpi_rttvar": int(rtt.rttvar * 1_000_000),
+        "tcpi_min_rtt": int(rtt.minimum * 1_000_000),
         "tcpi_snd_ssthresh": _ssthresh(sender.congestion.ssthresh, sender.mss),
         "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
-        "tcpi_rcv_space": receiver.limit,
         "tcpi_snd_wnd": sender.window,
+        "tcpi_reordering": recovery.rack.dup_thresh if recovery.rack is not None else DUP_THRESH,
+        "tcpi_reord_seen": int(recovery.rack is not None and recovery.rack.reordered),
+        "tcpi_pmtu": connection.mtu,
+        "tcpi_bytes_acked": sender.unacked - sender.first_acknowledgeable,
+        "tcpi_bytes_sent": statistics.bytes_sent,
+        "tcpi_bytes_retrans": statistics.bytes_retransmitted,
+        "tcpi_notsent_bytes": sender.buffer.unsent(sender.next),
+        "tcpi_segs_out": statistics.sent,
+        "tcpi_data_segs_out": statistics.data_segments_sent,
+        # Our SYN was delivered as well.
+        "tcpi_delivered": 1 + statistics.data_segments_sent - sender.retransmissions - unacked + sacked,
+        "tcpi_dsack_dups": statistics.dsacks,
+    }
+
+
+def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
+    receiver, statistics = connection.receiver, connection.statistics or _NOTHING
+    options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * connection.sender.recovery.sack
+    options += _WINDOW_SCALE * bool(connection.receive_shift or connection.send_shift)
+    return {
+        "tcpi_options": options,
+        "tcpi_snd_wscale": connection.send_shift,
+        "tcpi_rcv_wscale": connection.receive_shift,
+        "tcpi_ato": int(DELAYED_ACK * 1_000_000),
+        "tcpi_advmss": connection.path_mss,
+        "tcpi_rcv_space": receiver.limit,
+        "tcpi_rcv_ssthresh": min(receiver.limit, receiver.max_window),
+        "tcpi_bytes_received": statistics.bytes_received,
+        "tcpi_segs_in": statistics.received,
+        "tcpi_data_segs_in": statistics.data_segments_received,
+        "tcpi_rcv_ooopack": statistics.out_of_order,
+        "tcpi_last_data_sent": _age(statistics.data_sent_at, now),
+        "tcpi_last_data_recv": _age(statistics.data_received_at, now),
+        "tcpi_last_ack_recv": _age(connection.last_received_at, now),
     }

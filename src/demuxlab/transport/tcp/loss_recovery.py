@@ -1,129 +1,274 @@
-"""Loss recovery: which segments are lost, and what an acknowledgment says about them.
+"""What acknowledgments say of the segments in flight, and which of them are lost.
 
-With SACK as RFC 6675 has it, without as RFC 6582 (NewReno). It knows the retransmission queue and nothing of
-windows, timers or sockets: how much may be sent is for congestion control, when to send for `Sender`.
+With SACK as RACK has it (RFC 8985), without as NewReno (RFC 6582). It knows the retransmission queue and
+nothing of windows, timers or sockets: what a loss does to the congestion window is for `phases`, when to send
+for `Sender`.
 
-    - A segment is lost when three later ones have arrived, when three duplicate ACKs ask for it (RFC 5681,
-      section 3.2), or when the retransmission timer expires: then all are (RFC 6298, section 5.4).
-    - The first loss begins a recovery; it ends when everything sent before it is acknowledged.
-    - Without SACK, each duplicate ACK counts as one arrival; a partial ACK within a recovery shows the next
-      loss (RFC 6582, section 3.2).
+    - A segment is lost when one sent later has arrived and the time for reordering has passed; without SACK,
+      at the third duplicate ACK, or at a partial ACK in a recovery; or when the retransmission timer expires.
+    - A segment that arrives behind later ones, and was sent once, was reordered: then time alone decides.
+    - Without SACK, each duplicate ACK counts as one arrival.
 
 Sequence numbers are unwrapped; time is an argument, in seconds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
+from demuxlab.transport.tcp.prr import ProportionalRateReduction
+from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
+from demuxlab.transport.tcp.undo import Undo
 
-DUP_THRESH = 3
-"""DupThresh (RFC 6675, section 2): so many later arrivals, or duplicate ACKs, mean a loss."""
+
+class Phase(IntEnum):
+    """Where loss recovery is, by Linux's names and numbers (tcpi_ca_state)."""
+
+    OPEN = 0
+    DISORDER = 1
+    """Something arrived out of order, or twice: perhaps a loss."""
+    CWR = 2
+    """The window shrinks although nothing was lost: congestion was notified, or a probe repaired the loss."""
+    RECOVERY = 3
+    """A fast retransmit has begun it."""
+    LOSS = 4
+    """A timeout has begun it."""
+
+
+@dataclass(slots=True)
+class Acknowledgment:
+    """What one ACK says."""
+
+    number: int
+    """SEG.ACK."""
+    now: float
+    round_trip: float | None = None
+    """By the timestamp that it echoes, in seconds (RFC 7323, section 4)."""
+    duplicate: bool = False
+    """As RFC 5681, section 2, defines one."""
+    advanced: bool = False
+    """It advances SND.UNA."""
+    delivered: int = 0
+    """Bytes that are now known to have arrived, acknowledged or SACKed."""
+    sacked: bool = False
+    """A SACK block reports a segment for the first time."""
+    original: bool = False
+    """Data that was sent once, before the recovery began, has arrived (RFC 5682)."""
+    duplicated: tuple[int, int] | None = None
+    """DSACK: these numbers have arrived twice (RFC 2883)."""
+    lost: int = 0
+    """Bytes that it shows to be lost."""
+    measured: float | None = None
+    """The round trip of the oldest segment that it acknowledges and that was sent once."""
+    newest: float | None = None
+    """And of the newest."""
+
+
+class Episode:
+    """What lasts from a reduction of the congestion window until all sent before it is acknowledged."""
+
+    __slots__ = ("frto", "new_first", "point", "prr", "undo")
+
+    def __init__(self, point: int, undo: Undo | None, prr: ProportionalRateReduction | None) -> None:
+        self.point = point
+        """RecoveryPoint (RFC 6675), `recover` (RFC 6582): SND.NXT at the beginning."""
+        self.undo = undo
+        self.prr = prr
+        self.frto = False
+        """The timeout may have been spurious: F-RTO looks at the next ACKs (RFC 5682)."""
+        self.new_first = False
+        """F-RTO sends new data before what is lost (RFC 5682, section 2.1, step 2b)."""
+
+    def retransmitted(self, size: int, now: float) -> None:
+        """A segment is sent again."""
+        if self.undo is not None:
+            self.undo.retransmitted(size, now)
+        if self.prr is not None:
+            self.prr.sent += size
 
 
 class LossRecovery:
     """The retransmission queue of one connection, and the recovery under way."""
 
-    __slots__ = ("duplicates", "fast", "queue", "recovery_point", "sack")
+    __slots__ = ("episode", "phase", "probe", "queue", "rack", "sack")
 
     def __init__(self) -> None:
         self.queue = EMPTY
         self.sack = False
         """Both sides agreed on selective acknowledgments (RFC 2018)."""
-        self.duplicates = 0
-        """Duplicate ACKs since SND.UNA advanced."""
-        self.recovery_point: int | None = None
-        """RecoveryPoint (RFC 6675), `recover` (RFC 6582): where the recovery ends; None outside one."""
-        self.fast = False
-        """The recovery began with a fast retransmit, not with a timeout."""
+        self.phase = Phase.OPEN
+        self.episode: Episode | None = None
+        """In CWR, RECOVERY and LOSS."""
+        self.rack: Rack | None = None
+        """Made with the first SACK block: most connections lose nothing."""
+        self.probe: tuple[int, bool] | None = None
+        """TLP.end_seq, and whether the probe was a retransmission (RFC 8985, section 7); None without one."""
 
     def sent(self, segment: SentSegment) -> None:
         """Append a new segment."""
         if self.queue is EMPTY:
             self.queue = RetransmissionQueue()
         self.queue.append(segment)
+        if self.episode is not None and self.episode.prr is not None:
+            self.episode.prr.sent += len(segment)
 
-    def next_lost(self) -> SentSegment | None:
-        """Return the first segment to be sent again, or None."""
-        # There are losses in a recovery only; outside of one nothing is searched.
-        if self.recovery_point is None:
-            return None
-        return next((segment for segment in self.queue if segment.lost), None)
+    def retransmitted(self, segment: SentSegment, now: float) -> None:
+        """Count a segment of the queue as sent again."""
+        self.queue.mark_retransmitted(segment, now)
+        if self.episode is not None:
+            self.episode.retransmitted(len(segment), now)
 
-    def acknowledged(self, number: int) -> SentSegment | None:
-        """SND.UNA advances to `number`; return the newest segment that was acknowledged as a whole."""
-        newest, within_retransmitted = self.queue.acknowledge(number)
+    def acknowledged(self, number: int) -> list[SentSegment]:
+        """SND.UNA advances to `number`; return the segments that were acknowledged as a whole."""
+        removed = self.queue.acknowledge(number)
         if not self.queue:
             self.queue = EMPTY
-        self.duplicates = 0
-        if self.recovery_point is not None:
-            if number >= self.recovery_point:
-                self.recovery_point = None
-            elif not self.sack and not within_retransmitted:
-                self._partial_acknowledgment()
-        return newest
+        return removed
 
-    def _partial_acknowledgment(self) -> None:
-        """What follows a partial ACK is lost too (RFC 6582, section 3.2, step 3)."""
-        self.queue.clear_sacked()
-        first = self.queue.first
-        if first is not None and not first.lost:
-            self.queue.mark_lost(first)
+    # What an ACK says
 
-    @property
-    def partial_hole(self) -> bool:
-        """Tell whether a partial ACK has shown a loss, which goes at once whatever the congestion window."""
-        first = self.queue.first
-        in_fast_recovery = self.recovery_point is not None and self.fast and not self.sack
-        return in_fast_recovery and first is not None and first.lost
+    def advance(self, ack: Acknowledgment, unacked: int, min_rtt: float) -> None:
+        """Process an ACK that advances SND.UNA, so far `unacked`."""
+        queue, sacked_end = self.queue, self.queue.sacked_end
+        sacked_before = queue.sacked
+        pipe_and_lost = ack.number - unacked
+        again = False
+        for segment in self.acknowledged(ack.number):
+            if segment.sacked:
+                continue
+            if segment.transmissions == 1:
+                self._sent_once(segment, ack, sacked_end)
+            else:
+                again = True
+            if self.rack is not None:
+                self.rack.arrived(segment, ack.now, min_rtt)
+        if again:
+            ack.measured = None  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
+        ack.advanced = True
+        ack.delivered += pipe_and_lost - (sacked_before - queue.sacked)
+        if not self.sack:
+            self._advance_without_sack()
 
-    def sacked(self, blocks: Iterable[tuple[int, int]], unacked: int, following: int, cut: bool) -> bool:
+    def _sent_once(self, segment: SentSegment, ack: Acknowledgment, sacked_end: int) -> None:
+        ack.newest = ack.now - segment.sent_at
+        if ack.measured is None:
+            ack.measured = ack.newest
+        if self.episode is not None and segment.end <= self.episode.point:
+            ack.original = True
+        if self.sack and self.rack is not None and segment.start < sacked_end:
+            distance = (sacked_end - segment.start) // max(len(segment), 1)
+            self.rack.reordering(distance)
+
+    def _advance_without_sack(self) -> None:
+        self.queue.duplicates = 0
+        if self.queue.sacked and self.phase < Phase.RECOVERY:
+            self.queue.clear_sacked()
+        elif self.queue.sacked and self.queue.unmark_first():
+            # The oldest has not arrived after all: the duplicate ACK was for one behind it.
+            self.queue.mark_one_sacked()
+
+    def sacked(
+        self,
+        blocks: Sequence[tuple[int, int]],
+        ack: Acknowledgment,
+        unacked: int,
+        following: int,
+        *,
+        cut: bool,
+        min_rtt: float,
+    ) -> None:
         """Process SACK blocks within SND.UNA = `unacked` to SND.NXT = `following` (RFC 2018, section 5).
 
-        Returns whether a segment is now known to have arrived. `cut`: a segment may be larger than the MSS,
-        so that a block may end within it.
+        `cut`: a segment may be larger than the MSS, so that a block may end within it.
         """
-        arrived = False
-        for left, right in blocks:
+        if _is_dsack(blocks, ack.number):
+            ack.duplicated, blocks = blocks[0], blocks[1:]
+        if self.rack is None and blocks:
+            self.rack = Rack()
+        rack, sacked_end = self.rack, self.queue.sacked_end
+        for left, right in sorted(blocks):
             if not unacked < right <= following or left >= right:
                 continue
             if cut:
                 self.queue.split(left, right)
-            for segment in self.queue:
-                if segment.start >= left and segment.end <= right and not segment.sacked:
-                    self.queue.mark_sacked(segment)
-                    arrived = True
-        return arrived
+            for segment in self.queue.within(left, right):
+                ack.sacked = True
+                ack.delivered += len(segment)
+                if segment.transmissions == 1:
+                    self._sent_once(segment, ack, sacked_end)
+                assert rack is not None
+                rack.arrived(segment, ack.now, min_rtt)
+                self.queue.mark_sacked(segment)
+        if ack.duplicated is not None and rack is not None:
+            rack.duplicated(unacked, following)
 
-    def duplicate(self) -> None:
-        """Count a duplicate ACK: some later segment has arrived."""
-        self.duplicates += 1
+    def duplicate(self, ack: Acknowledgment) -> None:
+        """Count a duplicate ACK without SACK: some later segment has arrived."""
+        self.queue.duplicates += 1
+        ack.delivered += self.queue.mark_one_sacked()
+
+    # Losses
+
+    def detect(self, ack: Acknowledgment, mss: int, min_rtt: float, srtt: float) -> float:
+        """Mark what is lost, and add it to `ack`; return after how many seconds to look again, 0: never."""
         if not self.sack:
-            self.queue.mark_one_sacked()
+            self._detect_without_sack(ack)
+            return 0.0
+        rack = self.rack
+        if rack is None or not self.queue:
+            return 0.0
+        aggressive = self.phase >= Phase.RECOVERY or (
+            not rack.reordered and self._sacked_segments(mss, rack.dup_thresh) >= rack.dup_thresh
+        )
+        lost, wait = rack.find_lost(self.queue, rack.window(min_rtt, srtt, aggressive), ack.now)
+        ack.lost += lost
+        return wait
 
-    def detect(self, mss: int, following: int) -> bool:
-        """Mark what is lost; return whether that begins a recovery up to SND.NXT = `following`."""
-        found = False
-        later_arrivals = 0
-        for segment in reversed(self.queue):
+    def _sacked_segments(self, mss: int, most: int) -> int:
+        """Count the segments that have arrived out of order, up to `most`."""
+        if not self.queue.sacked:
+            return 0
+        count = 0
+        for segment in self.queue:
             if segment.sacked:
-                later_arrivals += -(-len(segment) // mss)
-            elif later_arrivals >= DUP_THRESH and segment.transmissions == 1 and not segment.lost:
-                self.queue.mark_lost(segment)
-                found = True
-        first = self.queue.first
-        in_recovery = self.recovery_point is not None
-        if self.duplicates >= DUP_THRESH and first is not None and not in_recovery and not first.sacked:
-            if not first.lost:
-                self.queue.mark_lost(first)
-            found = True
-        if not found or in_recovery:
-            return False
-        self.recovery_point, self.fast = following, True
-        return True
+                count += -(-len(segment) // mss)
+                if count >= most:
+                    break
+        return count
 
-    def lose_all(self, following: int) -> None:
-        """Everything is to be sent again: the timer has expired, or segments were too large for the path."""
-        self.queue.mark_all_lost()
-        self.duplicates = 0
-        if self.queue:
-            self.recovery_point, self.fast = following, False
+    def _detect_without_sack(self, ack: Acknowledgment) -> None:
+        first = self.queue.first
+        if first is None or first.lost:
+            return
+        if self.phase is Phase.RECOVERY:
+            # A partial ACK shows the next loss (RFC 6582, section 3.2), unless the rest was just sent again.
+            lost = ack.advanced and not (first.transmissions > 1 and first.in_pipe)
+        else:
+            lost = self.phase < Phase.RECOVERY and self.queue.duplicates >= DUP_THRESH
+        if lost:
+            self.queue.mark_lost(first)
+            ack.lost += len(first)
+
+    def lose_all(self, now: float) -> None:
+        """The timer has expired: all is lost that has not arrived and was not just sent (RFC 8985, 6.3)."""
+        queue = self.queue
+        first = queue.first
+        if not self.sack or (first is not None and first.sacked):
+            # The peer has dropped what it reported (RFC 2018, section 8), or never reported anything.
+            queue.clear_sacked()
+        for segment in queue:
+            recent = self.rack is not None and segment is not first and self.rack.recent(segment, now)
+            if not segment.sacked and not recent:
+                queue.mark_lost(segment)
+        queue.duplicates = 0
+
+
+def _is_dsack(blocks: Sequence[tuple[int, int]], number: int) -> bool:
+    """Tell whether the first block reports a duplicate: below the ACK, or within the second (RFC 2883)."""
+    if not blocks:
+        return False
+    left, right = blocks[0]
+    if left < number:
+        return True
+    return len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]

@@ -23,17 +23,20 @@ def submit(
     options: bytes = b"",
     data: tuple[Bytes, ...] = (),
     mss: int = 0,
+    urgent: int = 0,
+    fields: ip.Fields = ip.DEFAULT_FIELDS,
 ) -> None:
     """Send a segment of a socket with all four values; sequence numbers may be unwrapped.
 
     `window` is the field's value, `data` comes in parts; more than `mss` bytes of it are cut by the link.
+    `urgent`: the urgent pointer, for a segment with URG. `fields`: what the socket sets in the IP header.
     """
     sequence %= MODULUS
     acknowledgment %= MODULUS
     source, destination = socket.local_address, socket.remote_address
     places = source, destination, socket.local_port, socket.remote_port
     size = sum(map(len, data))
-    if size > _WORTH_OFFLOADING and services.largest:
+    if size > _WORTH_OFFLOADING and services.largest and not urgent:
         header = tcp.unfinished_header(
             *places,
             size,
@@ -43,7 +46,7 @@ def submit(
             window=window,
             options=options,
         )
-        services.multiplexer.submit_large(socket.process, source, destination, header, data, mss)
+        services.multiplexer.submit_large(socket.process, source, destination, header, data, mss, fields)
         return
     segment = tcp.build(
         *places,
@@ -52,9 +55,10 @@ def submit(
         acknowledgment=acknowledgment,
         flags=flags,
         window=window,
+        urgent=urgent,
         options=options,
     )
-    services.multiplexer.submit(socket.process, source, destination, ip.TCP, segment)
+    services.multiplexer.submit(socket.process, source, destination, ip.TCP, segment, fields)
 
 
 def sack_room(space: int, timestamps: bool) -> int:

@@ -23,7 +23,17 @@ _NO_BLOCKS: _Blocks = []
 class Receiver:
     """The receive sequence variables of RFC 9293, section 3.3.1, and the receive buffer."""
 
-    __slots__ = ("_latest", "_out_of_order", "data", "fin", "limit", "max_window", "next", "right_edge")
+    __slots__ = (
+        "_latest",
+        "_out_of_order",
+        "data",
+        "duplicate",
+        "fin",
+        "limit",
+        "max_window",
+        "next",
+        "right_edge",
+    )
 
     def __init__(self, limit: int) -> None:
         self.next = 0
@@ -42,6 +52,8 @@ class Receiver:
         """Blocks of data behind a gap: ascending, and none touches the next."""
         self._latest = 0
         """Where the segment began that arrived out of order last."""
+        self.duplicate: tuple[int, int] | None = None
+        """What has arrived twice, to be reported with the next ACK (RFC 2883)."""
 
     def synchronize(self, initial: int) -> None:
         """The peer's SYN has arrived: `initial` is IRS."""
@@ -92,6 +104,7 @@ class Receiver:
 
     def receive(self, start: int, payload: Bytes, fin: bool) -> bool:
         """Receive a segment's data; return whether RCV.NXT advanced."""
+        self.note_duplicate(start, start + len(payload) + fin)
         last = start + len(payload)
         fin_fits = last == self.next or self.next < last < self.right_edge
         if fin and fin_fits and (self.fin is None or last < self.fin):
@@ -114,6 +127,22 @@ class Receiver:
             self.next += 1
             self._out_of_order = _NO_BLOCKS  # nothing follows FIN
         return self.next > before
+
+    def note_duplicate(self, start: int, end: int) -> None:
+        """Remember what of the numbers `start` to `end` has arrived before."""
+        if start < self.next:
+            self.duplicate = start, min(end, self.next)
+            return
+        for first, block in self._out_of_order:
+            left, right = max(start, first), min(end, first + len(block))
+            if left < right:
+                self.duplicate = left, right
+                return
+
+    def take_duplicate(self) -> tuple[tuple[int, int], ...]:
+        """Return what has arrived twice, once."""
+        duplicate, self.duplicate = self.duplicate, None
+        return (duplicate,) if duplicate is not None else ()
 
     def _keep(self, start: int, data: Bytes) -> None:
         """Keep data out of order; where it overlaps data kept before, both are the same."""

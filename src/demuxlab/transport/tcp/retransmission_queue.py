@@ -3,10 +3,15 @@
 Sequence numbers are unwrapped (see `sequence`).
 """
 
+import heapq
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 
 from demuxlab.wire.segment import SYN
+
+_start = attrgetter("start")
 
 
 class SentSegment:
@@ -38,25 +43,35 @@ class SentSegment:
     def __len__(self) -> int:
         return self.end - self.start
 
+    def __lt__(self, other: "SentSegment") -> bool:
+        return self.start < other.start
+
 
 class RetransmissionQueue:
     """Segments in the order of their numbers."""
 
-    __slots__ = ("_segments", "pipe")
+    __slots__ = ("_by_time", "_lost", "_segments", "duplicates", "pipe", "sacked", "sacked_end")
 
     def __init__(self) -> None:
         self.pipe = 0
         """Bytes that are in the network (RFC 6675, section 2): neither lost nor arrived."""
+        self.sacked = 0
+        """Bytes that have arrived, though others before them have not."""
+        self.duplicates = 0
+        """Duplicate ACKs since SND.UNA advanced, where there is no SACK."""
+        self.sacked_end = 0
+        """The end of the last segment that SACK has reported."""
         self._segments: deque[SentSegment] = deque()
+        self._lost: list[SentSegment] = []
+        """A heap of those that are or were lost; what is no longer lost leaves it when it comes up."""
+        self._by_time: dict[SentSegment, None] | None = None
+        """Those in the network in the order in which they were sent last; None while nobody needs it."""
 
     def __len__(self) -> int:
         return len(self._segments)
 
     def __iter__(self) -> Iterator[SentSegment]:
         return iter(self._segments)
-
-    def __reversed__(self) -> Iterator[SentSegment]:
-        return reversed(self._segments)
 
     @property
     def first(self) -> SentSegment | None:
@@ -68,85 +83,162 @@ class RetransmissionQueue:
         """The newest segment."""
         return self._segments[-1] if self._segments else None
 
+    @property
+    def first_lost(self) -> SentSegment | None:
+        """The first segment that is to be sent again."""
+        lost = self._lost
+        while lost and not lost[0].lost:
+            heapq.heappop(lost)
+        return lost[0] if lost else None
+
     def append(self, segment: SentSegment) -> None:
         """Put a new segment at the end."""
         self._segments.append(segment)
         self.pipe += len(segment)
+        if self._by_time is not None:
+            self._by_time[segment] = None
+
+    def by_time(self) -> dict[SentSegment, None]:
+        """Return the segments in the network, the one sent longest ago first (RFC 8985, section 6.2)."""
+        if self._by_time is None:
+            under_way = (segment for segment in self._segments if segment.in_pipe)
+            self._by_time = dict.fromkeys(sorted(under_way, key=lambda one: (one.sent_at, one.end)))
+        return self._by_time
+
+    def forget_times(self) -> None:
+        """Nothing is lost or out of order: what is sent next follows in time as well."""
+        self._by_time = None
 
     def mark_retransmitted(self, segment: SentSegment, now: float) -> None:
-        """A lost segment is sent again."""
+        """A segment is sent again."""
+        self._leave_pipe(segment)
         segment.lost, segment.in_pipe, segment.sent_at = False, True, now
         segment.transmissions += 1
         self.pipe += len(segment)
+        if self._by_time is not None:
+            self._by_time[segment] = None
 
-    def acknowledge(self, number: int) -> tuple[SentSegment | None, bool]:
-        """Remove all before `number`.
-
-        Returns the newest segment that was acknowledged as a whole, and whether the number lies within one
-        that was sent again, whose rest stays in the queue.
-        """
-        newest = None
-        segments = self._segments
+    def acknowledge(self, number: int) -> list[SentSegment]:
+        """Remove all before `number`; return the segments that were acknowledged as a whole."""
+        removed: list[SentSegment] = []
+        segments, by_time = self._segments, self._by_time
         while segments and segments[0].end <= number:
-            newest = segments.popleft()
-            if newest.in_pipe:
-                self.pipe -= len(newest)
-        if not segments or segments[0].start >= number:
-            return newest, False
-        cut = segments[0]
-        if cut.in_pipe:
-            self.pipe -= number - cut.start
-        cut.start = number
-        cut.flags &= ~SYN
-        return newest, cut.transmissions > 1
+            segment = segments.popleft()
+            removed.append(segment)
+            if segment.in_pipe:
+                self.pipe -= segment.end - segment.start
+            elif segment.sacked:
+                self.sacked -= segment.end - segment.start
+            segment.lost = False
+            if by_time is not None:
+                by_time.pop(segment, None)
+        if segments and segments[0].start < number:
+            self._cut_off(segments[0], number)
+        return removed
+
+    def _cut_off(self, segment: SentSegment, number: int) -> None:
+        size = number - segment.start
+        if segment.in_pipe:
+            self.pipe -= size
+        elif segment.sacked:
+            self.sacked -= size
+        segment.start = number
+        segment.flags &= ~SYN
 
     def split(self, *edges: int) -> None:
         """Cut the segments in which one of these numbers lies, so that their parts can fare differently."""
         for edge in edges:
-            for place, segment in enumerate(self._segments):
-                if segment.start < edge < segment.end:
-                    rest = segment.split_off(edge, segment.end, segment.flags & ~SYN)
-                    self._segments.insert(place + 1, rest)
-                    segment.end, segment.flags = edge, segment.flags & SYN
-                    break
+            place = bisect_right(self._segments, edge, key=_start) - 1
+            if place < 0:
+                continue
+            segment = self._segments[place]
+            if segment.start < edge < segment.end:
+                rest = segment.split_off(edge, segment.end, segment.flags & ~SYN)
+                self._segments.insert(place + 1, rest)
+                segment.end, segment.flags = edge, segment.flags & SYN
+                if rest.lost:
+                    heapq.heappush(self._lost, rest)
+                self._by_time = None  # rebuilt with both parts when it is needed
 
     def cut(self, size: int) -> None:
         """Cut the segments that are larger than `size` bytes."""
         for segment in tuple(self._segments):
             self.split(*range(segment.start + size, segment.end, size))
 
+    def within(self, left: int, right: int) -> list[SentSegment]:
+        """Return the segments that lie in a range of numbers as a whole and are not known to have arrived."""
+        segments = self._segments
+        place = max(bisect_right(segments, left, key=_start) - 1, 0)
+        found = []
+        for at in range(place, len(segments)):
+            segment = segments[at]
+            if segment.end > right:
+                break
+            if segment.start >= left and not segment.sacked:
+                found.append(segment)
+        return found
+
     def mark_sacked(self, segment: SentSegment) -> None:
         """A segment has arrived, though others before it have not."""
-        if segment.in_pipe:
-            self.pipe -= len(segment)
-        segment.sacked, segment.in_pipe, segment.lost = True, False, False
+        self._leave_pipe(segment)
+        segment.sacked, segment.lost = True, False
+        self.sacked += len(segment)
+        self.sacked_end = max(self.sacked_end, segment.end)
 
-    def mark_one_sacked(self) -> None:
-        """Some segment behind the first has arrived; without SACK it is unknown which: take the oldest."""
+    def mark_one_sacked(self) -> int:
+        """Some segment behind the first has arrived; without SACK it is unknown which: take the oldest.
+
+        Returns its size in bytes, 0 where all have.
+        """
         behind = (segment for segment in self._segments if segment is not self._segments[0])
         arrived = next((segment for segment in behind if not segment.sacked and segment.in_pipe), None)
-        if arrived is not None:
-            self.mark_sacked(arrived)
+        if arrived is None:
+            return 0
+        self.mark_sacked(arrived)
+        return len(arrived)
+
+    def unmark_first(self) -> bool:
+        """Take the first segment for not arrived; return whether it was taken for arrived."""
+        first = self._segments[0]
+        if not first.sacked:
+            return False
+        first.sacked, first.in_pipe = False, True
+        self.sacked -= len(first)
+        self.pipe += len(first)
+        self._by_time = None
+        return True
 
     def clear_sacked(self) -> None:
-        """Count as being in the network again what `mark_one_sacked` took for arrived."""
+        """Count as being in the network again what was taken for arrived."""
         for segment in self._segments:
             if segment.sacked:
                 segment.sacked, segment.in_pipe = False, True
                 self.pipe += len(segment)
+        self.sacked = self.sacked_end = 0
+        self._by_time = None
 
     def mark_lost(self, segment: SentSegment) -> None:
         """A segment is lost."""
-        segment.lost = True
+        self._leave_pipe(segment)
+        if not segment.lost:
+            segment.lost = True
+            heapq.heappush(self._lost, segment)
+
+    def clear_lost(self) -> None:
+        """Count as being in the network again what was taken for lost and not sent again."""
+        for segment in self._segments:
+            if segment.lost:
+                segment.lost, segment.in_pipe = False, True
+                self.pipe += len(segment)
+        self._lost.clear()
+        self._by_time = None
+
+    def _leave_pipe(self, segment: SentSegment) -> None:
         if segment.in_pipe:
             segment.in_pipe = False
-            self.pipe -= len(segment)
-
-    def mark_all_lost(self) -> None:
-        """Everything is lost, whatever SACK has said before."""
-        for segment in self._segments:
-            segment.lost, segment.sacked, segment.in_pipe = True, False, False
-        self.pipe = 0
+            self.pipe -= segment.end - segment.start
+            if self._by_time is not None:
+                self._by_time.pop(segment, None)
 
 
 EMPTY = RetransmissionQueue()

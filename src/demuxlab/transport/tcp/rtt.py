@@ -15,7 +15,7 @@ FALLBACK = 3.0
 class RTTEstimator:
     """Smooths measured round-trip times, and says how long to wait for an acknowledgment."""
 
-    __slots__ = ("_timeout", "backoff", "rttvar", "srtt")
+    __slots__ = ("_timeout", "backoff", "minimum", "rttvar", "srtt")
 
     def __init__(self) -> None:
         self.srtt = 0.0
@@ -25,9 +25,17 @@ class RTTEstimator:
         self.backoff = 0
         """How often the timer has expired since the last measurement."""
         self._timeout = INITIAL
+        self.minimum = 0.0
+        """The least round trip; 0 before the first measurement (RFC 8985, section 6.2)."""
 
-    def sample(self, seconds: float) -> None:
-        """Take a measurement into account (RFC 6298, sections 2.2 and 2.3); it ends any back-off."""
+    def sample(self, seconds: float, least: float | None = None) -> None:
+        """Take a measurement into account (RFC 6298, sections 2.2 and 2.3); it ends any back-off.
+
+        `least` is that of the segment sent last, where several were acknowledged at once.
+        """
+        least = seconds if least is None else least
+        if least < self.minimum or not self.minimum:
+            self.minimum = least
         if self.srtt:
             self.rttvar += (abs(self.srtt - seconds) - self.rttvar) / 4
             self.srtt += (seconds - self.srtt) / 8

@@ -1,5 +1,7 @@
 """The send buffer: bytes that the application wrote and the peer has not acknowledged, by sequence number."""
 
+from collections.abc import Sequence
+
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 
 DEFAULT_LIMIT = 262_144
@@ -9,7 +11,7 @@ DEFAULT_LIMIT = 262_144
 class SendBuffer(ByteQueue):
     """A byte queue whose first byte has the number `start`; at most `limit` bytes."""
 
-    __slots__ = ("fin", "limit", "start")
+    __slots__ = ("fin", "limit", "start", "waited_for")
 
     def __init__(self, start: int, limit: int) -> None:
         super().__init__()
@@ -17,6 +19,8 @@ class SendBuffer(ByteQueue):
         self.limit = limit
         self.fin: int | None = None
         """The number of our FIN, once the application has closed: after the last byte."""
+        self.waited_for = False
+        """The application had more to write than there was room for."""
 
     @property
     def room(self) -> int:
@@ -26,8 +30,24 @@ class SendBuffer(ByteQueue):
     def write(self, data: Bytes) -> int:
         """Append as much of `data` as there is room for; return its size."""
         size = min(len(data), self.room)
+        self.waited_for = size < len(data)
         self.append(_unchanging(data, size))
         return size
+
+    @property
+    def marks(self) -> Sequence[int]:
+        """The numbers before which a segment ends, ascending."""
+        return self._pieces.marks if self._pieces is not None else ()
+
+    def mark(self) -> None:
+        """End a segment after what was written so far (MSG_EOR of send(2))."""
+        if self._pieces is not None:
+            self._pieces.marks.append(self.start + len(self))
+
+    def until_mark(self, following: int, unsent: int) -> int:
+        """Return how many of the unsent bytes may share a segment; `following` is SND.NXT."""
+        ends = (mark for mark in self.marks if mark > following)
+        return min(next(ends, following + unsent) - following, unsent)
 
     def finish(self) -> None:
         """Put FIN after the last byte."""

@@ -4,20 +4,26 @@ It puts together the send buffer, loss recovery with the retransmission queue, c
 round-trip estimator and Nagle's algorithm; each decides its own matter. Sequence numbers are unwrapped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from demuxlab.transport.tcp import nagle
-from demuxlab.transport.tcp.congestion import Cubic, NewReno
-from demuxlab.transport.tcp.loss_recovery import LossRecovery
+from demuxlab.transport.tcp.congestion import NewReno
+from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
-from demuxlab.transport.tcp.rtt import RTTEstimator
+from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
+from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.undo import Undo
+from demuxlab.transport.tcp.window_use import WindowUse
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire.segment import FIN, SYN
 
 _LARGE_SEGMENT = 8
 """More than so many MSS in one segment show that the application streams."""
 DEFAULT_MSS = 536
 """RFC 9293, section 3.7.1."""
+_PROBE_MARGIN = 0.002
+"""Seconds by which a probe timeout exceeds two round trips (Linux: TCP_TIMEOUT_MIN)."""
 _SMALL_WINDOW, _MIN_SEGMENT = 536, 48
 
 
@@ -25,12 +31,13 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_cwnd_limited", "_last_sent_at", "_small_end", "_window_sequence", "algorithm"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "nodelay", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "timeouts", "unacked", "window"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked"),
+        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
+        *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
     )
 
-    def __init__(self, initial: int, limit: int) -> None:
+    def __init__(self, initial: int, settings: Settings) -> None:
+        self.settings = settings
         self.unacked = initial
         """SND.UNA; at first ISS."""
         self.next = initial
@@ -47,14 +54,14 @@ class Sender:
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
-        self.buffer = SendBuffer(initial + 1, limit)
+        self.buffer = SendBuffer(initial + 1, settings.send_buffer)
         self.recovery = LossRecovery()
         self.rtt = RTTEstimator()
-        self.algorithm: type[NewReno] = Cubic
         self._congestion: NewReno | None = None
-        self._cwnd_limited = False
-        """The congestion window, and nothing else, kept us from sending."""
-        self.nodelay = False
+        self._use: WindowUse | None = None
+        """Made with the congestion control."""
+        self.corked = False
+        """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
@@ -66,7 +73,7 @@ class Sender:
     def congestion(self) -> NewReno:
         """Congestion control, made with the first data: most connections are idle."""
         if self._congestion is None:
-            self._congestion = self.algorithm(self.mss)
+            self._congestion = self.settings.congestion(self.mss)
         return self._congestion
 
     @property
@@ -102,6 +109,21 @@ class Sender:
         largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
         return min(self.mss, max(largest, _MIN_SEGMENT))
 
+    @property
+    def may_probe(self) -> bool:
+        """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
+        recovery = self.recovery
+        return recovery.sack and recovery.phase is Phase.OPEN and recovery.probe is None
+
+    @property
+    def probe_timeout(self) -> float:
+        """PTO (RFC 8985, section 7.2): two round trips, and for a lone segment the time of a delayed ACK."""
+        srtt, queue = self.rtt.srtt, self.recovery.queue
+        if not srtt:
+            return INITIAL
+        lone = len(queue) == 1 and queue.last is not None and len(queue.last) <= self.mss
+        return 2 * srtt + (MINIMUM if lone else _PROBE_MARGIN)
+
     def payload(self, segment: SentSegment) -> tuple[bytes | bytearray | memoryview, ...]:
         """Return the data of a segment in flight, in parts."""
         start = max(segment.start + (segment.flags & SYN != 0), self.unacked)
@@ -116,32 +138,65 @@ class Sender:
     def next_segment(self, now: float, ignore_cwnd: bool = False) -> SentSegment | None:
         """Return the next segment to send now, or None: lost ones first, then new data, then FIN.
 
-        `ignore_cwnd` sends what is lost whatever the congestion window: for a fast retransmit or a timeout.
+        `ignore_cwnd` sends what is lost whatever the congestion window: after a timeout.
         """
-        self._cwnd_limited = False
         recovery = self.recovery
-        lost = recovery.next_lost()
+        lost = recovery.queue.first_lost
         if lost is None:
             return self._next_new(now)
+        episode = recovery.episode
+        if episode is not None and episode.new_first:
+            segment = self._next_new(now)
+            if segment is not None or self.next > episode.point:
+                return segment
+            episode.new_first = episode.frto = False  # there is no new data to ask with (RFC 5682, step 2b)
         pipe = recovery.queue.pipe
-        if not ignore_cwnd and pipe and pipe + len(lost) > self.congestion.cwnd:
-            self._cwnd_limited = True
-            return None
-        recovery.queue.mark_retransmitted(lost, now)
-        self.retransmissions += 1
-        self._last_sent_at = now
+        room = self.mss if ignore_cwnd or not pipe else self.congestion.cwnd - pipe
+        if len(lost) > room:
+            whole = room // self.mss * self.mss
+            if whole <= 0 or whole >= len(lost):
+                return None
+            recovery.queue.split(lost.start + whole)
+        self._send_again(lost, now)
         return lost
 
+    def _send_again(self, segment: SentSegment, now: float) -> None:
+        self.recovery.retransmitted(segment, now)
+        self.retransmissions += 1
+        self._last_sent_at = now
+
+    def probe_segment(self, now: float) -> SentSegment | None:
+        """Return the tail loss probe: new data, or the last segment again (RFC 8985, section 7.3)."""
+        recovery, queue = self.recovery, self.recovery.queue
+        segment = self.persist_segment(now)
+        again = segment is None
+        if again:
+            if queue.last is not None and len(queue.last) > self.mss:
+                queue.split(queue.last.end - self.mss)
+            segment = queue.last
+            if segment is not None:
+                self._send_again(segment, now)
+        recovery.probe = (self.next, again)
+        return segment
+
+    def all_sent(self, now: float) -> None:
+        """All that may be sent now is sent: was the congestion window the limit?"""
+        if self._use is not None:
+            control = self.congestion
+            self._use.sent(control, self.unacked, self.next, self.recovery.queue.pipe)
+            steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
+            steady = steady and self.settings.slow_start_after_idle
+            self._use.validate(control, now, self.rtt.rto_without_backoff, steady)
+
     def _next_new(self, now: float) -> SentSegment | None:
-        idle_for = now - self._last_sent_at
-        if self._congestion is not None and not self.in_flight and idle_for > self.rtt.rto_without_backoff:
-            self._congestion.restart_after_idle()
         buffer = self.buffer
         unsent, fin = buffer.unsent(self.next), buffer.fin
+        if unsent and buffer.marks:
+            unsent = buffer.until_mark(self.next, unsent)
         if not unsent and fin is None:
             return None
         usable = self.unacked + self.window - self.next
-        size = self._new_data_size(unsent, usable) if unsent else 0
+        size = self._new_data_size(unsent, usable, now) if unsent else 0
         if unsent and not size:
             return None
         ends = fin is not None and unsent == size and self.next + size == fin
@@ -151,7 +206,17 @@ class Sender:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
 
-    def _new_data_size(self, unsent: int, usable: int) -> int:
+    def _restart(self, now: float) -> None:
+        """Nothing was in flight: what is known of the path ages (RFC 2861; RFC 9438, section 5.8)."""
+        if self._congestion is None:
+            self._use = WindowUse(now)
+        else:
+            rto = self.rtt.rto_without_backoff if self.settings.slow_start_after_idle else NEVER
+            self._congestion.idled(now - self._last_sent_at, rto)
+            if self._use is not None:
+                self._use.restarted(now)
+
+    def _new_data_size(self, unsent: int, usable: int, now: float) -> int:
         """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
 
         `usable` is what the peer's window leaves: SND.UNA + SND.WND - SND.NXT.
@@ -161,9 +226,10 @@ class Sender:
         if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
+        if not recovery.queue:
+            self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + size > cwnd:
-            self._cwnd_limited = True
             return 0
         if size == full and self.offload_size > full and recovery.sack:
             # Several full segments in one, which the link cuts.
@@ -175,7 +241,8 @@ class Sender:
         return nagle.holds_back(
             is_last=size >= unsent,
             closing=self.buffer.fin is not None,
-            nodelay=self.nodelay,
+            nodelay=self.settings.nodelay,
+            corked=self.corked or self.settings.cork,
             small_in_flight=self._small_end > self.unacked,
             streaming=last is not None and len(last) > _LARGE_SEGMENT * self.mss,
         )
@@ -221,46 +288,59 @@ class Sender:
             self.congestion.handshake_lost_segments()
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
-        """Advance SND.UNA; `echoed` is the round trip by timestamp, in seconds (RFC 7323, section 4)."""
-        newly = number - self.unacked
-        cwnd_used = number > self.buffer.start and (
-            self._cwnd_limited or self.recovery.queue.pipe + self.mss > self.congestion.cwnd
-        )
-        newest = self.recovery.acknowledged(number)
+        """Advance SND.UNA where nothing is lost or out of order; `echoed` is the round trip by timestamp."""
+        size = number - max(self.unacked, self.buffer.start)
+        removed = self.recovery.acknowledged(number)
+        oldest = newest = None
+        if removed and removed[0].transmissions == removed[-1].transmissions == 1:
+            oldest = newest = now - removed[0].sent_at
+            if len(removed) > 1:
+                newest = now - removed[-1].sent_at
+        self._advance(number, oldest, newest, echoed)
+        if size > 0:
+            self.grow(size, now)
+
+    def _advance(self, number: int, oldest: float | None, newest: float | None, echoed: float | None) -> None:
+        """Set SND.UNA, and take the round trips of the oldest and newest segment into account.
+
+        What was sent twice measures nothing (Karn; RFC 6298, section 3), unless a timestamp tells which of
+        the two is acknowledged (RFC 7323, section 4).
+        """
         self.unacked, self.timeouts = number, 0
         self.buffer.acknowledged(number)
-        if echoed is not None:
-            self.rtt.sample(echoed)
-        elif newest is not None and newest.transmissions == 1:
-            # Karn: a segment that was sent twice measures nothing (RFC 6298, section 3).
-            self.rtt.sample(now - newest.sent_at)
-        if cwnd_used and (self.recovery.recovery_point is None or not self.recovery.fast):
-            self.congestion.acknowledged(newly, now, self.rtt.srtt)
+        measured = oldest if oldest is not None else echoed
+        if measured is not None:
+            self.rtt.sample(measured, newest)
+        control = self._congestion
+        if control is not None and newest is not None and control.cwnd < control.ssthresh:
+            control.measured(newest, number, self.next)
 
-    def sacked(self, blocks: Iterable[tuple[int, int]]) -> bool:
-        """Process SACK blocks; return whether a segment is now known to have arrived."""
-        return self.recovery.sacked(blocks, self.unacked, self.next, cut=self.offload_size > 0)
+    def process(self, ack: Acknowledgment, blocks: Sequence[tuple[int, int]]) -> None:
+        """Take an ACK and its SACK blocks into account; what follows from it is for `phases`."""
+        recovery, following = self.recovery, self.next
+        least = self.rtt.minimum
+        if blocks:
+            recovery.sacked(blocks, ack, self.unacked, following, cut=self.offload_size > 0, min_rtt=least)
+        if ack.number > self.unacked:
+            recovery.advance(ack, self.unacked, least)
+            self._advance(ack.number, ack.measured, ack.newest, ack.round_trip)
 
-    def detect_loss(self, now: float) -> bool:
-        """Mark what is lost; return whether a recovery begins: the first loss is to be sent again at once."""
-        if not self.recovery.detect(self.mss, self.next):
-            return False
-        self.congestion.recovery_begins(self.next - self.unacked, now)
-        return True
+    def grow(self, size: int, now: float) -> None:
+        """So many bytes have arrived: let the congestion window grow if it was in full use."""
+        control = self.congestion
+        if self._use is None or self._use.is_full(control):
+            control.acknowledged(size, now, self.rtt.srtt)
+        else:
+            control.limited_by_application(now)
 
-    def timed_out(self, now: float) -> None:
-        """The retransmission timer has expired (RFC 5681, section 3.1; RFC 6298, section 5)."""
-        if self.timeouts == 0 and self.unacked >= self.buffer.start:
-            self.congestion.timed_out(self.next - self.unacked, now)
-        self.timeouts += 1
-        self.rtt.backoff += 1
-        self.recovery.lose_all(self.next)
+    def restore(self, undo: Undo) -> None:
+        """Put the congestion control back as it was before a reduction that was for nothing."""
+        self._congestion = undo.restore(self.congestion)
 
     def reduce_mss(self, mss: int) -> None:
-        """Send smaller segments; those in flight that are too large are cut and sent again."""
+        """Send smaller segments; those in flight that are too large are cut."""
         self.mss = mss
         # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
             self._congestion.mss = mss
         self.recovery.queue.cut(mss)
-        self.recovery.lose_all(self.next)

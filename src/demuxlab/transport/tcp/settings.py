@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
 from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
+from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
 
 SYN_BACKLOG = 256
 """Half-open connections that every listener may have; beyond them it answers with SYN cookies."""
@@ -14,9 +15,15 @@ SYN_BACKLOG = 256
 class Settings:
     """The options of tcp(7) and socket(7), sizes in bytes, times in seconds."""
 
+    ip: Fields = DEFAULT_FIELDS
+    """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
     receive_buffer: int = RECEIVE_BUFFER
     send_buffer: int = SEND_BUFFER
     nodelay: bool = False
+    cork: bool = False
+    """TCP_CORK: what does not fill a segment waits."""
+    notsent_lowat: int = 0
+    """TCP_NOTSENT_LOWAT: bytes not sent yet from which on the socket is not writable; 0: no limit."""
     quickack: bool = True
     keepalive: bool = False
     keepalive_idle: float = 7200.0
@@ -35,3 +42,11 @@ class Settings:
     timestamps: bool = True
     window_scale: bool = True
     sack: bool = True
+    tail_loss_probe: bool = True
+    """RFC 8985, section 7 (Linux: net.ipv4.tcp_early_retrans)."""
+    slow_start_after_idle: bool = True
+    """The congestion window ages while it is not used (RFC 2861)."""
+    frto: bool = True
+    """RFC 5682."""
+    dsack: bool = True
+    """RFC 2883."""

@@ -1,14 +1,16 @@
-"""What a connection does when a deadline has passed: retransmission, window probe, keepalive.
+"""What a connection does when a deadline has passed: retransmission, probes of window and tail, keepalive.
 
 Each function returns the errno that ends the connection, None where it goes on. Times are in seconds.
 """
 
 import errno
 
+from demuxlab.transport.tcp import phases
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
 from demuxlab.transport.tcp.rtt import MAXIMUM
 from demuxlab.transport.tcp.states import State
+from demuxlab.transport.timers import NEVER
 
 _SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
 """Linux: net.ipv4.tcp_syn_retries, tcp_retries2, tcp_orphan_retries."""
@@ -23,6 +25,11 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
         return 0
     if due is Deadline.RETRANSMISSION:
         return _retransmission_timeout(block, now)
+    if due is Deadline.LOSS_DETECTION:
+        if block.sender.may_probe:
+            _probe_timeout(block, now)
+        else:
+            _reordering_timeout(block, now)
     if due is Deadline.PERSIST:
         return _persist_timeout(block, now)
     if due is Deadline.KEEPALIVE:
@@ -42,9 +49,28 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     elif sender.timeouts >= (_SYN_RETRIES if handshake else _DATA_RETRIES):
         return errno.ETIMEDOUT
     block.deadlines.stalled(now - sender.rtt.rto)
-    sender.timed_out(now)
+    if handshake:
+        sender.recovery.lose_all(now)
+    else:
+        phases.timed_out(sender, now, frto=block.settings.frto)
+    sender.timeouts += 1
+    sender.rtt.backoff += 1
     block.retransmit_lost(now)
     return None
+
+
+def _reordering_timeout(block: ControlBlock, now: float) -> None:
+    """What is late by more than the reordering window is lost (RFC 8985, section 6.3)."""
+    wait = phases.look_for_losses(block.sender, now)
+    block.deadlines.look_for_losses(now + wait if wait else NEVER)
+
+
+def _probe_timeout(block: ControlBlock, now: float) -> None:
+    """Ask with a segment whether the last ones have arrived (RFC 8985, section 7.3)."""
+    segment = block.sender.probe_segment(now)
+    if segment is not None:
+        block.transmit(segment, now)
+        block.deadlines.retransmitted(now, block.sender.rtt.rto)
 
 
 def _user_timeout_passed(block: ControlBlock, now: float) -> bool:

@@ -1,0 +1,104 @@
+"""The system calls that a learner's file may not make, as a seccomp(2) filter built by libseccomp.
+
+What is refused: more processes (threads stay allowed, so that the limit of memory holds for all there is),
+memory that no limit counts (System V, POSIX and anonymous files), the kernel's key rings, address families
+other than AF_UNIX, AF_INET and AF_INET6, and what changes, traces or measures the system.
+"""
+
+import ctypes
+import ctypes.util
+import errno
+import os
+import tempfile
+from functools import cache
+from typing import Any
+
+from demuxlab.errors import DemuxlabError
+from demuxlab.language import _
+
+_ALLOW = 0x7FFF0000
+_ERRNO = 0x00050000
+_GREATER, _MASKED_EQUAL = 6, 7
+"""Comparisons of seccomp_rule_add(3)."""
+_CLONE_THREAD = 0x00010000
+_FAMILIES = (1, 2, 10)
+"""AF_UNIX, AF_INET, AF_INET6: the sandbox has no network that they could reach."""
+_KNOWN_FAMILIES = 64
+
+_REFUSED = (
+    *("fork", "vfork", "keyctl", "add_key", "request_key"),
+    *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
+    *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "memfd_create", "memfd_secret"),
+    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise"),
+    *("bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register"),
+    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "open_tree", "move_mount", "fsopen"),
+    *("fsmount", "fspick", "mount_setattr", "name_to_handle_at", "open_by_handle_at", "fanotify_init"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon"),
+    *("swapoff", "acct", "quotactl", "syslog", "iopl", "ioperm", "settimeofday", "clock_settime"),
+    *("adjtimex", "sethostname", "setdomainname", "lookup_dcookie", "uselib", "vhangup", "personality"),
+)
+_ABSENT = ("clone3",)
+"""As if the kernel were older: the C library then falls back to clone(2), whose flags a filter can read."""
+
+
+class _Comparison(ctypes.Structure):
+    _fields_ = (
+        ("argument", ctypes.c_uint),
+        ("operator", ctypes.c_int),
+        ("first", ctypes.c_uint64),
+        ("second", ctypes.c_uint64),
+    )
+
+
+@cache
+def program() -> bytes:
+    """Return the filter as the kernel takes it; DemuxlabError where libseccomp is not there."""
+    name = ctypes.util.find_library("seccomp")
+    if name is None:
+        raise DemuxlabError(
+            _("libseccomp is not installed"),
+            _("install it: {command}", command="sudo apt install libseccomp2"),
+        )
+    library = ctypes.CDLL(name)
+    library.seccomp_init.restype = ctypes.c_void_p
+    rules = _Rules(library, ctypes.c_void_p(library.seccomp_init(_ALLOW)))
+    for call in _REFUSED:
+        rules.refuse(call, errno.EPERM)
+    for call in _ABSENT:
+        rules.refuse(call, errno.ENOSYS)
+    rules.refuse("clone", errno.EPERM, (_MASKED_EQUAL, _CLONE_THREAD, 0))
+    for call in ("socket", "socketpair"):
+        for family in range(_KNOWN_FAMILIES):
+            if family not in _FAMILIES:
+                rules.refuse(call, errno.EAFNOSUPPORT, (_MASKED_EQUAL, 0xFFFFFFFF, family))
+        rules.refuse(call, errno.EAFNOSUPPORT, (_GREATER, _KNOWN_FAMILIES - 1, 0))
+    return rules.exported()
+
+
+class _Rules:
+    """A filter that is being built."""
+
+    def __init__(self, library: Any, context: ctypes.c_void_p) -> None:
+        self._library, self._context = library, context
+
+    def refuse(self, call: str, error: int, comparison: tuple[int, int, int] | None = None) -> None:
+        """Let a system call fail with an error; with a comparison, where its first argument fits."""
+        number = self._library.seccomp_syscall_resolve_name(call.encode())
+        if number < 0:
+            return  # this architecture, or this version of the library, has none of that name
+        compared = (_Comparison * 1)(_Comparison(0, *comparison)) if comparison else None
+        status = self._library.seccomp_rule_add_array(
+            self._context, ctypes.c_uint32(_ERRNO | error), number, 1 if comparison else 0, compared
+        )
+        if status:
+            raise OSError(-status, f"libseccomp refuses the rule for {call}")
+
+    def exported(self) -> bytes:
+        """Return the finished filter."""
+        with tempfile.TemporaryFile() as file:
+            status = self._library.seccomp_export_bpf(self._context, file.fileno())
+            if status:
+                raise OSError(-status, os.strerror(-status))
+            self._library.seccomp_release(self._context)
+            file.seek(0)
+            return file.read()

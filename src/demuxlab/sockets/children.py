@@ -1,0 +1,169 @@
+"""Sockets of forked processes, in the process that runs the host.
+
+A child inherits the sockets' descriptors, and can wait for them (see `pollable`), but has neither the host
+nor its threads. So it calls this process for every system call on a socket, and a thread here answers. The
+thread never waits for a socket: the child does, and calls again.
+"""
+
+import _socket
+import errno
+import os
+import select
+import threading
+from typing import Any
+
+from demuxlab.runtime import Runtime
+from demuxlab.sockets.channel import Channel
+from demuxlab.sockets.current import current
+from demuxlab.sockets.descriptors import Descriptors, descriptors
+from demuxlab.sockets.inet import InetSocket
+from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.socket_objects import socket_object
+
+CALLS = {
+    *("_accept", "_connect", "_receive", "_send", "bind", "getpeername", "getsockname", "getsockopt"),
+    *("listen", "setsockopt", "shutdown"),
+}
+"""The methods of our socket objects that a child calls."""
+
+
+class _Child:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.table = Descriptors()
+        """Its descriptors, by the numbers that it calls them here."""
+
+    def open(self, opened: OpenSocket) -> int:
+        """Let the child have an open socket; return the number that it is to call it by."""
+        return self.table.open(opened).number
+
+
+class Children(threading.Thread):
+    """Answers all children of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(name="children's sockets", daemon=True)
+        self._children: dict[int, _Child] = {}
+        self._poll = select.epoll()
+
+    def add(self, channel: Channel) -> _Child:
+        """Answer one more child, on this end of its channel."""
+        child = _Child(channel)
+        self._children[channel.fileno()] = child
+        self._poll.register(channel.fileno(), select.EPOLLIN)
+        return child
+
+    def run(self) -> None:
+        """Answer one request after the other."""
+        while True:
+            for number, _events in self._poll.poll():
+                child = self._children[number]
+                try:
+                    self._answer(child)
+                except (EOFError, OSError):
+                    self._remove(number)
+
+    def close_channels(self) -> None:
+        """Close this process's ends of all channels."""
+        for child in self._children.values():
+            child.channel.close()
+        self._poll.close()
+
+    def _remove(self, number: int) -> None:
+        """Close what a child had open when it ended."""
+        self._poll.unregister(number)
+        child = self._children.pop(number)
+        child.channel.close()
+        child.table.close_all()
+
+    def _answer(self, child: _Child) -> None:
+        (sequence, (call, *arguments)), passed = child.channel.receive()
+        result: Any = None
+        error: Exception | None = None
+        opened: list[int] = []
+        try:
+            if call == "socket":
+                result, opened = self._socket(child, *arguments)
+            elif call == "fork":
+                grandchild = self.add(Channel(_socket.socket(fileno=passed.pop())))
+                result = {each.number: grandchild.open(each.opened) for each in child.table}
+            elif call == "find":
+                result = self._find(child, *arguments)
+            else:
+                result, opened = self._call(child, call, *arguments)
+        except Exception as problem:
+            error = problem
+        for number in passed:
+            os.close(number)
+        try:
+            child.channel.send((sequence, result, error), opened)
+        except (TypeError, AttributeError):  # an exception that cannot travel
+            child.channel.send((sequence, None, OSError(errno.EIO, repr(error))))
+
+    @staticmethod
+    def _socket(child: _Child, family: int, kind: int, protocol: int) -> tuple[int, list[int]]:
+        runtime = current()
+        assert isinstance(runtime, Runtime)
+        opened = OpenSocket(runtime, family, kind, protocol)
+        with opened:
+            number = child.table.open(opened, opened.new_descriptor()).number
+        return number, [number]
+
+    @staticmethod
+    def _call(child: _Child, call: str, number: int, *arguments: Any) -> tuple[Any, list[int]]:
+        descriptor = child.table.find(number)
+        if descriptor is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if call == "close":
+            descriptor.close(wait=False)
+            return None, []
+        if call in ("waiting", "unsent"):
+            with descriptor.opened as opened:
+                return getattr(opened, call), []
+        if call not in CALLS:
+            raise OSError(errno.EOPNOTSUPP, f"a child process cannot call {call}")
+        own: InetSocket = socket_object(descriptor)
+        own.limit_calls(0.0)
+        if call == "_accept":
+            number, peer = own._accept()
+            accepted = child.table.find(number)
+            assert accepted is not None
+            accepted.fileno()
+            return (accepted.number, peer), [accepted.number]
+        if call == "_send":
+            with memoryview(arguments[0]) as data:
+                return own._send(data, *arguments[1:], whole=False), []
+        return getattr(own, call)(*arguments), []
+
+    def _find(self, child: _Child, inode: int) -> tuple[int, int, int, int] | None:
+        """Find the socket that a descriptor belongs to which the child got by sendmsg(2) or exec(2)."""
+        for table in (descriptors, *(each.table for each in self._children.values())):
+            for descriptor in table:
+                opened = descriptor.opened
+                if opened.pollable is not None and opened.pollable.inode == inode:
+                    number = child.open(opened)
+                    return number, opened.family, opened.kind, opened.protocol
+        return None
+
+
+_lock = threading.Lock()
+_children: Children | None = None
+
+
+def of_this_process() -> Children:
+    """Return the thread that answers the children, started for the first of them."""
+    global _children  # noqa: PLW0603 - a process has one
+    with _lock:
+        if _children is None:
+            _children = Children()
+            _children.start()
+        return _children
+
+
+def forget() -> None:
+    """Close the channels of the parent's children, in a child: they are not this process's."""
+    global _children, _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    if _children is not None:
+        _children.close_channels()
+        _children = None

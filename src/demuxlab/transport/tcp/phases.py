@@ -1,0 +1,218 @@
+"""The phases of loss recovery: what an ACK or a timeout does to them and to the congestion window.
+
+    OPEN → DISORDER      something arrived out of order
+    → RECOVERY           a segment is lost: the window shrinks by PRR (RFC 9937), lost segments go again
+    → LOSS               the timer expired: one segment, then slow start (RFC 5681, section 3.1)
+    → CWR                the window shrinks by PRR, though nothing is to be sent again
+    RECOVERY, LOSS, CWR → OPEN    all sent before is acknowledged, or it was spurious (RFC 4015, RFC 5682)
+
+As Linux does it (`tcp_fastretrans_alert`). Each function acts on the `Sender` of a connection.
+"""
+
+from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Episode, Phase
+from demuxlab.transport.tcp.prr import ProportionalRateReduction
+from demuxlab.transport.tcp.sender import Sender
+from demuxlab.transport.tcp.undo import Undo
+
+
+def respond(sender: Sender, ack: Acknowledgment) -> float:
+    """Move on after an ACK, whose segments have left the queue or are marked.
+
+    Returns after how many seconds RACK is to look for losses again; 0: not at all.
+    """
+    recovery = sender.recovery
+    _note_duplicates(sender, ack)
+    if recovery.probe is not None:
+        _probe_answered(sender, ack)
+    episode, wait = recovery.episode, 0.0
+    if episode is not None and _has_ended(sender, ack, episode):
+        _end(sender, ack)
+    if recovery.phase is Phase.RECOVERY:
+        if not _undo(sender, ack):
+            wait = _detect(sender, ack)
+    elif recovery.phase is Phase.LOSS:
+        _in_loss(sender, ack)
+        wait = _detect(sender, ack)
+    if recovery.phase < Phase.RECOVERY:
+        wait = _detect(sender, ack)
+        if ack.lost:
+            _reduce(sender, ack, Phase.RECOVERY)
+        elif recovery.phase is not Phase.CWR:
+            _open_or_disorder(sender)
+    _set_window(sender, ack)
+    return wait
+
+
+def look_for_losses(sender: Sender, now: float) -> float:
+    """RACK's reordering timer has expired (RFC 8985, section 6.3)."""
+    ack = Acknowledgment(sender.unacked, now)
+    wait = _detect(sender, ack)
+    if ack.lost and sender.recovery.phase < Phase.RECOVERY:
+        _reduce(sender, ack, Phase.RECOVERY)
+        _set_window(sender, ack)
+    return wait
+
+
+def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
+    """The retransmission timer has expired (RFC 5681, section 3.1; RFC 6298, section 5).
+
+    `frto`: the next ACKs shall show whether it was spurious (RFC 5682).
+    """
+    recovery, control = sender.recovery, sender.congestion
+    new, episode = recovery.phase < Phase.RECOVERY, recovery.episode
+    again = recovery.phase is Phase.LOSS and sender.timeouts == 0
+    if new or episode is None or episode.point <= sender.unacked or again:
+        undo: Undo | None = Undo(control, sender.unacked)
+        control.timed_out(sender.next - sender.unacked, now)
+    else:
+        undo = episode.undo
+    recovery.episode = Episode(sender.next, undo, None)
+    recovery.episode.frto = frto and (new or sender.timeouts > 0)
+    recovery.phase, recovery.probe = Phase.LOSS, None
+    recovery.lose_all(now)
+    control.cwnd = recovery.queue.pipe + sender.mss
+
+
+def too_large(sender: Sender) -> None:
+    """Segments in flight were too large for the path: all are sent again, with the window as it is."""
+    recovery = sender.recovery
+    recovery.queue.clear_sacked()
+    for segment in recovery.queue:
+        recovery.queue.mark_lost(segment)
+    recovery.queue.duplicates = 0
+    if recovery.queue:
+        recovery.phase, recovery.episode = Phase.LOSS, Episode(sender.next, None, None)
+
+
+# The parts of `respond`
+
+
+def _note_duplicates(sender: Sender, ack: Acknowledgment) -> None:
+    recovery = sender.recovery
+    if ack.duplicate and not recovery.sack:
+        recovery.duplicate(ack)
+    undo = recovery.episode.undo if recovery.episode is not None else None
+    if ack.duplicated is not None and undo is not None:
+        undo.duplicated(*ack.duplicated, ack.number)
+
+
+def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
+    """A tail loss probe is out: did it repair a loss? (RFC 8985, section 7.4.2)."""
+    recovery = sender.recovery
+    assert recovery.probe is not None
+    end, again = recovery.probe
+    if ack.number < end:
+        return
+    if not again or ack.duplicated is not None or (ack.duplicate and not ack.sacked):
+        recovery.probe = None  # the original has arrived as well
+    elif ack.number > end:
+        recovery.probe = None
+        if recovery.phase < Phase.CWR:
+            # An acknowledgment of more than the probe: the original was lost, and nothing else shows it.
+            sender.congestion.recovery_begins(sender.congestion.cwnd, ack.now)
+
+
+def _has_ended(sender: Sender, ack: Acknowledgment, episode: Episode) -> bool:
+    if sender.recovery.phase is Phase.CWR:
+        return ack.number > episode.point or not sender.recovery.queue
+    # Without SACK, duplicates may be of the same loss until an ACK goes beyond it (RFC 6582, section 4).
+    beyond = sender.recovery.sack or not sender.recovery.queue
+    return ack.number > episode.point or (beyond and ack.number >= episode.point)
+
+
+def _end(sender: Sender, ack: Acknowledgment) -> None:
+    recovery, episode = sender.recovery, sender.recovery.episode
+    if recovery.phase is Phase.LOSS and _frto(sender, ack):
+        return
+    if not _undo(sender, ack):
+        if episode is not None and episode.prr is not None:
+            sender.congestion.cwnd = sender.congestion.ssthresh
+        if recovery.rack is not None:
+            recovery.rack.recovered()
+        _open(sender)
+
+
+def _undo(sender: Sender, ack: Acknowledgment) -> bool:
+    """Put the window back if the recovery was spurious (RFC 4015); return whether it was."""
+    episode = sender.recovery.episode
+    undo = episode.undo if episode is not None else None
+    if undo is None:
+        return False
+    delayed = ack.advanced and undo.by_echo(ack.round_trip, ack.now)
+    if not undo.by_dsack and not delayed:
+        return False
+    _restore(sender, undo)
+    return True
+
+
+def _restore(sender: Sender, undo: Undo) -> None:
+    sender.restore(undo)
+    sender.recovery.queue.clear_lost()
+    _open(sender)
+
+
+def _open(sender: Sender) -> None:
+    sender.recovery.episode = None
+    sender.recovery.phase = Phase.OPEN
+    _open_or_disorder(sender)
+
+
+def _open_or_disorder(sender: Sender) -> None:
+    recovery = sender.recovery
+    if recovery.queue.sacked or recovery.queue.duplicates:
+        recovery.phase = Phase.DISORDER
+    else:
+        recovery.phase = Phase.OPEN
+        recovery.queue.forget_times()
+
+
+def _in_loss(sender: Sender, ack: Acknowledgment) -> None:
+    """After a timeout: was it spurious? (RFC 4015, RFC 5682)."""
+    recovery, episode = sender.recovery, sender.recovery.episode
+    assert episode is not None
+    episode.new_first = False
+    if (recovery.sack and _undo(sender, ack)) or _frto(sender, ack):
+        return
+    if episode.frto and sender.next > episode.point:
+        if ack.sacked or ack.duplicate:
+            episode.frto = False  # step 3a: the loss was real
+    elif episode.frto and ack.advanced:
+        # Step 2b: let new data show whether what follows arrives in order.
+        episode.point = sender.next
+        episode.new_first = True
+
+
+def _frto(sender: Sender, ack: Acknowledgment) -> bool:
+    """Data that was not sent again has arrived: the timeout was spurious (RFC 5682, section 2.1, step 3b)."""
+    episode = sender.recovery.episode
+    if episode is None or not episode.frto or not ack.original or episode.undo is None:
+        return False
+    _restore(sender, episode.undo)
+    return True
+
+
+def _detect(sender: Sender, ack: Acknowledgment) -> float:
+    rtt = sender.rtt
+    return sender.recovery.detect(ack, sender.mss, rtt.minimum, rtt.srtt)
+
+
+def _reduce(sender: Sender, ack: Acknowledgment, phase: Phase) -> None:
+    """Begin to shrink the congestion window by PRR."""
+    recovery, control = sender.recovery, sender.congestion
+    undo = Undo(control, sender.unacked)
+    outstanding = sender.next - sender.unacked
+    flight = outstanding - recovery.queue.sacked + ack.delivered
+    control.recovery_begins(outstanding, ack.now)
+    prr = ProportionalRateReduction(control.ssthresh, flight)
+    recovery.episode, recovery.phase = Episode(sender.next, undo, prr), phase
+    recovery.probe = None
+
+
+def _set_window(sender: Sender, ack: Acknowledgment) -> None:
+    recovery, control, episode = sender.recovery, sender.congestion, sender.recovery.episode
+    if episode is not None and episode.prr is not None:
+        if ack.delivered or ack.lost:
+            safe = ack.advanced and not ack.lost
+            control.cwnd = episode.prr.cwnd(recovery.queue.pipe, ack.delivered, safe, sender.mss)
+    elif ack.advanced:
+        sender.grow(ack.delivered, ack.now)
