@@ -245,3 +245,50 @@ def test_wrong_calls_and_the_program_s_own_errors(tmp_path):
         assert len(standard_error.splitlines()) == 1
     status = run("--", script(tmp_path, "import sys\nsys.exit(7)\n"))[0]
     assert status == 7
+
+
+CHILDREN = """
+import os, socket, subprocess, sys
+with socket.create_server(("127.0.0.1", 9100)) as listener:
+    child = "import socket; print(len(socket.create_connection(('127.0.0.1', 9100), 10).recv(9)))"
+    process = subprocess.Popen([sys.executable, "-c", child])
+    listener.accept()[0].sendall(b"x")
+    process.wait()
+    if os.fork() == 0:
+        with socket.create_connection(("127.0.0.1", 9100), 10) as client:
+            print(client.recv(9), flush=True)
+        os._exit(0)
+    listener.accept()[0].sendall(b"forked")
+    os.wait()
+    try:
+        subprocess.Popen(["cat"], stdin=listener)
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_processes_that_a_program_starts_have_its_host_or_are_told_that_they_have_not(tmp_path):
+    lines = output(tmp_path, CHILDREN).splitlines()
+    assert lines[:2] == ["1", "b'forked'"]
+    assert "is a socket of demuxlab's, which no other program can use" in lines[2]
+    assert len(lines) == 3
+
+
+LIBRARIES = """
+import sys, types
+for name in "uvloop", "pycurl":
+    try:
+        __import__(name)
+    except ImportError as error:
+        print(name, type(error).__name__)
+"""
+
+
+def test_libraries_with_sockets_of_their_own_are_hidden_or_named(tmp_path):
+    for name in "uvloop", "pycurl":
+        (tmp_path / f"{name}.py").write_text("")
+    path = script(tmp_path, LIBRARIES)
+    whole = [sys.executable, "-m", "demuxlab", "exec", "--address", OURS, "--", path]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "uvloop ModuleNotFoundError\n"
+    assert "demuxlab: pycurl has sockets of its own" in done.stderr

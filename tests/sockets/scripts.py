@@ -578,7 +578,161 @@ def multicast(socket: Any) -> Steps:
                 yield outcome(own.getsockopt, socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP)
 
 
+def poll_states(socket: Any) -> Steps:
+    asked = select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLRDHUP
+
+    def events(*sockets: Any) -> list[int]:
+        poll = select.poll()
+        for own in sockets:
+            poll.register(own, asked)
+        found = dict(poll.poll(0))
+        epoll = select.epoll()
+        for own in sockets:
+            epoll.register(own, asked)
+        assert dict(epoll.poll(0)) == found
+        epoll.close()
+        return [found.get(own.fileno(), 0) for own in sockets]
+
+    with socket.socket() as own:
+        yield events(own)
+        own.bind(from_any)
+        yield events(own)
+        own.listen()
+        yield events(own)
+        own.shutdown(socket.SHUT_RD)
+        yield events(own)
+        own.listen()
+        yield events(own)
+    write, read, both = socket.SHUT_WR, socket.SHUT_RD, socket.SHUT_RDWR
+    ends_of = ["client", write], ["client", read], ["client", both], ["client", write, "server", write]
+    for ends in (list(zip(each[::2], each[1::2], strict=True)) for each in ends_of):
+        listener, client, server = _pair(socket)
+        with listener, client, server:
+            yield events(client, server)
+            server.send(b"x")
+            client.recv(1, socket.MSG_PEEK)
+            for which, how in ends:
+                {"client": client, "server": server}[which].shutdown(how)
+            _settled(socket, client, server)
+            yield events(client, server)
+            yield client.recv(9), events(client, server)
+    listener, client, server = _pair(socket)
+    with listener, client:
+        server.close()
+        client.recv(1)
+        yield events(client)
+        client.send(b"x")  # answered by RST
+        _settled(socket, client)
+        select.select([], [], [client], 0.02)
+        yield events(client), outcome(client.send, b"x"), events(client)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        yield events(own)
+        own.connect(("127.0.0.1", 9))
+        for how in socket.SHUT_RD, socket.SHUT_WR:
+            own.shutdown(how)
+            yield events(own), select.select([own], [own], [], 0) == ([own], [own], [])
+
+
+def _settled(socket: Any, *ends: Any) -> None:
+    """Let what was sent arrive: at once on our host, in a moment in the kernel."""
+    select.select([], [], ends, 0 if socket.__name__ == "demuxlab.sockets" else 0.02)
+
+
+def low_water(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 4)
+        yield client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        server.send(b"abc")
+        _settled(socket, client)
+        yield select.select([client], [], [], 0)[0] == []
+        yield outcome(client.recv, 9, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        client.settimeout(0.01)
+        yield outcome(client.recv, 9)
+        server.send(b"d")
+        _settled(socket, client)
+        yield select.select([client], [], [], 0)[0] == [client], client.recv(9)
+        server.send(b"e")
+        server.shutdown(socket.SHUT_WR)
+        client.settimeout(None)
+        yield client.recv(9), client.recv(9)
+
+
+def message_flags(socket: Any) -> Steps:
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        server.send(b"abcdef")
+        both = socket.MSG_PEEK | socket.MSG_WAITALL
+        yield client.recv(6, both), client.recv_into(bytearray(6), 6, both), client.recvmsg(6, 0, both)[0]
+        server.shutdown(socket.SHUT_WR)
+        yield client.recv(9, both), client.recv(9, socket.MSG_WAITALL)
+        yield outcome(client.recvmsg, 9, 99, socket.MSG_ERRQUEUE)
+    truncate = socket.MSG_TRUNC
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(from_any)
+        for receive in (
+            lambda: len(own.recv(3, truncate)), lambda: len(own.recvfrom(3, truncate)[0]),
+            lambda: own.recv_into(bytearray(3), 3, truncate),
+            lambda: own.recvfrom_into(bytearray(3), 3, truncate)[0],
+            lambda: own.recvmsg(3, 0, truncate)[:3],
+            lambda: own.recvmsg_into([bytearray(3)], 0, truncate)[:3],
+        ):  # fmt: skip
+            own.sendto(b"12345", own.getsockname())
+            yield receive()
+        own.connect(own.getsockname())
+        yield own.send(b"one ", socket.MSG_MORE), own.send(b"two ", socket.MSG_MORE), own.send(b"three")
+        yield own.recv(99)
+        yield outcome(own.recvmsg, 9, 99, socket.MSG_ERRQUEUE)
+        for item in (0, 99, b"1234"), (0, 2, b"\5\0\0\0"), (socket.SOL_SOCKET, 77, b"1"):
+            if item[0] == 0:
+                yield outcome(own.sendmsg, [b"x"], [item])
+
+
+def addresses_of_datagrams(socket: Any) -> Steps:
+    for host in "255.255.255.255", "127.255.255.255":
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own, socket.socket() as stream:
+            if host != "255.255.255.255":  # for it a route is needed, which a machine may lack
+                yield outcome(own.sendto, b"x", (host, 9)), outcome(own.connect, (host, 9))
+                yield outcome(stream.connect, (host, 9))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four:
+        four.bind(from_any)
+        port = four.getsockname()[1]
+        mapped = "::ffff:127.0.0.1", port
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as own:
+            yield outcome(own.connect, mapped), outcome(own.sendto, b"x", ("::1", port))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as own:
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            yield outcome(own.sendto, b"x", mapped), outcome(own.connect, mapped)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as own:
+            own.bind(("::ffff:127.0.0.1", 0))
+            yield outcome(own.sendto, b"x", ("::1", port)), outcome(own.connect, ("::1", port))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            yield outcome(own.connect, four.getsockname()), outcome(own.connect, ("127.0.0.1", 0))
+
+
+def more_options(socket: Any) -> Steps:
+    named = {
+        socket.SOL_SOCKET: (1, 5, 18, 36, 46, 49),
+        socket.IPPROTO_IP: (10, 15, 24, 32),
+        socket.IPPROTO_TCP: (3, 7, 8, 9, 10, 23, 25),
+    }
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        for level, numbers in named.items():
+            for number in numbers:
+                with socket.socket(socket.AF_INET, kind) as own:
+                    yield kind, level, number, outcome(own.getsockopt, level, number)
+                    yield outcome(own.setsockopt, level, number, 1), outcome(own.getsockopt, level, number)
+                    yield outcome(own.getsockopt, level, number, 4)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        interface = socket.IPPROTO_IP, socket.IP_MULTICAST_IF
+        for value in socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.77"), b"xy", bytes(8):
+            yield outcome(own.setsockopt, *interface, value), outcome(own.getsockopt, *interface, 4)
+    with socket.socket() as own:
+        yield outcome(own.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, None, 0)
+
+
 SCRIPTS = [
+    addresses_of_datagrams, low_water, message_flags, more_options, poll_states,
     bind_ipv6, bind_misuse, closed_socket, connect_twice, datagrams, descriptors, dual_stack,
     every_call_in_every_state, in_use, listen_misuse, listener_shut_down, multicast, never_connected,
     not_blocking, options, peer_gone, refused, shut_down, stream_data, timeouts,

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -18,8 +19,9 @@ from demuxlab.errors import CallError
 from demuxlab.language import _
 from demuxlab.runtime import Runtime
 from demuxlab.serving.tun_host import DEFAULT_ADDRESS, tun_host
-from demuxlab.sockets import descriptors, use
+from demuxlab.sockets import descriptors, outside, use
 from demuxlab.sockets.install import install
+from demuxlab.sockets.join import invite, joined
 from demuxlab.transport.tcp.connection import TCPConnection
 
 _FROZEN = "<frozen runpy>"
@@ -46,6 +48,9 @@ _FAREWELL = 10.0
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM.py [ARG…]")
 def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
     """Run a Python program, unmodified, with its sockets on our transport layer."""
+    if joined():  # a reloader has started this command again
+        run_program(program, None)
+        return
     stack = ExitStack()
     # At exit rather than at the end of this function: the program's threads and exit handlers come first.
     _at_exit(stack.close)
@@ -60,13 +65,16 @@ def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
     run_program(program, runtime)
 
 
-def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
+def run_program(program: tuple[str, ...], runtime: Runtime | None) -> None:
     """Run PROGRAM.py or -m MODULE with its arguments as `python` would, on the host of a started runtime.
+
+    None: on the host of the process that started this one.
 
     What the program sent is delivered before the interpreter exits, as a kernel would deliver it. Exits with
     status 1 after the program's traceback where an exception ended it.
     """
-    _at_exit(lambda: _deliver(runtime))
+    if runtime is not None:
+        _at_exit(partial(_deliver, runtime))
     module = program[0] == "-m"
     if module and len(program) == 1:
         raise CallError(_("-m needs a module"), _("name one, as in `demuxlab exec -- -m http.server`"))
@@ -77,8 +85,11 @@ def run_program(program: tuple[str, ...], runtime: Runtime) -> None:
     sys.path[0:0] = ["" if module else str(Path(name).resolve().parent)]
     if module and not _exists(name):
         raise CallError(_("there is no module {module}", module=name), _("give one that Python can import"))
-    use(runtime)
-    install()
+    if runtime is not None:
+        use(runtime)
+        install()
+        invite()
+    outside.watch()
     try:
         if module:
             runpy.run_module(name, run_name="__main__", alter_sys=True)

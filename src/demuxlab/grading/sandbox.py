@@ -153,7 +153,7 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd="/" if os.name == "posix" else folder.name,
+        cwd=folder.name,
         env=_environment(HOME=folder.name, PYTHONHASHSEED=str(hash_seed)),
         start_new_session=True,
     )

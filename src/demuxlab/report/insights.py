@@ -1,10 +1,13 @@
 """What a run shows of the course's subjects, in sentences."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
+from demuxlab.report.findings import findings
 from demuxlab.report.story import DATA, DATAGRAMS, LISTENING, Queue, Story
+from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.segment import RST
 
 _NAMED = 6  # names in one enumeration
@@ -12,6 +15,8 @@ _NAMED = 6  # names in one enumeration
 
 def insights(story: Story) -> list[str]:
     """Return the sentences about what the capture shows."""
+    if not story.decided:
+        return findings(story.tracker)
     return [
         *_one_port_many_sockets(story),
         *_one_number_two_ports(story),
@@ -32,19 +37,41 @@ def notices(story: Story) -> list[str]:
         said.append(
             _(
                 "There are no decisions in this capture, only addresses and ports. The sockets are "
-                "inferred: one for each TCP connection's end and each UDP port. The command demuxlab demux "
-                "says what a table of sockets would do with these packets."
+                "inferred: those that answered, took part in a handshake, or sent data. The command demuxlab "
+                "demux says what a table of sockets would do with these packets."
+            )
+        )
+    if story.tracker.untracked:
+        said.append(
+            _("{count} segments of further conversations are not listed.", count=story.tracker.untracked)
+        )
+    if story.chosen is not None:
+        said.append(
+            _(
+                "Drawn is conversation {number} of {count}, {a} and {b}; --conversation, --port and --from "
+                "draw others.",
+                number=story.chosen.number,
+                count=len(story.tracker.conversations),
+                a=endpoint_text(*story.chosen.a),
+                b=endpoint_text(*story.chosen.b),
             )
         )
     if story.capped:
         said.append(
             _(
-                "The capture goes on: only its first {count} segments are here. editcap -r cuts out others.",
+                "There are more segments than the {count} drawn: --from {frame} draws those that follow.",
                 count=len(story.segments),
+                frame=story.segments[-1].number + 1,
             )
         )
-    if story.others:
-        kinds = ", ".join(f"{count} × {kind}" for kind, count in story.others.most_common(6))
+    if faults := Counter(segment.fault for segment in story.segments if segment.fault):
+        kinds = ", ".join(f"{count} × {_(kind)}" for kind, count in faults.most_common(6))
+        said.append(_("Drawn in grey, because a host drops them: {kinds}.", kinds=kinds))
+    if story.unreadable:
+        kinds = ", ".join(f"{count} × {_(kind)}" for kind, count in story.unreadable.most_common(6))
+        said.append(_("Not drawn, because their headers cannot be read: {kinds}.", kinds=kinds))
+    if others := +story.others:
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in others.most_common(6))
         said.append(_("Not drawn, because they carry no ports: {kinds}.", kinds=kinds))
     return said
 

@@ -12,13 +12,14 @@ from markupsafe import Markup
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
 from demuxlab.report.story import End, Queue, Segment, Story
-from demuxlab.report.svg import COLOURS, arrow, box, chip, chip_width, drawing, fit, tag, text
+from demuxlab.report.svg import COLOURS, arrow, box, chip, chip_width, drawing, fit, tag, text, text_width
 from demuxlab.telling import sentences
 
 MAX_LANES = 28
 _MAX_HOSTS = 10
 LEFT, LANE, GAP = 84.0, 104.0, 24.0
 ROW, HEAD = 38, 92
+_WIDEST = 260.0  # of a lifeline, for the labels of its arrows
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +32,7 @@ class Lane:
     """None: several ports share it."""
     queue: Queue | None
     x: float = 0.0
+    width: float = LANE
 
     @property
     def place(self) -> str:
@@ -103,6 +105,7 @@ def laid_out(story: Story) -> Ladder:
     for segment in story.segments:
         for end, queue in ((segment.source, segment.sender), (segment.destination, segment.queue)):
             uses[_key(end, segment.protocol, queue if story.decided else None)] += 1
+    least = _least_width(story)
     hosts = _in_order(uses)
     own = {key for key, _uses in uses.most_common(MAX_LANES) if key[0] in hosts}
     x = LEFT
@@ -116,8 +119,9 @@ def laid_out(story: Story) -> Ladder:
         if any(key[0] == host and key not in own for key in uses):
             ladder._shared[host] = Lane(host, "", None, None)
             lanes.append(ladder._shared[host])
+        width = max([least, _host_width(story, host) / len(lanes), *map(_lane_width, lanes)])
         for lane in lanes:
-            lane.x, x = x + LANE / 2, x + LANE
+            lane.x, lane.width, x = x + width / 2, width, x + width
         ladder.lanes += lanes
         x += GAP
     if any(key[0] not in hosts for key in uses):
@@ -126,6 +130,32 @@ def laid_out(story: Story) -> Ladder:
         x += LANE + GAP
     ladder.width = x - GAP + 10
     return ladder
+
+
+def _least_width(story: Story) -> float:
+    """Return the width of a lifeline that gives the labels of arrows between neighbours room."""
+    longest = max((text_width(label(segment), 11.5) for segment in story.segments), default=0.0)
+    return max(LANE, min(longest - LANE / 2, _WIDEST))
+
+
+def _host_width(story: Story, host: str) -> float:
+    """Return the width that a host's name and addresses need, in pixels."""
+    widths = [text_width(host, 14), text_width(_addresses(story, host), 11.5)]
+    return max(widths) + 26
+
+
+def _lane_width(lane: Lane) -> float:
+    """Return the width that the labels of a lifeline need."""
+    name = lane.queue.name if lane.queue else ""
+    return max(text_width(lane.place, 12) + 10, text_width(name, 12) + 12)
+
+
+def _addresses(story: Story, host: str) -> str:
+    """Return the addresses below a host's name, "" if they are its name."""
+    addresses = story.hosts.get(host, [])
+    if addresses == [host] or not addresses:
+        return ""
+    return " ".join(addresses) if len(addresses) < 3 else f"{addresses[0]} +{len(addresses) - 1}"
 
 
 def _in_order(uses: Counter[_Key]) -> list[str]:
@@ -170,31 +200,28 @@ def head(ladder: Ladder) -> Markup:
         groups.setdefault((lane.host, lane.place), []).append(lane)
     for (_host_name, place), lanes in groups.items():
         left, right = lanes[0].x, lanes[-1].x
-        parts.append(text((left + right) / 2, 66, fit(place, LANE - 6, 12), "port", anchor="middle"))
+        parts.append(text((left + right) / 2, 66, place, "port", anchor="middle"))
         if len(lanes) > 1:
             parts.append(tag("path", d=f"M{left:g} 76v-4H{right:g}v4", class_="bracket"))
     for lane in ladder.lanes:
         if lane.queue and lane.queue.name:
             colour = ladder.of_queue(lane.queue)
-            parts.append(
-                text(lane.x, 88, fit(lane.queue.name, LANE - 8, 12), f"name {colour}", anchor="middle")
-            )
+            parts.append(text(lane.x, 88, lane.queue.name, f"name {colour}", anchor="middle"))
     parts.append(text(8, 66, _("frame"), "soft"))
     return tag("g", *parts, class_="head")
 
 
 def _host(ladder: Ladder, host: str) -> Markup:
     lanes = [lane for lane in ladder.lanes if lane.host == host]
-    left, right = lanes[0].x - LANE / 2 + 4, lanes[-1].x + LANE / 2 - 4
-    start, room = left + 10, right - left - 16
+    left, right = lanes[0].x - lanes[0].width / 2 + 4, lanes[-1].x + lanes[-1].width / 2 - 4
+    start = left + 10
     addresses = ladder.story.hosts.get(host, [])
     parts = [tag("title", ", ".join([host, *addresses][:20])), box(left, 4, right - left, 44, "host")]
-    if addresses == [host] or not addresses:
-        parts.append(text(start, 31, fit(host, room, 13.5), "name"))
+    if said := _addresses(ladder.story, host):
+        parts.append(text(start, 22, host, "name"))
+        parts.append(text(start, 39, said, "small"))
     else:
-        parts.append(text(start, 22, fit(host, room, 14), "name"))
-        said = " ".join(addresses) if len(addresses) < 3 else f"{addresses[0]} +{len(addresses) - 1}"
-        parts.append(text(start, 39, fit(said, room, 11.5), "small"))
+        parts.append(text(start, 31, host, "name"))
     return tag("g", *parts)
 
 
@@ -210,7 +237,7 @@ def lifelines(ladder: Ladder) -> Markup:
 def row(ladder: Ladder, segment: Segment) -> Markup:
     """Return one segment's row, `ROW` high: its number and time, and its arrow."""
     start, end = ladder.source(segment).x, ladder.destination(segment).x
-    middle, colour = 25, ladder.colour(segment)
+    middle, colour = 25, "faulty" if segment.fault else ladder.colour(segment)
     said, kind = outcome(segment)
     most = LANE - 18
     ending = chip_width(said, most) / 2 + 3 if said else 5.0
@@ -252,8 +279,9 @@ def outcome(segment: Segment) -> tuple[str, str]:
 
 
 def label(segment: Segment) -> str:
-    """Return the text over an arrow: "PSH ACK · 17 B"."""
-    return f"{segment.label} · {segment.size} B" if segment.size else segment.label
+    """Return the text over an arrow: "PSH ACK · 17 B", "ACK · retransmission"."""
+    size = f"{segment.size} B" if segment.size else ""
+    return " · ".join(filter(None, (segment.label, size, _(segment.mark), _(segment.fault))))
 
 
 def summary(segment: Segment) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from demuxlab import language
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _, marked
-from demuxlab.report import charts, figures, ladder
+from demuxlab.report import charts, figures, ladder, overview
 from demuxlab.report.insights import insights, notices
 from demuxlab.report.ladder import Ladder
 from demuxlab.report.story import Queue, Segment, Story
@@ -77,6 +77,8 @@ def html(story: Story) -> str:
         if story.decided
         else _("Tap a row, or press Enter on it, for its fields and the first of its data."),
         ladder_html=_ladder(laid_out),
+        overview=overview.rows(story),
+        overview_text=overview.summary(story),
         sockets=sockets,
         sockets_title=_("The sockets over time") if story.decided else _("The inferred sockets over time"),
         sockets_text=_(
@@ -149,14 +151,18 @@ def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
     source, destination = segment.source.text, segment.destination.text
     if segment.decision:
         sentence = sentences.of(segment.decision, segment.protocol, source, destination)
+    elif segment.fault:
+        sentence = _("A host drops it: {fault}.", fault=_(segment.fault))
     elif laid_out.story.decided:
         sentence = _("Sent by the host that was watched: what becomes of it is decided elsewhere.")
     else:
         sentence = _("The capture does not tell which socket got it.")
     fields = [f"{segment.protocol} {source} → {destination}", segment.label, f"{segment.size} B"]
+    if segment.size and segment.mark and segment.fresh < segment.size:
+        fields.append(_("{count} B of them new", count=segment.fresh))
     if segment.sequence is not None:
         fields += [f"seq {segment.sequence}", f"ack {segment.acknowledgment}"]
-    fields.append(ladder.milliseconds(segment.time))
+    fields += [ladder.milliseconds(segment.time), *segment.outer]
     return {
         "number": segment.number,
         "drawing": drawing,
@@ -220,14 +226,17 @@ def _numbers(story: Story) -> list[tuple[str, object]]:
             (_("without a socket"), verdicts.count(Verdict.NO_SOCKET)),
         ]
     else:
-        ends = {(s.protocol, *sorted((s.source.text, s.destination.text))) for s in story.segments}
-        numbers.append((_("conversations"), len(ends)))
+        every = story.tracker.conversations
+        hosts = {end[0] for each in every for end in (each.a, each.b)}
+        numbers = [(_("segments"), story.tracker.segments), (_("hosts"), len(hosts))]
+        numbers.append((_("conversations"), len(every)))
     return numbers
 
 
 def _sections(story: Story, seen: bool, drawn: bool) -> list[tuple[str, str]]:
     there = (
         ("seen", _("What to see"), seen),
+        ("overview", _("The conversations"), bool(overview.rows(story))),
         ("ladder", _("The ladder"), bool(story.segments)),
         ("sockets", _("The sockets"), bool(story.queues)),
         ("queues", _("The queues"), story.decided and any(queue.arrivals for queue in story.queues)),

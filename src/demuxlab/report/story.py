@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from demuxlab.demux.verdicts import Verdict
+from demuxlab.report.conversations import Conversation, Tracker
 from demuxlab.telling.decision import Decision
 from demuxlab.wire.address import endpoint_text
 
@@ -85,6 +86,15 @@ class Segment:
     decision: Decision | None
     queue: Queue | None = None
     """The queue that it reached, or that was full."""
+    conversation: Conversation | None = None
+    mark: str = ""
+    """What a reader should know of its data: "retransmission", "gap before it", …"""
+    fresh: int = 0
+    """Bytes of data that no segment before it had."""
+    fault: str = ""
+    """Why a host drops it: "wrong TCP checksum"."""
+    outer: tuple[str, ...] = ()
+    """What the packet was inside of, the outermost first."""
     sender: Queue | None = None
 
     @property
@@ -102,6 +112,14 @@ class Story:
     queues: list[Queue] = field(default_factory=list)
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """Each host's addresses, by its name or first address."""
+    tracker: Tracker = field(default_factory=Tracker)
+    """All conversations of the capture, also those that are not drawn."""
+    chosen: Conversation | None = None
+    """The conversation that is drawn, if it is one of several."""
+    first: int = 0
+    """The frame from which on segments are drawn, 0 for the first one."""
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """The number of frames whose headers could not be read, by reason."""
     others: Counter[str] = field(default_factory=Counter)
     """The number of frames with neither TCP nor UDP, by kind."""
     capped: bool = False

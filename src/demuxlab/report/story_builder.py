@@ -3,29 +3,31 @@
 Names and comments of a capture may be any text: they are truncated and non-printing characters are replaced.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.capture.reader import Capture, Frame
 from demuxlab.demux.verdicts import Rule, Verdict
+from demuxlab.report.conversations import Conversation, Endpoint
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
 from demuxlab.telling import comment
 from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
-from demuxlab.wire import icmp, ip
+from demuxlab.wire import endpoints, icmp, ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
 from demuxlab.wire.checksum import Checksums
+from demuxlab.wire.endpoints import Endpoints
 from demuxlab.wire.fragments import Reassembler, Whole
-from demuxlab.wire.frame import NotIP, network_packet
 from demuxlab.wire.icmp import ICMPMessage
 from demuxlab.wire.ip import Fragment
+from demuxlab.wire.layers import NotIP
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.packet import OtherProtocol
-from demuxlab.wire.segment import ACK, RST, SYN, TCPSegment, UDPDatagram
+from demuxlab.wire.segment import ACK, SYN, TCPSegment, UDPDatagram
+from demuxlab.wire.tunnels import Unwrapper
 
 MAX_SEGMENTS = 500
-_MAX_FRAMES = 50_000  # read in search of segments
 _MAX_PACKET = 65_575  # bytes: an IPv6 packet's most
 _MAX_NAME = 60
 _MAX_TEXT = 500
@@ -45,16 +47,38 @@ class AnnotatedPacket(NamedTuple):
     packet: bytes
     decision: Decision | None = None
     queue: int | None = None
+    outer: tuple[str, ...] = ()
+    is_whole: bool = True
+    """Whether the whole packet was captured."""
 
 
-def of_capture(capture: Capture, title: str) -> Story:
-    """Return the story of a capture, of its first `MAX_SEGMENTS` segments."""
-    builder = _StoryBuilder(title, capture.names)
+class Selection(NamedTuple):
+    """The segments to draw: of a conversation, by number or endpoints; of a port; from a frame on."""
+
+    conversation: int = 0
+    ends: frozenset[Endpoint] = frozenset()
+    port: int | None = None
+    start: int = 0
+
+    def matches(self, conversation: Conversation | None, ends: tuple[Endpoint, Endpoint], frame: int) -> bool:
+        """Tell whether a segment is to be drawn."""
+        if self.conversation and (conversation is None or conversation.number != self.conversation):
+            return False
+        if self.ends and frozenset(ends) != self.ends:
+            return False
+        return frame >= self.start and (self.port is None or self.port in (ends[0][1], ends[1][1]))
+
+
+EVERYTHING = Selection()
+
+
+def of_capture(
+    capture: Capture, title: str, selection: Selection = EVERYTHING, *, inside_udp: bool = False
+) -> Story:
+    """Return the story of a capture, with at most `MAX_SEGMENTS` of the selected segments."""
+    builder = _StoryBuilder(title, capture.names, selection, inside_udp=inside_udp)
     for frame in capture:
         builder.frame(frame)
-        builder.story.capped |= frame.number >= _MAX_FRAMES
-        if builder.story.capped:
-            break
     if title := printable(capture.comment):
         builder.story.title = title.removeprefix("demuxlab ")
     builder.story.damage = capture.damage
@@ -66,8 +90,6 @@ def of_packets(packets: Iterable[AnnotatedPacket], names: dict[bytes, str], titl
     builder = _StoryBuilder(title, names)
     for seen in packets:
         builder.packet(seen)
-        if builder.story.capped:
-            break
     return builder.finish()
 
 
@@ -101,8 +123,17 @@ def _printable_loser(loser: Loser) -> Loser:
 class _StoryBuilder:
     """Builds a story, packet by packet."""
 
-    def __init__(self, title: str, names: dict[bytes, str]) -> None:
-        self.story = Story(title)
+    def __init__(
+        self,
+        title: str,
+        names: dict[bytes, str],
+        selection: Selection = EVERYTHING,
+        *,
+        inside_udp: bool = False,
+    ) -> None:
+        self.story = Story(title, first=selection.start)
+        self._selection = selection
+        self._unwrapper = Unwrapper(inside_udp=inside_udp)
         self._names = names
         self._reassembler = Reassembler()
         self._queues: dict[tuple[object, ...], Queue] = {}
@@ -115,36 +146,70 @@ class _StoryBuilder:
         if frame.interface and frame.packet_id in self._by_id:
             self._mark(self._by_id[frame.packet_id], frame)
             return
-        packet = network_packet(frame.linktype, frame.data)
-        if isinstance(packet, NotIP):
-            self.story.others[packet.reason] += 1
+        inner = self._unwrapper.read(frame.linktype, frame.data, frame.time)
+        if isinstance(inner, NotIP):
+            (self.story.unreadable if inner.malformed else self.story.others)[inner.reason] += 1
             return
-        missing = min(frame.original_length - len(frame.data), _MAX_PACKET - len(packet))
-        whole = packet + bytes(max(0, missing))  # of a truncated packet the headers are enough
+        missing = min(frame.original_length - len(frame.data), _MAX_PACKET - len(inner.packet))
+        whole = inner.packet + bytes(max(0, missing))  # of a truncated packet the headers are enough
         before = len(self.story.segments)
+        decision = comment.read(frame.comment) if frame.comment else None
         self.packet(
-            AnnotatedPacket(frame.number, frame.time, whole, comment.read(frame.comment), frame.queue)
+            AnnotatedPacket(
+                frame.number, frame.time, whole, decision, frame.queue, inner.outer, is_whole=missing <= 0
+            )
         )
         if frame.packet_id is not None and len(self.story.segments) > before:
             self._by_id[frame.packet_id] = before
 
     def packet(self, seen: AnnotatedPacket) -> None:
         """Add an IP packet."""
-        arrival = wire_packet.read(seen.packet, Checksums.IGNORE)
+        checksums = Checksums.OFFLOADED if seen.is_whole else Checksums.IGNORE
+        arrival = wire_packet.read(seen.packet, checksums)
         if isinstance(arrival, Fragment):
             whole = self._reassembler.add(arrival, seen.time)
             if not isinstance(whole, Whole):
                 self.story.others["fragment"] += 1
                 return
-            arrival = wire_packet.read(whole.packet, Checksums.IGNORE)
+            self.story.others["fragment"] -= whole.fragments - 1
+            seen = seen._replace(packet=whole.packet)
+            arrival = wire_packet.read(whole.packet, checksums)
         if isinstance(arrival, TCPSegment | UDPDatagram):
             self._segment(seen, arrival)
         elif isinstance(arrival, ICMPMessage):
             self._icmp(seen, arrival)
         elif isinstance(arrival, Malformed):
-            self.story.others[arrival.reason] += 1
+            self._malformed(seen, arrival.reason)
         elif isinstance(arrival, OtherProtocol):
-            self.story.others[f"IP protocol {arrival.protocol}"] += 1
+            self._other_protocol(seen, arrival)
+
+    def _malformed(self, seen: AnnotatedPacket, fault: str) -> None:
+        """Draw what a host drops, if its ports can be read."""
+        packet = seen.packet
+        if packet and packet[0] >> 4 == 4:  # whatever its checksum is: 0 is accepted
+            packet = packet[:10] + b"\0\0" + packet[12:]
+        arrival = wire_packet.read(packet, Checksums.IGNORE)
+        if isinstance(arrival, TCPSegment | UDPDatagram):
+            self._segment(seen, arrival, fault)
+            return
+        found = endpoints.read(seen.packet)
+        if isinstance(found, Endpoints):
+            source, destination = _ends(found)
+            label = ip.name(found.protocol)
+            self._add(seen, found.protocol, (source, destination), label, 0, b"", (None, None), fault=fault)
+        else:
+            self.story.unreadable[fault] += 1
+
+    def _other_protocol(self, seen: AnnotatedPacket, arrival: OtherProtocol) -> None:
+        found = endpoints.read(seen.packet)
+        if not isinstance(found, Endpoints):
+            self.story.others[wire_packet.name(arrival)] += 1
+            return
+        ends = _ends(found)
+        length = len(seen.packet)
+        tracked = self.story.tracker.other(found.protocol, *ends, seen.number, seen.time, length)
+        label = ip.name(found.protocol)
+        self._add(seen, found.protocol, ends, label, 0, b"", (None, None), conversation=tracked)
 
     def finish(self) -> Story:
         """Find the socket that sent each segment, now that all are known, and return the story."""
@@ -162,7 +227,8 @@ class _StoryBuilder:
                 continue  # the host itself sends it: there is no socket
             protocol, source = segment.protocol, segment.source
             segment.sender = (
-                owners.get((protocol, source.text, segment.destination.text))
+                segment.sender
+                or owners.get((protocol, source.text, segment.destination.text))
                 or owners.get((protocol, source.text, ""))
                 or owners.get((protocol, source.host, str(source.port)))
             )
@@ -172,64 +238,81 @@ class _StoryBuilder:
                 segment.sender.last = max(segment.sender.last, place)
         return story
 
-    def _segment(self, seen: AnnotatedPacket, arrival: TCPSegment | UDPDatagram) -> None:
+    def _segment(self, seen: AnnotatedPacket, arrival: TCPSegment | UDPDatagram, fault: str = "") -> None:
         tcp = arrival if isinstance(arrival, TCPSegment) else None
         flags = tcp.flags if tcp else 0
-        source = self._end(arrival.source, arrival.source_port)
-        destination = self._end(arrival.destination, arrival.destination_port)
-        if flags & (SYN | ACK) == SYN:
-            self._openers.add((source.text, destination.text))
+        ends = (arrival.source, arrival.source_port), (arrival.destination, arrival.destination_port)
+        tracker = self.story.tracker
+        conversation, mark, fresh = tracker.add(arrival, seen.number, seen.time, len(seen.packet))
         self._add(
             seen,
-            ip.PROTOCOL_NAMES[arrival.protocol],
-            (source, destination),
+            arrival.protocol,
+            ends,
             " ".join(word for bit, word in _FLAGS if flags & bit) or ("–" if tcp else "UDP"),
             flags,
             arrival.payload,
             (tcp.sequence, tcp.acknowledgment) if tcp else (None, None),
+            fault=fault,
+            conversation=conversation,
+            mark=mark,
+            fresh=0 if fault else fresh,
         )
 
     def _icmp(self, seen: AnnotatedPacket, message: ICMPMessage) -> None:
         quoted = icmp.read_quoted(message.data) if _is_unreachable(message) else None
         if quoted is None:
-            self.story.others[f"{ip.PROTOCOL_NAMES[message.protocol]} type {message.type}"] += 1
+            self.story.others[wire_packet.name(message)] += 1
             return
+        about = (quoted.source, quoted.source_port), (quoted.destination, quoted.destination_port)
+        self.story.tracker.unreachable(quoted.protocol, *about, seen.number)
         # Drawn from the port that it is about, so that both are on one lifeline.
-        ends = (
-            self._end(message.source, quoted.destination_port),
-            self._end(message.destination, quoted.source_port),
-        )
-        port = icmp.PORT_UNREACHABLE if message.protocol == ip.ICMP else icmp.PORT_UNREACHABLE_V6
-        label = f"{_ICMP} port unreachable" if message.code == port else f"{_ICMP} unreachable"
-        self._add(seen, ip.PROTOCOL_NAMES[quoted.protocol], ends, label, 0, b"", (None, None))
+        ends = (message.source, quoted.destination_port), (message.destination, quoted.source_port)
+        label = wire_packet.name(message)
+        self._add(seen, quoted.protocol, ends, label, 0, b"", (None, None))
 
     def _add(
         self,
         seen: AnnotatedPacket,
-        protocol: str,
-        ends: tuple[End, End],
+        protocol: int,
+        ends: tuple[Endpoint, Endpoint],
         label: str,
         flags: int,
         payload: bytes,
         numbers: tuple[int | None, int | None],
+        *,
+        fault: str = "",
+        conversation: Conversation | None = None,
+        mark: str = "",
+        fresh: int = 0,
     ) -> None:
+        if not self._selection.matches(conversation, ends, seen.number):
+            return
         if len(self.story.segments) == MAX_SEGMENTS:
             self.story.capped = True
             return
         if self._start is None:
             self._start = seen.time
+        source, destination = (self._end(*end) for end in ends)
+        if flags & (SYN | ACK) == SYN:
+            self._openers.add((source.text, destination.text))
         decision = _printable(seen.decision) if seen.decision else None
         segment = Segment(
             seen.number,
             max(0.0, seen.time - self._start),
-            protocol,
-            *ends,
+            ip.PROTOCOL_NAMES[protocol],
+            source,
+            destination,
             label,
             flags,
             len(payload),
             payload[:_DATA_SHOWN],
             *numbers,
             decision,
+            conversation=conversation,
+            mark=mark,
+            fresh=fresh,
+            fault=fault,
+            outer=seen.outer,
         )
         self.story.segments.append(segment)
         if decision and decision.verdict in (Verdict.DELIVERED, Verdict.QUEUE_FULL):
@@ -270,7 +353,7 @@ class _StoryBuilder:
         if dropped:
             queue.dropped += 1
         else:
-            queue.arrivals.append((place, segment.size))
+            queue.arrivals.append((place, segment.fresh))
 
     def _kind(self, protocol: str, rule: Rule | None, local: str, remote: str) -> str:
         if protocol == "udp":
@@ -296,33 +379,49 @@ class _StoryBuilder:
                 queue.depths.append(Depth(place, waiting))
 
     def _infer_queues(self) -> None:
-        """Infer the sockets of a capture without decisions: each end of a TCP connection, each UDP port."""
-        refused = self._refusing_ends()
+        """Infer the sockets of a capture without decisions; see `_sockets`."""
         for place, segment in enumerate(self.story.segments):
-            ways = ((segment.source, segment.destination), (segment.destination, segment.source))
-            for here, there in ways:
-                remote = there.text if segment.protocol == "tcp" else ""
-                key = (segment.protocol, here.text, remote)
-                if key in refused:
-                    continue
+            if segment.conversation is None or segment.fault:
+                continue
+            ends = (segment.source, segment.destination)
+            for kind, here, there in _sockets(segment.conversation, ends):
+                remote = there.text if kind in (DATA, CLIENT) else ""
+                number = segment.conversation.number if remote else 0  # a 4-tuple may be used again
+                key = (segment.protocol, here.text, number)
                 queue = self._queues.get(key)
                 if queue is None:
-                    kind = self._kind(segment.protocol, Rule.CONNECTION, here.text, remote)
-                    ends = (here.text, remote, here.port, place, place)
-                    queue = self._queues[key] = Queue(here.host, segment.protocol, "", None, kind, *ends)
-                if here is segment.destination and not segment.label.startswith("ICMP"):
+                    about = (here.host, segment.protocol, "", None, kind, here.text, remote, here.port)
+                    queue = self._queues[key] = Queue(*about, place, place)
+                if here is segment.source and kind != LISTENING:
+                    segment.sender = queue
+                takes = kind == LISTENING if segment.flags & (SYN | ACK) == SYN else kind != LISTENING
+                if here is segment.destination and takes:
                     segment.queue = queue
                     self._arrive(queue, segment, place)
 
-    def _refusing_ends(self) -> set[tuple[str, str, str]]:
-        """Return the ends without a socket: only RST or ICMP errors came from there."""
-        refusing: set[tuple[str, str, str]] = set()
-        there: set[tuple[str, str, str]] = set()
-        for segment in self.story.segments:
-            remote = segment.destination.text if segment.protocol == "tcp" else ""
-            refuses = segment.flags & RST or segment.label.startswith("ICMP")
-            (refusing if refuses else there).add((segment.protocol, segment.source.text, remote))
-        return refusing - there
+
+def _sockets(conversation: Conversation, ends: tuple[End, End]) -> Iterator[tuple[str, End, End]]:
+    """Yield the sockets that a conversation shows: kind, own end and peer.
+
+    A listening socket answered a SYN; a connection's sockets sent segments after the handshake; a UDP socket
+    sent and got datagrams. Silence shows none.
+    """
+    for here, there in (ends, ends[::-1]):
+        at_a = (here.address, here.port) == conversation.a
+        own, other = conversation.ways[:: 1 if at_a else -1]
+        opened = conversation.opener is not None and at_a == (conversation.opener == 0)
+        if conversation.protocol == ip.TCP:
+            if conversation.answered and not opened:
+                yield LISTENING, here, there
+            if own.spoke or (conversation.established and own.syn is not None):
+                yield CLIENT if opened else DATA, here, there
+        elif own.packets and other.packets:
+            yield DATAGRAMS, here, there
+
+
+def _ends(found: Endpoints) -> tuple[Endpoint, Endpoint]:
+    ports = int.from_bytes(found.ports[:2], "big"), int.from_bytes(found.ports[2:], "big")
+    return (found.source, ports[0]), (found.destination, ports[1])
 
 
 def _is_unreachable(message: ICMPMessage) -> bool:

@@ -1,6 +1,7 @@
 """Replaced below, once the library's own description is there."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from demuxlab.sockets import forking, substitute  # noqa: F401 - forking prepares for fork(2)
@@ -15,6 +16,11 @@ __all__ = ["descriptors", "on", "use"]
 _own_names = __all__
 load_copy("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
 globals()["__all__"] += _own_names  # the library has its own by now
+with suppress(ImportError):  # a system without these calls
+    from demuxlab.sockets import system_calls
+
+    # socket.sendfile and asyncio give it our descriptors, and no error would tell them to send instead.
+    system_calls.install_sendfile()
 __doc__ = f"""The standard library's `socket` module on demuxlab's transport layer.
 
 This package *is* the standard library's socket.py, unmodified: a second copy that runs on our `_socket`.

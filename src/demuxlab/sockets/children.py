@@ -9,6 +9,7 @@ import _socket
 import errno
 import os
 import select
+import struct
 import threading
 from typing import Any
 
@@ -45,6 +46,7 @@ class Children(threading.Thread):
         super().__init__(name="children's sockets", daemon=True)
         self._children: dict[int, _Child] = {}
         self._poll = select.epoll()
+        self._listener: _socket.socket | None = None
 
     def add(self, channel: Channel) -> _Child:
         """Answer one more child, on this end of its channel."""
@@ -53,10 +55,32 @@ class Children(threading.Thread):
         self._poll.register(channel.fileno(), select.EPOLLIN)
         return child
 
+    def listen(self) -> str:
+        """Let processes that this one starts become children; return the name to connect to (unix(7))."""
+        if self._listener is None:
+            self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+            self._listener.bind("")  # in the abstract namespace
+            self._listener.listen()
+            self._poll.register(self._listener.fileno(), select.EPOLLIN)
+        name: bytes = self._listener.getsockname()
+        return name[1:].decode()
+
+    def _accept(self, listener: _socket.socket) -> None:
+        number, _address = listener._accept()  # type: ignore[attr-defined]
+        joining = _socket.socket(fileno=number)
+        credentials = joining.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+        if struct.unpack("3i", credentials)[1] == os.geteuid():
+            self.add(Channel(joining))
+        else:
+            joining.close()
+
     def run(self) -> None:
         """Answer one request after the other."""
         while True:
             for number, _events in self._poll.poll():
+                if self._listener is not None and number == self._listener.fileno():
+                    self._accept(self._listener)
+                    continue
                 child = self._children[number]
                 try:
                     self._answer(child)
@@ -67,6 +91,8 @@ class Children(threading.Thread):
         """Close this process's ends of all channels."""
         for child in self._children.values():
             child.channel.close()
+        if self._listener is not None:
+            self._listener.close()
         self._poll.close()
 
     def _remove(self, number: int) -> None:

@@ -15,8 +15,10 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.inet import InetSocket, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.udp import UDPEndpoint
-from demuxlab.wire.address import BROADCAST_IPV4, is_any
+from demuxlab.wire.address import ANY_IPV4, BROADCAST_IPV4, is_any, unmapped
 
+_BROADCASTS = (BROADCAST_IPV4, b"\x7f\xff\xff\xff")
+"""Of all links, and of the loopback network."""
 _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
 
 
@@ -43,7 +45,11 @@ class DatagramSocket(InetSocket):
 
     def _connect(self, address: Address) -> None:
         with self._open() as opened:
-            _may_broadcast(opened, address.host)
+            _check(opened, address.host)
+            if address.port == 0:  # as in Linux: no peer that could be named
+                if self._has_peer():
+                    self._endpoint.disconnect()
+                return
             self._endpoint.connect(_reachable(address.host), address.port)
 
     def _has_peer(self) -> bool:
@@ -80,6 +86,7 @@ class DatagramSocket(InetSocket):
         return super().recvfrom(size, flags)
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
+        self._refuse_error_queue(flags)
         timeout, opened = self._call_timeout(flags), self._open()
         endpoint = self._endpoint
         take = endpoint.peek if flags & _socket.MSG_PEEK else endpoint.receive
@@ -99,16 +106,46 @@ class DatagramSocket(InetSocket):
         with self._open() as opened:
             if _socket.SHUT_WR in opened.shut:
                 raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
+            if address is not None:
+                _check(opened, address.host)
+            whole_message, address = _uncorked(opened, bytes(data), address)
+            if flags & _socket.MSG_MORE:
+                opened.corked = whole_message, address
+                return len(data)
+            opened.corked = None
             if address is None:
-                return self._endpoint.send(bytes(data), opened.now)
-            _may_broadcast(opened, address.host)
-            return self._endpoint.send_to(bytes(data), _reachable(address.host), address.port, opened.now)
+                self._endpoint.send(whole_message, opened.now)
+            else:
+                self._endpoint.send_to(whole_message, _reachable(address.host), address.port, opened.now)
+            return len(data)
 
 
-def _may_broadcast(opened: OpenSocket, host: bytes) -> None:
-    """Refuse the broadcast address to a socket without SO_BROADCAST (ip(7))."""
-    if host == BROADCAST_IPV4 and not options.is_on(opened, _socket.SO_BROADCAST):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+def _uncorked(opened: OpenSocket, data: bytes, address: Address | None) -> tuple[bytes, Address | None]:
+    """Return a message after what MSG_MORE has kept, which goes to the first part's receiver (udp(7))."""
+    if opened.corked is None:
+        return data, address
+    begun, receiver = opened.corked
+    return begun + data, receiver
+
+
+def _check(opened: OpenSocket, host: bytes) -> None:
+    """Raise OSError where Linux neither connects nor sends to an address.
+
+    EACCES: a broadcast address without SO_BROADCAST (socket(7)); ENETUNREACH: no network for it, or an IPv4
+    address for a socket with IPV6_V6ONLY; EAFNOSUPPORT: an IPv6 address for one that has an IPv4 address.
+    """
+    error = 0
+    if host in _BROADCASTS and not options.is_on(opened, _socket.SO_BROADCAST):
+        routed = host != BROADCAST_IPV4 or opened.runtime.host.addresses
+        error = errno.EACCES if routed else errno.ENETUNREACH
+    if opened.family == _socket.AF_INET6:
+        socket, is_ipv4 = opened.endpoint.socket, len(unmapped(host)) == len(ANY_IPV4)
+        if is_ipv4 and socket.v6only:
+            error = errno.ENETUNREACH
+        elif not is_ipv4 and len(socket.local_address) == len(ANY_IPV4):
+            error = errno.EAFNOSUPPORT
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _reachable(host: bytes) -> bytes:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
 _TCP_CM_INQ = 36
+_ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
+"""IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
 _CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
 
 
@@ -212,12 +214,18 @@ class InetSocket(ABC):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receive at most `size` bytes."""
         size = _size(size, "negative buffersize in recv")
-        return self._receive(size, flags)[0] if size else b""
+        return self._whole_length(self._receive(size, flags), flags)[0] if size else b""
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive at most `size` bytes; return them and the sender's address."""
-        data, sender, _ = self._receive(_size(size, "negative buffersize in recvfrom"), flags)
-        return data, sender
+        size = _size(size, "negative buffersize in recvfrom")
+        return self._whole_length(self._receive(size, flags), flags)
+
+    @staticmethod
+    def _whole_length(message: "tuple[bytes, Any, int]", flags: int) -> tuple[bytes, Any]:
+        """Return data and sender; with MSG_TRUNC as many bytes as the whole message had, zeros at the end."""
+        data, sender, length = message
+        return (data.ljust(length, b"\0") if flags & _socket.MSG_TRUNC else data), sender
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; return the number of bytes."""
@@ -260,7 +268,8 @@ class InetSocket(ABC):
                 part = rest[: len(view)]
                 view[: len(part)] = part
                 rest = rest[len(part) :]
-            return len(data), self._control(ancillary), _message_flags(data, length), sender
+            returned = length if flags & _socket.MSG_TRUNC else len(data)
+            return returned, self._control(ancillary), _message_flags(data, length), sender
 
     def _control(self, room: int) -> list[tuple[int, int, bytes]]:
         """Return the control messages that fit into so many bytes: how much is left to read (TCP_INQ)."""
@@ -304,10 +313,14 @@ class InetSocket(ABC):
         data = b"".join([_copied(buffer) for buffer in buffers])
         if not hasattr(ancillary, "__iter__"):
             raise TypeError("sendmsg() argument 2 must be an iterable")
+        unknown = False
         for item in ancillary:
             if not isinstance(item, tuple | list) or len(item) != 3:
                 raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
-            c_int(item[0]), c_int(item[1]), _copied(item[2])
+            level, kind, _ = c_int(item[0]), c_int(item[1]), _copied(item[2])
+            unknown = unknown or (level == _socket.IPPROTO_IP and kind not in _ANCILLARY_OF_IP)
+        if unknown and self._open().kind == _socket.SOCK_DGRAM:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         where = None if address is None else addresses.parse(self.family, address, "sendmsg")
         sys.audit("socket.sendmsg", self, address)
         return self._send(memoryview(data), c_int(flags), where, whole=False)
@@ -346,6 +359,12 @@ class InetSocket(ABC):
                 if self._descriptor.closed:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return result
+
+    def _refuse_error_queue(self, flags: int) -> None:
+        """Raise BlockingIOError for MSG_ERRQUEUE (recvmsg(2)): a queue of errors is empty here, always."""
+        if flags & _socket.MSG_ERRQUEUE:
+            self._open()
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def _call_timeout(self, flags: int = 0) -> float | None:
         """Return the timeout of a call with these flags: 0 also where the program has set O_NONBLOCK."""

@@ -15,6 +15,7 @@ from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.udp import UDPEndpoint
 
 Endpoint = TCPEndpoint | UDPEndpoint
+_BOTH = (_socket.SHUT_RD, _socket.SHUT_WR)
 
 
 def new_endpoint(runtime: RunsHost, family: int, kind: int) -> Endpoint:
@@ -39,9 +40,11 @@ class OpenSocket:
         "bound_to",
         "changes",
         "connecting",
+        "corked",
         "endpoint",
         "family",
         "kind",
+        "low_water",
         "nonblocking",
         "options",
         "pollable",
@@ -68,6 +71,10 @@ class OpenSocket:
         self.receive_timeout: float | None = None
         self.send_timeout: float | None = None
         """SO_RCVTIMEO and SO_SNDTIMEO, in seconds."""
+        self.low_water = 1
+        """Bytes that must wait before a stream is readable (SO_RCVLOWAT)."""
+        self.corked: tuple[bytes, Address | None] | None = None
+        """The beginning of the next datagram, sent with MSG_MORE, and its receiver."""
         self.nonblocking = False
         """O_NONBLOCK is set."""
         self.connecting = False
@@ -114,6 +121,13 @@ class OpenSocket:
     def now(self) -> float:
         """The host's time, in seconds."""
         return self.runtime.now()
+
+    def has_enough(self, size: int) -> bool:
+        """Tell whether `size` bytes of a stream wait, or no more will come. The lock is held."""
+        endpoint = self.endpoint
+        if isinstance(endpoint, UDPEndpoint) or endpoint.listening or endpoint.waiting >= size:
+            return True
+        return endpoint.read_closed or endpoint.failed or endpoint.closed or not endpoint.connected
 
     @property
     def waiting(self) -> int:
@@ -162,7 +176,7 @@ class OpenSocket:
     def new_descriptor(self) -> int:
         """Return a new kernel descriptor that is ready when this socket is; the lock is held."""
         if self.pollable is None:
-            self.pollable = Pollable()
+            self.pollable = Pollable(alone=self._is_alone)
             self.runtime.polled += 1
             self._show_readiness()
             return self.pollable.number
@@ -212,13 +226,31 @@ class OpenSocket:
         if self.pollable is not None:
             self._show_readiness(changed=True)
 
+    @property
+    def _is_alone(self) -> bool:
+        """Tell whether this is a TCP socket that neither listens nor was ever connected."""
+        endpoint = self.endpoint
+        return isinstance(endpoint, TCPEndpoint) and endpoint.unconnected
+
     def _show_readiness(self, *, changed: bool = False) -> None:
-        if self.pollable is not None:
-            endpoint = self.endpoint
-            if isinstance(endpoint, TCPEndpoint) and endpoint.hung_up:
-                self.pollable.hang_up(failed=endpoint.failed)
+        pollable, endpoint = self.pollable, self.endpoint
+        if pollable is None:
+            return
+        if isinstance(endpoint, TCPEndpoint):
+            if endpoint.unconnected:
+                if not pollable.is_alone:
+                    pollable.reset()
                 return
-            self.pollable.show(readable=endpoint.readable, writable=endpoint.writable, changed=changed)
+            if endpoint.hung_up:
+                pollable.hang_up(failed=endpoint.failed)
+                return
+            ended = endpoint.read_closed
+        else:
+            ended = _socket.SHUT_RD in self.shut
+        readable = endpoint.readable and (self.low_water <= 1 or self.has_enough(self.low_water))
+        pollable.show(readable=readable, writable=endpoint.writable, ended=ended, changed=changed)
+        if len(self.shut) == len(_BOTH):
+            pollable.end_both()
 
 
 def _with_the_kernels_message(error: OSError) -> None:

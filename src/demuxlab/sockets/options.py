@@ -24,7 +24,7 @@ _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
 _TCP_INQ = 36
-_SO_RCVTIMEO, _SO_SNDTIMEO = 20, 21
+_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO = 18, 20, 21
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
 _MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
@@ -51,15 +51,15 @@ def check_size(size: int) -> None:
 def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
     """Set an option (setsockopt(2)); `value` is an int, a buffer, or None and a length."""
     option = _OPTIONS.get((level, name))
-    if option is None:
-        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
-    if option.named:
-        stored = bytes(*value)
+    if option is not None and option.named:
+        stored = _as_bytes(*value)
     else:
         with _kernels(opened) as probe:
-            probe.setsockopt(level, name, *value)
+            probe.setsockopt(level, name, *value)  # raises what the kernel raises
+            if option is None and not _is_remembered(opened, level, name):
+                raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
             stored = probe.getsockopt(level, name, _MAX_SIZE)
-    if option.write is not None:
+    if option is not None and option.write is not None:
         option.write(opened, stored)
     opened.options[level, name] = stored
     if isinstance(opened.endpoint, TCPEndpoint):
@@ -69,10 +69,8 @@ def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
 def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int | bytes:
     """Return an option (getsockopt(2)): an int, or with `size` at most so many bytes."""
     option = _OPTIONS.get((level, name))
-    if option is None:
-        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     value = None
-    if option.read is not None and (level != _TCP or isinstance(opened.endpoint, TCPEndpoint)):
+    if option is not None and option.read and (level != _TCP or isinstance(opened.endpoint, TCPEndpoint)):
         value = option.read(opened)
     if value is None:
         value = opened.options.get((level, name))
@@ -82,6 +80,20 @@ def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int 
     if size:
         return value[:size]
     return _int(value.ljust(4, b"\0"))
+
+
+def _as_bytes(value: Any, length: int = 0) -> bytes:
+    """Return the bytes of a value that setsockopt takes: an int, a buffer, or None and a length."""
+    if value is None:
+        return bytes(length)
+    return struct.pack("i", value) if isinstance(value, int) else bytes(value)
+
+
+def _is_remembered(opened: OpenSocket, level: int, name: int) -> bool:
+    """Tell whether an option only is stored and read back."""
+    return (level, name) in _STORED or (
+        (level, name) in _STORED_OF_STREAMS and isinstance(opened.endpoint, TCPEndpoint)
+    )
 
 
 def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
@@ -193,7 +205,34 @@ def _nodelay(opened: OpenSocket, value: bytes) -> None:
         opened.endpoint.nodelay = _on(value)
 
 
+def _low_water(opened: OpenSocket, value: bytes) -> None:
+    opened.low_water = _int(value)
+
+
+def _window_clamp(opened: OpenSocket, value: bytes) -> None:
+    """Bound the receive window by the receive buffer (tcp(7))."""
+    if isinstance(opened.endpoint, TCPEndpoint) and _int(value):
+        settings = opened.endpoint.settings
+        settings.receive_buffer = min(settings.receive_buffer, _int(value))
+
+
 # Multicast
+
+
+def _multicast_interface(opened: OpenSocket, value: bytes) -> None:
+    """Accept an address of the host, which has one interface (struct in_addr, ip_mreq or ip_mreqn)."""
+    if isinstance(opened.endpoint, TCPEndpoint):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    address = value[4:8] if len(value) >= _MREQ_SIZE else value[:4]
+    if len(address) < 4:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if not is_any(address) and not opened.runtime.host.owns(address):
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+
+def _interface_set(opened: OpenSocket) -> bytes:
+    value = opened.options.get((_IP, _socket.IP_MULTICAST_IF), bytes(4))
+    return value[4:8] if len(value) >= _MREQ_SIZE else value[:4]
 
 
 def _membership(change: str) -> Write:
@@ -271,6 +310,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     ),
     (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
     (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),
+    (_SOL, _SO_RCVLOWAT): Option(_low_water),
     (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
     (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
@@ -282,6 +322,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
     (_IP, _socket.IP_MULTICAST_TTL): _REMEMBERED,
+    (_IP, _socket.IP_MULTICAST_IF): Option(_multicast_interface, _interface_set, named=True),
     (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join"), named=True),
     (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave"), named=True),
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
@@ -305,4 +346,24 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_TCP, _socket.TCP_CONGESTION): Option(_congestion, _of_tcp(_congestion_name), named=True),
     (_TCP, _socket.TCP_INFO): Option(read=_info),
     (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
+    (_TCP, _socket.TCP_WINDOW_CLAMP): Option(_window_clamp),
 }
+_STORED = {
+    # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
+    *((_SOL, number) for number in (1, 5, 36, 46, 49)),
+    # IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (10, 15, 19, 24)),
+    # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
+    *((_IPV6, number) for number in (17, 23, 75, 78)),
+}
+"""Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
+when it is bound."""
+_STORED_OF_STREAMS = {
+    # SO_TIMESTAMP: what it adds, a stream's messages do not carry
+    (_SOL, 29),
+    # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
+    *((_IP, number) for number in (8, 11, 12, 13)),
+    # TCP_CORK, TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN, TCP_NOTSENT_LOWAT
+    *((_TCP, number) for number in (3, 7, 8, 23, 25)),
+}
+"""Without effect on the bytes that arrive."""

@@ -90,6 +90,7 @@ class ParentsSocket(OpenSocket):
         self.users = 0
         self.nonblocking = False
         self.pollable = None
+        self.options = {}  # the parent has them
 
     def __enter__(self) -> Self:
         return self

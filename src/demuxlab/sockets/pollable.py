@@ -3,37 +3,53 @@
 It is one end of a pair of the kernel's own stream sockets (unix(7)):
 
 - *readable* while it holds an unread byte, which the other end has sent;
+- *ended* (POLLRDHUP, and readable) when the other end has shut down its writing;
 - *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) if the other end has unread data;
 - *writable* by the size of its send buffer: at the start it sends some data that is never read, and the
   kernel reports a socket as writable while a quarter of SO_SNDBUF is more than the unread data. So changing
   SO_SNDBUF switches it, and raising it wakes threads that wait.
 
-Its sending direction is shut down: a program that writes to the descriptor directly (os.sendfile) gets EPIPE,
-and the standard library falls back to `send`, instead of losing the data.
+Before there is a connection it is a socket without peer, which the kernel reports as it does a new TCP
+socket: writable and hung up.
+
+What a library in C writes to it would be lost. The other end finds it when the socket is closed, and says so.
 """
 
 import _socket
 import os
+import sys
 from contextlib import suppress
 from os import close, dup2  # the kernel's: in a program that we run, those of os may find our descriptors
 
 _BALLAST = bytes(4096)
+_MUCH = len(_BALLAST) + 1
+"""More than the data that is never read."""
 _SMALL, _LARGE = 0, 1 << 17
 
 
 class Pollable:
     """Made when a program first asks a socket for its descriptor: most sockets never need one."""
 
-    __slots__ = ("_failed", "_hung_up", "_inner", "_outer", "_readable", "_writable", "inode")
+    __slots__ = ("_ended", "_failed", "_hung_up", "_inner", "_outer", "_readable", "_writable", "inode")
 
-    def __init__(self) -> None:
-        self._outer, self._inner = _pair()
+    def __init__(self, *, alone: bool = False) -> None:
+        """`alone`: without peer, until `show` is called."""
+        self._inner: _socket.socket | None = None
+        if alone:
+            self._outer = _alone()
+        else:
+            self._outer, self._inner = _pair()
         self._begin()
 
     def _begin(self) -> None:
         self.inode = os.fstat(self.number).st_ino
-        self._readable = self._hung_up = self._failed = False
+        self._readable = self._hung_up = self._failed = self._ended = False
         self._writable = True
+
+    @property
+    def is_alone(self) -> bool:
+        """Tell whether it has no peer yet."""
+        return self._inner is None
 
     @property
     def number(self) -> int:
@@ -65,7 +81,9 @@ class Pollable:
     def close(self) -> None:
         """Close the pair."""
         self._close_outer()
-        self._inner.close()
+        if self._inner is not None and not self._hung_up:
+            _report_lost(self._inner)
+            self._inner.close()
 
     def _close_outer(self) -> None:
         if self.has(self.number):
@@ -78,48 +96,104 @@ class Pollable:
         if not self.has(self.number):
             return
         if not self._hung_up:
+            inner = self._connected()
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
+            _report_lost(inner)
             if not failed:
-                self._inner.recv(len(_BALLAST))
-            self._inner.close()
+                inner.recv(_MUCH)
+            inner.close()
         elif self._failed and not failed:
             self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         self._hung_up, self._failed = True, failed
 
     def reset(self) -> None:
-        """Undo `hang_up` under the same number; a program that watches it by epoll must register it again."""
-        if self._hung_up and self.has(self.number):
-            outer, self._inner = _pair()
+        """Be without peer again, under the same number; programs that watch it by epoll must register it."""
+        if self._inner is not None and self.has(self.number):
+            self._inner.close()  # wakes who waits
+            outer = _alone()
             dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
+            self._inner = None
             self._begin()
 
-    def show(self, *, readable: bool, writable: bool, changed: bool) -> None:
+    def _connected(self) -> _socket.socket:
+        """Return the other end, made first if need be."""
+        if self._inner is None:
+            self._inner = _connect(self._outer)
+        return self._inner
+
+    def show(self, *, readable: bool, writable: bool, ended: bool, changed: bool) -> None:
         """Give the descriptor the socket's readiness; with `changed`, report "readable" once more.
 
         Edge-triggered programs (EPOLLET of epoll(7)) need the second: the kernel's TCP wakes them for new
-        data even though older data is unread.
+        data even though older data is unread. `ended`: nothing more will come (POLLRDHUP).
         """
         again = readable and self._readable and changed
-        if (readable, writable) == (self._readable, self._writable) and not again:
+        same = (readable, writable, ended) == (self._readable, self._writable, self._ended)
+        if same and not again and self._inner is not None:
             return
         if self._hung_up or not self.has(self.number):
             return  # os.close closed it, and the number may be another file's by now
-        if again or (readable and not self._readable):
-            self._inner.send(b"x", _socket.MSG_DONTWAIT)
-        if again or (self._readable and not readable):
-            with suppress(BlockingIOError):  # the program read it, with os.read, instead of data
-                self._outer.recv(1, _socket.MSG_DONTWAIT)
+        inner = self._connected()
+        if not self._ended:
+            self._show_data(inner, readable, again)
+            if ended:
+                inner.shutdown(_socket.SHUT_WR)
+                self._ended = True
         if writable != self._writable:
             size = _LARGE if writable else _SMALL
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)
         self._readable, self._writable = readable, writable
 
+    def _show_data(self, inner: _socket.socket, readable: bool, again: bool) -> None:
+        if again or (readable and not self._readable):
+            inner.send(b"x", _socket.MSG_DONTWAIT)
+        if again or (self._readable and not readable):
+            with suppress(BlockingIOError):  # the program read it, with os.read, instead of data
+                self._outer.recv(1, _socket.MSG_DONTWAIT)
+
+    def end_both(self) -> None:
+        """Show a datagram socket that was shut down in both directions (POLLHUP)."""
+        if not self._hung_up and self.has(self.number):
+            self._outer.shutdown(_socket.SHUT_WR)
+
 
 def _pair() -> tuple[_socket.socket, _socket.socket]:
     """Return the end to be polled, writable, and the other one."""
     outer, inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    return outer, _prepared(outer, inner)
+
+
+def _alone() -> _socket.socket:
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+
+
+def _connect(outer: _socket.socket) -> _socket.socket:
+    """Connect the end to be polled, and return the other one."""
+    listener = _alone()
+    listener.bind("")  # an address in the abstract namespace that the kernel chooses
+    listener.listen(1)
+    outer.connect(listener.getsockname())
+    number, _address = listener._accept()  # type: ignore[attr-defined]
+    listener.close()
+    return _prepared(outer, _socket.socket(fileno=number))
+
+
+def _prepared(outer: _socket.socket, inner: _socket.socket) -> _socket.socket:
     outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
     outer.send(_BALLAST)
-    outer.shutdown(_socket.SHUT_WR)
-    return outer, inner
+    return inner
+
+
+def _report_lost(inner: _socket.socket) -> None:
+    """Say on standard error what was written to a descriptor, once in a process."""
+    if len(inner.recv(_MUCH, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)) > len(_BALLAST) and not _reported:
+        _reported.append(True)
+        print(
+            "demuxlab: a library wrote to the descriptor of a socket of ours, and what it wrote is lost: "
+            "use the socket's own methods (a library in C cannot use our sockets)",
+            file=sys.stderr,
+        )
+
+
+_reported: list[bool] = []

@@ -13,6 +13,8 @@ from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.states import State
 
+_LOOPBACK_BROADCAST = b"\x7f\xff\xff\xff"
+
 
 class StreamSocket(InetSocket):
     """SOCK_STREAM."""
@@ -65,6 +67,8 @@ class StreamSocket(InetSocket):
         timeout = self._call_timeout()
         with self._open() as opened:
             if not opened.connecting:
+                if address.host == _LOOPBACK_BROADCAST:
+                    raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
                 self._endpoint.connect(address.host, address.port, opened.now)
                 opened.connecting = True
                 if timeout == 0:
@@ -110,15 +114,20 @@ class StreamSocket(InetSocket):
 
     def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
         timeout, opened = self._call_timeout(flags), self._open()
+        self._refuse_error_queue(flags)
         if flags & _socket.MSG_OOB:
             raise OSError(errno.EINVAL, "urgent data is received in order, with all other data")
-        peek = bool(flags & _socket.MSG_PEEK)
+        peek, whole = bool(flags & _socket.MSG_PEEK), bool(flags & _socket.MSG_WAITALL) and timeout is None
+        # Calls that never block take what there is (socket(7), SO_RCVLOWAT).
+        enough = min(size, size if peek and whole else opened.low_water) if timeout != 0 else 1
 
         def read() -> bytes | None:
-            return None if self._endpoint.connecting else self._endpoint.read(size, opened.now, peek=peek)
+            if self._endpoint.connecting or (enough > 1 and not opened.has_enough(enough)):
+                return None
+            return self._endpoint.read(size, opened.now, peek=peek)
 
         data = self._retry_until(read, timeout, opened.receive_timeout)
-        if flags & _socket.MSG_WAITALL and timeout is None and not peek:
+        if whole and not peek:
             while data and len(data) < size:
                 if not (more := self._receive(size - len(data), flags & ~_socket.MSG_WAITALL)[0]):
                     break
@@ -126,7 +135,7 @@ class StreamSocket(InetSocket):
         return data, None, len(data)
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
-        if flags:
+        if flags or self._open().low_water > 1:
             return super()._receive_into(view, size, flags)
         timeout, opened = self._call_timeout(), self._open()
         with view[:size] as target:

@@ -13,6 +13,7 @@ import io
 import os
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Callable
 from functools import wraps
@@ -26,6 +27,7 @@ from demuxlab.sockets.socket_objects import socket_object
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
 _FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
+_STDERR = 2
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -36,6 +38,11 @@ def install() -> None:
     for module, name, call in _calls:
         setattr(module, name, call)
     builtins.open = io.open
+
+
+def install_sendfile() -> None:
+    """Put only sendfile(2) in its place, for programs that use our sockets beside the kernel's."""
+    os.sendfile = sendfile
 
 
 def _substitutes(module: ModuleType, name: str = "") -> Callable[[Call], Call]:
@@ -190,8 +197,7 @@ def open(
     opener: Any = None,  # noqa: ARG001
 ) -> Any:
     """Make a file of a socket; "a" and "+" mean what they mean for a pipe."""
-    from demuxlab import sockets
-
+    sockets: Any = sys.modules[__package__]  # which imports this module
     directions = "rw" if "+" in mode else "r" if "r" in mode else "w"
     number = ours.fileno() if closefd else descriptors.copy(ours)
     own: Any = sockets.socket(fileno=number)
@@ -284,6 +290,11 @@ def _refuse_to_pass_on(*numbers: int) -> None:
             )
 
 
+def _is_python(name: str | bytes) -> bool:
+    """Tell whether a program is a Python, which joins this one (see `join`) and can use its sockets."""
+    return os.path.basename(os.fsdecode(name)).startswith("python")
+
+
 _fork_exec = _posixsubprocess.fork_exec
 
 
@@ -291,7 +302,9 @@ _fork_exec = _posixsubprocess.fork_exec
 def fork_exec(*arguments: Any) -> Any:
     """Start a program, for subprocess and multiprocessing; its standard streams cannot be sockets of ours."""
     passed_on, streams = arguments[3], (arguments[6], arguments[9], arguments[11])
-    _refuse_to_pass_on(*streams, *passed_on)
+    _refuse_to_pass_on(*streams)
+    if not any(_is_python(name) for name in arguments[1]):
+        _refuse_to_pass_on(*passed_on)
     return _fork_exec(*arguments)
 
 
@@ -314,7 +327,9 @@ def _before_exec(name: str) -> None:
 
     @wraps(kernels)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        _refuse_to_pass_on(*(number for number in descriptors.numbers() if os.get_inheritable(number)))
+        standard = [number for number in descriptors.numbers() if number <= _STDERR]
+        others = [number for number in descriptors.numbers() if os.get_inheritable(number)]
+        _refuse_to_pass_on(*standard, *(others if not _is_python(arguments[0]) else ()))
         return kernels(*arguments, **keywords)
 
     _calls.append((os, name, call))

@@ -284,6 +284,17 @@ class TCPEndpoint:
         )
 
     @property
+    def unconnected(self) -> bool:
+        """Tell whether the socket neither listens nor was ever connected, as after socket(2)."""
+        return self._connection is None and self._listener is None and not self._closed
+
+    @property
+    def read_closed(self) -> bool:
+        """Tell whether nothing more will come: FIN arrived, or reading was shut down (POLLRDHUP)."""
+        connection = self._connection
+        return connection is not None and (self._read_shut or connection.receiver.finished)
+
+    @property
     def hung_up(self) -> bool:
         """Tell whether there was a connection and both directions are closed (POLLHUP of poll(2))."""
         connection = self._connection

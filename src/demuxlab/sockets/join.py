@@ -1,0 +1,39 @@
+"""A Python that a program of ours has started: its sockets are those of that program's host."""
+
+import _socket
+import os
+from pathlib import Path
+
+from demuxlab.sockets import children, current, parent
+from demuxlab.sockets.channel import Channel
+from demuxlab.sockets.install import install
+
+_VARIABLE = "DEMUXLAB_SOCKETS"
+
+
+def invite() -> None:
+    """Let the Pythons that this process starts from now on join it."""
+    os.environ[_VARIABLE] = children.of_this_process().listen()
+    folders = [str(Path(__file__).with_name("startup")), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+
+
+def joined() -> bool:
+    """Join the process that started this one, if there is one that still runs."""
+    if _VARIABLE not in os.environ:
+        return False
+    try:
+        join()
+    except OSError:
+        return False
+    return True
+
+
+def join() -> None:
+    """Be a child of the process that started this one; OSError where it has ended."""
+    own = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    own.connect("\0" + os.environ[_VARIABLE])
+    host = parent.ParentsHost(Channel(own))
+    parent.take_over(host, {})
+    current.use(host)
+    install()
