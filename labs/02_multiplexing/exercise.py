@@ -8,7 +8,7 @@ A UDP datagram is a header of 8 bytes, then the data:
     bytes 0-1    source port: of the process that sends
     bytes 2-3    destination port: of the process that shall receive
     bytes 4-5    the length of header and data together
-    bytes 6-7    the checksum: here always 0, which says that none was made
+    bytes 6-7    the checksum: here always 0, which says that none was made (the capture's frames have one)
 
 Numbers are big-endian: the high byte comes first.
 """

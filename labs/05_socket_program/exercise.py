@@ -47,7 +47,8 @@ def fetch(socket: Any, address: str, port: int, path: str) -> bytes | None:
     Create a socket and connect it to (address, port). Do not bind it: the protocol stack picks the client's
     own port. Send the whole request. The server closes the connection behind its answer, so recv(1024) until
     it gives b"", the end of the stream. The page is all that stands behind the first empty line; it may hold
-    empty lines of its own. Return it where the status in the answer's first line is 200, else None.
+    empty lines of its own. Return it if the status in the answer's first line is 200, else None. (An answer
+    without an empty line is not asked for.)
 
     An OSError of a call goes on to the caller. Whatever happens, close the socket.
     """

@@ -423,7 +423,7 @@ class Socket(Offer):
         data = Socket(self.module, self.module.peers.popleft())
         data.local = self.local
         self.module.accepted.append(data)
-        return data, ("10.9.0.10", 50000 + len(self.module.accepted))
+        return data, ("127.0.0.1", 50000 + len(self.module.accepted))
 
     @noted
     def connect(self, address: Any) -> None:

@@ -350,6 +350,10 @@ def test_another_question_is_not_taken(submission: Submission) -> None:
         answer_is(submission, port, (server, 53), message, None, hint)
     question = queried(submission, identifier, name)
     answer_is(submission, port, (server, 53), question, None, "this is a question, not a response")
+    message = response(name, record(ASKED, A, right), identifier=identifier)
+    hint = "a wrong answer leaves the question waiting; a dot at the end does not make another name"
+    answer_is(submission, port, (server, 53), message, [name + ".", [right]], hint)
+    resolver(submission, server, (name + ".", identifier, port))
     message = response(name.upper(), record(ASKED, A, right), identifier=identifier)
     hint = "capital letters and a dot at the end do not make another name"
     answer_is(submission, port, (server, 53), message, [name + ".", [right]], hint)

@@ -114,7 +114,7 @@ def test_a_reply_comes_from_the_place_that_was_asked(submission: Submission) -> 
     [a, b, container], [far, one, two, inner] = addresses(draw, 3), ports(draw, 4)
     rules = (((b, one), (b, inner)), ((b, two), (container, inner)))
     begun(submission, *rules)
-    hint = "the client asked another place: it would not know this source"
+    hint = "the client asked another place, and its first packet began a flow, whatever the packet's flags"
     for protocol in BOTH:
         for asked, place in rules:
             arrived, wanted = packet((a, far), asked, protocol), packet((a, far), place, protocol)

@@ -148,3 +148,10 @@ def test_a_claimed_length_costs_no_memory(tmp_path):
     story = story_builder._StoryBuilder("x", {})
     story.frame(Frame(1, 0.0, 101, udp_packet((A, 1), (B, 2)), 0xFFFFFFFF))
     assert len(story.finish().segments) == 1
+
+
+def test_answers_come_from_the_socket_of_their_address_and_icmp_errors_from_none(repository):
+    """Lab 03: P1 and P2 share port 8080 on two addresses, and the host itself sends frames 12 and 14."""
+    story = reference(repository, "03_udp_two_tuple")
+    senders = {segment.number: segment.sender.name if segment.sender else None for segment in story.segments}
+    assert [senders[number] for number in (4, 10, 12, 14)] == ["P1", "P2", None, None]

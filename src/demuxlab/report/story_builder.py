@@ -33,6 +33,9 @@ _MAX_NAME = 60
 _MAX_TEXT = 500
 _MAX_NAMES = 100  # of a decision's copies and losers
 _DATA_SHOWN = 48  # bytes
+_ICMP = "ICMP"
+"""What the label of an ICMP error begins with."""
+_WILDCARDS = ("", "*", "0.0.0.0", "[::]")
 _FLAGS = ((2, "SYN"), (1, "FIN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"))
 
 
@@ -217,9 +220,11 @@ class _StoryBuilder:
         owners: dict[tuple[str, str, str], Queue] = {}
         for queue in story.queues:
             owners.setdefault((queue.protocol, queue.local, queue.remote), queue)
-            if not queue.remote:
+            if not queue.remote and queue.local.rpartition(":")[0] in _WILDCARDS:
                 owners.setdefault((queue.protocol, queue.host, str(queue.port)), queue)
         for place, segment in enumerate(story.segments):
+            if segment.label.startswith(_ICMP):
+                continue  # the host itself sends it: there is no socket
             protocol, source = segment.protocol, segment.source
             segment.sender = (
                 segment.sender
