@@ -1,6 +1,6 @@
 """Runs well-known programs and libraries under `demuxlab exec` against a peer on the kernel's sockets.
 
-    unshare -n python -m tests.sockets.programs PYTHON > docs/programs.md
+    unshare -n python -m tests.sockets.programs PYTHON [NAME...] > docs/programs.md
 
 PYTHON: an interpreter whose packages are demuxlab and those of `PROGRAMS`; what it lacks is left out.
 """
@@ -325,15 +325,15 @@ while True:
 ]  # fmt: skip
 
 
-def main(python: str) -> None:
-    """Print the table."""
+def main(python: str, *names: str) -> None:
+    """Print the table, of all programs or of those named."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     print("# Programs under exec\n")
     print("Each was run by `python -m tests.sockets.programs` against a peer on the kernel's sockets.\n")
     print("| program | as | version | |\n|---|---|---|---|")
     for program in PROGRAMS:
         version = _version(python, program.package)
-        if version is None:
+        if version is None or (names and program.name not in names):
             continue
         with tempfile.TemporaryDirectory() as folder:
             result = _run(python, program, Path(folder))
@@ -354,7 +354,8 @@ def _version(python: str, package: str) -> str | None:
 
 def _run(python: str, program: Program, folder: Path) -> str:
     """Return "works", or the last line that the program's user sees."""
-    for name, source in ("program.py", program.source), ("peer.py", program.peer):
+    pages = ("program.py", program.source), ("peer.py", program.peer), ("index.html", "hello")
+    for name, source in pages:
         (folder / name).write_text(source)
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "cert"],
@@ -390,4 +391,4 @@ def _run(python: str, program: Program, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -11,12 +11,13 @@ import os
 import select
 import struct
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from demuxlab.runtime import Runtime
 from demuxlab.sockets.channel import Channel
 from demuxlab.sockets.current import current
-from demuxlab.sockets.descriptors import Descriptors, descriptors
+from demuxlab.sockets.descriptors import Descriptor, Descriptors, descriptors
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.socket_objects import socket_object
@@ -168,10 +169,28 @@ class Children(threading.Thread):
                 opened = descriptor.opened
                 if opened.pollable is not None and opened.pollable.inode == inode:
                     number = child.open(opened)
+                    for held in [each for each in _held if each.opened is opened or each.closed]:
+                        _held.remove(held)
+                        held.close(wait=False)
                     return number, opened.family, opened.kind, opened.protocol
         return None
 
 
+def hold(numbers: Iterable[int]) -> None:
+    """Keep sockets open that are on their way to another process, until it has them, or for a while."""
+    for number in numbers:
+        descriptor = descriptors.find(number)
+        if descriptor is not None and descriptor.opened.pollable is not None:
+            held = descriptors.open(descriptor.opened)
+            _held.append(held)
+            timer = threading.Timer(_ON_THE_WAY, held.close, kwargs={"wait": False})
+            timer.daemon = True
+            timer.start()
+
+
+_held: list[Descriptor] = []
+_ON_THE_WAY = 10.0
+"""Seconds."""
 _lock = threading.Lock()
 _children: Children | None = None
 

@@ -20,6 +20,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from demuxlab.sockets import children
 from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.socket_objects import socket_object
@@ -305,6 +306,7 @@ def fork_exec(*arguments: Any) -> Any:
     _refuse_to_pass_on(*streams)
     if not any(_is_python(name) for name in arguments[1]):
         _refuse_to_pass_on(*passed_on)
+    children.hold(passed_on)
     return _fork_exec(*arguments)
 
 
