@@ -83,7 +83,9 @@ class CompiledCounter:
             if done == len(frames):
                 high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
                 self._times[known : self._used] = clock.nanoseconds(high, low)
-                self.firsts = (self._rows[known : self._used, 7] - np.uint64(base)).astype(np.intp)
+                new = self._rows[known : self._used]
+                new = new[(new[:, 4] >> _HALF & np.uint64(0xFF)) == ip.UDP]
+                self.firsts = (new[:, 7] - np.uint64(base)).astype(np.intp)
                 return self._rest[:rest].copy()
             self._grow()
 

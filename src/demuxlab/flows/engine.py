@@ -87,7 +87,7 @@ class Counter(Protocol):
     """Counts packets."""
 
     firsts: Indices
-    """The offsets of the frames of the last call that are the first of their directions."""
+    """The offsets of the UDP frames of the last call that are the first of their directions."""
 
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock

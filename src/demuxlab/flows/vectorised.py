@@ -202,7 +202,8 @@ class VectorCounter:
         if len(frames):
             sizes = words[frames - 4].astype(np.uint64)
             new, firsts = self._directions.add(_keys(data, at, ipv6, protocol, segments), sizes)
-            first = self.firsts = frames[firsts]
+            first = frames[firsts]
+            self.firsts = first[protocol[firsts] == ip.UDP]
             high, low = words[first - 16].astype(np.uint64), words[first - 12].astype(np.uint64)
             self._directions.set_first(new, (first + base).astype(np.uint64), clock.nanoseconds(high, low))
         return rest
