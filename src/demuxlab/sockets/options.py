@@ -274,7 +274,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
     (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
-    (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
+    (_SOL, _socket.SO_OOBINLINE): Option(_setting("urgent_inline", _on)),
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
     (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
