@@ -183,7 +183,7 @@ with socket.create_connection(("10.9.0.2", 80)) as own:
     own.sendall(b"hello")
     print(own.recv(99))
 '''
-kernel = subprocess.Popen([sys.executable, "-c", client], stdout=subprocess.PIPE)
+kernel = subprocess.Popen([sys.executable, "-I", "-c", client], stdout=subprocess.PIPE)
 connection, address = listener.accept()
 print(address[0], connection.recv(99))
 connection.sendall(b"welcome")

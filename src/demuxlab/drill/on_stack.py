@@ -187,7 +187,7 @@ class StackSockets:
             return endpoint.unsent + endpoint.fin_unacknowledged
         if request == _SIOCOUTQNSD:
             return endpoint.not_sent
-        if request == _SIOCATMARK and hasattr(endpoint, "at_mark"):
+        if request == _SIOCATMARK:
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 

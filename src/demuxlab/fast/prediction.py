@@ -64,6 +64,7 @@ def _receive(
         or recovery.phase is not Phase.OPEN
         or recovery.probe is not None
         or connection.orphan
+        or connection.urgent is not None
     ):
         return False
     acknowledgments, round_trip = connection.acknowledgments, None

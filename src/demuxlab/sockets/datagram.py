@@ -103,6 +103,8 @@ class DatagramSocket(InetSocket):
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
         self._send_timeout(flags)
+        if flags & _socket.MSG_OOB:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         with self._open() as opened:
             if _socket.SHUT_WR in opened.shut:
                 raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -22,7 +22,7 @@ _MAX_ANCILLARY = _C_INT - 1
 _TCP_CM_INQ = 36
 _ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
 """IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
-_CANNOT = _socket.MSG_OOB | getattr(_socket, "MSG_FASTOPEN", 0)
+_CANNOT = getattr(_socket, "MSG_FASTOPEN", 0)
 
 
 class InetSocket(ABC):
@@ -273,8 +273,10 @@ class InetSocket(ABC):
 
     def _control(self, room: int) -> list[tuple[int, int, bytes]]:
         """Return the control messages that fit into so many bytes: how much is left to read (TCP_INQ)."""
+        if room < _socket.CMSG_LEN(4):
+            return []
         with self._open() as opened:
-            if not options.tells_queued(opened) or room < _socket.CMSG_LEN(4):
+            if not options.tells_queued(opened):
                 return []
             return [(_socket.IPPROTO_TCP, _TCP_CM_INQ, opened.waiting.to_bytes(4, sys.byteorder))]
 

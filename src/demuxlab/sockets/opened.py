@@ -145,6 +145,11 @@ class OpenSocket:
         return self.endpoint.unsent if isinstance(self.endpoint, TCPEndpoint) else 0
 
     @property
+    def at_mark(self) -> bool:
+        """Whether the next byte to be read is urgent (SIOCATMARK). The lock is held."""
+        return isinstance(self.endpoint, TCPEndpoint) and self.endpoint.at_mark
+
+    @property
     def not_sent(self) -> int:
         """Bytes that were never sent (SIOCOUTQNSD). The lock is held."""
         return self.endpoint.not_sent if isinstance(self.endpoint, TCPEndpoint) else 0

@@ -100,14 +100,16 @@ def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
     return closing(_socket.socket(opened.family, opened.kind, opened.protocol))
 
 
-def is_on(opened: OpenSocket, name: int, level: int = _SOL) -> bool:
-    """Tell whether an option is set to other than 0."""
-    return any(opened.options.get((level, name), b""))
+def is_on(opened: OpenSocket, name: int) -> bool:
+    """Tell whether an option of SOL_SOCKET is set to other than 0."""
+    return any(opened.options.get((_SOL, name), b""))
 
 
 def tells_queued(opened: OpenSocket) -> bool:
     """Tell whether recvmsg(2) is to say how much is left in the queue (TCP_INQ of tcp(7))."""
-    return is_on(opened, _TCP_INQ, _TCP)
+    # A forked child's copy of a socket has no options of its own.
+    stored: bytes = getattr(opened, "options", {}).get((_TCP, _TCP_INQ), b"")
+    return any(stored)
 
 
 # What new values do
@@ -314,7 +316,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
     (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
-    (_SOL, _socket.SO_OOBINLINE): _REMEMBERED,
+    (_SOL, _socket.SO_OOBINLINE): Option(_setting("urgent_inline", _on)),
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
     (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),

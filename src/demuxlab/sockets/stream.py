@@ -116,7 +116,9 @@ class StreamSocket(InetSocket):
         timeout, opened = self._call_timeout(flags), self._open()
         self._refuse_error_queue(flags)
         if flags & _socket.MSG_OOB:
-            raise OSError(errno.EINVAL, "urgent data is received in order, with all other data")
+            with opened:
+                data = self._endpoint.read_urgent(peek=bool(flags & _socket.MSG_PEEK)) if size else b""
+            return data, None, len(data)
         peek, whole = bool(flags & _socket.MSG_PEEK), bool(flags & _socket.MSG_WAITALL) and timeout is None
         # Calls that never block take what there is (socket(7), SO_RCVLOWAT).
         enough = min(size, size if peek and whole else opened.low_water) if timeout != 0 else 1
@@ -147,6 +149,7 @@ class StreamSocket(InetSocket):
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
         more, end = bool(flags & _socket.MSG_MORE), bool(flags & _socket.MSG_EOR)
+        urgent = bool(flags & _socket.MSG_OOB)
         timeout, opened = self._send_timeout(flags), self._open()
         sent = 0
         # A blocking socket without timeout sends everything, as the kernel does.
@@ -157,7 +160,7 @@ class StreamSocket(InetSocket):
             if self._endpoint.connecting:
                 return None
             with data[sent:] as rest:
-                sent += self._endpoint.write(rest, opened.now, more=more, end=end)
+                sent += self._endpoint.write(rest, opened.now, more=more, end=end, urgent=urgent)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

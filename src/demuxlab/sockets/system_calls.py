@@ -29,6 +29,7 @@ _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
 _FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
 _STDERR = 2
+_SIOCATMARK = 0x8905
 _INT = struct.Struct("i")
 Call = Callable[..., Any]
 _calls: list[tuple[ModuleType, str, Call]] = []
@@ -264,11 +265,16 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
         result = _ioctl(ours.fileno(), request, arg, mutate_flag)
         ours.opened.nonblocking = not os.get_blocking(ours.fileno())
         return result
-    counts = {termios.FIONREAD: "waiting", _SIOCOUTQ: "unsent", _SIOCOUTQNSD: "not_sent"}
+    counts = {
+        termios.FIONREAD: "waiting",
+        _SIOCOUTQ: "unsent",
+        _SIOCOUTQNSD: "not_sent",
+        _SIOCATMARK: "at_mark",
+    }
     if request not in counts:
         return _ioctl(ours.fileno(), request, arg, mutate_flag)
     with ours.opened as opened:
-        value: int = getattr(opened, counts[request])
+        value = int(getattr(opened, counts[request]))
     if isinstance(arg, int):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
     with memoryview(arg) as whole, whole.cast("B") as buffer:

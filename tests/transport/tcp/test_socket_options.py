@@ -6,6 +6,7 @@ from tests.transport.network import Network, transfer
 from demuxlab.host import Host
 from demuxlab.wire import ip, packet
 from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import URG
 
 
 def established(family=4, **options):
@@ -123,3 +124,68 @@ def test_tcp_info_tells_what_is_lost():
     assert (told["tcpi_unacked"], told["tcpi_lost"], told["tcpi_retrans"]) == (4, 3, 1)
     assert told["tcpi_retransmits"] > 0
     assert told["tcpi_bytes_retrans"] > 0
+
+
+# Urgent data (RFC 6093)
+
+
+def urgent(network, client, server, data=b"0123456789"):
+    client.write(data, network.now, urgent=True)
+    network.run(lambda: server.urgent_waits, limit=1.0)
+
+
+def test_the_last_byte_of_a_write_is_urgent_and_read_apart():
+    network, client, server = established()
+    urgent(network, client, server)
+    [first] = [s for _, name, data in network.log if name == "A" and (s := packet.read(data)).payload]
+    assert (first.flags & URG, first.urgent) == (URG, 10)
+    assert server.urgent_waits
+    assert server.read_urgent(peek=True) == b"9"
+    assert server.read_urgent() == b"9"
+    with pytest.raises(OSError, match="Invalid"):
+        server.read_urgent()
+    assert (server.at_mark, server.urgent_waits) == (False, False)
+    assert server.read(100, network.now) == b"012345678", "a read ends before the mark"
+    assert server.at_mark
+    client.write(b"more", network.now)
+    network.run(lambda: server.readable, limit=1.0)
+    assert server.read(100, network.now) == b"more", "and the next one skips the byte"
+    assert not server.at_mark
+
+
+def test_urgent_data_inline_stays_in_the_stream():
+    network, client, server = established()
+    server.settings.urgent_inline = True
+    urgent(network, client, server)
+    with pytest.raises(OSError, match="Invalid"):
+        server.read_urgent()
+    target = bytearray(100)
+    assert server.read_into(memoryview(target), network.now) == 9
+    assert server.at_mark
+    assert server.read(100, network.now) == b"9"
+
+
+def test_urgent_data_does_not_wait_for_an_acknowledgment():
+    network, client, _ = established()
+    client.write(b"a", network.now)
+    client.write(b"!", network.now, urgent=True)
+    assert sizes(network) == [1, 1]
+
+
+def test_without_urgent_data_there_is_none_to_read():
+    network, client, server = established()
+    with pytest.raises(OSError, match="Invalid"):
+        server.read_urgent()
+    urgent(network, client, server, b"x")
+    assert (server.readable, server.waiting) == (False, 0), "there is nothing else"
+    assert server.read_urgent() == b"x"
+    assert server.read(10, network.now) is None
+
+
+def test_a_later_mark_replaces_the_one_before():
+    network, client, server = established()
+    urgent(network, client, server, b"abc")
+    client.write(b"def", network.now, urgent=True)
+    network.run(limit=1.0)
+    assert server.read_urgent() == b"f"
+    assert server.read(100, network.now) == b"abcde"

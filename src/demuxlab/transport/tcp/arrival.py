@@ -13,9 +13,10 @@ from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
 from demuxlab.transport.tcp.states import CAN_RECEIVE, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
+from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, RST, SYN, TCPSegment
+from demuxlab.wire.segment import ACK, FIN, RST, SYN, URG, TCPSegment
 
 _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
@@ -281,6 +282,10 @@ def _handle_data(block: ControlBlock, segment: TCPSegment, start: int, now: floa
 
 def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: float) -> Drop | None:
     receiver, acknowledgments = block.receiver, block.acknowledgments
+    if segment.flags & URG:
+        _note_urgent(block, start + segment.urgent - 1)
+    if block.urgent is not None:
+        block.urgent.arrived(start, segment.payload)
     size, fin = len(segment.payload), bool(segment.flags & FIN)
     half_closed = block.state in (State.FIN_WAIT_1, State.FIN_WAIT_2)
     if (block.orphan or (block.read_shutdown and half_closed)) and start + size > receiver.next:
@@ -305,6 +310,13 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
         if block.state is State.TIME_WAIT:
             _enter_time_wait(block, now)
     return None
+
+
+def _note_urgent(block: ControlBlock, at: int) -> None:
+    """Take the urgent pointer of a segment, unless it is old (RFC 9293, section 3.10.7.4; Linux)."""
+    receiver, known = block.receiver, block.urgent
+    if at >= receiver.next and (known is None or at > known.at):
+        block.urgent = UrgentMark(at)
 
 
 def _enter_time_wait(block: ControlBlock, now: float) -> None:

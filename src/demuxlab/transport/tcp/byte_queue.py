@@ -11,7 +11,7 @@ Bytes = bytes | bytearray | memoryview
 class _Pieces(deque[Bytes]):
     """The pieces, and where `ByteQueue.at` found the last one: what is sent is mostly read in order."""
 
-    __slots__ = ("marks", "place", "start")
+    __slots__ = ("marks", "place", "start", "urgent_end")
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,6 +19,8 @@ class _Pieces(deque[Bytes]):
         """The index of that piece, and the position of its first byte."""
         self.marks: list[int] = []
         """Where segments must end: see `SendBuffer.mark`."""
+        self.urgent_end = 0
+        """The number behind the last urgent byte; 0: none."""
 
 
 class ByteQueue:

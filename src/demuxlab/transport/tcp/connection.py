@@ -5,6 +5,7 @@ Nothing blocks, and time is an argument.
 """
 
 import errno
+import os
 
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport import icmp_errors
@@ -15,6 +16,7 @@ from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
+from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import icmp, ip, tcp
 from demuxlab.wire.segment import Segment, TCPSegment
@@ -31,8 +33,18 @@ class TCPConnection(ControlBlock):
 
     @property
     def waiting(self) -> int:
-        """Bytes in order that the application has not read yet."""
-        return len(self.receiver.data)
+        """Bytes in order that the application has not read yet; up to the urgent one, as in Linux."""
+        size = len(self.receiver.data)
+        if self.urgent is None or self.settings.urgent_inline:
+            return size
+        ahead = self.urgent.at - self._read_next
+        return ahead if 0 <= ahead < size else size
+
+    @property
+    def readable(self) -> bool:
+        """Tell whether there is data to read beside an urgent byte."""
+        size = len(self.receiver.data)
+        return size > 1 or (size == 1 and (not self.at_mark or self.settings.urgent_inline))
 
     # OPEN
 
@@ -66,11 +78,18 @@ class TCPConnection(ControlBlock):
     # SEND, RECEIVE
 
     def write(
-        self, data: bytes | bytearray | memoryview, now: float, *, more: bool = False, end: bool = False
+        self,
+        data: bytes | bytearray | memoryview,
+        now: float,
+        *,
+        more: bool = False,
+        end: bool = False,
+        urgent: bool = False,
     ) -> int:
         """Take data to be sent (section 3.10.2); return for how much there was room in the send buffer.
 
         `more`: more data follows at once (MSG_MORE). `end`: nothing joins it in its last segment (MSG_EOR).
+        `urgent`: its last byte is urgent (MSG_OOB).
         """
         sender = self.sender
         if self.enough_unsent:
@@ -78,6 +97,8 @@ class TCPConnection(ControlBlock):
         size = sender.buffer.write(data)
         if end and size == len(data):
             sender.buffer.mark()
+        if urgent and size:
+            sender.buffer.mark_urgent()
         if size and self.state in CAN_SEND:
             sender.corked = more
             self.flush(now)
@@ -93,14 +114,44 @@ class TCPConnection(ControlBlock):
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes:
         """Return at most `size` bytes of the receive buffer (section 3.10.3); b"" when it is empty."""
         received = self.receiver.data
+        if self.urgent is not None:
+            size = self._up_to_mark(self.urgent, size)
         if peek:
             return b"".join(received.at(0, min(size, len(received))))
         data = received.read(size)
         self._has_read(len(data), now)
         return data
 
+    def _up_to_mark(self, mark: UrgentMark, size: int) -> int:
+        """Return how much may be read: a read ends before the urgent byte, and the next one skips it."""
+        ahead = mark.at - self._read_next
+        if ahead == 0 and not self.settings.urgent_inline and self.receiver.data:
+            self.receiver.data.read(1)
+            ahead = -1
+        if ahead < 0:
+            self.urgent = None
+        return min(size, ahead) if ahead > 0 else size
+
+    @property
+    def _read_next(self) -> int:
+        """The number of the next byte that the application reads."""
+        return self.receiver.next - self.receiver.finished - len(self.receiver.data)
+
+    @property
+    def at_mark(self) -> bool:
+        """Tell whether the next byte of the stream is urgent (SIOCATMARK; sockatmark(3))."""
+        return self.urgent is not None and self.urgent.at == self._read_next
+
+    def read_urgent(self, *, peek: bool) -> bytes:
+        """Return the urgent byte (MSG_OOB of recv(2)); EINVAL where there is none, or it is in the stream."""
+        if self.urgent is None or self.settings.urgent_inline:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return self.urgent.take(peek=peek)
+
     def read_into(self, target: memoryview, now: float) -> int:
         """Read into a buffer; return how many bytes."""
+        if self.urgent is not None:
+            target = target[: self._up_to_mark(self.urgent, len(target))]
         size = self.receiver.data.read_into(target)
         self._has_read(size, now)
         return size

@@ -22,9 +22,10 @@ from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.transport.tcp.statistics import Statistics
 from demuxlab.transport.tcp.timestamps import Timestamps
+from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
 
@@ -46,8 +47,8 @@ class ControlBlock(StateMachine, ABC):
 
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
-        *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown", "receive_shift"),
-        *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps"),
+        *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown"),
+        *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps", "urgent"),
         "unanswered_probes",
     )
 
@@ -61,8 +62,10 @@ class ControlBlock(StateMachine, ABC):
         self.acknowledgments = Acknowledgments()
         self.timestamps: Timestamps | None = None
         """None unless both sides agreed on the option."""
-        self.send_shift = self.receive_shift = 0
-        """Snd.Wind.Shift and Rcv.Wind.Shift (RFC 7323, section 2.3)."""
+        self.send_shift = 0
+        """Snd.Wind.Shift (RFC 7323, section 2.3)."""
+        self.urgent: UrgentMark | None = None
+        """Where the peer's urgent data is, until it has been read."""
         self.peer_mss: int | None = None
         """The MSS option of the peer's SYN."""
         self.path_mtu = 0
@@ -185,6 +188,9 @@ class ControlBlock(StateMachine, ABC):
             self.acknowledgments.sent(acknowledgment)
             self.deadlines.acknowledgment_sent()
         window = self._window_field(flags)
+        urgent = self.sender.buffer.urgent_pointer(start) if data else 0
+        if urgent:
+            flags |= URG
         if data:
             if self.statistics is None:
                 self.statistics = Statistics()
@@ -200,6 +206,7 @@ class ControlBlock(StateMachine, ABC):
             window=window,
             options=self._options(flags, data, now),
             data=data,
+            urgent=urgent,
             mss=self.sender.mss,
             fields=self.settings.ip,
         )
@@ -214,7 +221,7 @@ class ControlBlock(StateMachine, ABC):
             return window
         if flags & RST:
             return 0
-        return min(receiver.advertise(self.sender.mss) >> self.receive_shift, mss.MAX_WINDOW_FIELD)
+        return min(receiver.advertise(self.sender.mss) >> receiver.shift, mss.MAX_WINDOW_FIELD)
 
     def _options(self, flags: int, data: tuple[Bytes, ...], now: float) -> bytes:
         if flags & SYN:
@@ -246,7 +253,7 @@ class ControlBlock(StateMachine, ABC):
             )
         return tcp.Options(
             mss=self.path_mss,
-            window_scale=shift if self.receive_shift or self.send_shift else None,
+            window_scale=shift if self.receiver.shift or self.send_shift else None,
             sack_permitted=self.sender.recovery.sack,
             timestamps=self.timestamps.option(now) if self.timestamps is not None else None,
         )

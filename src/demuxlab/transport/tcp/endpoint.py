@@ -129,17 +129,23 @@ class TCPEndpoint:
     # Data
 
     def write(
-        self, data: bytes | bytearray | memoryview, now: float, *, more: bool = False, end: bool = False
+        self,
+        data: bytes | bytearray | memoryview,
+        now: float,
+        *,
+        more: bool = False,
+        end: bool = False,
+        urgent: bool = False,
     ) -> int:
         """Queue data for sending; return how much there was room for (send(2)).
 
-        `more` is MSG_MORE, `end` MSG_EOR.
+        `more` is MSG_MORE, `end` MSG_EOR, `urgent` MSG_OOB.
         """
         connection = self._connection
         self._raise_error()
         if connection is None or self._write_shut or connection.state is State.CLOSED:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        return connection.write(data, now, more=more, end=end)
+        return connection.write(data, now, more=more, end=end, urgent=urgent)
 
     def read(self, size: int, now: float, *, peek: bool = False) -> bytes | None:
         """Return at most `size` received bytes; b"" at the end of the stream, None while there are none."""
@@ -152,6 +158,23 @@ class TCPEndpoint:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         data = connection.read(size, now, peek=peek)
         return data or (b"" if self._is_at_end(connection, size) else None)
+
+    def read_urgent(self, *, peek: bool = False) -> bytes:
+        """Return the urgent byte (MSG_OOB of recv(2))."""
+        if self._connection is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return self._connection.read_urgent(peek=peek)
+
+    @property
+    def at_mark(self) -> bool:
+        """Tell whether the next byte of the stream is urgent (SIOCATMARK)."""
+        return self._connection is not None and self._connection.at_mark
+
+    @property
+    def urgent_waits(self) -> bool:
+        """Tell whether an urgent byte has arrived (POLLPRI of poll(2))."""
+        mark = self._connection.urgent if self._connection is not None else None
+        return mark is not None and mark.byte is not None and not mark.taken
 
     def read_into(self, target: memoryview, now: float) -> int | None:
         """Read into a buffer without another copy; return how many bytes, 0 at the end, None: none yet."""
@@ -262,7 +285,7 @@ class TCPEndpoint:
         if connection is None:
             return self._closed or self.socket.state in (BOUND, CLOSED)
         return bool(
-            connection.receiver.data
+            connection.readable
             or connection.receiver.finished
             or connection.error
             or self._read_shut

@@ -14,11 +14,8 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
     if options.timestamps is not None and settings.timestamps:
         block.timestamps = block.new_timestamps(options.timestamps[0], now)
     if options.window_scale is not None and settings.window_scale:
-        block.send_shift, block.receive_shift = (
-            options.window_scale,
-            mss.window_shift(settings.receive_buffer),
-        )
-        block.receiver.max_window = mss.MAX_WINDOW_FIELD << block.receive_shift
+        block.send_shift = options.window_scale
+        block.receiver.shift = mss.window_shift(settings.receive_buffer)
     sender.recovery.sack = options.sack_permitted and settings.sack
     block.peer_mss = options.mss
     sender.mss, sender.offload_size = block.send_mss, block.services.largest
@@ -32,6 +29,5 @@ def restore_from_cookie(block: ControlBlock, ack: TCPSegment, options: tcp.Optio
     before = (ack.sequence - 1) % sequence.MODULUS
     receive_syn(block, ack._replace(sequence=before, options=tcp.build_options(options), flags=SYN), now)
     # The SYN,ACK offered an unshifted window.
-    block.receive_shift = 0
-    block.receiver.max_window = mss.MAX_WINDOW_FIELD
+    block.receiver.shift = 0
     block.receiver.right_edge = block.receiver.next + cookies.WINDOW

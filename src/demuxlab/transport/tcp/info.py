@@ -98,11 +98,11 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
 def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
     receiver, statistics = connection.receiver, connection.statistics or _NOTHING
     options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * connection.sender.recovery.sack
-    options += _WINDOW_SCALE * bool(connection.receive_shift or connection.send_shift)
+    options += _WINDOW_SCALE * bool(receiver.shift or connection.send_shift)
     return {
         "tcpi_options": options,
         "tcpi_snd_wscale": connection.send_shift,
-        "tcpi_rcv_wscale": connection.receive_shift,
+        "tcpi_rcv_wscale": receiver.shift,
         "tcpi_ato": int(DELAYED_ACK * 1_000_000),
         "tcpi_advmss": connection.path_mss,
         "tcpi_rcv_space": receiver.limit,

@@ -30,9 +30,9 @@ class Receiver:
         "duplicate",
         "fin",
         "limit",
-        "max_window",
         "next",
         "right_edge",
+        "shift",
     )
 
     def __init__(self, limit: int) -> None:
@@ -42,8 +42,8 @@ class Receiver:
         """RCV.NXT + RCV.WND as the peer knows it: it never moves back (RFC 9293, section 3.8.6)."""
         self.limit = limit
         """Bytes of the receive buffer."""
-        self.max_window = MAX_WINDOW_FIELD
-        """The largest window that the header's field can express, shifted (RFC 7323, section 2.2)."""
+        self.shift = 0
+        """Rcv.Wind.Shift (RFC 7323, section 2.3)."""
         self.data = ByteQueue()
         """In order, and not read by the application yet."""
         self.fin: int | None = None
@@ -58,6 +58,11 @@ class Receiver:
     def synchronize(self, initial: int) -> None:
         """The peer's SYN has arrived: `initial` is IRS."""
         self.next = self.right_edge = initial + 1
+
+    @property
+    def max_window(self) -> int:
+        """The largest window that the header's field can express, shifted (RFC 7323, section 2.2)."""
+        return MAX_WINDOW_FIELD << self.shift
 
     @property
     def has_gap(self) -> bool:

@@ -44,6 +44,21 @@ class SendBuffer(ByteQueue):
         if self._pieces is not None:
             self._pieces.marks.append(self.start + len(self))
 
+    def mark_urgent(self) -> None:
+        """The last byte written is urgent (MSG_OOB of send(2))."""
+        if self._pieces is not None:
+            self._pieces.urgent_end = self.start + len(self)
+
+    @property
+    def has_urgent(self) -> bool:
+        """Tell whether urgent data is not acknowledged: it does not wait for more (Linux)."""
+        return self._pieces is not None and self._pieces.urgent_end > self.start
+
+    def urgent_pointer(self, start: int) -> int:
+        """Return the urgent pointer of a segment that begins at `start`; 0: no urgent data follows."""
+        end = self._pieces.urgent_end if self._pieces is not None else 0
+        return min(end - start, 0xFFFF) if end > start else 0
+
     def until_mark(self, following: int, unsent: int) -> int:
         """Return how many of the unsent bytes may share a segment; `following` is SND.NXT."""
         ends = (mark for mark in self.marks if mark > following)

@@ -237,6 +237,8 @@ class Sender:
         return size
 
     def _nagle_holds_back(self, size: int, unsent: int) -> bool:
+        if size >= unsent and self.buffer.has_urgent:
+            return False
         last = self.recovery.queue.last if self.offload_size else None
         return nagle.holds_back(
             is_last=size >= unsent,

@@ -22,6 +22,8 @@ class Settings:
     nodelay: bool = False
     cork: bool = False
     """TCP_CORK: what does not fill a segment waits."""
+    urgent_inline: bool = False
+    """SO_OOBINLINE: urgent data stays in the stream."""
     notsent_lowat: int = 0
     """TCP_NOTSENT_LOWAT: bytes not sent yet from which on the socket is not writable; 0: no limit."""
     quickack: bool = True

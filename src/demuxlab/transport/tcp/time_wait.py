@@ -43,7 +43,7 @@ class TimeWait(StateMachine):
         self._next = block.receiver.next
         self._send_next = block.sender.next
         self._window = min(
-            block.receiver.advertise(block.sender.mss) >> block.receive_shift, MAX_WINDOW_FIELD
+            block.receiver.advertise(block.sender.mss) >> block.receiver.shift, MAX_WINDOW_FIELD
         )
         self._recent = block.timestamps.recent if block.timestamps is not None else None
         self.socket = block.socket
