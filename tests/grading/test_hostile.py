@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 METHODS = """    def __init__(self):
         pass
@@ -100,7 +100,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[s
         (handed_in / name).write_bytes(solution.read_bytes())
     (handed_in / "constant.py").write_text(CONSTANT)
     command = [sys.executable, "-m", "demuxlab", "grade", "04", str(handed_in), "--json"]
-    command += ["--patience", "1", "--processes", "8"]
+    command += ["--patience", "1", "--processes", "8", "--seed", "1"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["04_tcp_four_tuple.grades.jsonl", "in"]
@@ -127,7 +127,7 @@ def test_no_point_is_forged(graded, name):
     assert len(row["tests"]) == len(graded["a_neighbour"]["tests"])
     assert row["max_points"] == 25
     earned = {test["name"] for test in row["tests"] if test["passed"]}
-    # Who always answers "P4" has a point or two, by an attack or honestly.
+    # One seed for all: a file that always answers "P4" has a point or two, by an attack or honestly.
     assert earned <= {test["name"] for test in graded["constant"]["tests"] if test["passed"]}
 
 

@@ -36,8 +36,10 @@ class Source(io.RawIOBase):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._is_file = os.fspath(path) != STANDARD_INPUT
-        self._raw: Any = open_file(path) if self._is_file else _standard_input()
+        self._is_file = False  # until the file is open: what cannot be opened is closed too, when it is freed
+        is_file = os.fspath(path) != STANDARD_INPUT
+        self._raw: Any = open_file(path) if is_file else _standard_input()
+        self._is_file = is_file
         self.size = os.fstat(self._raw.fileno()).st_size if self._is_file and Path(path).is_file() else None
         self._failure: OSError | None = None
         head = b""
