@@ -111,7 +111,7 @@ def test_time_wait_has_a_limit_and_then_closes_at_once(monkeypatch):
 
 
 def test_nothing_is_left_of_connections_that_were_reset():
-    crowd = peers.Crowd()
+    crowd = peers.Clients()
     crowd.listener.settings.keepalive = True
     for number in range(100):
         crowd.connect(number)
@@ -125,7 +125,7 @@ def test_a_window_that_stays_closed_does_not_keep_what_nobody_owns():
 
 
 def test_who_acknowledges_early_gets_no_more_than_the_send_buffer():
-    crowd = peers.Crowd(bytes(1 << 20))
+    crowd = peers.Clients(bytes(1 << 20))
     first, out = crowd.connect(1)
     for _ in range(50):
         last = max([s.sequence + len(s.payload) for s in out] or [first])

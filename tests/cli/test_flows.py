@@ -1,6 +1,7 @@
 """`demuxlab flows` as a script calls it."""
 
 import gzip
+import importlib.util
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ JSON = [
     {"protocol": "udp", "a": ["fd09::3", 1003], "b": ["fd09::4", 1004],
      "packets_ab": 1, "bytes_ab": 53, "packets_ba": 0, "bytes_ba": 0},
 ]  # fmt: skip
+
+NO_CLUSTER = "no cluster answers" if importlib.util.find_spec("distributed") else "Dask is not installed"
 
 
 @pytest.fixture
@@ -95,7 +98,7 @@ def test_a_cut_capture_is_used_up_to_the_cut(flows):
         ((".",), ". is a directory"),
         ((), "Missing argument"),
         (("-", "--cluster", "local"), "standard input is not on the cluster"),
-        (("x.pcap", "--cluster", "tcp://127.0.0.1:1"), "no cluster answers"),
+        (("x.pcap", "--cluster", "tcp://127.0.0.1:1"), NO_CLUSTER),
     ],
 )
 def test_wrong_calls(flows, arguments, message):
@@ -139,7 +142,7 @@ def test_a_cluster(flows):
     assert called.stdout == flows("x.pcap", "x.gz", "--json")[1]
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", zoo.ENGINES)
 @pytest.mark.parametrize("linktype", [1, 101])
 def test_a_quic_connection_is_followed(tmp_path, engine, linktype):
     """The client's address changes behind a translator; the server's connection ID stays."""

@@ -51,6 +51,8 @@ def add(a, b):
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
+NO_CLUSTER = "no cluster answers" if importlib.util.find_spec("distributed") else "Dask is not installed"
+
 
 @pytest.fixture
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -339,7 +341,7 @@ def test_the_starter_scores_nothing(course, grade):
         (("in", "--results", "labs"), "is a directory"),
         (("in", "--results", "labs/04_small/lab.py/x"), "cannot be written"),
         (("in", "--csv", "/proc/x"), "cannot be written"),
-        (("in", "--cluster", "tcp://127.0.0.1:1"), "no cluster answers"),
+        (("in", "--cluster", "tcp://127.0.0.1:1"), NO_CLUSTER),
         (("in", "--hidden", "nowhere"), "does not exist"),
     ],
 )

@@ -99,7 +99,7 @@ def test_engines_and_the_readable_way_are_equal(tmp_path, way):
         path = write(tmp_path, made)
         expected = reference(path, inside_udp=way == "inner")
         assert sum(expected.left_out.values()) <= len(made.frames)
-        for engine in ("numpy", "numba"):
+        for engine in zoo.ENGINES:
             assert answer(count(path, engine, inside_udp=way == "inner")) == expected, made.name
 
 
@@ -140,7 +140,7 @@ def test_formats(tmp_path, name):
     path, packed = tmp_path / "x", tmp_path / "x.gz"
     path.write_bytes(FORMATS[name])
     packed.write_bytes(gzip.compress(FORMATS[name]))
-    for engine in ("numpy", "numba"):
+    for engine in zoo.ENGINES:
         assert answer(count(path, engine)) == answer(count(packed, engine)) == reference(path)
         assert by_us(path, engine) == by_tshark(path)
 
@@ -160,6 +160,6 @@ def test_outer_headers_are_named(tmp_path):
     assert named["ethernet, IPv4"] == named["vlan, IPv6"] == ()
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", zoo.ENGINES)
 def test_mutated_captures_raise_nothing(tmp_path, engine):
     mutated.run(tmp_path / "x.pcap", 60, engine, seed=len(engine))

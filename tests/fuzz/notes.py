@@ -85,7 +85,7 @@ def _sheet(folder: Path, data: bytes) -> None:
     # The run that gives the key is the same each time and reads nothing foreign.
     with (
         patch.object(quiz, "run", lambda *_: [QUESTION]),
-        patch.object(fields, "read", lambda _: [{"tcp": [""]}]),
+        patch.object(fields, "read", lambda _: [{"tcp": [""], "frame.number": ["1"]}]),
     ):
         try:
             student, lab, marked = quiz.mark(sheet)

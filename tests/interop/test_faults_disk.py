@@ -67,7 +67,7 @@ def test_a_capture_on_a_full_disk_ends_whole_and_the_rest_is_counted(machine, ki
         assert packets + int(number) == json.loads(whole.stdout.splitlines()[-1])["frame"]
     else:
         assert len(kept) + int(number) == everything
-    assert done.stdout.splitlines()[-1] == f"capture: {path}"
+    assert done.stdout.splitlines()[-1] == f"capture: {os.path.relpath(path, machine.folder)}"
 
 
 def test_a_host_goes_on_serving_though_its_capture_cannot(machine, tmp_path):

@@ -10,7 +10,7 @@ from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
 from demuxlab.links.memory import MemoryLink
 
-_SHOWN = re.compile(r"^│ (\d+) +│ ([\w-]+) +│ (?:← )?([A-Z]+)(?: →)? +│ ([\w-]+) +│$", re.MULTILINE)
+_SHOWN = re.compile(r"^(\d+) +([\w-]+) +(?:← )?([A-Z]+)(?: →)? +([\w-]+) *$", re.MULTILINE)
 _DRAWN = re.compile(r"^  ([\w-]+|│) +(◀?)─+ (\d+) ([A-Z]+) ─+(▶?) +([\w-]+|│)$", re.MULTILINE)
 
 

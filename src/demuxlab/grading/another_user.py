@@ -79,7 +79,7 @@ def _opening(uid: int, needed: Sequence[Path]) -> list[str]:
             source, target = shlex.quote(f"./{bind.relative_to(folder)}"), shlex.quote(str(bind))
             lines.append(f"mkdir -p {target}")
             lines.append(f"mount --no-canonicalize --bind {source} {target}")
-        lines.append("cd /")
+        lines.append("cd /; unset OLDPWD")
     return lines
 
 
