@@ -88,7 +88,9 @@ def test_a_host_goes_on_serving_though_its_capture_cannot(machine, tmp_path):
 def test_results_that_are_kept_stay_and_a_rerun_goes_on_from_there(machine, course):
     full = machine.small_disk("full", "32k")
     machine.run("sh", "-c", f"head -c 28672 /dev/zero > {full}/ballast")
-    done = machine.demuxlab("grade", "04", "in", "--results", full / "r", "--processes", "1")
+    done = machine.demuxlab(
+        "grade", "04", "in", "--course", "labs", "--results", full / "r", "--processes", "1"
+    )
     assert done.returncode == 1
     kept = machine.read(full / "r")
     count = kept.count(b"\n")
@@ -98,7 +100,9 @@ def test_results_that_are_kept_stay_and_a_rerun_goes_on_from_there(machine, cour
         f"{full}/r cannot be written ({NO_SPACE}): {count} results are kept there"
     )
     machine.run("rm", full / "ballast")
-    again = machine.demuxlab("grade", "04", "in", "--results", full / "r", "--processes", "1")
+    again = machine.demuxlab(
+        "grade", "04", "in", "--course", "labs", "--results", full / "r", "--processes", "1"
+    )
     assert again.returncode == 0
     assert f"{count} were graded before" in again.stderr
     assert machine.read(full / "r").count(b"\n") == 5
