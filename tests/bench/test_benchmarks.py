@@ -36,6 +36,7 @@ def test_a_benchmark_runs(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NETWORK)
+@pytest.mark.long  # it looks at the devices of the machine, which other tests have too
 def test_a_benchmark_through_a_network_runs_in_a_namespace_of_its_own(name, tmp_path, need_root):
     before = os.readlink("/proc/self/ns/net"), devices()
     [benchmark] = prepared(name, tmp_path)

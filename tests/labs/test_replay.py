@@ -18,7 +18,7 @@ from tests import solutions
 from tests.labs.runs import LABS
 
 from demuxlab.grading import checks
-from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.submission import Offer, Submission, SubmissionError
 
 RUNS = 11
 MOST = 8 / 25
@@ -37,6 +37,31 @@ def module(path: Path) -> ModuleType:
     return made
 
 
+class Handed:
+    """What a learner's file gets of an Offer: constants, and methods whose values travel as JSON."""
+
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(cls.of, value))
+        return cls(value) if isinstance(value, Offer) else value
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._offer.CONSTANTS:
+            return self._offer.CONSTANTS[name]
+        method = getattr(self._offer, name)
+        return lambda *arguments, **keywords: self.of(method(*map(listed, arguments), **keywords))
+
+    def __enter__(self) -> "Handed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Here(Submission):
     """A solution in this process: quick, and its questions and answers are kept."""
 
@@ -47,6 +72,7 @@ class Here(Submission):
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
         owner = self.thing if do == "method" else self.solution
+        arguments = tuple(Handed.of(argument) for argument in arguments)
         try:
             value = getattr(owner, name)(*deepcopy(arguments) if do == "new" else arguments)
         except Exception as error:
@@ -55,6 +81,7 @@ class Here(Submission):
             raise SubmissionError(said) from None
         if do == "new":
             self.thing, value = value, None
+        self.returned_tuple = isinstance(value, tuple)
         self.log.append((do, name, arguments, listed(value)))
         return listed(value)
 
@@ -113,6 +140,7 @@ class Table(Submission):
     def __init__(self, learned: dict[object, Counter[Any]]) -> None:
         super().__init__(Path("/nowhere"), level="here")
         self.learned, self.history = learned, History()
+        self.returned_tuple = True  # the best that a table can do
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
         known = [self.learned[key] for key in self.history.keys(do, name, arguments) if key in self.learned]
