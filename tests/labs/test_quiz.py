@@ -14,9 +14,14 @@ from demuxlab.labkit.folder import LabFolder
 from demuxlab.wire.address import to_text
 
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+# Lab 11 takes many seconds for each learner.
+quick_labs = pytest.mark.parametrize(
+    "lab",
+    [pytest.param(lab, marks=[pytest.mark.long] * (lab.name[:2] == "11"), id=lab.name) for lab in LABS],
+)
 
 
-@every_lab
+@quick_labs
 def test_tshark_confirms_the_key_of_two_learners(lab: Path, tmp_path: Path, need_tool) -> None:
     need_tool("tshark")
     for student in ("kim", "2026-0417"):
@@ -24,7 +29,7 @@ def test_tshark_confirms_the_key_of_two_learners(lab: Path, tmp_path: Path, need
         claims_hold(capture, (), quiz.run(LabFolder(lab), student, capture))
 
 
-@every_lab
+@quick_labs
 def test_learners_have_different_answers(lab: Path, tmp_path: Path) -> None:
     keys = []
     for student in ("kim", "lee", "park"):
