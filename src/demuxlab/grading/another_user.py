@@ -53,7 +53,7 @@ def start(
             _("user {uid} may not enter {folder}", uid=uid, folder=closed(needed[0], uid) or needed[0]),
             _("install util-linux, which has {tools}", tools=", ".join(missing)),
         )
-    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--pdeathsig=KILL", "--"]
     script.append(f'exec {shlex.join(become)} "$@"')
     namespace = ["unshare", "--mount", "--propagation", "private", "--"]
     return subprocess.Popen([*namespace, "sh", "-euc", "\n".join(script), "sh", *command], **options)
