@@ -34,8 +34,7 @@ WAITS = {"run": 1.5, "serve": 2.5, "exec": 2.0, "grade": 3.0}
 ENDS = {
     signal.SIGKILL: {-9},
     signal.SIGINT: {0, 1, 130, -2},
-    # As a shell counts: 128 + 15, where what was made is taken away first.
-    signal.SIGTERM: {0, 1, 130, 143, -15},
+    signal.SIGTERM: {0, 1, 130, -15},
 }
 """Exit statuses that a signal may have; 0 and 1 where the command was done before, or ends in order."""
 PATIENCE = 20.0
@@ -143,6 +142,8 @@ class Round:
 
     def _status(self, status: int, out: str, err: str) -> str:
         early = {0} if self.kind in ("run", "grade") else set()
+        if self.kind == "grade" and self.sent is signal.SIGTERM:
+            early |= {143}  # 128 + 15: it takes away what it has made, and ends by itself
         if status not in ENDS[self.sent] | early:
             return f"status {status}: {err[-300:]}"
         # Python's own traceback, when it is interrupted before our first line, is not ours.
