@@ -16,7 +16,7 @@ from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, RST, SYN, URG, TCPSegment
+from demuxlab.wire.segment import ACK, ECE, FIN, RST, SYN, URG, TCPSegment
 
 _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
@@ -233,6 +233,7 @@ def _handle_acknowledgment(
     ]
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
     ack = Acknowledgment(number, now, _round_trip(block, options, now))
+    ack.echo = sender.ecn is not None and bool(segment.flags & ECE)
     ack.duplicate = (
         number == sender.unacked and sender.in_flight and not segment.length and not window_changed
     )
@@ -286,6 +287,9 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
         _note_urgent(block, start + segment.urgent - 1)
     if block.urgent is not None:
         block.urgent.arrived(start, segment.payload)
+    ecn = block.sender.ecn
+    if ecn is not None and ecn.arrived(segment):
+        acknowledgments.hasten(2)
     size, fin = len(segment.payload), bool(segment.flags & FIN)
     half_closed = block.state in (State.FIN_WAIT_1, State.FIN_WAIT_2)
     if (block.orphan or (block.read_shutdown and half_closed)) and start + size > receiver.next:

@@ -11,7 +11,7 @@ from typing import Protocol
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import mss, output, sequence
+from demuxlab.transport.tcp import ecn, mss, output, sequence
 from demuxlab.transport.tcp.acknowledgments import Acknowledgments
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.deadlines import Deadlines
@@ -25,7 +25,7 @@ from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from demuxlab.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
 
@@ -151,8 +151,9 @@ class ControlBlock(StateMachine, ABC):
 
     def transmit(self, segment: SentSegment, now: float) -> None:
         """Send a segment of the retransmission queue, with the present acknowledgment and window."""
+        again = segment.transmissions > 1
         if segment.flags & SYN:
-            self._send(segment.start, SYN if self.state is State.SYN_SENT else SYN | ACK, (), now)
+            self._send(segment.start, self._syn_flags(again=again), (), now)
             return
         sender = self.sender
         data = sender.payload(segment)
@@ -160,9 +161,14 @@ class ControlBlock(StateMachine, ABC):
         if data and (ends_all or segment.end in sender.buffer.marks):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
-        self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now)
-        if segment.transmissions > 1 and self.statistics is not None:
+        self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now, again=again)
+        if again and self.statistics is not None:
             self.statistics.bytes_retransmitted += sum(map(len, data))
+
+    def _syn_flags(self, *, again: bool) -> int:
+        if self.state is State.SYN_SENT:
+            return SYN | ecn.offer(self.settings.ecn, again=again)
+        return SYN | ACK | (ECE if self.sender.ecn is not None else 0)
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK."""
@@ -181,7 +187,9 @@ class ControlBlock(StateMachine, ABC):
         sent = self.acknowledgments.challenge(now, limited=bool(self.settings.answer_period))
         self.services.counters["TcpExtTCPChallengeACK" if sent else "TcpExtTCPACKSkippedChallenge"] += 1
 
-    def _send(self, start: int, flags: int, data: tuple[Bytes, ...], now: float) -> None:
+    def _send(
+        self, start: int, flags: int, data: tuple[Bytes, ...], now: float, *, again: bool = False
+    ) -> None:
         acknowledgment = 0
         if flags & ACK:
             acknowledgment = self.receiver.next
@@ -197,6 +205,9 @@ class ControlBlock(StateMachine, ABC):
             self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
         elif self.statistics is not None:
             self.statistics.sent += 1
+        options, fields = self._options(flags, data, now), self.settings.ip
+        if self.sender.ecn is not None and not flags & SYN:
+            flags, fields = self.sender.ecn.mark(flags, fields, new=bool(data) and not again)
         output.submit(
             self.services,
             self.socket,
@@ -204,11 +215,11 @@ class ControlBlock(StateMachine, ABC):
             acknowledgment=acknowledgment,
             flags=flags,
             window=window,
-            options=self._options(flags, data, now),
+            options=options,
             data=data,
             urgent=urgent,
             mss=self.sender.mss,
-            fields=self.settings.ip,
+            fields=fields,
         )
 
     def _window_field(self, flags: int) -> int:

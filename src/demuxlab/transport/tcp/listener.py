@@ -8,13 +8,13 @@ from demuxlab.demux.demultiplexer import listener_drop
 from demuxlab.demux.protocols import BACKLOG_FULL
 from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import cookies, sequence
+from demuxlab.transport.tcp import cookies, ecn, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.wire import ip, tcp
-from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
+from demuxlab.wire.segment import ACK, ECE, RST, SYN, Segment, TCPSegment
 
 
 class TCPListener(StateMachine):
@@ -135,11 +135,12 @@ class TCPListener(StateMachine):
         self._services.counters["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
-        answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))
+        answer, flags = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60)), SYN | ACK
         if offered.timestamps is not None and self.settings.timestamps:
             # The other options are encoded in the timestamp; without one they are not offered.
             clock = sequence.clock(syn.key, self._services.secret, now)
-            stamp = cookies.stamp(clock, offered), offered.timestamps[0]
+            flags |= ECE if ecn.agreed(self.settings.ecn, syn, answers=False) else 0
+            stamp = cookies.stamp(clock, offered, ecn=bool(flags & ECE)), offered.timestamps[0]
             scale = None if offered.window_scale is None else 0
             answer = answer._replace(
                 timestamps=stamp, sack_permitted=offered.sack_permitted, window_scale=scale
@@ -151,7 +152,7 @@ class TCPListener(StateMachine):
             syn.source_port,
             sequence=cookies.make(syn, offered, self._services.secret, now),
             acknowledgment=syn.sequence + 1 & 0xFFFFFFFF,
-            flags=SYN | ACK,
+            flags=flags,
             window=cookies.WINDOW,
             options=tcp.build_options(answer),
         )

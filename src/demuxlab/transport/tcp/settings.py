@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
 from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
@@ -52,3 +53,5 @@ class Settings:
     """RFC 5682."""
     dsack: bool = True
     """RFC 2883."""
+    ecn: int = ecn.ACCEPT
+    """RFC 3168 (Linux: net.ipv4.tcp_ecn)."""
