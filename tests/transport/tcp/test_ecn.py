@@ -1,12 +1,12 @@
 """ECN without a connection, and over a marking link."""
 
 import pytest
+from tests.transport.network import Network, transfer
 
 from demuxlab.transport.tcp import ecn
 from demuxlab.wire import packet, rewrite, tcp
 from demuxlab.wire.ip import TCP, Fields
 from demuxlab.wire.segment import ACK, CWR, ECE, SYN
-from tests.transport.network import Network, transfer
 
 ENDS = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 
