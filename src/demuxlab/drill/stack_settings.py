@@ -1,5 +1,6 @@
 """The settings of our stack that the shell commands of a script change: by sysctl, or with the route."""
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -22,6 +23,13 @@ def _ecn(value: str) -> int:
     return int(value)
 
 
+def _keys(value: str) -> bytes:
+    """Return one key or two, of four numbers in the machine's byte order each (ip-sysctl)."""
+    return b"".join(
+        struct.pack("<4I", *(int(word, 16) for word in key.split("-"))) for key in value.split(",")
+    )
+
+
 def _features(value: str) -> int:
     return {"ecn": ecn.ASK}[value]
 
@@ -34,6 +42,8 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_timestamps": (("timestamps", _on),),
     "tcp_sack": (("sack", _on),),
     "tcp_slow_start_after_idle": (("slow_start_after_idle", _on),),
+    "tcp_fastopen": (("fast_open", lambda value: int(value, 0)),),
+    "tcp_fastopen_key": (("fast_open_key", _keys),),
     "tcp_ecn": (("ecn", _ecn),),
     "tcp_dsack": (("dsack", _on),),
     "tcp_frto": (("frto", _on),),

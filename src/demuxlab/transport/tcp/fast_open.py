@@ -5,7 +5,6 @@ with the same key gives the same. The client keeps the cookies of servers in its
 server does not acknowledge with its SYN,ACK is sent again at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from hmac import compare_digest
@@ -44,7 +43,7 @@ class Failure(IntEnum):
 class FastOpen:
     """What a connection keeps of it; only connections that use it have one."""
 
-    __slots__ = ("accepted", "cookie", "data", "failure", "initial", "pending", "requested")
+    __slots__ = ("accepted", "cookie", "data", "failure", "initial", "pending", "requested", "sent", "waits")
 
     def __init__(self, cookie: tcp.FastOpenCookie | None = None) -> None:
         self.cookie = cookie
@@ -52,7 +51,11 @@ class FastOpen:
         self.requested = cookie
         """The option that our SYN had."""
         self.data = 0
-        """Bytes of data in the SYN: ours at a client, once they are acknowledged; the peer's at a server."""
+        """Bytes of data in the SYN that were accepted: ours at a client, the peer's at a server."""
+        self.sent = 0
+        """Client: bytes of data that the SYN had."""
+        self.waits = False
+        """Client: a call waits for the connection to send more, so that the ACK can go with it."""
         self.failure = Failure.NONE
         self.initial = -1
         """Server: IRS, where the data of the SYN was accepted."""
@@ -173,7 +176,7 @@ class Cache:
         *,
         tried: bool,
     ) -> None:
-        """Take a SYN,ACK into account; `tried`: it answers a SYN that asked for a cookie, and none is lost."""
+        """Take a SYN,ACK into account; `tried`: it answers the first SYN, which asked for a cookie."""
         server = replace(self.__getitem__(address), mss=mss)
         if requested is not None and given is not None and given.value:
             server = replace(server, cookie=given.value, experimental=given.experimental)
@@ -188,6 +191,6 @@ class Cache:
 _UNKNOWN = Server()
 
 
-def room(path_mss: int, server: Server, parts: Sequence[int] = ()) -> int:
+def room(path_mss: int, server: Server) -> int:
     """Return how many bytes of data a SYN takes."""
-    return max(min(path_mss, server.mss or path_mss, *parts) - OPTION_SPACE, 0)
+    return max(min(path_mss, server.mss or path_mss) - OPTION_SPACE, 0)

@@ -25,7 +25,7 @@ STATES = {
     State.CLOSING: 11,
 }
 """Linux's numbers of the states."""
-_TIMESTAMPS, _SACK, _WINDOW_SCALE, _ECN, _ECN_SEEN = 1, 2, 4, 8, 16
+_TIMESTAMPS, _SACK, _WINDOW_SCALE, _ECN, _ECN_SEEN, _SYN_DATA = 1, 2, 4, 8, 16, 32
 _NOTHING = Statistics()
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
@@ -100,11 +100,14 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
     receiver, statistics = connection.receiver, connection.statistics or _NOTHING
     options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * connection.sender.recovery.sack
     options += _WINDOW_SCALE * bool(receiver.shift or connection.send_shift)
+    if connection.fast_open is not None and connection.fast_open.data:
+        options += _SYN_DATA
     ecn = connection.sender.ecn
     if ecn is not None:
         options += _ECN + _ECN_SEEN * ecn.seen
     return {
         "tcpi_options": options,
+        "tcpi_fastopen_client_fail": connection.fast_open.failure if connection.fast_open is not None else 0,
         "tcpi_snd_wscale": connection.send_shift,
         "tcpi_rcv_wscale": receiver.shift,
         "tcpi_ato": int(DELAYED_ACK * 1_000_000),

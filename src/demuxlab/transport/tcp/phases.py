@@ -79,8 +79,8 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
     sender.notify_reduction()
 
 
-def too_large(sender: Sender) -> None:
-    """Segments in flight were too large for the path: all are sent again, with the window as it is."""
+def send_again(sender: Sender) -> None:
+    """All in flight is sent again, with the window as it is: lost for another reason than congestion."""
     recovery = sender.recovery
     recovery.queue.clear_sacked()
     for segment in recovery.queue:

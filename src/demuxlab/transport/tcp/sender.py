@@ -139,6 +139,21 @@ class Sender:
         """Put our SYN in flight."""
         return self._send(self.next, 1, SYN, now)
 
+    def send_with_syn(self, data: bytes | bytearray | memoryview, room: int, now: float) -> int:
+        """Put data in flight together with our SYN, which is to be sent; return how much (RFC 7413)."""
+        size = self.buffer.write(data[:room])
+        if size:
+            self._restart(now)
+            self._send(self.next, size, 0, now)
+            self.all_sent(now)
+        return size
+
+    @property
+    def data_of_syn(self) -> tuple[bytes | bytearray | memoryview, ...]:
+        """What is in flight together with our SYN."""
+        start = self.buffer.start
+        return self.buffer.segment(start, self.next) if self.next > start else ()
+
     def next_segment(self, now: float, ignore_cwnd: bool = False) -> SentSegment | None:
         """Return the next segment to send now, or None: lost ones first, then new data, then FIN.
 
