@@ -1,9 +1,11 @@
 """The settings of our stack that the shell commands of a script change: by sysctl, or with the route."""
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.congestion import ALGORITHMS
 from demuxlab.transport.tcp.settings import Settings
 
@@ -14,6 +16,24 @@ def _on(value: str) -> bool:
     return int(value) != 0
 
 
+def _ecn(value: str) -> int:
+    """Return the setting; the later ones, of Accurate ECN, are not ours."""
+    if int(value) not in (ecn.OFF, ecn.ASK, ecn.ACCEPT):
+        raise ValueError(value)
+    return int(value)
+
+
+def _keys(value: str) -> bytes:
+    """Return one key or two, of four numbers in the machine's byte order each (ip-sysctl)."""
+    return b"".join(
+        struct.pack("<4I", *(int(word, 16) for word in key.split("-"))) for key in value.split(",")
+    )
+
+
+def _features(value: str) -> int:
+    return {"ecn": ecn.ASK}[value]
+
+
 def _word(number: int) -> Convert:
     return lambda value: int(value.split()[number])
 
@@ -22,6 +42,9 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_timestamps": (("timestamps", _on),),
     "tcp_sack": (("sack", _on),),
     "tcp_slow_start_after_idle": (("slow_start_after_idle", _on),),
+    "tcp_fastopen": (("fast_open", lambda value: int(value, 0)),),
+    "tcp_fastopen_key": (("fast_open_key", _keys),),
+    "tcp_ecn": (("ecn", _ecn),),
     "tcp_dsack": (("dsack", _on),),
     "tcp_frto": (("frto", _on),),
     "tcp_early_retrans": (("tail_loss_probe", lambda value: int(value) in (3, 4)),),
@@ -37,7 +60,10 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_keepalive_probes": (("keepalive_probes", int),),
 }
 """The fields of `Settings` that a sysctl below net.ipv4 changes, each with the conversion from its text."""
-ROUTE: dict[str, tuple[str, Convert]] = {"congctl": ("congestion", ALGORITHMS.__getitem__)}
+ROUTE: dict[str, tuple[str, Convert]] = {
+    "congctl": ("congestion", ALGORITHMS.__getitem__),
+    "features": ("ecn", _features),
+}
 """The field that an attribute of the route changes."""
 _FIELDS = {one.name for one in fields(Settings)}
 

@@ -102,7 +102,6 @@ class DatagramSocket(InetSocket):
         return self._retry_until(receive, timeout, opened.receive_timeout)
 
     def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
-        self._send_timeout(flags)
         if flags & _socket.MSG_OOB:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         with self._open() as opened:

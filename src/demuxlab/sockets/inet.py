@@ -22,7 +22,6 @@ _MAX_ANCILLARY = _C_INT - 1
 _TCP_CM_INQ = 36
 _ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
 """IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
-_CANNOT = getattr(_socket, "MSG_FASTOPEN", 0)
 
 
 class InetSocket(ABC):
@@ -373,12 +372,6 @@ class InetSocket(ABC):
         if self._timeout is None and (flags & _socket.MSG_DONTWAIT or self._open().nonblocking):
             return 0.0
         return self._timeout
-
-    def _send_timeout(self, flags: int) -> float | None:
-        """Return the timeout of a call that sends; OSError with EOPNOTSUPP for unsupported flags."""
-        if flags & _CANNOT:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return self._call_timeout(flags)
 
 
 def c_int(value: Any) -> int:

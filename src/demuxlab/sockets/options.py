@@ -23,7 +23,7 @@ from demuxlab.wire.address import is_any, is_multicast
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
-_TCP_INQ = 36
+_TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
 _SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO = 18, 20, 21
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
@@ -126,6 +126,20 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     def write(opened: OpenSocket, value: bytes) -> None:
         if isinstance(opened.endpoint, TCPEndpoint):
             setattr(opened.endpoint.settings, field, convert(value))
+
+    return write
+
+
+def _fast_open(field: str, convert: Callable[[bytes], Any], *, listening: bool = False) -> Write:
+    """Change a setting of TCP Fast Open; EINVAL once the socket connects, or, if not `listening`, listens."""
+    change = _setting(field, convert)
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        if isinstance(endpoint, TCPEndpoint):
+            if not endpoint.unconnected and not (listening and endpoint.listening):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            change(opened, value)
 
     return write
 
@@ -336,6 +350,10 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_TCP, _socket.TCP_CORK): Option(_setting("cork", _on)),
     (_TCP, _socket.TCP_NOTSENT_LOWAT): Option(_setting("notsent_lowat", _limit)),
     (_TCP, _TCP_INQ): _REMEMBERED,
+    (_TCP, _socket.TCP_FASTOPEN): Option(_fast_open("fast_open_queue", _int, listening=True)),
+    (_TCP, _TCP_FASTOPEN_CONNECT): Option(_fast_open("fast_open_connect", _on)),
+    (_TCP, _TCP_FASTOPEN_KEY): Option(_setting("fast_open_key", bytes)),
+    (_TCP, _TCP_FASTOPEN_NO_COOKIE): Option(_fast_open("fast_open_without_cookie", _on, listening=True)),
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
     (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
@@ -365,7 +383,7 @@ _STORED_OF_STREAMS = {
     (_SOL, 29),
     # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
     *((_IP, number) for number in (8, 11, 12, 13)),
-    # TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN
-    *((_TCP, number) for number in (7, 8, 23)),
+    # TCP_SYNCNT, TCP_LINGER2
+    *((_TCP, number) for number in (7, 8)),
 }
 """Without effect on the bytes that arrive."""

@@ -212,7 +212,7 @@ def _receive_into(own: Any, view: memoryview, size: int, flags: int) -> tuple[in
 
 
 def _send(own: Any, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
-    opened, timeout = own._open(), own._send_timeout(flags)
+    opened, timeout = own._open(), own._call_timeout(flags)
 
     def send(piece: bytes) -> int:
         taken: int = _until(

@@ -49,6 +49,8 @@ class Acknowledgment:
     """As RFC 5681, section 2, defines one."""
     advanced: bool = False
     """It advances SND.UNA."""
+    echo: bool = False
+    """ECE: a router has marked a packet (RFC 3168)."""
     delivered: int = 0
     """Bytes that are now known to have arrived, acknowledged or SACKed."""
     sacked: bool = False

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.fast_open import Switch
 from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
 from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
 from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
@@ -52,3 +54,15 @@ class Settings:
     """RFC 5682."""
     dsack: bool = True
     """RFC 2883."""
+    fast_open: int = Switch.CLIENT | Switch.SERVER
+    """RFC 7413 (Linux: net.ipv4.tcp_fastopen, whose default is the client alone)."""
+    fast_open_key: bytes = b""
+    """One key of 16 bytes or two (TCP_FASTOPEN_KEY); none: the host's."""
+    fast_open_queue: int = 0
+    """TCP_FASTOPEN: how many connections may move data before their handshake is complete."""
+    fast_open_connect: bool = False
+    """TCP_FASTOPEN_CONNECT: the first write connects, where a cookie is known."""
+    fast_open_without_cookie: bool = False
+    """TCP_FASTOPEN_NO_COOKIE."""
+    ecn: int = ecn.ACCEPT
+    """RFC 3168 (Linux: net.ipv4.tcp_ecn)."""
