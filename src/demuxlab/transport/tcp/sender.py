@@ -10,7 +10,7 @@ from demuxlab.transport.tcp import nagle
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -82,7 +82,7 @@ class Sender:
     @property
     def in_flight(self) -> bool:
         """Tell whether something was sent and is not acknowledged."""
-        return bool(self.recovery.queue)
+        return self.recovery.queue is not EMPTY
 
     @property
     def has_unsent(self) -> bool:
@@ -245,7 +245,7 @@ class Sender:
         if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
-        if not recovery.queue:
+        if recovery.queue is EMPTY:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + size > cwnd:
