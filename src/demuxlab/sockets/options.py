@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from demuxlab.demux.socket import CLOSED
-from demuxlab.sockets import tcp_info
+from demuxlab.sockets import ancillary, tcp_info
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -218,7 +218,36 @@ def _window_clamp(opened: OpenSocket, value: bytes) -> None:
         settings.receive_buffer = min(settings.receive_buffer, _int(value))
 
 
+def _describing(opened: OpenSocket, _value: bytes) -> None:
+    """Let each datagram come with what the option asks for."""
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.describe()
+
+
+def _timestamp(other: int) -> Write:
+    """SO_TIMESTAMP and SO_TIMESTAMPNS: setting one ends the other."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        opened.options[_SOL, other] = bytes(4)
+        _describing(opened, value)
+
+    return write
+
+
+def _errors(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.reports = _on(value)
+        if not opened.endpoint.reports:
+            opened.endpoint.errors.clear()
+
+
 # Multicast
+
+
+def _multicast_hops(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        hops = _int(value)
+        opened.endpoint.multicast_hop_limit = hops if hops >= 0 else 1
 
 
 def _multicast_interface(opened: OpenSocket, value: bytes) -> None:
@@ -323,12 +352,12 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
-    (_IP, _socket.IP_MULTICAST_TTL): _REMEMBERED,
+    (_IP, _socket.IP_MULTICAST_TTL): Option(_multicast_hops),
     (_IP, _socket.IP_MULTICAST_IF): Option(_multicast_interface, _interface_set, named=True),
     (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join"), named=True),
     (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave"), named=True),
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
-    (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
+    (_IPV6, _socket.IPV6_MULTICAST_HOPS): Option(_multicast_hops),
     (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
     (_IPV6, _socket.IPV6_TCLASS): Option(_ip_field("traffic_class")),
     (_IPV6, _socket.IPV6_UNICAST_HOPS): Option(_ip_field("hop_limit")),
@@ -349,22 +378,25 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_TCP, _socket.TCP_INFO): Option(read=_info),
     (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
     (_TCP, _socket.TCP_WINDOW_CLAMP): Option(_window_clamp),
+    **dict.fromkeys(ancillary.DESCRIBING, Option(_describing)),
+    (_SOL, ancillary.SO_TIMESTAMP): Option(_timestamp(ancillary.SO_TIMESTAMPNS)),
+    (_SOL, ancillary.SO_TIMESTAMPNS): Option(_timestamp(ancillary.SO_TIMESTAMP)),
+    (_IP, ancillary.IP_RECVERR): Option(_errors),
+    (_IPV6, ancillary.IPV6_RECVERR): Option(_errors),
 }
 _STORED = {
     # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
-    # IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
-    *((_IP, number) for number in (10, 15, 19, 24)),
+    # IP_RETOPTS, IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (7, 10, 15, 19, 24)),
+    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
     # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
     *((_IPV6, number) for number in (17, 23, 75, 78)),
 }
 """Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
 when it is bound."""
 _STORED_OF_STREAMS = {
-    # SO_TIMESTAMP: what it adds, a stream's messages do not carry
-    (_SOL, 29),
-    # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
-    *((_IP, number) for number in (8, 11, 12, 13)),
     # TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN
     *((_TCP, number) for number in (7, 8, 23)),
 }
