@@ -226,7 +226,7 @@ class _Steps:
     def _decided_elsewhere(self, lookup: Lookup) -> Iterator[list[str]]:
         say, rule = self.say, self._delivery.rule
         own = lookup.own
-        yield [say("Who decides? A demultiplexer in the table's place.") + " " + self._wins(rule)]
+        yield [say("Which demultiplexer decides? One in the table's place.") + " " + self._wins(rule)]
         yield [
             say(
                 "What would the table have done? Given it to {name} (rule: {rule}).",
