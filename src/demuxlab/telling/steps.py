@@ -14,7 +14,7 @@ from demuxlab.demux.slot import in_one_group
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import Say, _, marked
 from demuxlab.telling import reasons
-from demuxlab.telling.decision import label
+from demuxlab.telling.decision import LISTENING_RULES, label
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -297,7 +297,7 @@ class _Steps:
             return say("Each of them has a copy in its queue.")
         if not isinstance(segment, TCPSegment):
             return say("It waits in {name}'s queue until the process reads it.", name=name)
-        if delivery.rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
+        if delivery.rule in LISTENING_RULES:
             return self._listened(segment)
         return say("{name} takes it: it belongs to that connection.", name=name)
 
