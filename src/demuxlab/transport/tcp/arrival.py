@@ -1,7 +1,7 @@
 """What a segment does to a connection: SEGMENT ARRIVES (RFC 9293, sections 3.10.7.3 and 3.10.7.4).
 
-In the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter or more careful
-than the RFC, as Linux; the comments say so.
+The steps are in the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter than
+the RFC, this does as Linux; a comment says where.
 """
 
 import errno

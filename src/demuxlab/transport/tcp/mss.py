@@ -28,7 +28,7 @@ def of_segments(peer: int | None, path: int, address_length: int, timestamps: bo
 
 
 def bounded_mtu(mtu: int, address_length: int) -> int:
-    """Return an MTU that an ICMP message reports; below the minimum of its IP version it is not believed."""
+    """Return the MTU that an ICMP message reports, at least the minimum of its IP version."""
     return max(mtu, _MIN_MTU[address_length])
 
 

@@ -357,7 +357,7 @@ class Sender:
             control.limited_by_application(now)
 
     def restore(self, undo: Undo) -> None:
-        """Put the congestion control back as it was before a reduction that was for nothing."""
+        """Restore the congestion control from before a spurious reduction (RFC 4015, section 3.2)."""
         self._congestion = undo.restore(self.congestion)
         if self.ecn is not None:
             self.ecn.reduced = False
