@@ -94,7 +94,5 @@ def _read(path: Path, engine: str, selection: Selection, *, inside_udp: bool) ->
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        slowest = run(
-            Path(folder) / "x", int(sys.argv[1]), "numpy", int(sys.argv[2]) if sys.argv[2:] else 1
-        )
+        slowest = run(Path(folder) / "x", int(sys.argv[1]), "numpy", int(sys.argv[2]) if sys.argv[2:] else 1)
     print(f"{sys.argv[1]} mutated captures, no exception, the slowest {slowest:.3f} s")
