@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from demuxlab.transport.tcp import ecn
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import ALGORITHMS
 from demuxlab.transport.tcp.settings import Settings
 
@@ -14,6 +15,12 @@ Convert = Callable[[str], Any]
 
 def _on(value: str) -> bool:
     return int(value) != 0
+
+
+def _limits(value: str) -> Limits:
+    """Return what a buffer has at first and at most, of the three numbers of tcp_rmem or tcp_wmem."""
+    _least, first, most = map(int, value.split())
+    return Limits(first, most)
 
 
 def _ecn(value: str) -> int:
@@ -34,10 +41,6 @@ def _features(value: str) -> int:
     return {"ecn": ecn.ASK}[value]
 
 
-def _word(number: int) -> Convert:
-    return lambda value: int(value.split()[number])
-
-
 SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_timestamps": (("timestamps", _on),),
     "tcp_sack": (("sack", _on),),
@@ -50,9 +53,8 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_early_retrans": (("tail_loss_probe", lambda value: int(value) in (3, 4)),),
     "tcp_window_scaling": (("window_scale", _on),),
     "tcp_congestion_control": (("congestion", ALGORITHMS.__getitem__),),
-    # Our buffer does not grow by itself up to the maximum: it has that from the start, and its window scale.
-    "tcp_rmem": (("receive_buffer", _word(2)),),
-    "tcp_wmem": (("send_buffer", _word(1)),),
+    "tcp_rmem": (("receive_limits", _limits),),
+    "tcp_wmem": (("send_limits", _limits),),
     "tcp_max_syn_backlog": (("half_open", int),),
     "tcp_invalid_ratelimit": (("answer_period", lambda value: int(value) / 1000),),
     "tcp_keepalive_time": (("keepalive_idle", float),),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from demuxlab.demux.socket import CLOSED
 from demuxlab.sockets import ancillary, tcp_info
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import is_any, is_multicast
@@ -248,7 +249,8 @@ def _window_clamp(opened: OpenSocket, value: bytes) -> None:
     """Bound the receive window by the receive buffer (tcp(7))."""
     if isinstance(opened.endpoint, TCPEndpoint) and _int(value):
         settings = opened.endpoint.settings
-        settings.receive_buffer = min(settings.receive_buffer, _int(value))
+        first, most = settings.receive_limits
+        settings.receive_limits = Limits(min(first, _int(value)), min(most, _int(value)))
 
 
 def _describing(opened: OpenSocket, _value: bytes) -> None:
@@ -340,7 +342,7 @@ def _of_tcp(read: Callable[[TCPEndpoint], bytes | None]) -> Read:
 def _receive_buffer_size(opened: OpenSocket) -> bytes:
     endpoint = opened.endpoint
     if isinstance(endpoint, TCPEndpoint):
-        return _bytes(endpoint.settings.receive_buffer)
+        return _bytes(endpoint.receive_buffer)
     return _bytes(endpoint.limit)
 
 
@@ -370,7 +372,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_BINDTODEVICE): Option(_device, _device_name, named=True),
     (_SOL, _socket.SO_RCVBUF): Option(_receive_buffer, _receive_buffer_size),
     (_SOL, _socket.SO_SNDBUF): Option(
-        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.settings.send_buffer))
+        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.send_buffer))
     ),
     (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
     (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),

@@ -15,6 +15,7 @@ from demuxlab.transport.tcp import mss as mss_rules
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.fast_open import FastOpen
+from demuxlab.transport.tcp.rtt import INITIAL
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
@@ -176,11 +177,12 @@ class TCPConnection(ControlBlock):
         return size
 
     def _has_read(self, size: int, now: float) -> None:
-        if (
-            size
-            and (self.state in CAN_RECEIVE or self.early)
-            and self.receiver.window_update_due(self.sender.mss)
-        ):
+        if not size or not (self.state in CAN_RECEIVE or self.early):
+            return
+        receiver, sender, most = self.receiver, self.sender, self.settings.receive_limits.most
+        if receiver.limit < most:
+            receiver.grow(size, most, sender.mss, sender.rtt.srtt or INITIAL, now)
+        if receiver.window_update_due(sender.mss):
             self.acknowledge(now)
 
     # CLOSE, ABORT

@@ -269,7 +269,7 @@ class ControlBlock(StateMachine, ABC):
         """A SYN offers all options, a SYN,ACK those that the peer's SYN had (RFC 7323, RFC 2018)."""
         settings = self.settings
         cookie = self.fast_open.take_cookie() if self.fast_open is not None else None
-        shift = mss.window_shift(settings.receive_buffer)
+        shift = mss.window_shift(settings.receive_limits.most)
         if self.state is State.SYN_SENT:
             return tcp.Options(
                 mss=self.path_mss,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import handshake, sequence
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
@@ -19,6 +20,11 @@ from demuxlab.wire.segment import TCPSegment
 
 _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
 _CONNECTING = (State.SYN_SENT, State.SYN_RECEIVED)
+
+
+def _within(limits: Limits, size: int) -> int:
+    """Return the size of a buffer that may have grown, after a change of its limits."""
+    return min(max(size, limits.first), limits.most)
 
 
 class TCPEndpoint:
@@ -427,9 +433,22 @@ class TCPEndpoint:
         """Apply changed settings of the buffers and keepalive."""
         connection = self._connection
         if connection is not None:
-            connection.sender.buffer.limit = self._settings.send_buffer
-            connection.receiver.limit = self._settings.receive_buffer
+            sender, receiver, settings = connection.sender, connection.receiver, self._settings
+            sender.buffer.limit = _within(settings.send_limits, sender.buffer.limit)
+            receiver.limit = _within(settings.receive_limits, receiver.limit)
             connection.set_keepalive(now)
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of the receive buffer (SO_RCVBUF)."""
+        connection = self._connection
+        return connection.receiver.limit if connection is not None else self._settings.receive_buffer
+
+    @property
+    def send_buffer(self) -> int:
+        """Bytes of the send buffer (SO_SNDBUF)."""
+        connection = self._connection
+        return connection.sender.buffer.limit if connection is not None else self._settings.send_buffer
 
     @property
     def mss(self) -> int:

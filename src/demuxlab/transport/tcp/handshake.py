@@ -24,7 +24,7 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
         block.timestamps = block.new_timestamps(options.timestamps[0], now)
     if options.window_scale is not None and settings.window_scale:
         block.send_shift = options.window_scale
-        block.receiver.shift = mss.window_shift(settings.receive_buffer)
+        block.receiver.shift = mss.window_shift(settings.receive_limits.most)
     sender.recovery.sack = options.sack_permitted and settings.sack
     answers = block.state is State.SYN_SENT and bool(syn.flags & ACK)
     sender.ecn = ecn.ECN() if ecn.agreed(_ecn_setting(block), syn, answers=answers) else None

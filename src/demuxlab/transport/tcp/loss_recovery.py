@@ -93,10 +93,11 @@ class Episode:
 class LossRecovery:
     """The retransmission queue of one connection, and the recovery under way."""
 
-    __slots__ = ("episode", "phase", "probe", "queue", "rack", "sack")
+    __slots__ = ("_turn", "episode", "phase", "probe", "queue", "rack", "sack")
 
     def __init__(self) -> None:
         self.queue = EMPTY
+        self._turn = 0
         self.sack = False
         """Both sides agreed on selective acknowledgments (RFC 2018)."""
         self.phase = Phase.OPEN
@@ -111,6 +112,7 @@ class LossRecovery:
         """Append a new segment."""
         if self.queue is EMPTY:
             self.queue = RetransmissionQueue()
+        self._turn = segment.turn = self._turn + 1
         self.queue.append(segment)
         if self.episode is not None and self.episode.prr is not None:
             self.episode.prr.sent += len(segment)
@@ -118,6 +120,7 @@ class LossRecovery:
     def retransmitted(self, segment: SentSegment, now: float) -> None:
         """Count a segment of the queue as sent again."""
         self.queue.mark_retransmitted(segment, now)
+        self._turn = segment.turn = self._turn + 1
         if self.episode is not None:
             self.episode.retransmitted(len(segment), now)
 

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 
-DEFAULT_LIMIT = 262_144
-"""Bytes."""
-
 
 class SendBuffer(ByteQueue):
     """A byte queue whose first byte has the number `start`; at most `limit` bytes."""

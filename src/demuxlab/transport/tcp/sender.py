@@ -7,6 +7,7 @@ round-trip estimator and Nagle's algorithm; each decides its own matter. Sequenc
 from collections.abc import Sequence
 
 from demuxlab.transport.tcp import nagle
+from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
@@ -350,9 +351,11 @@ class Sender:
 
     def grow(self, size: int, now: float) -> None:
         """So many bytes have arrived: let the congestion window grow if it was in full use."""
-        control = self.congestion
+        control, buffer = self.congestion, self.buffer
         if self._use is None or self._use.is_full(control):
             control.acknowledged(size, now, self.rtt.srtt)
+            if buffer.waited_for and 2 * control.cwnd > buffer.limit:
+                buffer.limit = send_size(control.cwnd, self.settings.send_limits, buffer.limit)
         else:
             control.limited_by_application(now)
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from demuxlab.transport.tcp import ecn
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits, fixed
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.fast_open import Switch
-from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
-from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
 from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
 
 SYN_BACKLOG = 256
@@ -19,8 +18,8 @@ class Settings:
 
     ip: Fields = DEFAULT_FIELDS
     """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
-    receive_buffer: int = RECEIVE_BUFFER
-    send_buffer: int = SEND_BUFFER
+    receive_limits: Limits = RECEIVE
+    send_limits: Limits = SEND
     nodelay: bool = False
     cork: bool = False
     """TCP_CORK: what does not fill a segment waits."""
@@ -66,3 +65,21 @@ class Settings:
     """TCP_FASTOPEN_NO_COOKIE."""
     ecn: int = ecn.ACCEPT
     """RFC 3168 (Linux: net.ipv4.tcp_ecn)."""
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of the receive buffer at first; once set, it does not grow (SO_RCVBUF)."""
+        return self.receive_limits.first
+
+    @receive_buffer.setter
+    def receive_buffer(self, size: int) -> None:
+        self.receive_limits = fixed(size)
+
+    @property
+    def send_buffer(self) -> int:
+        """Bytes of the send buffer at first; once set, it does not grow (SO_SNDBUF)."""
+        return self.send_limits.first
+
+    @send_buffer.setter
+    def send_buffer(self, size: int) -> None:
+        self.send_limits = fixed(size)
