@@ -212,7 +212,9 @@ def _nearby(question: Question, found: Snapshot, answer: Answer) -> Iterator[Not
     yield from nearest.on_this_port(question, found)
     other = ip.UDP if question.protocol == ip.TCP else ip.TCP
     yield from nearest.of_other_protocol(snapshot.take(other, question.port))
-    yield from nearest.other_ports(question, found, snapshot.take(question.protocol))
+    first = [record for record in netlink.sockets(question.protocol) if not record.remote]
+    holders = processes.holders({record.inode for record in first}).by_inode
+    yield from nearest.other_ports(question, found, Snapshot(first, holders))
     there = []
     namespaces, all_seen = processes.namespaces()
     for pid in namespaces.values():

@@ -30,7 +30,7 @@ def holders(wanted: Collection[int]) -> Holders:
     links = {f"{_SOCKET}{inode}]": inode for inode in wanted if inode}
     found: dict[int, list[Process]] = {}
     hidden = 0
-    for pid in _pids():
+    for pid in _pids() if links else ():
         folder = f"/proc/{pid}/fd"
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
