@@ -215,7 +215,11 @@ def _cures(wanted: Wanted, holders: list[Holder], blocked: list[Holder], found: 
         yield Cure(Note(_V6ONLY), Note(_V6ONLY_COSTS))
     if all(holder.record.state == TIME_WAIT for holder in blocked):
         yield Cure(Note(_WAIT), Note(_WAIT_COSTS))
-    named = {str(process) for holder in blocked for process in found.processes(holder.record)[:1]}
+    named = {
+        f"{process.name}[{process.pid}]"
+        for holder in blocked
+        for process in found.processes(holder.record)[:1]
+    }
     if named:
         yield Cure(Note(_STOP, {"process": ", ".join(sorted(named))}), Note(_STOP_COSTS))
     yield Cure(Note(_PORT), Note(_PORT_COSTS))

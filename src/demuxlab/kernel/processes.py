@@ -68,6 +68,14 @@ def _links(folder: int) -> list[tuple[int, str]]:
     return sorted(links)
 
 
+def _has_ended(pid: int) -> bool:
+    """Return whether a process has no namespaces any more: only its parent has yet to wait for it."""
+    try:
+        return _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
 def describe(pid: int) -> Process:
     """Return a process's name, user and container."""
     proc = Path("/proc", str(pid))
@@ -114,7 +122,7 @@ def namespaces() -> tuple[dict[int, int], bool]:
         try:
             inode = os.stat(f"/proc/{pid}/ns/net").st_ino
         except PermissionError:
-            all_seen = False
+            all_seen = all_seen and _has_ended(pid)
             continue
         except OSError:
             continue  # it has ended
