@@ -30,6 +30,7 @@ PORTS = (8053, 8080)
 CLIENT_PORTS = (9157, 5775)
 DEVICES = ("lo", "other0")
 NOBODY = 65534
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
 _PATIENCE = 5.0
 _CLONE_NEWNET, _TUNSETIFF, _IFF_TUN_NO_PI = 0x40000000, 0x400454CA, 0x1001
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}

@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.kernel.laboratory import ALONE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
-ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
 BEGIN = """
 import json, os, socket, subprocess, sys, time
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
