@@ -9,6 +9,7 @@ from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
 from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp.path_mtu import FOLLOW_ICMP, Discovery
 from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_multicast, mapped, unmapped
@@ -16,6 +17,8 @@ from demuxlab.wire.segment import Segment
 
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
+_HEADERS = {4: 20 + udp.HEADER_LENGTH, 16: 40 + udp.HEADER_LENGTH}
+"""Of IP and UDP, by address length."""
 
 FULL = Drop(protocols.UDP.queue_full)
 Datagram = tuple[bytes, bytes, int]
@@ -36,7 +39,17 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_closed", "_groups", "_services", "error", "ip", "loops", "on_change", "socket")
+    __slots__ = (
+        "_closed",
+        "_groups",
+        "_services",
+        "error",
+        "ip",
+        "loops",
+        "on_change",
+        "path_mtu_discovery",
+        "socket",
+    )
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
@@ -45,6 +58,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         """The pending error, from an ICMP message, as an errno; 0: none."""
         self.ip = ip.DEFAULT_FIELDS
         """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS; multicasts are sent as everything else."""
+        self.path_mtu_discovery: int = Discovery.WANT
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER."""
         self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
@@ -70,7 +85,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
 
-    def send_to(self, payload: bytes, address: bytes, port: int, now: float = 0.0) -> int:  # noqa: ARG002
+    def send_to(self, payload: bytes, address: bytes, port: int, now: float = 0.0) -> int:
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
@@ -80,6 +95,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         remote = unmapped(address)
         if len(payload) > MAX_PAYLOAD[len(remote)]:
             raise OSError(errno.EMSGSIZE, f"a datagram holds {MAX_PAYLOAD[len(remote)]} bytes at most")
+        if self.never_fragments and len(payload) + _HEADERS[len(remote)] > self.path_mtu(remote, now):
+            raise OSError(errno.EMSGSIZE, "the path takes no such datagram, and the socket never fragments")
         if port == 0:
             raise OSError(errno.EINVAL, "port 0 cannot be sent to: name the receiver's port")
         source = self._services.source(self.socket, remote)
@@ -94,6 +111,18 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             # A copy for the host's own members of the group (RFC 1112, section 6.1).
             self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram))
         return len(payload)
+
+    @property
+    def never_fragments(self) -> bool:
+        """Tell whether a datagram that is too large for the path is refused (IP_PMTUDISC_DO and PROBE)."""
+        return self.path_mtu_discovery in (Discovery.DO, Discovery.PROBE)
+
+    def path_mtu(self, remote: bytes, now: float) -> int:
+        """Return the MTU towards an address, in bytes (IP_MTU)."""
+        mtu, reported = self._services.mtu_for(remote), self._services.paths.get(remote, now)
+        if reported is None or self.path_mtu_discovery == Discovery.PROBE:
+            return mtu
+        return min(mtu, reported.mtu)
 
     # Multicast: membership on this host only. No IGMP or MLD report is sent.
 
@@ -162,12 +191,17 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     def _received(self, payload: bytes, source: bytes, port: int) -> Received:
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
-    def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
+    def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, now: float) -> None:
         """Make an ICMP error about a datagram of this connected socket pending (RFC 1122, section 4.1.3.3).
 
         Only hard errors are reported: others may be temporary (udp(7)).
         """
         error = icmp_errors.unreachable(message)
+        mtu = icmp.reported_mtu(message)
+        if mtu is not None and self.path_mtu_discovery in FOLLOW_ICMP:
+            self._services.paths.report(self.socket.remote_address, mtu, now)
+            if self.path_mtu_discovery == Discovery.DO:
+                self.error = errno.EMSGSIZE
         if icmp_errors.is_hard(error):
             self.error = error
         self._changed()
