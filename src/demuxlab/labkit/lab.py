@@ -246,11 +246,11 @@ class Lab:
                 self._show(self.journal.entries[-1])
 
     def _show(self, entry: Entry) -> None:
-        """Tell one packet and its decision, and wait for a key."""
+        """Print one packet and its decision, and wait for a key."""
         row = dict(zip(HEADERS, entry.as_row(), strict=True))
         ends = f"{row['from']} → {row['to']}  " if row["from"] else ""
-        told = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
-        self._tell(layout.paragraph(told))
+        line = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
+        self._tell(layout.paragraph(line))
         assert self._pause is not None
         self._pause()
 

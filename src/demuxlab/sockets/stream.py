@@ -3,11 +3,13 @@
 import _socket
 import errno
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from demuxlab.sockets import addresses
+from demuxlab.sockets import addresses, ancillary
 from demuxlab.sockets.addresses import Address
-from demuxlab.sockets.inet import InetSocket, c_int
+from demuxlab.sockets.ancillary import Item
+from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -144,13 +146,14 @@ class StreamSocket(InetSocket):
                 opened.replace_endpoint()
                 self._endpoint.fail(error)
 
-    def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
+    def _receive(self, size: int, flags: int) -> Message:
         timeout, opened = self._call_timeout(flags), self._open()
-        self._refuse_error_queue(flags)
+        if flags & _socket.MSG_ERRQUEUE:  # always empty: nothing of TCP goes into it
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         if flags & _socket.MSG_OOB:
             with opened:
                 data = self._endpoint.read_urgent(peek=bool(flags & _socket.MSG_PEEK)) if size else b""
-            return data, None, len(data)
+            return Message(data, None, len(data))
         peek, whole = bool(flags & _socket.MSG_PEEK), bool(flags & _socket.MSG_WAITALL) and timeout is None
         # Calls that never block take what there is (socket(7), SO_RCVLOWAT).
         enough = min(size, size if peek and whole else opened.low_water) if timeout != 0 else 1
@@ -166,7 +169,7 @@ class StreamSocket(InetSocket):
                 if not (more := self._receive(size - len(data), flags & ~_socket.MSG_WAITALL)[0]):
                     break
                 data += more
-        return data, None, len(data)
+        return Message(data, None, len(data))
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         if flags or self._open().low_water > 1:
@@ -179,7 +182,16 @@ class StreamSocket(InetSocket):
 
             return self._retry_until(read, timeout, opened.receive_timeout), None
 
-    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
+    def _send(
+        self,
+        data: memoryview,
+        flags: int,
+        address: Address | None,
+        control: Sequence[Item] = (),
+        *,
+        whole: bool,
+    ) -> int:
+        ancillary.check(control)
         if flags & _MSG_FASTOPEN or self._endpoint.deferred:
             sent = self._connect_with(data, flags, address)
             if sent and (sent == len(data) or self._call_timeout(flags) is not None):

@@ -18,6 +18,7 @@ _TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
 _END, _NOP, _MSS, _WINDOW_SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 _FAST_OPEN, _EXPERIMENTAL, _FAST_OPEN_MAGIC = 34, 254, b"\xf9\x89"
 _LEAST_COOKIE, _LARGEST_COOKIE = 4, 16
+_TIMESTAMPS_PREFIX = bytes([_NOP, _NOP, _TIMESTAMPS, 10])
 _MAX_WINDOW_SCALE = 14
 
 
@@ -127,6 +128,9 @@ class Options(NamedTuple):
 
 def read_options(data: bytes) -> Options:
     """Read options; those from the first malformed one on are ignored (RFC 9293, section 3.1)."""
+    if len(data) == _TIMESTAMPS_OPTION.size and data[:4] == _TIMESTAMPS_PREFIX:
+        # Nearly all segments carry timestamps and nothing else (RFC 7323, appendix A).
+        return Options(timestamps=_TIMESTAMPS_OPTION.unpack(data)[4:])
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted = False

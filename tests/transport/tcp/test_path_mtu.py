@@ -46,10 +46,10 @@ def test_a_search_halves_the_interval_until_it_is_small():
 
 def test_a_search_shrinks_down_to_its_floor():
     search, sizes = Search(1460, 0.0), []
-    for _ in range(6):
+    for _ in range(3):
         sizes.append(search.low)
         search.shrink()
-    assert sizes == [1024, 512, 256, 128, 64, 48]
+    assert sizes == [1024, 512, 512]
 
 
 def test_reports_expire_and_are_bounded():

@@ -1,16 +1,18 @@
 """What a segment does to a connection: SEGMENT ARRIVES (RFC 9293, sections 3.10.7.3 and 3.10.7.4).
 
-In the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter or more careful
-than the RFC, as Linux; the comments say so.
+The steps are in the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter than
+the RFC, this does as Linux; a comment says where.
 """
 
 import errno
+from collections.abc import Sequence
 
 from demuxlab.demux.socket import Drop
 from demuxlab.demux.verdicts import Reply
 from demuxlab.transport.tcp import handshake, phases, sequence, time_wait
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
+from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.states import CAN_RECEIVE, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
@@ -235,20 +237,14 @@ def _handle_acknowledgment(
 ) -> None:
     """Process an ACK that is neither too old nor beyond SND.NXT, and its SACK blocks."""
     sender, deadlines = block.sender, block.deadlines
-    blocks = [
-        (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
-        for left, right in (options.sack if options and sender.recovery.sack else ())
-    ]
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
-    ack = Acknowledgment(number, now, _round_trip(block, options, now))
-    ack.echo = sender.ecn is not None and bool(segment.flags & ECE)
-    ack.duplicate = (
-        number == sender.unacked and sender.in_flight and not segment.length and not window_changed
-    )
     if number < sender.unacked or not sender.in_flight:
         return  # old, or nothing that it could be about
+    ack = Acknowledgment(number, now, _round_trip(block, options, now))
+    ack.echo = sender.ecn is not None and bool(segment.flags & ECE)
+    ack.duplicate = number == sender.unacked and not segment.length and not window_changed
     before = sender.recovery.phase
-    sender.process(ack, blocks)
+    sender.process(ack, _sack_blocks(sender, options))
     if ack.duplicated is not None and block.statistics is not None:
         block.statistics.dsacks += 1
     wait = phases.respond(sender, ack)
@@ -259,6 +255,14 @@ def _handle_acknowledgment(
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)
+
+
+def _sack_blocks(sender: Sender, options: tcp.Options | None) -> Sequence[tuple[int, int]]:
+    """Return the blocks that an ACK reports, unwrapped (RFC 2018)."""
+    if options is None or not options.sack or not sender.recovery.sack:
+        return ()
+    unacked = sender.unacked
+    return [(sequence.unwrap(left, unacked), sequence.unwrap(right, unacked)) for left, right in options.sack]
 
 
 def _fin_acknowledged(block: ControlBlock, now: float) -> None:

@@ -14,8 +14,10 @@ EXPIRY = 600.0
 """Seconds for which a reported MTU holds, and after which the search begins anew (Linux: mtu_expires)."""
 BLACK_HOLE_TIMEOUTS = 3
 """Timeouts without an acknowledgment after which segments are made smaller (Linux: tcp_retries1)."""
-_BASE, _FLOOR, _CLOSE_ENOUGH = 1024, 48, 8
-"""Bytes of data: where the search begins, where it ends downwards, and its precision."""
+SMALLEST = 512
+"""Bytes of data that every path takes (IPv4: 576 bytes with headers; Linux goes down to 48)."""
+_BASE, _CLOSE_ENOUGH = 1024, 8
+"""Bytes of data: where the search begins, and its precision."""
 _MOST_PATHS = 1024
 
 
@@ -108,4 +110,4 @@ class Search:
 
     def shrink(self) -> None:
         """Not even this size arrives."""
-        self.low = max(min(_BASE, self.low // 2), _FLOOR)
+        self.low = max(min(_BASE, self.low // 2), SMALLEST)

@@ -21,13 +21,16 @@ def respond(sender: Sender, ack: Acknowledgment) -> float:
     Returns after how many seconds RACK is to look for losses again; 0: not at all.
     """
     recovery = sender.recovery
+    untroubled = recovery.sack and recovery.rack is None and recovery.probe is None
+    if untroubled and recovery.phase is Phase.OPEN and not ack.echo:
+        # No SACK block has ever come, and no probe is out: there is nothing to detect or to undo.
+        if ack.advanced:
+            sender.grow(ack.delivered, ack.now)
+        return 0.0
     _note_duplicates(sender, ack)
     if recovery.probe is not None:
         _probe_answered(sender, ack)
     episode, wait = recovery.episode, 0.0
-    if sender.search is not None and sender.search.size and ack.number >= sender.search.end:
-        sender.search.arrived()
-        sender.change_mss(sender.largest_mss)
     if ack.echo:
         _echoed(sender, ack)
     if episode is not None and _has_ended(sender, ack, episode):

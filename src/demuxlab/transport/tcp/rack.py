@@ -53,7 +53,7 @@ class Rack:
         self.dup_thresh = min(max(self.dup_thresh, distance), _MAX_DUP_THRESH)
 
     def duplicated(self, unacked: int, following: int) -> None:
-        """DSACK: a retransmission was for nothing; wait longer, once a round trip (step 4)."""
+        """DSACK: a retransmission was spurious; widen the reordering window, once a round trip (step 4)."""
         if unacked >= self._dsack_round:
             self._dsack_round = following
             self._steps = min(self._steps + 1, 255)

@@ -67,7 +67,7 @@ class RetransmissionQueue:
         self._lost: list[SentSegment] = []
         """A heap of those that are or were lost; what is no longer lost leaves it when it comes up."""
         self._by_time: dict[SentSegment, None] | None = None
-        """Those in the network in the order in which they were sent last; None while nobody needs it."""
+        """Those in the network in the order in which they were sent last; None until `by_time` builds it."""
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -148,7 +148,7 @@ class RetransmissionQueue:
         segment.flags &= ~SYN
 
     def split(self, *edges: int) -> None:
-        """Cut the segments in which one of these numbers lies, so that their parts can fare differently."""
+        """Cut the segments in which one of these numbers lies, so that each part can be marked by itself."""
         for edge in edges:
             place = bisect_right(self._segments, edge, key=_start) - 1
             if place < 0:

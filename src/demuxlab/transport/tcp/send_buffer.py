@@ -39,7 +39,7 @@ class SendBuffer(ByteQueue):
     def mark(self) -> None:
         """End a segment after what was written so far (MSG_EOR of send(2))."""
         if self._pieces is not None:
-            self._pieces.marks.append(self.start + len(self))
+            self._pieces.marks += (self.start + len(self),)
 
     def mark_urgent(self) -> None:
         """The last byte written is urgent (MSG_OOB of send(2))."""

@@ -13,7 +13,7 @@ from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -91,7 +91,7 @@ class Sender:
     @property
     def in_flight(self) -> bool:
         """Tell whether something was sent and is not acknowledged."""
-        return bool(self.recovery.queue)
+        return self.recovery.queue is not EMPTY
 
     @property
     def has_unsent(self) -> bool:
@@ -271,7 +271,7 @@ class Sender:
         if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
-        if not recovery.queue:
+        if recovery.queue is EMPTY:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + size > cwnd:
@@ -356,6 +356,9 @@ class Sender:
         the two is acknowledged (RFC 7323, section 4).
         """
         self.unacked, self.timeouts = number, 0
+        if self.search is not None and self.search.size and number >= self.search.end:
+            self.search.arrived()
+            self.change_mss(self.largest_mss)
         self.buffer.acknowledged(number)
         measured = oldest if oldest is not None else echoed
         if measured is not None:
@@ -385,7 +388,7 @@ class Sender:
             control.limited_by_application(now)
 
     def restore(self, undo: Undo) -> None:
-        """Put the congestion control back as it was before a reduction that was for nothing."""
+        """Restore the congestion control from before a spurious reduction (RFC 4015, section 3.2)."""
         self._congestion = undo.restore(self.congestion)
         if self.ecn is not None:
             self.ecn.reduced = False

@@ -8,7 +8,7 @@ import errno
 from demuxlab.transport.tcp import phases
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
-from demuxlab.transport.tcp.path_mtu import BLACK_HOLE_TIMEOUTS, Search
+from demuxlab.transport.tcp.path_mtu import BLACK_HOLE_TIMEOUTS, SMALLEST, Search
 from demuxlab.transport.tcp.rtt import MAXIMUM
 from demuxlab.transport.timers import NEVER
 
@@ -49,9 +49,10 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     elif sender.timeouts >= (_SYN_RETRIES if handshake else _DATA_RETRIES):
         return errno.ETIMEDOUT
     block.deadlines.stalled(now - sender.rtt.rto)
-    if sender.timeouts >= BLACK_HOLE_TIMEOUTS and not handshake and block.settings.mtu_probing:
-        _leave_black_hole(block, now)
     first = sender.recovery.queue.first
+    may_be_black_hole = sender.timeouts >= BLACK_HOLE_TIMEOUTS and sender.window > 0 and not handshake
+    if may_be_black_hole and block.settings.mtu_probing and first is not None and len(first) > SMALLEST:
+        _leave_black_hole(block, now)
     if handshake and first is not None:
         # Nothing but the SYN is sent again: what follows it may have arrived (Linux).
         sender.recovery.queue.mark_lost(first)
