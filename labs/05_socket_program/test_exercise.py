@@ -19,7 +19,7 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import addresses, drawing, ports
-from demuxlab.grading.submission import Offer, Submission
+from demuxlab.grading.submission import RemoteObject, Submission
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.segment import TCPSegment
 
@@ -382,7 +382,7 @@ def noted(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Socket(Offer):
+class Socket(RemoteObject):
     """A socket: not used yet, listening, or connected with a peer."""
 
     METHODS = frozenset(
@@ -502,7 +502,7 @@ class Socket(Offer):
         del self.module.open[self.descriptor]
 
 
-class Module(Offer):
+class Module(RemoteObject):
     """The module: makes sockets, and knows who will connect or be connected to."""
 
     METHODS = frozenset({"socket"})

@@ -428,7 +428,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     wild = bench.udp("last", ANY_IPV4, reuse_address=True)
     bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert told(bench, datagram()) == [
-        "Who decides? A demultiplexer in the table's place. last wins (rule: wildcard two-tuple).",
+        "Which demultiplexer decides? One in the table's place. last wins (rule: wildcard two-tuple).",
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose another socket.",
         "any matches, but loses: the demultiplexer in the table's place chose another socket.",
@@ -436,7 +436,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     ]
     bench.demultiplexer.choose = lambda _segment, _device: iter(())
     assert told(bench, datagram())[:3] == [
-        "Who decides? A demultiplexer in the table's place. None does.",
+        "Which demultiplexer decides? One in the table's place. None does.",
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose no socket.",
     ]

@@ -49,10 +49,10 @@ _TEXTS = marked(
     {
         "multiplexing": "Several sockets of one host gather what they send onto one link.",
         "layer": "Ports are the transport layer's business; the layers below look at addresses.",
-        "demultiplexing": "The headers of one segment, the values that are looked at, and who wins.",
+        "demultiplexing": "The headers of one segment, the values compared, and the socket that wins.",
         "socket": "The door between process and transport layer, and the five things it is made of.",
         "program": "Which call caused which frames. Calls are inferred; frames were captured.",
-        "example": "Who reached which socket, and from which port.",
+        "example": "Which client reached which socket, and from which port.",
     }
 )
 LADDER = "ladder"
