@@ -36,7 +36,7 @@ _DISAGREED = 1
     metavar="FILE-or-DIR",
     help=_("Draw them into one .svg file, or each into a file of its own in a folder."),
 )
-@click.option("--quick", is_flag=True, help=_("So small that the figures say little: does it run?"))
+@click.option("--quick", is_flag=True, help=_("Little data: only check that each benchmark runs."))
 def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | None, quick: bool) -> None:
     """Measure ours against its peers."""
     from demuxlab.bench import show
