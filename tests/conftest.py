@@ -111,14 +111,14 @@ def as_ordinary_user(need_root):
     """`as_ordinary_user(command, **options)` runs a command as nobody, wherever Python and we lie."""
     needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
 
-    def run(command, **options):
+    def run(command, *, timeout=TIMEOUT, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         process = another_user.start([*map(str, command)], another_user.NOBODY, needed, **options)
         with process:
-            return subprocess.CompletedProcess(command, *_ended(process))
+            return subprocess.CompletedProcess(command, *_ended(process, timeout))
 
-    def _ended(process):
-        out, err = process.communicate(timeout=TIMEOUT)
+    def _ended(process, timeout):
+        out, err = process.communicate(timeout=timeout)
         return process.returncode, out, err
 
     return run

@@ -62,7 +62,7 @@ def test_the_server_binds_the_address_and_port_that_it_was_given(submission: Sub
 def test_accept_gives_the_socket_to_read_and_write(submission: Submission) -> None:
     [(path, page)] = pages = some_pages("accept", 1)
     hint = (
-        "the listening socket only takes requests to connect: recv, send and close the one that accept gives"
+        "the listening socket only takes connection requests: recv, send and close the one that accept gives"
     )
     module = served(submission, pages, Peer(request(path)), hint=hint)
     expect_answer(module, 0, page, hint)
@@ -407,7 +407,7 @@ class Socket(RemoteObject):
 
     @noted
     def listen(self, _backlog: int = 128) -> None:
-        """Take requests to connect from now on (listen(2))."""
+        """Take connection requests from now on (listen(2))."""
         # Without bind the protocol stack picks a port, which nobody knows.
         self.local = self.local or ["0.0.0.0", 49152]
         self.listens = True

@@ -244,7 +244,7 @@ def test_many_sockets_are_counted_not_listed(bench):
         (segment(S, 81), "RST is the answer: the sender learns at once that there is no socket."),
         (segment(R, 81), "It is dropped in silence: RST is never answered."),
         (segment(S), "It asks for a connection, and that is what a listening socket is for."),
-        (segment(SA), "It acknowledges what was never sent: RST is the answer."),
+        (segment(SA), "It has an ACK, but there is no connection, and a listener has sent nothing: RST."),
         (segment(R), "Nothing: it resets a connection, and there is none."),
         (segment(0), "Nothing: only a SYN alone asks for a connection."),
         (datagram(54), "ICMP port unreachable is the answer: the sender learns that there is no socket."),

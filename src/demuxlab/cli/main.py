@@ -22,6 +22,7 @@ _COMMANDS = marked(
         "quiz": "Make a capture and an answer sheet for one learner, or mark the sheet.",
         "new": "Copy the course into a new folder.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
+        "why": "Say which socket of this machine gets a packet, or why a port cannot be bound.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
         "bench": "Measure ours against its peers: ratios, taken by turns in one run.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",

@@ -67,7 +67,9 @@ def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, 
     """Let the checker call a method of its object `name`; return the result, or raise its OSError."""
     named = [[key, encode(value)] for key, value in keywords.items()]
     tell({"ask": name, "method": method, "arguments": encode(list(arguments)), "keywords": named})
+    began = real_time() - delay()
     line = requests.readline()
+    away.append(real_time() - delay() - began)
     if not line:
         os._exit(0)  # the checker has gone
     answer = json.loads(line)
@@ -133,6 +135,8 @@ def load(path: str) -> ModuleType:
 
 requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+away: list[float] = []
+"""Seconds that each call of something that stays with the checker took, in the request at hand."""
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -237,12 +241,13 @@ def delay() -> float:
 def watch(path: str, seconds: float, cpu_seconds: float) -> None:
     """Raise `Hung` in the learner's code after so many seconds, or seconds of computing; 0 for never.
 
-    The seconds in which it waited for a processor that others had do not count.
+    The seconds in which it waited for a processor that others had, or for the checker, do not count.
     """
+    away.clear()
     end = real_time() - delay() + seconds
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGALRM and real_time() - delay() < end:
+        if number == signal.SIGALRM and real_time() - delay() - sum(away) < end:
             return
         while frame is not None and frame.f_code.co_filename != path:
             frame = frame.f_back

@@ -6,7 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -36,6 +36,8 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
 
+_LOOK_AGAIN = 0.05
+"""Seconds after which a process is looked at again that has no processor when its time is over."""
 _OWN_ALARM = 0.95
 """The share of a call's time after which the learner's process itself names the line that it is in."""
 
@@ -81,6 +83,10 @@ class _Deadline:
     """When an answer must be there; it moves by the time that the process waited for a processor."""
 
     at: float
+    more: float = 0.0
+    """Seconds that the learner's process may compute after that, if it is not asleep."""
+    computed: float | None = None
+    """Seconds that it had computed when the time was over for the first time."""
 
 
 class Submission:
@@ -155,6 +161,7 @@ class Submission:
     def close(self) -> None:
         """End the learner's process, and read what it printed last."""
         if self._running is not None:
+            self._credit()
             self._running.process.kill()
             stderr = self._running.process.stderr
             if stderr is not None and select.select([stderr], [], [], 0)[0]:
@@ -180,7 +187,8 @@ class Submission:
         self._ready()
         self.last = name
         began = time.monotonic()
-        deadline = _Deadline(began + min(self.timeout, self._budget.left))
+        given = min(self.timeout, self._budget.left)
+        deadline = _Deadline(began + given, given)
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
@@ -330,23 +338,32 @@ class Submission:
     def _seconds_until(self, deadline: _Deadline) -> float:
         """Move a deadline by the time spent waiting for a processor; return the seconds until then.
 
-        On a busy machine an honest answer is late, and that is no fault of the submission.
+        On a busy machine an honest answer is late, and that is no fault of the submission. A process that
+        waits in the queue right now has that time counted only afterwards: it is looked at again.
         """
+        deadline.at += self._credit()
+        left = deadline.at - time.monotonic()
+        if left <= 0 and self._is_runnable(deadline):
+            deadline.at, left = time.monotonic() + _LOOK_AGAIN, _LOOK_AGAIN
+        return left
+
+    def _credit(self) -> float:
+        """Give the budget back what was spent in the queue since the last time; return the seconds."""
         delay = self._delay()
         more, self._delayed = max(0.0, delay - self._delayed), max(delay, self._delayed)
-        deadline.at += more
         self._budget.left += more
-        return deadline.at - time.monotonic()
+        return more
 
     def _delay(self) -> float:
         """Return the seconds that the learner's process and this one have waited for a processor."""
-        files = ["/proc/thread-self/schedstat"]
-        files += [f"/proc/{self._learner}/schedstat"] if self._learner is not None else []
-        nanoseconds = 0
-        for file in files:
-            with suppress(OSError, IndexError, ValueError):
-                nanoseconds += int(Path(file).read_text(encoding="ascii").split()[1])
-        return nanoseconds / 1e9
+        return _scheduled("thread-self")[1] + _scheduled(self._learner)[1]
+
+    def _is_runnable(self, deadline: _Deadline) -> bool:
+        """Tell whether the process neither sleeps nor has computed for too long after its deadline."""
+        computed = _scheduled(self._learner)[0]
+        if deadline.computed is None:
+            deadline.computed = computed
+        return _state(self._learner) == "R" and 0 < computed < deadline.computed + deadline.more
 
     def _no_answer(self, name: str) -> NoReturn:
         self.close()
@@ -407,6 +424,23 @@ class Submission:
                 return "<something else>"
         kind = neutral(value.get("type", "something else"))[:100]
         return self._objects.get(value.get("object", ""), f"<{kind}>")
+
+
+def _scheduled(process: int | str | None) -> tuple[float, float]:
+    """Return the seconds that a process has computed, and has waited for a processor (proc(5), schedstat)."""
+    try:
+        computed, waited = Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[:2]
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return int(computed) / 1e9, int(waited) / 1e9
+
+
+def _state(process: int | None) -> str:
+    """Return a process's state as proc(5) writes it: R where it runs, or would if it had a processor."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _no_sandbox(why: str) -> InfrastructureError:

@@ -292,7 +292,7 @@ class _Steps:
         if delivery.verdict == Verdict.QUEUE_FULL:
             return say(_FULL.get(delivery.counter, _DROPPED)) + self._counted()
         if delivery.reply == Reply.RST:
-            return say("It acknowledges what was never sent: RST is the answer.")
+            return say("It has an ACK, but there is no connection, and a listener has sent nothing: RST.")
         if delivery.copies:
             return say("Each of them has a copy in its queue.")
         if not isinstance(segment, TCPSegment):

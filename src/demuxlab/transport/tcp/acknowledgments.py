@@ -34,6 +34,10 @@ class Acknowledgments:
         self.wanted = True
         return False
 
+    def hasten(self, count: int) -> None:
+        """Acknowledge so many segments at once."""
+        self._quick = max(self._quick, count)
+
     def challenge(self, now: float, limited: bool) -> bool:
         """Request a challenge ACK; False where there were too many in this second (RFC 5961, section 7)."""
         if now - self._challenges_since >= _CHALLENGE_PERIOD:
