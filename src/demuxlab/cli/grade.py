@@ -291,8 +291,8 @@ def _functions(canvas_title: str, worksheet: Path | None) -> dict[str, Callable[
     if worksheet is not None:
         with reading(worksheet, _("download it from Moodle again")):
             sheet = worksheet.read_text(encoding="utf-8-sig")
-    told = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
-    return {**outputs.FORMS, **told}
+    forms = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
+    return {**outputs.FORMS, **forms}
 
 
 def _write(

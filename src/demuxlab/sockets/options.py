@@ -435,7 +435,7 @@ _STORED = {
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
     # IP_RETOPTS, IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
     *((_IP, number) for number in (7, 10, 15, 19, 24)),
-    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    # Receiving of extension headers and path MTUs, which are not reported; IPV6_DONTFRAG
     *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
     # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
     *((_IPV6, number) for number in (17, 23, 75, 78)),
