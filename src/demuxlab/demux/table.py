@@ -201,6 +201,28 @@ class SocketTable:
             del self._by_port[socket.protocol, socket.local_port]
         socket.state = CLOSED
 
+    def change(self, socket: Socket, option: str, value: bool | str) -> None:
+        """Set `reuse_address`, `reuse_port` or `device` of a socket in any state (socket(7)).
+
+        As in Linux, a bound socket can join a group by the option, and does not leave it so.
+        """
+        if socket.state == CLOSED:
+            setattr(socket, option, value)
+            return
+        slotted = socket.state == LISTEN or (socket.state == BOUND and socket.protocol == ip.UDP)
+        moves = slotted and (
+            option == "device" or (option == "reuse_port" and value and not socket.reuse_port)
+        )
+        rank = socket.rank
+        if moves:
+            self._close_lookup(socket)
+        self._in_use.remove(socket)
+        setattr(socket, option, value)
+        self._in_use.add(socket)
+        if moves:
+            self._open(socket)
+            socket.rank = rank
+
     # Lookup
 
     def candidates(self, segment: Segment, device: str = "") -> Iterator[Candidate]:
