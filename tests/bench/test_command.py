@@ -1,6 +1,7 @@
 """`demuxlab bench`: its tables, its JSON, its pictures and its error messages."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -10,26 +11,14 @@ from demuxlab.bench import commits
 from demuxlab.bench.measure import Benchmark, Entry, Goal, Report, Row, Unavailable
 from demuxlab.bench.plot import draw
 from demuxlab.cli import bench
-from demuxlab.cli.main import main
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call(command_line):
     """`call("decide")` → (exit status, standard output, standard error)."""
-    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
-
-    def run(*arguments):
-        try:
-            main(["bench", *map(str, arguments)])
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return partial(command_line, "bench")
 
 
 def missing():

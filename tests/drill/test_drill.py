@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.cli.main import main
 from demuxlab.drill import drill
 from demuxlab.drill.parser import parse
 
@@ -40,18 +40,10 @@ def play(text, on="stack"):
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
+def call(command_line, monkeypatch, tmp_path):
     """`call("a.pkt", …)` → (exit status, standard output, standard error), in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["drill", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return partial(command_line, "drill")
 
 
 # The scripts

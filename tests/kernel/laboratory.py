@@ -30,6 +30,7 @@ PORTS = (8053, 8080)
 CLIENT_PORTS = (9157, 5775)
 DEVICES = ("lo", "other0")
 NOBODY = 65534
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
 _PATIENCE = 5.0
 _CLONE_NEWNET, _TUNSETIFF, _IFF_TUN_NO_PI = 0x40000000, 0x400454CA, 0x1001
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -186,6 +187,7 @@ class Laboratory:
         enter_namespace()
         self.processes = [Process(), Process(), Process(NOBODY)]
         self.clients: list[socket.socket] = []
+        self.ports: tuple[int, ...] = PORTS
 
     def __enter__(self) -> Laboratory:
         return self
@@ -229,6 +231,20 @@ class Laboratory:
             abort(client)
         return Got([(pid, descriptor) for pid, descriptor, _new in got], error)
 
+    def leave_time_wait(self, destination: tuple[str, int]) -> bool:
+        """Connect, and let the server end the connection first: TIME-WAIT stays on its port."""
+        family = socket.AF_INET6 if ":" in destination[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as client:
+            try:
+                client.connect(destination)
+            except OSError:
+                return False
+            for process in self.processes:
+                for _descriptor, new in process("poll", True):
+                    process("close", new, False)
+            client.settimeout(_PATIENCE)
+            return client.recv(1) == b""
+
     def send_again(self, number: int) -> Got:
         """Send data on a connection that was kept."""
         got: list[tuple[int, int, int]] = []
@@ -239,10 +255,10 @@ class Laboratory:
         return Got([(pid, descriptor) for pid, descriptor, _new in got], 0)
 
 
-def random_spec(chance: random.Random, like: Spec | None = None) -> Spec:
+def random_spec(chance: random.Random, ports: tuple[int, ...], like: Spec | None = None) -> Spec:
     """Return a random socket; with `like`, one of the same port and with the options that let both bind."""
     protocol, family = chance.choice(("tcp", "udp")), chance.choice((4, 6))
-    port, reuse_address, reuse_port = chance.choice(PORTS), chance.random() < 0.5, chance.random() < 0.5
+    port, reuse_address, reuse_port = chance.choice(ports), chance.random() < 0.5, chance.random() < 0.5
     if like is not None and chance.random() < 0.7:
         protocol, port = like.protocol, like.bind[1]
         reuse_address, reuse_port = like.reuse_address, like.reuse_port
@@ -261,19 +277,30 @@ def random_spec(chance: random.Random, like: Spec | None = None) -> Spec:
     return Spec(protocol, family, (address, port), v6only, reuse_address, reuse_port, device, listen, connect)
 
 
-def random_table(laboratory: Laboratory, chance: random.Random, most: int) -> list[Spec]:
-    """Open random sockets in random processes, and close some; return those that are open."""
+def random_table(laboratory: Laboratory, chance: random.Random, most: int, ended: bool = False) -> list[Spec]:
+    """Open random sockets in random processes, and close some; return those that are open.
+
+    With `ended`, connections to some of the listening sockets have ended before, and TIME-WAIT is left.
+    """
     opened: list[tuple[Process, int, Spec]] = []
     last: Spec | None = None
     for _ in range(chance.randint(1, most)):
-        spec = random_spec(chance, last)
+        spec = random_spec(chance, laboratory.ports, last)
         process = chance.choice(laboratory.processes)
         descriptor = process("open", spec)
         if descriptor > 0:
             last = spec
             opened.append((process, descriptor, spec))
     for process, descriptor, spec in opened[:]:
-        if chance.random() < 0.1:
+        may_end = ended and spec.listen and spec.device in ("", "lo") and chance.random() < 0.5
+        if may_end:
+            laboratory.leave_time_wait(_own_address(spec))
+        if chance.random() < (0.6 if may_end else 0.1):
             process("close", descriptor)
             opened.remove((process, descriptor, spec))
     return [spec for _process, _descriptor, spec in opened]
+
+
+def _own_address(spec: Spec) -> tuple[str, int]:
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(spec.bind[0], spec.bind[0])
+    return address.removeprefix("::ffff:"), spec.bind[1]

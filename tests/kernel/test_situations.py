@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+from tests.kernel.laboratory import ALONE
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
 BEGIN = """
 import json, os, socket, subprocess, sys, time
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 subprocess.run(["ip", "address", "add", "10.9.0.2/32", "dev", "lo"], check=True)
-def why(*words, user=None):
-    command = [sys.executable, "-m", "demuxlab", "why", *words, "--json"]
+def why(*words, user=None, before=()):
+    command = [*before, sys.executable, "-m", "demuxlab", "why", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, user=user)
     assert done.stderr == "", done.stderr
     print(done.stdout)
@@ -27,7 +31,7 @@ def answers(script: str, *, needs: tuple[str, ...] = ()) -> list[dict]:
         pytest.skip(f"needs root and {', '.join(('unshare', 'ip', *needs))}")
     program = BEGIN + textwrap.dedent(script)
     done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [*ALONE, "--net", sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     if "unshare failed" in done.stderr or "BPF is not there" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
@@ -149,8 +153,17 @@ def test_an_ordinary_user_learns_what_was_not_seen():
     said = " ".join(theirs["unsure"])
     for missing in ("firewall's rules could not be read", "did not show their sockets", "sk_lookup"):
         assert missing in said
-    assert "other network namespaces were not looked at" in " ".join(nobody["unsure"])
+    assert "some network namespaces were not looked at" in " ".join(nobody["unsure"])
     assert (low["errno"], "setcap" in low["cures"][0]["cure"]) == ("EACCES", True)
+
+
+def test_from_inside_a_container_the_processes_outside_are_not_seen():
+    [outside] = answers(f"""
+        server = socket.create_server(("127.0.0.1", 8080))
+        why("tcp", "127.0.0.1:8080", before={ALONE})
+    """)
+    assert (outside["verdict"], outside["rule"], outside["process"]) == ("delivered", "listener", None)
+    assert "no process that can be seen has this socket" in " ".join(outside["unsure"])
 
 
 def test_bind_says_what_is_in_the_way_and_what_helps():
@@ -174,3 +187,21 @@ def test_bind_says_what_is_in_the_way_and_what_helps():
     assert time_wait["cures"][0]["cure"].startswith("set SO_REUSEADDR before bind")
     assert (low["allowed"], low["ports"]["unprivileged_from"]) == (True, 1024)
     assert foreign["errno"] == "EADDRNOTAVAIL"
+
+
+def test_the_page_shows_what_is_printed():
+    blocks = re.findall(r"```\n\$ sudo demuxlab (why .*)\n((?:.*\n)*?)```", PAGE.read_text(encoding="utf-8"))
+    shown = [text for _call, text in blocks]
+    [printed] = answers(f"""
+        web = socket.create_server(("0.0.0.0", 8080))
+        ours = socket.create_server(("127.0.0.1", 8081))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        data = web.accept()[0]
+        printed = []
+        for call in {[call for call, _text in blocks]!r}:
+            command = [sys.executable, "-m", "demuxlab", *call.split()]
+            done = subprocess.run(command, capture_output=True, text=True)
+            printed.append(done.stdout.replace(f"[{{os.getpid()}}]", "[4242]"))
+        print(json.dumps(printed))
+    """)
+    assert [" ".join(text.split()) for text in printed] == [" ".join(text.split()) for text in shown]

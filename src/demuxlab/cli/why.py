@@ -104,7 +104,11 @@ def _bind(
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(layout.paragraph(line))
+        number, dot, rest = line.partition(". ")
+        if dot and number.isdecimal():
+            columns = layout.terminal_width() - 3
+            line = f"{number}. " + "\n   ".join(layout.wrapped(rest, columns))  # noqa: PLW2901
+        click.echo(layout.paragraph(line) if "\n" not in line else line)
 
 
 def _endpoint(text: str) -> tuple[bytes, int]:

@@ -27,7 +27,6 @@ from demuxlab.grading import another_user, sandbox_cures, system_calls
 from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
-LEVELS = (BUBBLEWRAP, LIMITS, PROCESS)
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20

@@ -30,7 +30,7 @@ _NO_PROGRAMS = marked("whether a BPF sk_lookup program chooses cannot be asked: 
 _DOCKER = marked("docker-proxy only passes it on, to {destination} in the container")
 _RAW = marked("{process} has a raw socket of this protocol and gets a copy")
 _ELSEWHERE = marked("that address is in the network namespace of {process}: the sockets are those there")
-_NO_NAMESPACES = marked("the sockets of other network namespaces were not looked at: call it with sudo")
+_NO_NAMESPACES = marked("the sockets of some network namespaces were not looked at: sudo sees more")
 _NO_SUCH = marked("no network namespace that could be entered has that address")
 _TABLES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
 
@@ -212,12 +212,14 @@ def _nearby(question: Question, found: Snapshot, answer: Answer) -> Iterator[Not
     yield from nearest.on_this_port(question, found)
     other = ip.UDP if question.protocol == ip.TCP else ip.TCP
     yield from nearest.of_other_protocol(snapshot.take(other, question.port))
-    yield from nearest.other_ports(question, found, snapshot.take(question.protocol))
+    first = [record for record in netlink.sockets(question.protocol) if not record.remote]
+    holders = processes.holders({record.inode for record in first}).by_inode
+    yield from nearest.other_ports(question, found, Snapshot(first, holders))
     there = []
     namespaces, all_seen = processes.namespaces()
     for pid in namespaces.values():
         records = inside(pid, lambda: netlink.sockets(question.protocol, question.port))
-        all_seen = all_seen and records is not None
+        all_seen = all_seen and (records is not None or not Path(f"/proc/{pid}").exists())
         if records:
             holders = processes.holders({record.inode for record in records}).by_inode
             there.append((processes.describe(pid), Snapshot(records, holders)))

@@ -37,6 +37,8 @@ class Holder(NamedTuple):
 
     record: Record
     options: Options
+    alike: int = 1
+    """How many sockets it stands for: connections that differ in their peers alone."""
 
 
 def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) -> list[Holder]:
@@ -50,15 +52,15 @@ def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) ->
 
 
 def _known(holder: Holder, guess: bool) -> Holder:
-    record, options = holder
-    address, port, v6only, cpu = options
+    record, (address, port, v6only, cpu) = holder.record, holder.options
     if record.v6only is not None:
         v6only = record.v6only
     if len(record.local) == 16 and not is_any(record.local) and v6only is None:
         v6only = True  # unless it was bound to :: and connected
-    return Holder(
-        record,
-        Options(guess if address is None else address, guess if port is None else port, bool(v6only), cpu),
+    return holder._replace(
+        options=Options(
+            guess if address is None else address, guess if port is None else port, bool(v6only), cpu
+        ),
     )
 
 
@@ -89,7 +91,7 @@ def _equal(one: bytes, one_v6only: bool, other: bytes, other_v6only: bool, any_o
 def _udp(wanted: Wanted, holders: list[Holder]) -> Iterator[Holder]:
     """The first overlapping socket decides, unless both share by SO_REUSEADDR: then the search goes on."""
     for holder in holders:
-        record, options = holder
+        record, options = holder.record, holder.options
         if not overlap(wanted, holder) or (wanted.reuse_address and options.reuse_address):
             continue
         if not (wanted.reuse_port and options.reuse_port and wanted.uid == record.uid):
@@ -106,7 +108,7 @@ def _tcp(wanted: Wanted, holders: list[Holder]) -> Iterator[Holder]:
 
 
 def _shares(wanted: Wanted, holder: Holder) -> bool:
-    record, options = holder
+    record, options = holder.record, holder.options
     if wanted.reuse_address and options.reuse_address and record.state != LISTEN:
         return True
     same_user = record.state == TIME_WAIT or wanted.uid == record.uid
@@ -133,7 +135,7 @@ def _shared_by_memory(wanted: Wanted, holders: list[Holder]) -> bool:
     memory: _Memory | None = None
     listens = any(holder.record.state == LISTEN for holder in holders)
     first = True
-    for record, options in holders:
+    for record, options, _alike in holders:
         if record.remote and listens:
             continue  # made by a listening socket: it was never bound
         who = record.uid, record.local, bool(options.v6only)

@@ -75,8 +75,8 @@ class Answer:
 
 def decide(question: Question, snapshot: Snapshot, broadcasts: tuple[bytes, ...] = ()) -> Answer:
     """Look the packet up among the sockets of a snapshot."""
-    table = KernelTable(snapshot, broadcasts)
     segment = _segment(question, snapshot)
+    table = KernelTable(snapshot, broadcasts, (segment.source, segment.source_port))
     delivery = table.demultiplexer.decide(segment, 0.0, question.device)
     answer = Answer(delivery.verdict, delivery, reply=delivery.reply)
     if delivery.socket is not None:
@@ -87,7 +87,7 @@ def decide(question: Question, snapshot: Snapshot, broadcasts: tuple[bytes, ...]
         answer.losers = [
             (table.record_of[loser.socket], loser.reason, loser.detail) for loser in delivery.lookup.losers
         ]
-        answer.more_losers = delivery.lookup.unnamed
+        answer.more_losers = delivery.lookup.unnamed + table.left_out
     answer.unsure += _unsure(question, snapshot, answer)
     return answer
 

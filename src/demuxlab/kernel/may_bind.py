@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,8 @@ class BindAnswer:
 
     error: int
     """0: allowed; else the errno of bind(2)."""
-    in_the_way: list[tuple[Record, list[Process], Note]]
+    in_the_way: list[tuple[Record, list[Process], Note, int]]
+    """Each socket with its processes, why it is in the way, and how many more are alike."""
     ports: Ports
     cures: list[Cure] = field(default_factory=list)
     unsure: list[Note] = field(default_factory=list)
@@ -118,10 +120,20 @@ def ask(wanted: Wanted, destination: tuple[bytes, int] | None = None) -> BindAns
 
 def _among(wanted: Wanted, found: Snapshot, ports: Ports) -> BindAnswer:
     holders = holders_of(wanted, found)
-    blocked = conflicts(wanted, holders)
+    blocked, otherwise = conflicts(wanted, holders), conflicts(wanted, holders, guess=True)
     answer = BindAnswer(errno.EADDRINUSE if blocked else 0, [], ports)
+    if bool(blocked) != bool(otherwise):
+        unread = [holder for holder in holders if holder.options.reuse_address is None]
+        if all(holder.record.state == TIME_WAIT for holder in unread):
+            answer.error = _tried(wanted)
+            blocked = blocked if answer.error else otherwise
+        else:
+            answer.unsure.append(Note(_OPTIONS, {"count": sum(holder.alike for holder in unread)}))
     answer.unsure += _unsure(wanted, holders, blocked)
-    answer.in_the_way = [(h.record, found.processes(h.record), _why(wanted, h.record)) for h in blocked]
+    answer.in_the_way = [
+        (holder.record, found.processes(holder.record), _why(wanted, holder.record), holder.alike - 1)
+        for holder in blocked
+    ]
     if blocked:
         answer.cures += _cures(wanted, holders, blocked, found)
     elif wanted.protocol == ip.TCP and _listen_fails(wanted, holders):
@@ -129,13 +141,40 @@ def _among(wanted: Wanted, found: Snapshot, ports: Ports) -> BindAnswer:
     return answer
 
 
+def _tried(wanted: Wanted) -> int:
+    """Return the errno of a real bind that is undone at once.
+
+    The kernel does not list the options of a TIME-WAIT. Where they decide, both it and the new socket share
+    by SO_REUSEADDR, or bind fails: a socket that is bound for a moment is then in nobody's way.
+    """
+    family = socket.AF_INET if wanted.family == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, wanted.reuse_address)
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, wanted.reuse_port)
+        mapped_too = wanted.family == 6 and len(wanted.address) == 4
+        try:
+            trial.bind(
+                (f"::ffff:{to_text(wanted.address)}" if mapped_too else to_text(wanted.address), wanted.port)
+            )
+        except OSError as error:
+            return error.errno or errno.EADDRINUSE
+    return 0
+
+
 def holders_of(wanted: Wanted, found: Snapshot) -> list[Holder]:
-    """Return the sockets of the port in the order in which bind meets them."""
+    """Return the sockets of the port in the order in which bind meets them; of connections each kind once."""
     records = [record for record in found.records if record.state != "syn-received"]
     if wanted.protocol == ip.TCP:
         # The numbers of inodes rise with the order in which sockets were made.
         records = sorted(records, key=lambda record: record.inode or 1 << 64)
-    return [Holder(record, found.options_of(record)) for record in records]
+    holders: dict[tuple[object, ...], Holder] = {}
+    for record in records:
+        options = found.options_of(record)
+        own = 0 if record.remote else record.cookie
+        key = own, record.family, record.local, record.state, record.device, record.uid, options
+        holder = holders.get(key)
+        holders[key] = Holder(record, options, holder.alike + 1) if holder else Holder(record, options)
+    return list(holders.values())
 
 
 def _listen_fails(wanted: Wanted, holders: list[Holder]) -> bool:
@@ -143,14 +182,11 @@ def _listen_fails(wanted: Wanted, holders: list[Holder]) -> bool:
 
 
 def _unsure(wanted: Wanted, holders: list[Holder], blocked: list[Holder]) -> Iterator[Note]:
-    if bool(conflicts(wanted, holders, guess=True)) != bool(blocked):
-        unread = sum(holder.options.reuse_port is None for holder in holders)
-        yield Note(_OPTIONS, {"count": unread})
-    if wanted.protocol == ip.UDP and len(holders) > SEARCHED_BY_ADDRESS:
+    if wanted.protocol == ip.UDP and sum(holder.alike for holder in holders) > SEARCHED_BY_ADDRESS:
         yield Note(_MANY, {"count": SEARCHED_BY_ADDRESS})
     if wanted.protocol == ip.TCP and wanted.reuse_port:
-        backwards = bool(conflicts(wanted, holders[::-1]))
-        if backwards != bool(blocked):
+        backwards = conflicts(wanted, holders[::-1], guess=not blocked)
+        if bool(backwards) != bool(blocked):
             yield Note(_MEMORY)
 
 
@@ -179,7 +215,11 @@ def _cures(wanted: Wanted, holders: list[Holder], blocked: list[Holder], found: 
         yield Cure(Note(_V6ONLY), Note(_V6ONLY_COSTS))
     if all(holder.record.state == TIME_WAIT for holder in blocked):
         yield Cure(Note(_WAIT), Note(_WAIT_COSTS))
-    named = {str(process) for holder in blocked for process in found.processes(holder.record)[:1]}
+    named = {
+        f"{process.name}[{process.pid}]"
+        for holder in blocked
+        for process in found.processes(holder.record)[:1]
+    }
     if named:
         yield Cure(Note(_STOP, {"process": ", ".join(sorted(named))}), Note(_STOP_COSTS))
     yield Cure(Note(_PORT), Note(_PORT_COSTS))

@@ -14,8 +14,9 @@ from demuxlab.wire import ip
 
 _PIDFD_GETFD = 438
 _INCOMING_CPU = 49
-LIMIT = 512
+LIMIT = 1024
 """The greatest number of sockets that are looked at for one answer."""
+_library = ctypes.CDLL(None)
 
 
 def read(records: Iterable[Record], holders: dict[int, list[Process]]) -> dict[int, Options]:
@@ -46,7 +47,7 @@ def _read_one(record: Record, process: Process, pidfds: dict[int, int]) -> Optio
             pidfds[process.pid] = -1
     if pidfds[process.pid] < 0:
         return UNKNOWN
-    lent = ctypes.CDLL(None).syscall(_PIDFD_GETFD, pidfds[process.pid], process.fd, 0)
+    lent = _library.syscall(_PIDFD_GETFD, pidfds[process.pid], process.fd, 0)
     if lent < 0:
         return UNKNOWN
     try:

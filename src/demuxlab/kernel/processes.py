@@ -30,7 +30,7 @@ def holders(wanted: Collection[int]) -> Holders:
     links = {f"{_SOCKET}{inode}]": inode for inode in wanted if inode}
     found: dict[int, list[Process]] = {}
     hidden = 0
-    for pid in _pids():
+    for pid in _pids() if links else ():
         folder = f"/proc/{pid}/fd"
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -66,6 +66,14 @@ def _links(folder: int) -> list[tuple[int, str]]:
         except OSError:
             continue  # closed meanwhile
     return sorted(links)
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a process has no namespaces any more: only its parent has yet to wait for it."""
+    try:
+        return _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
 
 
 def describe(pid: int) -> Process:
@@ -114,7 +122,7 @@ def namespaces() -> tuple[dict[int, int], bool]:
         try:
             inode = os.stat(f"/proc/{pid}/ns/net").st_ino
         except PermissionError:
-            all_seen = False
+            all_seen = all_seen and _has_ended(pid)
             continue
         except OSError:
             continue  # it has ended

@@ -1,12 +1,12 @@
 """What the kernel has now, as far as the user who asks may see it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from demuxlab.kernel import netlink, options, processes
 from demuxlab.kernel.records import UNKNOWN, Options, Process, Record
 
+_WITH_PEER = 64
 _RAW = (Path("/proc/thread-self/net/raw"), Path("/proc/thread-self/net/raw6"))
 
 
@@ -47,9 +47,13 @@ def take(protocol: int, port: int = 0) -> Snapshot:
     )
 
 
-def _worth_asking(records: Iterable[Record]) -> list[Record]:
-    """Return the sockets that a process has, those without a peer first: their options decide most."""
-    return sorted((record for record in records if record.inode), key=lambda record: bool(record.remote))
+def _worth_asking(records: list[Record]) -> list[Record]:
+    """Return the sockets whose options decide: those without a peer, and some of those with one.
+
+    The connections of a listening socket have its options.
+    """
+    first = [record for record in records if not record.remote]
+    return first + [record for record in records if record.remote and record.inode][:_WITH_PEER]
 
 
 def _raw_sockets(protocol: int) -> set[int]:

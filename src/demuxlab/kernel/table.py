@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 
 from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.lookup import MAX_LOSERS
 from demuxlab.demux.socket import BOUND, LISTEN, Socket
 from demuxlab.kernel.records import Options, Record
 from demuxlab.kernel.snapshot import Snapshot
@@ -11,13 +13,21 @@ from demuxlab.wire import ip
 
 
 class KernelTable:
-    """A demultiplexer whose table has the sockets of a snapshot, and the record of each."""
+    """A demultiplexer whose table has the sockets of a snapshot, and the record of each.
 
-    def __init__(self, snapshot: Snapshot, broadcasts: Iterable[bytes] = ()) -> None:
+    For packets of one `sender` (address and port), the other connections cannot win: a few of them are
+    enough for the explanation, and `left_out` counts the rest.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, broadcasts: Iterable[bytes] = (), sender: tuple[bytes, int] | None = None
+    ) -> None:
         self.demultiplexer = Demultiplexer(broadcasts=broadcasts, explain=True)
         self.record_of: dict[Socket, Record] = {}
         groups = _certain_groups(snapshot.records)
-        pairs = [(record, _socket(record, snapshot, groups)) for record in snapshot.records]
+        records = snapshot.records if sender is None else _needed(snapshot.records, sender)
+        self.left_out = len(snapshot.records) - len(records)
+        pairs = [(record, _socket(record, snapshot, groups)) for record in records]
         for record, socket in _in_order_of_binding(pairs):
             self._enter(socket, record)
             self.record_of[socket] = record
@@ -34,6 +44,12 @@ class KernelTable:
             # A UDP socket is bound first and connects then: that marks its SO_REUSEPORT group.
             with suppress(OSError):  # connected to port 0, from which nothing comes
                 table.connect(socket, record.local, record.remote, record.remote_port, record.state)
+
+
+def _needed(records: list[Record], sender: tuple[bytes, int]) -> list[Record]:
+    others = (record for record in records if record.remote and record[5:7] != sender)
+    named = {record.cookie for record in islice(others, MAX_LOSERS)}
+    return [r for r in records if not r.remote or r[5:7] == sender or r.cookie in named]
 
 
 def _place(record: Record) -> tuple[object, ...]:

@@ -155,8 +155,9 @@ def bind_as_json(wanted: Wanted, answer: BindAnswer) -> dict[str, Any]:
                 "socket": record.as_json(),
                 "process": holders[0].as_json() if holders else None,
                 "reason": why.write(),
+                "more": more,
             }
-            for record, holders, why in answer.in_the_way
+            for record, holders, why, more in answer.in_the_way
         ],
         "cures": [{"cure": cure.what.write(), "cost": cure.cost.write()} for cure in answer.cures],
         "ports": {
@@ -176,9 +177,11 @@ def bind_as_lines(wanted: Wanted, answer: BindAnswer) -> Iterator[str]:
         yield _("✗ {what} fails with {error}", what=where, error=errno.errorcode[answer.error])
     else:
         yield _("✓ {what} succeeds", what=where)
-    for record, holders, why in answer.in_the_way:
+    for record, holders, why, more in answer.in_the_way:
         whose = _described(holders[0]) if holders else _owner(record)
         yield f"  {whose}: {endpoint_text(record.local, record.port)} {record.state}: {why.write(_)}"
+        if more:
+            yield "  " + _("and {count} more", count=more)
     if answer.cures:
         yield _("what helps, and what it costs:")
         yield from (f"  - {cure.what.write(_)} ({cure.cost.write(_)})" for cure in answer.cures)

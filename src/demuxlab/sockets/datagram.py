@@ -64,10 +64,10 @@ class DatagramSocket(InetSocket):
         if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
-            if not self._has_peer():
-                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
             opened.wake()
+            if not self._has_peer():  # as in Linux, it is shut down all the same
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive at most `size` bytes; return them with the sender's address."""
@@ -127,10 +127,11 @@ class DatagramSocket(InetSocket):
         if flags & _socket.MSG_OOB:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         with self._open() as opened:
-            if _socket.SHUT_WR in opened.shut:
-                raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
             if address is not None:
                 _check(opened, address.host)
+            if _socket.SHUT_WR in opened.shut and (address is not None or self._has_peer()):
+                error = self._endpoint.take_error() or errno.EPIPE
+                raise OSError(error, os.strerror(error))
             whole_message, address = _uncorked(opened, bytes(data), address)
             if flags & _socket.MSG_MORE:
                 opened.corked = whole_message, address

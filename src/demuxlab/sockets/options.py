@@ -27,7 +27,7 @@ _MAX_SIZE = 1024
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
 _TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
 _IP_MTU_DISCOVER, _IP_MTU, _IPV6_MTU_DISCOVER, _IPV6_MTU = 10, 14, 23, 24
-_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO = 18, 20, 21
+_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_BINDTOIFINDEX = 18, 20, 21, 62
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
 _MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
@@ -224,6 +224,10 @@ def _device(opened: OpenSocket, value: bytes) -> None:
     _change(opened, "device", name)
 
 
+def _device_by_index(opened: OpenSocket, value: bytes) -> None:
+    _change(opened, "device", dict(_socket.if_nameindex()).get(_int(value), ""))
+
+
 def _device_name(opened: OpenSocket) -> bytes:
     name = opened.endpoint.socket.device
     return os.fsencode(name) + b"\0" if name else b""
@@ -392,6 +396,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_REUSEADDR): Option(_binding("reuse_address")),
     (_SOL, _socket.SO_REUSEPORT): Option(_binding("reuse_port")),
     (_SOL, _socket.SO_BINDTODEVICE): Option(_device, _device_name, named=True),
+    (_SOL, _SO_BINDTOIFINDEX): Option(_device_by_index),
     (_SOL, _socket.SO_RCVBUF): Option(_receive_buffer, _receive_buffer_size),
     (_SOL, _socket.SO_SNDBUF): Option(
         _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.send_buffer))

@@ -4,7 +4,8 @@ It is one end of a pair of the kernel's own stream sockets (unix(7)):
 
 - *readable* while it holds an unread byte, which the other end has sent;
 - *ended* (POLLRDHUP, and readable) when the other end has shut down its writing;
-- *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) if the other end has unread data;
+- *hung up* (POLLHUP) when it is shut down in both directions;
+- *failed* (POLLERR) when the other end is closed with data unread;
 - *writable* by the size of its send buffer: at the start it sends some data that is never read, and the
   kernel reports a socket as writable while a quarter of SO_SNDBUF is more than the unread data. So changing
   SO_SNDBUF switches it, and raising it wakes threads that wait.
@@ -92,7 +93,10 @@ class Pollable:
     def close(self) -> None:
         """Close the pair."""
         self._close_outer()
-        if self._inner is not None and not self._hung_up:
+        self._close_inner()
+
+    def _close_inner(self) -> None:
+        if self._inner is not None and self._inner.fileno() != -1:
             if self._has_lost(self._inner):
                 _report_lost()
             self._inner.close()
@@ -111,14 +115,12 @@ class Pollable:
         """Show that there is no connection any more, and with `failed` that an error is pending (poll(2))."""
         if not self.has(self.number):
             return
+        self._connected()
         if not self._hung_up:
-            inner = self._connected()
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
-            if self._has_lost(inner):
-                _report_lost()
-            if not failed:
-                inner.recv(_MUCH)
-            inner.close()
+            self._outer.shutdown(_socket.SHUT_RDWR)
+        if failed and not self._failed:
+            self._close_inner()  # with data unread
         elif self._failed and not failed:
             self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         self._hung_up, self._failed = True, failed
@@ -196,7 +198,8 @@ class DatagramPollable(Pollable):
             return
         if self._failed and (not failing or changed or readable != self._readable):
             self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-            self._outer.send(_BALLAST)
+            with suppress(BrokenPipeError):  # shut down: nothing is sent, and so no error comes any more
+                self._outer.send(_BALLAST)
             self._failed = False
         self.show(readable=readable, writable=True, ended=ended, changed=changed)
         if failing and not self._failed:
