@@ -331,6 +331,7 @@ class Sender:
     def established(self) -> None:
         """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
         self.rtt.established()
+        self._small_end = max(self._small_end, self.unacked)
         if self.retransmissions > 1:
             self.congestion.handshake_lost_segments()
 
