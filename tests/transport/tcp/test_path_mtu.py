@@ -37,11 +37,11 @@ class Narrow(Network):
 
 def test_a_search_halves_the_interval_until_it_is_small():
     search, largest = Search(1460, 0.0), 1248
-    while size := search.next_size(1460, 1.0):
+    while size := search.next_size(1.0):
         search.sent(1, size)
         search.arrived() if size <= largest else search.lost()
     assert largest - 8 < search.low <= largest
-    assert search.next_size(1460, 601.0) > largest
+    assert search.next_size(601.0) > largest
 
 
 def test_a_search_shrinks_down_to_its_floor():

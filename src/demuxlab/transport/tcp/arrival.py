@@ -219,6 +219,9 @@ def _complete_handshake(
         block.transition(Event.ACK_OF_SYN if sender.buffer.fin is None else Event.CLOSE)
     if block.fast_open is not None:
         block.fast_open.pending = False
+    # Equal numbers as one object: a server keeps them for each idle connection.
+    number = sender.next if number == sender.next else number
+    start = block.receiver.next if start == block.receiver.next else start
     if block.passive:
         sender.first_acknowledgeable = number
     sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come

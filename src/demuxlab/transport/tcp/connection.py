@@ -77,7 +77,7 @@ class TCPConnection(ControlBlock):
 
     def answer(self, syn: TCPSegment, now: float, fast_open: FastOpen | None = None) -> None:
         """Answer a listening socket's SYN with SYN,ACK (section 3.10.7.2); `fast_open`: see `handshake`."""
-        self.last_received_at, self.passive = now, True
+        self.last_received_at = now
         self.fast_open = fast_open
         self._recall_path(now)
         self._receive_syn_in_listen()

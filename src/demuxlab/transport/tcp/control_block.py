@@ -49,7 +49,7 @@ class ControlBlock(StateMachine, ABC):
 
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
-        *("fast_open", "orphan", "parent", "passive", "peer_mss", "read_shutdown", "reported"),
+        *("fast_open", "orphan", "parent", "peer_mss", "read_shutdown", "reported"),
         *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps", "urgent"),
         "unanswered_probes",
     )
@@ -72,8 +72,6 @@ class ControlBlock(StateMachine, ABC):
         """The MSS option of the peer's SYN."""
         self.reported: Reported | None = None
         """What a router reported of the path's MTU."""
-        self.passive = False
-        """A listening socket made the connection."""
         self.fast_open: FastOpen | None = None
         """Where the connection uses TCP Fast Open (RFC 7413)."""
         self.parent: Parent | None = None
@@ -107,6 +105,11 @@ class ControlBlock(StateMachine, ABC):
     @abstractmethod
     def tick(self, now: float) -> None:
         """Do what is due."""
+
+    @property
+    def passive(self) -> bool:
+        """Tell whether a listening socket made the connection."""
+        return self.parent is not None
 
     @property
     def early(self) -> bool:

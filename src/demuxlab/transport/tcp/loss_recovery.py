@@ -15,11 +15,15 @@ Sequence numbers are unwrapped; time is an argument, in seconds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import count
 
 from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
 from demuxlab.transport.tcp.undo import Undo
+
+_turns = count(1)
+"""Numbers what is sent, for all connections: only the order within one matters."""
 
 
 class Phase(IntEnum):
@@ -93,11 +97,10 @@ class Episode:
 class LossRecovery:
     """The retransmission queue of one connection, and the recovery under way."""
 
-    __slots__ = ("_turn", "episode", "phase", "probe", "queue", "rack", "sack")
+    __slots__ = ("episode", "phase", "probe", "queue", "rack", "sack")
 
     def __init__(self) -> None:
         self.queue = EMPTY
-        self._turn = 0
         self.sack = False
         """Both sides agreed on selective acknowledgments (RFC 2018)."""
         self.phase = Phase.OPEN
@@ -112,7 +115,7 @@ class LossRecovery:
         """Append a new segment."""
         if self.queue is EMPTY:
             self.queue = RetransmissionQueue()
-        self._turn = segment.turn = self._turn + 1
+        segment.turn = next(_turns)
         self.queue.append(segment)
         if self.episode is not None and self.episode.prr is not None:
             self.episode.prr.sent += len(segment)
@@ -120,7 +123,7 @@ class LossRecovery:
     def retransmitted(self, segment: SentSegment, now: float) -> None:
         """Count a segment of the queue as sent again."""
         self.queue.mark_retransmitted(segment, now)
-        self._turn = segment.turn = self._turn + 1
+        segment.turn = next(_turns)
         if self.episode is not None:
             self.episode.retransmitted(len(segment), now)
 

@@ -74,22 +74,24 @@ class Paths:
 class Search:
     """The search for the largest segment of one connection; sizes are bytes of data."""
 
-    __slots__ = ("_high", "_since", "end", "low", "size", "start")
+    __slots__ = ("_high", "_since", "end", "low", "most", "size", "start")
 
     def __init__(self, most: int, now: float) -> None:
         self.low = min(_BASE, most)
         """This size arrives."""
+        self.most = most
+        """What IP and the peer permit."""
         self._high = most
         """No larger one does."""
         self._since = now
         self.size = self.start = self.end = 0
         """The segment that probes, and its sequence numbers; size 0: there is none."""
 
-    def next_size(self, most: int, now: float) -> int:
-        """Return the size to probe with, 0 where the search is over; `most` is what IP and peer permit."""
+    def next_size(self, now: float) -> int:
+        """Return the size to probe with, 0 where the search is over."""
         if now - self._since >= EXPIRY:
-            self._high, self._since = most, now
-        self._high = min(self._high, most)
+            self._high, self._since = self.most, now
+        self._high = min(self._high, self.most)
         return (self._high + self.low) // 2 if self._high - self.low >= _CLOSE_ENOUGH else 0
 
     def sent(self, start: int, size: int) -> None:

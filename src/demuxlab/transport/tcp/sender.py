@@ -38,7 +38,7 @@ class Sender:
 
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
-        *("buffer", "first_acknowledgeable", "largest_mss", "max_window", "mss", "next", "offload_size"),
+        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
         *("recovery", "retransmissions", "rtt", "search", "settings", "timeouts", "unacked", "window"),
     )
 
@@ -58,8 +58,6 @@ class Sender:
         """The first number that the peer may acknowledge at all."""
         self.mss = DEFAULT_MSS
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
-        self.largest_mss = DEFAULT_MSS
-        """What IP and the peer permit."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
         self.buffer = SendBuffer(initial + 1, settings.send_buffer)
@@ -245,7 +243,7 @@ class Sender:
         search, cwnd, mss = self.search, self.congestion.cwnd, self.mss
         if search is None or search.size or self.recovery.phase is not Phase.OPEN or self.buffer.marks:
             return 0
-        size = search.next_size(self.largest_mss, now)
+        size = search.next_size(now)
         needed = size + (DUP_THRESH + 1) * mss
         usable = self.unacked + self.window - self.next
         fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
@@ -333,6 +331,7 @@ class Sender:
     def established(self) -> None:
         """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
         self.rtt.established()
+        self._small_end = max(self._small_end, self.unacked)
         if self.retransmissions > 1:
             self.congestion.handshake_lost_segments()
 
@@ -358,7 +357,7 @@ class Sender:
         self.unacked, self.timeouts = number, 0
         if self.search is not None and self.search.size and number >= self.search.end:
             self.search.arrived()
-            self.change_mss(self.largest_mss)
+            self.change_mss(self.search.most)
         self.buffer.acknowledged(number)
         measured = oldest if oldest is not None else echoed
         if measured is not None:
@@ -400,8 +399,10 @@ class Sender:
 
     def change_mss(self, mss: int) -> None:
         """Send segments of another size, as far as the search permits; those in flight are cut to it."""
-        self.largest_mss = mss
-        self.mss = mss = min(mss, self.search.low) if self.search is not None else mss
+        if self.search is not None:
+            self.search.most = mss
+            mss = min(mss, self.search.low)
+        self.mss = mss
         # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
             self._congestion.mss = mss
