@@ -135,12 +135,12 @@ def laid_out(story: Story) -> Ladder:
 def _least_width(story: Story) -> float:
     """Return the width of a lifeline that gives the labels of arrows between neighbours room."""
     longest = max((text_width(label(segment), 11.5) for segment in story.segments), default=0.0)
-    return max(LANE, min(longest - LANE / 2, _WIDEST))
+    return max(LANE, min(longest + 10, _WIDEST))
 
 
 def _host_width(story: Story, host: str) -> float:
     """Return the width that a host's name and addresses need, in pixels."""
-    widths = [text_width(host, 14), text_width(_addresses(story, host), 11.5)]
+    widths = [text_width(host, 16), text_width(_addresses(story, host), 11.5)]
     return max(widths) + 26
 
 
