@@ -135,7 +135,7 @@ def laid_out(story: Story) -> Ladder:
 def _least_width(story: Story) -> float:
     """Return the width of a lifeline that gives the labels of arrows between neighbours room."""
     longest = max((text_width(label(segment), 11.5) for segment in story.segments), default=0.0)
-    return max(LANE, min(longest + 10, _WIDEST))
+    return max(LANE, min(longest - LANE / 2, _WIDEST))
 
 
 def _host_width(story: Story, host: str) -> float:
