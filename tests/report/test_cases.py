@@ -16,7 +16,7 @@ from demuxlab.report.insights import insights, notices
 _FIELDS = (
     "frame.number", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "udp.srcport",
     "udp.dstport", "tcp.flags", "tcp.stream", "tcp.len", "tcp.analysis.retransmission", "tcp.seq_raw",
-    "tcp.analysis.keep_alive", "tcp.analysis.lost_segment", "icmp.type", "dns.id",
+    "tcp.analysis.keep_alive", "tcp.analysis.lost_segment", "icmp.type", "dns.id", "gre.proto",
 )  # fmt: skip
 SYN_ONLY, RST = "0x0002", 0x04
 C80, S80 = f"{CLIENT}:50000", f"{SERVER}:80"
@@ -237,6 +237,70 @@ CHECKS = {
 }  # fmt: skip
 
 
+_OUTCOMES = {
+    "refused": lambda ways, flags, icmp: bool(flags & RST) or icmp,
+    "no answer": lambda ways, flags, icmp: ways[1] == 0 and not icmp,
+    "reset": lambda ways, flags, icmp: bool(flags & RST),
+    "closed": lambda ways, flags, icmp: bool(flags & 1),
+    "half closed": lambda ways, flags, icmp: bool(flags & 1) and ways[1] == 0,
+    "both directions": lambda ways, flags, icmp: all(ways),
+    "one direction": lambda ways, flags, icmp: ways[1] == 0,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_overview_and_its_counts_are_those_of_tshark(files, frames, name):
+    """Segments, hosts, conversations; of each conversation its ends, packets, data, frames and outcome."""
+    story, streams = story_of(files, name), {}
+    seen = [
+        row for row in frames(name) if (row["tcp.srcport"] or row["udp.srcport"]) and not row["icmp.type"]
+    ]
+    errors = {frozenset(_ends(row)) for row in frames(name) if row["icmp.type"]}
+    for row in seen:
+        streams.setdefault(row["tcp.stream"] or frozenset(_ends(row)), []).append(row)
+    hosts = {end.rpartition(":")[0] for row in seen for end in _ends(row)}
+    assert dict(page._numbers(story)) == {
+        "segments": len(seen), "hosts": len(hosts), "conversations": len(streams)
+    }  # fmt: skip
+    theirs = {}
+    for number, rows in enumerate(streams.values(), 1):
+        ends = _ends(rows[0])
+        ways = [[row for row in rows if _ends(row) == way] for way in (ends, ends[::-1])]
+        protocol = "TCP" if rows[0]["tcp.srcport"] else "UDP"
+        sizes = [str(sum(int(row["tcp.len"] or 0) for row in way)) for way in ways]
+        theirs[number] = (
+            f"{protocol} {ends[0]} → {ends[1]}", " / ".join(str(len(way)) for way in ways),
+            f"{rows[0]['frame.number']} – {rows[-1]['frame.number']}", " / ".join(sizes), rows, ways, ends,
+        )  # fmt: skip
+    for row in overview.rows(story):
+        ends, packets, span, sizes, rows, ways, pair = theirs[row["number"]]
+        first, _dash, last = span.partition(" – ")
+        assert (row["ends"], row["packets"]) == (ends, packets)
+        assert row["frames"] == (span if first != last else first)
+        assert row["sizes"] == sizes or ends.startswith("UDP")
+        flags = 0
+        for each in rows:
+            flags |= _flags(each)
+        assert _OUTCOMES[row["outcome"]]([len(way) for way in ways], flags, frozenset(pair) in errors)
+
+
+def test_figures_count_data_once(files):
+    """39 segments of 1000 bytes, two of them retransmitted, and what an overlapping one adds."""
+    drawn = page.svg(story_of(files, "download"), "program")
+    assert ">39299 bytes<" in drawn
+    assert ">1 segment reached its queue: 3000 bytes of data<" in page.svg(
+        story_of(files, "fragments"), "socket"
+    )
+
+
+def test_figures_tell_long_addresses_apart(files):
+    for name in ("layer", "demultiplexing", "program", "example"):
+        drawn = page.svg(story_of(files, "IPv6"), name)
+        shown = re.findall(r">([^<>]*:[^<>]*…[^<>]*)<", drawn)
+        assert shown
+        assert {each.rpartition("…")[2][:4] != "" for each in shown} == {True}
+
+
 def test_no_crowd_of_sockets(files):
     kinds = {name: Counter(queue.kind for queue in story_of(files, name).queues) for name in CASES}
     assert kinds["scan"] == {"listening": 2}
@@ -273,10 +337,15 @@ def test_what_a_host_drops_is_drawn_with_its_reason(files):
 def test_fragments_of_a_whole_datagram_are_drawn_as_one(files):
     story = story_of(files, "fragments")
     assert [segment.size for segment in story.segments] == [3000, 2]
-    assert notices(story)[1:] == ["Not drawn, because they carry no ports: 1 × fragment."]
+    assert notices(story)[1:] == [
+        "Not drawn, because their datagrams are not whole in this capture: 1 × fragment."
+    ]
 
 
-def test_outer_packets_are_named(files):
+def test_outer_packets_are_named(files, frames):
+    inside = "Drawn are the inner packets of these: 8 × GRE 203.0.113.5 → 203.0.113.9."
+    assert notices(story_of(files, "VPN"))[1:] == [inside]
+    assert [row["gre.proto"] for row in frames("VPN")] == ["0x0800"] * 8
     assert story_of(files, "VPN").segments[0].outer == ("GRE 203.0.113.5 → 203.0.113.9",)
 
 

@@ -393,7 +393,7 @@ def error():
         (
             packet.build(A, B, 47, b"gre"),
             [
-                "What came? A packet of IP protocol 47, 10.9.0.10 → 10.9.0.20.",
+                "What came? A packet of GRE, 10.9.0.10 → 10.9.0.20.",
                 "Is there a lookup? No: only TCP and UDP have ports here. It counts as IpInUnknownProtos.",
             ],
         ),

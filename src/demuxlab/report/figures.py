@@ -39,7 +39,9 @@ def multiplexing(ladder: Ladder) -> Markup | None:
     for number, process in enumerate(processes):
         x = 8 + width * (number + 0.5)
         parts.append(chip(x, 44, process[2], colours[process], most=width - 6, height=22))
-        parts.append(text(x, 70, fit(f"{process[0]} {process[1]}", width - 4, 11), "small", anchor="middle"))
+        # Without a name the chip shows the port.
+        said = process[0] if process[2] == str(process[1]) else f"{process[0]} {process[1]}"
+        parts.append(text(x, 70, fit(said, width - 4, 11), "small", anchor="middle"))
         parts.append(arrow(x, 76, x, 96, f"arrow {colours[process]}"))
     parts.append(box(8, 98, WIDTH - 16, 32, "layer"))
     parts.append(text(WIDTH / 2, 119, _("transport layer: a header on each piece"), anchor="middle"))

@@ -48,9 +48,13 @@ def socket(ladder: Ladder) -> Markup | None:
         parts.append(box(12, y, WIDTH - 24, 25, "field", radius=2))
         parts.append(text(20, y + 17, name, "small"))
         parts.append(text(140, y + 17, fit(value, 220, 12.5), "soft" if number == 0 else "name"))
-    got = _(
-        "{count} segments reached its queue: {size} bytes of data", count=len(queue.arrivals), size=queue.size
-    )
+    got = _("1 segment reached its queue: {size} bytes of data", size=queue.size)
+    if len(queue.arrivals) != 1:
+        got = _(
+            "{count} segments reached its queue: {size} bytes of data",
+            count=len(queue.arrivals),
+            size=queue.size,
+        )
     parts.append(text(WIDTH / 2, 268, got, "soft", anchor="middle"))
     title = _("The socket: the door between a process and the transport layer")
     return drawing(WIDTH, 278, title, *parts)
@@ -163,13 +167,17 @@ def _udp_calls(conversation: list[Segment], client: End) -> list[_Call]:
 def _add_data(
     calls: list[_Call], segment: Segment, from_client: bool, names: tuple[str, str] = ("send()", "recv()")
 ) -> None:
-    """Add data to the calls: consecutive TCP segments in one direction count as one call."""
+    """Add data to the calls: consecutive TCP segments in one direction count as one call.
+
+    Bytes count once, as in the queues: not those of retransmissions, nor of what a host drops.
+    """
     last = calls[-1]
+    size = segment.fresh if segment.mark or segment.fault else segment.size
     pair = names if from_client else (names[1], names[0])
     if last.to_server == from_client and (last.client, last.server) == pair and segment.protocol == "tcp":
-        last.last, last.size = segment.number, last.size + segment.size
+        last.last, last.size = segment.number, last.size + size
     else:
-        calls.append(_Call(*pair, "", from_client, segment.number, segment.number, segment.size))
+        calls.append(_Call(*pair, "", from_client, segment.number, segment.number, size))
     calls[-1].said = _("{count} bytes", count=calls[-1].size)
 
 

@@ -64,13 +64,24 @@ def notices(story: Story) -> list[str]:
                 frame=story.segments[-1].number + 1,
             )
         )
+    if outer := Counter(", ".join(segment.outer) for segment in story.segments if segment.outer):
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in outer.most_common(6))
+        said.append(_("Drawn are the inner packets of these: {kinds}.", kinds=kinds))
     if faults := Counter(segment.fault for segment in story.segments if segment.fault):
         kinds = ", ".join(f"{count} × {_(kind)}" for kind, count in faults.most_common(6))
         said.append(_("Drawn in grey, because a host drops them: {kinds}.", kinds=kinds))
     if story.unreadable:
         kinds = ", ".join(f"{count} × {_(kind)}" for kind, count in story.unreadable.most_common(6))
         said.append(_("Not drawn, because their headers cannot be read: {kinds}.", kinds=kinds))
-    if others := +story.others:
+    others = +story.others
+    if fragments := others.pop("fragment", 0):
+        said.append(
+            _(
+                "Not drawn, because their datagrams are not whole in this capture: {count} × fragment.",
+                count=fragments,
+            )
+        )
+    if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in others.most_common(6))
         said.append(_("Not drawn, because they carry no ports: {kinds}.", kinds=kinds))
     return said

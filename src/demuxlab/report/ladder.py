@@ -140,7 +140,7 @@ def _least_width(story: Story) -> float:
 
 def _host_width(story: Story, host: str) -> float:
     """Return the width that a host's name and addresses need, in pixels."""
-    widths = [text_width(host, 14), text_width(_addresses(story, host), 11.5)]
+    widths = [text_width(host, 16), text_width(_addresses(story, host), 11.5)]
     return max(widths) + 26
 
 

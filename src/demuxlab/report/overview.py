@@ -83,8 +83,12 @@ def _row(each: Conversation, drawn: int, start: float) -> dict[str, Any]:
         "ends": f"{protocol} {endpoint_text(*each.a)} → {endpoint_text(*each.b)}",
         "packets": f"{forth.packets} / {back.packets}",
         "sizes": f"{forth.size} / {back.size}",
-        "frames": f"{each.first} – {each.last}",
-        "time": f"{milliseconds(max(0.0, each.start - start))} – {milliseconds(max(0.0, each.end - start))}",
+        "frames": _span(str(each.first), str(each.last)),
+        "time": _span(*(milliseconds(max(0.0, time - start)) for time in (each.start, each.end))),
         "drawn": drawn,
         "outcome": outcome(each),
     }
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} – {last}"

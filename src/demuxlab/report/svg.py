@@ -10,6 +10,7 @@ from importlib.resources import files
 from markupsafe import Markup, escape
 
 COLOURS = 8
+_WIDEST_DIGIT = 0.7  # em: of a bold one
 
 
 @cache
@@ -102,7 +103,13 @@ def text_width(said: str, size: float) -> float:
 
 
 def fit(said: str, width: float, size: float) -> str:
-    """Return a text truncated to about `width`, with … at its end if it was longer."""
+    """Return a text truncated to about `width`, with … at its end if it was longer.
+
+    Of an IPv6 address the middle is left out: hosts of one network differ at the end.
+    """
+    if said.count(":") > 2 and len(said) * size * _WIDEST_DIGIT > width:
+        count = max(8, int(width / (size * _WIDEST_DIGIT)) - 1)
+        return f"{said[: count // 2]}…{said[-(count - count // 2) :]}" if len(said) > count + 1 else said
     if text_width(said, size) <= width:
         return said
     room, kept = width - size * 0.6, ""

@@ -163,8 +163,8 @@ class _Steps:
             assert isinstance(arrival, OtherProtocol)
             yield [
                 say(
-                    "What came? A packet of IP protocol {number}, {source} → {destination}.",
-                    number=arrival.protocol,
+                    "What came? A packet of {protocol}, {source} → {destination}.",
+                    protocol=ip.name(arrival.protocol),
                     **values,
                 )
             ]
