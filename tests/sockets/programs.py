@@ -8,6 +8,7 @@ PostgreSQL, MariaDB and RabbitMQ are Debian's packages, run in a folder of their
 # ruff: noqa: E501 - programs as text
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -387,6 +388,17 @@ asyncio.run(main())
         "channel = own.channel(); channel.queue_declare('q')\n"
         "channel.basic_publish(amqp.Message('hello'), routing_key='q'); print(channel.basic_get('q').body); own.close()",
     ), RABBITMQ),
+    *(
+        Program(name, "client", "/usr/bin/curl", "", PAGES, ("/usr/bin/curl", "-sSk", url))
+        for name, url in (("curl (C)", PLAIN), ("curl (C), TLS", SECURE))
+    ),
+    Program(
+        "redis-server (C)", "server", "/usr/bin/redis-server", "",
+        "import redis\n" + connected(
+            f"redis.Redis('{OURS}'); own.ping()", "own.set('k', 'hello'); print(own.get('k').decode())"
+        ),
+        ("/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""),
+    ),
     Program("dnspython", "client", "dns", f"""
 import dns.message, dns.query
 print(dns.query.udp(dns.message.make_query("x.", "TXT"), "{KERNEL}", port=5353, timeout=9).answer[0][0].strings[0].decode())
@@ -419,7 +431,15 @@ def main(python: str, *names: str) -> None:
 
 
 def _version(python: str, package: str) -> str | None:
-    """Return a package's version, "" for the standard library's; None where it is not there."""
+    """Return a package's version, "" for the standard library's; None where it is not there.
+
+    A package that is a path is a program of C.
+    """
+    if package.startswith("/"):
+        if not Path(package).exists():
+            return None
+        said = subprocess.run([package, "--version"], capture_output=True, text=True, check=True).stdout
+        return re.findall(r"\d+(?:\.\d+)+", said)[0]
     source = (
         "import importlib.metadata as m, sys\n"
         "p = sys.argv[1]\n"

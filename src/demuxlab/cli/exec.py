@@ -19,7 +19,7 @@ from demuxlab.errors import CallError
 from demuxlab.language import _
 from demuxlab.runtime import Runtime
 from demuxlab.serving.tun_host import DEFAULT_ADDRESS, tun_host
-from demuxlab.sockets import descriptors, outside, use
+from demuxlab.sockets import descriptors, foreign, outside, use
 from demuxlab.sockets.install import install
 from demuxlab.sockets.join import invite, joined
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -33,8 +33,9 @@ _FAREWELL = 10.0
     name="exec",
     context_settings={"ignore_unknown_options": True},
     help=_(
-        "Run a Python program, unmodified, with its sockets on our transport layer.\n\n"
-        "`demuxlab exec -- PROGRAM.py [ARG…]` or `demuxlab exec -- -m MODULE [ARG…]`."
+        "Run a program, unmodified, with its sockets on our transport layer.\n\n"
+        "`demuxlab exec -- PROGRAM.py [ARG…]` or `demuxlab exec -- -m MODULE [ARG…]`; on x86-64 "
+        "also a program that is not Python: `demuxlab exec -- /usr/bin/curl …`."
     ),
 )
 @click.option(
@@ -62,6 +63,8 @@ def command(address: str, offload: bool, program: tuple[str, ...]) -> None:
             remark=lambda sentence: click.echo(sentence, err=True),
         )
     )
+    if program[0] != "-m" and foreign.is_native(program[0]):
+        sys.exit(foreign.run(program, runtime))
     run_program(program, runtime)
 
 
