@@ -68,6 +68,25 @@ def _cannot(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture
+def command_line(capsys, monkeypatch):
+    """`command_line("run", "04")` → (exit status, standard output, standard error); as root it stays root."""
+    from demuxlab.cli.main import main
+
+    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
+
+    def run(*arguments):
+        try:
+            main([str(argument) for argument in arguments])
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def need_tool():
     """`need_tool("tshark")` skips the test where the program is not installed."""

@@ -215,7 +215,7 @@ def test_nothing_is_left_running(graded):
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = path.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-            inmate = b"/course/exercise.py" in path.joinpath("cmdline").read_bytes()
-            if inmate and b"python" not in Path("/proc", parent, "cmdline").read_bytes():
+            running = b"/course/exercise.py" in path.joinpath("cmdline").read_bytes()
+            if running and b"python" not in Path("/proc", parent, "cmdline").read_bytes():
                 orphans.append(path)
     assert orphans == []
