@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests import messages
 from tests.labs import test_labs as rules
 from tests.labs.runs import LABS, run
+from tests.labs.test_quiz import test_two_questions_ask_for_a_prediction
 
 from demuxlab.cli import new
 
@@ -71,6 +72,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rules.test_the_handouts_ask_the_questions_in_order,
         rules.test_the_handouts_name_the_checks_and_points,
         rules.test_the_starter_scores_nothing_and_says_why,
+        test_two_questions_ask_for_a_prediction,
     ],
     ids=lambda rule: rule.__name__,
 )

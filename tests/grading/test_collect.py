@@ -9,11 +9,15 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.grading.test_outputs import WORKSHEETS, canvas_import, moodle_import
 
 from demuxlab.errors import CallError
+from demuxlab.grading import outputs
 from demuxlab.grading.collect import HandedIn, collect
 
 TEXT = b"x = 1\n"
@@ -359,3 +363,27 @@ def test_of_three_hundred_learners_each_is_accounted_for(tmp_path, system):
     assert all(each.source == TEXT for each in found if not each.problem)
     late = {int(each.learner.number) % 1000 for each in found if each.learner.late}
     assert late == ({number for number in range(300) if number % 7 == 0} if system is canvas else set())
+    results = [as_if_graded(each) for each in found]
+    points = {int(row["learner"]["number"]): str(row["points"]) for row in results}
+    assert len(points) == 300
+    if system is canvas:
+        known = {number: f"L{number}" for number in points}
+        back = canvas_import(outputs.canvas(results, "Lab 04 (77)"), {77: "Renamed"}, known)
+        assert back == {(77, known[number]): earned for number, earned in points.items()}
+    else:
+        people = "".join(f"Participant {n},N,n@x,S,,3.00,Yes,-,-,\r\n" for n in (*points, 7))
+        sheet = f"{WORKSHEETS['en'][1]}\r\n{people}"
+        taken = moodle_import(outputs.moodle(results, sheet), "en", {})
+        assert {int(n): float(grade) for n, (grade, _said) in taken.items()} == {
+            number: float(earned) for number, earned in points.items()
+        }
+
+
+def as_if_graded(each: HandedIn) -> dict[str, Any]:
+    """Return a result with the points that the learner's number says, 0 where the file cannot be read."""
+    number = int(each.learner.number)
+    return {
+        "submission": each.name, "lab": "04_x", "points": 0 if each.problem else number % 4, "max_points": 3,
+        "tests": [], "isolation": "bubblewrap", "seed": "", "problem": each.problem,
+        "learner": asdict(each.learner),
+    }  # fmt: skip

@@ -143,7 +143,9 @@ class Round:
     def _status(self, status: int, out: str, err: str) -> str:
         early = {0} if self.kind in ("run", "grade") else set()
         if self.kind == "grade" and self.sent is signal.SIGTERM:
-            early |= {143}  # 128 + 15: it takes away what it has made, and ends by itself
+            # 128 + 15, as a shell reports it: grade catches SIGTERM to take away what it has made, and then
+            # ends by itself. A process that catches a signal has no status -15 unless it sends that again.
+            early |= {143}
         if status not in ENDS[self.sent] | early:
             return f"status {status}: {err[-300:]}"
         # Python's own traceback, when it is interrupted before our first line, is not ours.

@@ -53,6 +53,8 @@ def start(
             _("user {uid} may not enter {folder}", uid=uid, folder=closed(needed[0], uid) or needed[0]),
             _("install util-linux, which has {tools}", tools=", ".join(missing)),
         )
+    if "cwd" in options:
+        script.append(f"cd {shlex.quote(str(options['cwd']))}")
     become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--pdeathsig=KILL", "--"]
     script.append(f'exec {shlex.join(become)} "$@"')
     namespace = ["unshare", "--mount", "--propagation", "private", "--"]
