@@ -46,5 +46,11 @@ LABELS = marked(
         "connections": "connections",
         "refused": "{count} refused",
         "left_out": "… {count} more segments",
+        "TcpNoSocket": "no TCP socket",
+        "UdpNoPorts": "no UDP socket",
+        "TcpExtTCPRcvQDrop": "TCP receive buffer full",
+        "UdpRcvbufErrors": "UDP receive buffer full",
+        "IpInAddrErrors": "for another address",
+        "IpInUnknownProtos": "unknown protocol",
     }
 )
