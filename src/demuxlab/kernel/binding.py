@@ -5,12 +5,13 @@ early in a few cases, and so permit more than socket(7) says; our own table does
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 from demuxlab.demux.socket import LISTEN, TIME_WAIT
 from demuxlab.kernel.records import Options, Record
 from demuxlab.wire import ip
-from demuxlab.wire.address import is_any
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_any
 
 _LOOPBACK4_IPV6 = b"\x7f\0\0\6"
 SEARCHED_BY_ADDRESS = 10
@@ -113,6 +114,22 @@ def _shares(wanted: Wanted, holder: Holder) -> bool:
         return True
     same_user = record.state == TIME_WAIT or wanted.uid == record.uid
     return bool(wanted.reuse_port and options.reuse_port and same_user)
+
+
+def memory_may_decide(wanted: Wanted, holders: list[Holder]) -> bool:
+    """Return whether a socket that is closed meanwhile may have left a memory that lets this one in.
+
+    Only by such a socket a port's memory and its owners can disagree: it was in nobody's way, and the one
+    that is wanted would be.
+    """
+    known = [_known(holder, guess=False) for holder in holders]
+    for address, reuse_address in product({wanted.address, ANY_IPV4, ANY_IPV6}, (False, True)):
+        closed = wanted._replace(address=address, reuse_address=reuse_address)
+        left = _Memory(wanted.uid, address, wanted.v6only, strict=True)
+        owners_share = all(_shares(closed, holder) for holder in known if overlap(closed, holder))
+        if owners_share and left.matches(wanted.uid, wanted.address, wanted.v6only):
+            return True
+    return False
 
 
 class _Memory(NamedTuple):
