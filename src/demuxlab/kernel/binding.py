@@ -119,7 +119,7 @@ def _shares(wanted: Wanted, holder: Holder) -> bool:
 def memory_may_decide(wanted: Wanted, holders: list[Holder]) -> bool:
     """Return whether a socket that is closed meanwhile may have left a memory that lets this one in.
 
-    Only by such a socket a port's memory and its owners can disagree: it was in nobody's way, and the one
+    Only by such a socket a port's memory and its owners can disagree: it conflicted with none, and the one
     that is wanted would be.
     """
     known = [_known(holder, guess=False) for holder in holders]

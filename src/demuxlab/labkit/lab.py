@@ -238,7 +238,7 @@ class Lab:
     def _record(self, recording: bool) -> None:
         self._recording = recording
         for host in self._network.hosts:
-            # Nobody reads which sockets lost, and finding that out takes most of the time.
+            # The candidates that lost are not shown, and finding them takes most of the time.
             host.demultiplexer.explain = recording
 
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:

@@ -1,7 +1,7 @@
 """How large a packet the path takes: by ICMP (RFC 1191, RFC 8201), and by probing (RFC 4821, RFC 8899).
 
 What a router reports holds for ten minutes, then larger segments are tried again. Where reports do not come
-back (a black hole), data is sent again in vain until its segments are made smaller; from there a search goes
+back (a black hole), retransmissions are lost until segments are made smaller; from there a search goes
 up, with one larger segment of data at a time. As Linux does it (net.ipv4.tcp_mtu_probing).
 """
 
