@@ -39,7 +39,7 @@ class Holder(NamedTuple):
     record: Record
     options: Options
     alike: int = 1
-    """How many sockets it stands for: connections that differ in their peers alone."""
+    """The number of sockets that it represents: connections that differ in their peers alone."""
 
 
 def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) -> list[Holder]:
@@ -155,11 +155,11 @@ def _shared_by_memory(wanted: Wanted, holders: list[Holder]) -> bool:
     for record, options, _alike in holders:
         if record.remote and listens:
             continue  # made by a listening socket: it was never bound
-        who = record.uid, record.local, bool(options.v6only)
+        owner = record.uid, record.local, bool(options.v6only)
         if not options.reuse_port:
             memory = None
-        elif memory is None or not memory.matches(*who):
-            memory = _Memory(*who, strict=not first)
+        elif memory is None or not memory.matches(*owner):
+            memory = _Memory(*owner, strict=not first)
         first = False
     if memory is None or not wanted.reuse_port:
         return False

@@ -56,7 +56,7 @@ class Answer:
     group: list[Record] = field(default_factory=list)
     """All members, where the SO_REUSEPORT group has several."""
     copies: list[Record] = field(default_factory=list)
-    """Everyone who gets a copy of a broadcast or multicast."""
+    """All receivers of a broadcast or multicast."""
     losers: list[tuple[Record, Reason, str]] = field(default_factory=list)
     """Each with its reason and the reason's detail."""
     more_losers: int = 0

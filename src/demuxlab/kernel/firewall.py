@@ -1,7 +1,7 @@
 """Firewall rules that a packet meets before the lookup: they drop, reject or redirect it.
 
-`nft -j list ruleset` tells the rules, iptables-save those of iptables. The matches named here are read;
-a rule with any other match "may" apply.
+`nft -j list ruleset` lists the rules, iptables-save those of iptables. The matches handled here are exact; a
+rule with any other match "may" apply.
 """
 
 import json

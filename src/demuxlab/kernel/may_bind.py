@@ -72,7 +72,7 @@ class Cure(NamedTuple):
 
 @dataclass(slots=True)
 class Ports:
-    """The ranges that a port may lie in (ip(7))."""
+    """A port, and the system's ranges of privileged, ephemeral and reserved ports (ip(7))."""
 
     port: int
     unprivileged_from: int
@@ -144,7 +144,7 @@ def _tried(wanted: Wanted) -> int:
     """Return the errno of a real bind that is undone at once.
 
     The kernel does not list the options of a TIME-WAIT. Where they decide, both it and the new socket share
-    by SO_REUSEADDR, or bind fails: a socket that is bound for a moment is then in nobody's way.
+    by SO_REUSEADDR, or bind fails: a socket that is bound for a moment then conflicts with no other.
     """
     family = socket.AF_INET if wanted.family == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_STREAM) as trial:

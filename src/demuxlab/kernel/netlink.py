@@ -1,4 +1,4 @@
-"""What the kernel tells by netlink: its sockets (sock_diag(7)), and what it does with an address.
+"""Netlink requests: the kernel's sockets (sock_diag(7)), and its route for an address (rtnetlink(7)).
 
 With `struct` instead of pyroute2, whose import alone takes longer than an answer may.
 """

@@ -35,7 +35,7 @@ class Note(NamedTuple):
     """A sentence and its values, in the reader's language only when it is written."""
 
     text: str
-    values: dict[str, Any] = {}  # noqa: RUF012 - a default that nobody changes
+    values: dict[str, Any] = {}  # noqa: RUF012 - a default that is never changed
 
     def write(self, say: Say = english) -> str:
         """Return the sentence, translated by `say`."""

@@ -70,7 +70,7 @@ def answer_as_lines(question: Question, answer: Answer, found: Snapshot, explain
         for number, step in enumerate(steps(answer.delivery), 1):
             yield from f"{number}. {step}".replace("\n", "\n   ").split("\n")
     elif answer.losers:
-        yield _("who else has the port:")
+        yield _("other sockets of the port:")
         for loser, reason, detail in answer.losers:
             yield f"  ✗ {_named(loser, found)}: {reasons.write(reason, detail)}"
         if answer.more_losers:
