@@ -76,7 +76,14 @@ def test_a_group_is_named_whole_also_where_its_options_cannot_be_read():
     members = [a_socket(number=number) for number in (2, 1)]
     found = a_snapshot(*members)
     found.options.clear()
-    assert decide(Question(ip.TCP, B, 80), found).group == members[::-1]
+    answer = decide(Question(ip.TCP, B, 80), found)
+    assert (answer.group, answer.losers) == (members[::-1], [])
+
+
+def test_a_group_is_one_users():
+    members = [a_socket(state="bound", protocol=ip.UDP, uid=uid, number=uid) for uid in (2, 1)]
+    answer = decide(Question(ip.UDP, B, 80), a_snapshot(*members, options=BOTH))
+    assert (answer.record, answer.group) == (members[0], [])
 
 
 def test_options_that_cannot_be_read_are_said_where_they_decide():
