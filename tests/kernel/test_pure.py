@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from demuxlab.demux.verdicts import Reason
-from demuxlab.kernel import firewall, records
+from demuxlab.kernel import firewall, iptables, records
 from demuxlab.kernel.binding import Holder, Wanted, conflicts
 from demuxlab.kernel.decision import Question, decide
 from demuxlab.kernel.firewall import Met, Packet
@@ -76,7 +76,14 @@ def test_a_group_is_named_whole_also_where_its_options_cannot_be_read():
     members = [a_socket(number=number) for number in (2, 1)]
     found = a_snapshot(*members)
     found.options.clear()
-    assert decide(Question(ip.TCP, B, 80), found).group == members[::-1]
+    answer = decide(Question(ip.TCP, B, 80), found)
+    assert (answer.group, answer.losers) == (members[::-1], [])
+
+
+def test_a_group_is_one_users():
+    members = [a_socket(state="bound", protocol=ip.UDP, uid=uid, number=uid) for uid in (2, 1)]
+    answer = decide(Question(ip.UDP, B, 80), a_snapshot(*members, options=BOTH))
+    assert (answer.record, answer.group) == (members[0], [])
 
 
 def test_options_that_cannot_be_read_are_said_where_they_decide():
@@ -155,6 +162,7 @@ TO_8080 = {"redirect": {"port": 8080}}
         ([("c", dport({"set": [{"range": [1, 90]}]}), {"drop": None})], [Met("drop", RULE.format(1))]),
         ([("c", dport(80), {"accept": None}), ("c", {"drop": None})], []),
         ([("c", {"xt": {}}, {"drop": None})], [Met("maybe", RULE.format(1))]),
+        ([("c", {"xt": {}}, {"accept": None})], []),
         (
             [("c", {"jump": {"target": "other"}}), ("other", dport(80), {"dnat": {"addr": "10.9.0.10"}})],
             [Met("redirect", "table ip t, chain other, handle 2", A)],
@@ -173,3 +181,38 @@ def test_a_chains_policy_counts_and_nat_is_for_a_connections_first_packet():
     again = PACKET._replace(established=True)
     assert list(firewall.meets(a_ruleset(("c", TO_8080)), again)) == []
     assert list(firewall.meets(a_ruleset(("c", TO_8080)), PACKET._replace(from_here=True))) == []
+
+
+SAVED = """*nat
+:PREROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.9.0.10:8080
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m multiport --dports 22,81:82 -m comment --comment "a b" -j DROP
+-A INPUT -p tcp -m owner --uid-owner 5 -j DROP
+-A INPUT -s 10.0.0.0/8 -p tcp --dport 83 -j REJECT --reject-with tcp-reset
+COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "expected"),
+    [
+        (80, [Met("redirect", "table ip nat, chain DOCKER, handle 2", A, 8080)]),
+        (82, [Met("drop", "table ip filter, chain INPUT, handle 2")]),
+        (
+            83,
+            [
+                Met("maybe", "table ip filter, chain INPUT, handle 3"),
+                Met("reject", "table ip filter, chain INPUT, handle 4", resets=True),
+            ],
+        ),
+        (84, [Met("maybe", "table ip filter, chain INPUT, handle 3")]),
+    ],
+)
+def test_rules_of_iptables_are_read_from_iptables_save(port, expected):
+    assert list(firewall.meets(iptables.read(SAVED, "ip"), PACKET._replace(port=port))) == expected

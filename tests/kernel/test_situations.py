@@ -99,11 +99,35 @@ def test_nftables_redirects_and_drops():
     )
     assert redirected["socket"]["local"] == ["0.0.0.0", 8080]
     assert redirected["before"] == [
-        "an nftables rule sends it to 127.0.0.1:8080 instead (table ip t, chain a, handle 3)"
+        "a firewall rule sends it to 127.0.0.1:8080 instead (table ip t, chain a, handle 3)"
     ]
     assert (dropped["verdict"], dropped["reply"]) == ("no-socket", None)
     assert (rejected["verdict"], rejected["reply"]) == ("no-socket", "rst")
     assert left_alone["before"] == []
+
+
+def test_a_rule_leads_into_the_namespace_of_a_container():
+    [inside] = answers(
+        """
+        there = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-c",
+             "import socket, subprocess; subprocess.run(['ip', 'link', 'set', 'lo', 'up']); "
+             "subprocess.run(['ip', 'address', 'add', '10.77.0.2/32', 'dev', 'lo']); "
+             "s = socket.create_server(('0.0.0.0', 80)); print('up', flush=True); input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        there.stdout.readline()
+        hook = "type nat hook prerouting priority -100;"
+        rules = "table ip t { chain a { %s tcp dport 8080 dnat to 10.77.0.2:80; }\\n}" % hook
+        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+        why("tcp", "10.9.0.2:8080")
+        there.stdin.close()
+        there.wait()
+        """,
+        needs=("nft",),
+    )
+    assert inside["before"][0].startswith("a firewall rule sends it to 10.77.0.2:80 instead")
+    assert inside["before"][1].startswith("that address is in the network namespace of python[")
+    assert (inside["rule"], inside["socket"]["local"]) == ("wildcard listener", ["0.0.0.0", 80])
 
 
 def test_a_sk_lookup_program_is_asked_for_its_choice():

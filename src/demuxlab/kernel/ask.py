@@ -16,12 +16,11 @@ from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopb
 LOOPBACK = "lo"
 _NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
 _FORWARDED = marked("the packet goes out by {device} instead")
-_DROPPED = marked("an nftables rule drops it ({rule})")
-_REJECTED = marked("an nftables rule rejects it ({rule})")
-_REDIRECTED = marked("an nftables rule sends it to {destination} instead ({rule})")
-_MAYBE = marked("an nftables rule may decide about it first ({rule})")
+_DROPPED = marked("a firewall rule drops it ({rule})")
+_REJECTED = marked("a firewall rule rejects it ({rule})")
+_REDIRECTED = marked("a firewall rule sends it to {destination} instead ({rule})")
+_MAYBE = marked("a firewall rule may decide about it first ({rule})")
 _NO_FIREWALL = marked("the firewall's rules could not be read: call it with sudo, and have nft installed")
-_IPTABLES = marked("iptables has rules of the old kind ({tables}): see iptables-legacy-save")
 _PROGRAM_CHOSE = marked("the BPF sk_lookup program {name} chose this socket: the table is not asked")
 _PROGRAM_DROPS = marked("the BPF sk_lookup program {name} drops it: the table is not asked")
 _PROGRAM_LEAVES = marked("the BPF sk_lookup program {name} was run, and leaves the choice to the table")
@@ -32,7 +31,6 @@ _RAW = marked("{process} has a raw socket of this protocol and gets a copy")
 _ELSEWHERE = marked("that address is in the network namespace of {process}: the sockets are those there")
 _NO_NAMESPACES = marked("the sockets of some network namespaces were not looked at: sudo sees more")
 _NO_SUCH = marked("no network namespace that could be entered has that address")
-_TABLES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
 
 
 def ask(question: Question) -> tuple[Answer, Snapshot]:
@@ -87,14 +85,6 @@ def _is_connected(question: Question, found: Snapshot) -> bool:
 
 def _rules(question: Question, kind: int, established: bool, unsure: list[Note]) -> Iterator[firewall.Met]:
     """Yield what the packet meets of the firewall's rules, and note what could not be read."""
-    tables: set[str] = set()
-    for path in _TABLES:
-        try:
-            tables |= set(Path(path).read_text(encoding="ascii").split())
-        except OSError:
-            continue
-    if tables:
-        unsure.append(Note(_IPTABLES, {"tables": ", ".join(sorted(tables))}))
     rules = firewall.ruleset()
     if rules is None:
         unsure.append(Note(_NO_FIREWALL))

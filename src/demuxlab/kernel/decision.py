@@ -85,7 +85,9 @@ def decide(question: Question, snapshot: Snapshot, broadcasts: tuple[bytes, ...]
     answer.copies = [table.record_of[socket] for socket in delivery.copies]
     if delivery.lookup is not None:
         answer.losers = [
-            (table.record_of[loser.socket], loser.reason, loser.detail) for loser in delivery.lookup.losers
+            (table.record_of[loser.socket], loser.reason, loser.detail)
+            for loser in delivery.lookup.losers
+            if table.record_of[loser.socket] not in answer.group
         ]
         answer.more_losers = delivery.lookup.unnamed + table.left_out
     answer.unsure += _unsure(question, snapshot, answer)

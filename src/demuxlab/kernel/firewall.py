@@ -1,7 +1,7 @@
-"""nftables rules that a packet meets before the lookup: they drop, reject or redirect it.
+"""Firewall rules that a packet meets before the lookup: they drop, reject or redirect it.
 
-`nft -j list ruleset` lists the rules. The matches handled here are exact; a rule with any other match "may"
-apply. iptables of today writes nftables rules, and its own matches are among the others.
+`nft -j list ruleset` lists the rules, iptables-save those of iptables. The matches handled here are exact; a
+rule with any other match "may" apply.
 """
 
 import json
@@ -9,14 +9,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from demuxlab.kernel import netlink
+from demuxlab.kernel import iptables, netlink
 from demuxlab.wire import ip
 from demuxlab.wire.address import to_text
 
 DROP, REJECT, REDIRECT, MAYBE, ACCEPT = "drop", "reject", "redirect", "maybe", "accept"
 _TIMEOUT = 5
+_OLD_TABLES = ("ip_tables_names", "ip6_tables_names")
+"""Names the tables of iptables' old kind, which nftables does not have."""
 _DEPTH = 16
 """nf_tables' own limit of chains that jump to chains."""
 _HARMLESS = {"counter", "log", "mangle", "notrack", "masquerade", "snat", "comment", "quota", "flow"}
@@ -57,19 +60,52 @@ class Met(NamedTuple):
 
 
 def ruleset() -> list[dict[str, Any]] | None:
-    """Return nftables' rules; None where there is no nft, or the user may not see them."""
-    if netlink.has_firewall() is False:
+    """Return the rules of nftables and iptables; None where they cannot be read, or the user may not."""
+    old = [name for name in _OLD_TABLES if _text(name)]
+    if netlink.has_firewall() is False and not old:
         return []
-    nft = shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
-    if nft is None:
-        return None
-    command = [nft, "-j", "list", "ruleset"]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT, check=True)
-        rules: list[dict[str, Any]] = json.loads(done.stdout)["nftables"]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
-        return None
+    rules: list[dict[str, Any]] = []
+    if netlink.has_firewall() is not False:
+        listed = _output("nft", "-j", "list", "ruleset")
+        if listed is None:
+            return None
+        rules = json.loads(listed)["nftables"]
+    if old or any("xt" in part for entry in rules for part in entry.get("rule", {}).get("expr", ())):
+        rules = _with_iptables(rules, "iptables-legacy-save" if old else "iptables-save", "ip")
+        rules = _with_iptables(rules, "ip6tables-legacy-save" if old else "ip6tables-save", "ip6")
     return rules
+
+
+def _with_iptables(rules: list[dict[str, Any]], program: str, family: str) -> list[dict[str, Any]]:
+    """Return the rules with the tables that iptables has made as iptables tells them."""
+    saved = iptables.read(_output(program) or "", family)
+    told = {chain["chain"]["table"] for chain in saved if "chain" in chain}
+    others = [
+        entry
+        for entry in rules
+        if not any(part.get("family") == family and part.get("table") in told for part in entry.values())
+    ]
+    return others + saved
+
+
+def _output(program: str, *arguments: str) -> str | None:
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if found is None:
+        return None
+    try:
+        done = subprocess.run(
+            [found, *arguments], capture_output=True, text=True, timeout=_TIMEOUT, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _text(name: str) -> str:
+    try:
+        return Path("/proc/thread-self/net", name).read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def meets(rules: list[dict[str, Any]], packet: Packet) -> Iterator[Met]:
@@ -131,6 +167,8 @@ class _Walk:
                         holds = False
                         break
                     holds = None if matched is None else holds
+                elif kind == "xt" and expression is not rule["expr"][-1]:
+                    holds = None  # a match that is not read
                 elif kind not in _HARMLESS:
                     ends = False
                     for met in self._verdict(kind, value, rule, holds, depth):
