@@ -98,7 +98,15 @@ def large_transfer(story: Story) -> None:
         kind = story.random.choice(("some", "some", "duplicate", "sack", "all", "timeout", "write"))
         if kind == "some" and under_way > 1:
             number = peer.unacked + story.random.randint(1, under_way - 1) * _MSS
-            _acknowledge(story, number)
+            if sacked[0] <= number < sacked[1]:
+                # The peer has dropped what it reported: a short timer sends all again.
+                if story.paused:
+                    continue
+                story.paused = True
+                _acknowledge(story, number)
+                story.do(PAUSE)
+            else:
+                _acknowledge(story, number)
         elif kind == "duplicate" and under_way:
             for _again in range(story.random.randint(1, 4)):
                 _acknowledge(story, peer.unacked)
@@ -123,7 +131,7 @@ def closed_window(story: Story) -> None:
     _accepted(story)
     timeout = story.random.random() < 0.4
     if timeout:
-        story.do("setsockopt(4, SOL_TCP, TCP_USER_TIMEOUT, [700], 4)")
+        story.do("setsockopt(4, SOL_TCP, TCP_USER_TIMEOUT, [800], 4)")
     if story.random.random() < 0.5:
         _write(story, _MSS)
         _acknowledge(story, story.peer.sent, window=0)

@@ -62,10 +62,11 @@ class DatagramSocket(InetSocket):
         if how not in (_socket.SHUT_RD, _socket.SHUT_WR, _socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
-            if not self._has_peer():
-                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
+            self._endpoint.read_shut = _socket.SHUT_RD in opened.shut
             opened.wake()
+            if not self._has_peer():  # it is shut down all the same, as in Linux
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive at most `size` bytes; return them with the sender's address."""

@@ -36,7 +36,17 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     Nothing blocks; `receive` returns None when nothing waits. Addresses are 4 or 16 bytes.
     """
 
-    __slots__ = ("_closed", "_groups", "_services", "error", "ip", "loops", "on_change", "socket")
+    __slots__ = (
+        "_closed",
+        "_groups",
+        "_services",
+        "error",
+        "ip",
+        "loops",
+        "on_change",
+        "read_shut",
+        "socket",
+    )
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
@@ -45,7 +55,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         """The pending error, from an ICMP message, as an errno; 0: none."""
         self.ip = ip.DEFAULT_FIELDS
         """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS; multicasts are sent as everything else."""
-        self._closed = False
+        self._closed = self.read_shut = False
+        """`read_shut`: the application has shut reading down."""
         self._groups: set[bytes] = set()
         self.loops = True
         """Multicasts are also delivered to the host's own members of the group (IP_MULTICAST_LOOP)."""
@@ -142,12 +153,16 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     @property
     def readable(self) -> bool:
         """Tell whether receiving would not wait (select(2))."""
-        return bool(self.items) or self.error != 0 or self._closed
+        return bool(self.items) or self.error != 0 or self._closed or self.read_shut
 
     @property
     def writable(self) -> bool:
         """Tell whether sending would not wait: a datagram never does."""
         return True
+
+    def take_any_error(self) -> int:
+        """The same for SO_ERROR: an error that may pass is no pending one (udp(7))."""
+        return self.take_error()
 
     def take_error(self) -> int:
         """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
@@ -167,9 +182,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
 
         Only hard errors are reported: others may be temporary (udp(7)).
         """
-        error = icmp_errors.unreachable(message)
-        if icmp_errors.is_hard(error):
-            self.error = error
+        if icmp_errors.is_hard(message):
+            self.error = icmp_errors.number(message)
         self._changed()
 
     def disconnect(self) -> None:

@@ -18,6 +18,8 @@ from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, FIN, RST, SYN, URG, TCPSegment
 
+_RENEGED = 0.01
+"""Seconds, or half a round trip, after which all is sent again to a peer that has dropped data (Linux)."""
 _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
 
@@ -236,17 +238,23 @@ def _handle_acknowledgment(
     ack.duplicate = (
         number == sender.unacked and sender.in_flight and not segment.length and not window_changed
     )
-    if number < sender.unacked or not sender.in_flight:
-        return  # old, or nothing that it could be about
+    if number < sender.unacked:
+        return
+    block.soft_error = 0
+    if not sender.in_flight:
+        deadlines.window_reported(now, sender.rtt)
+        return
     before = sender.recovery.phase
     sender.process(ack, blocks)
     if ack.duplicated is not None and block.statistics is not None:
         block.statistics.dsacks += 1
     wait = phases.respond(sender, ack)
-    if before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN:
+    if wait is not None and (before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN):
         deadlines.look_for_losses(now + wait if wait else NEVER)
     if ack.advanced:
-        deadlines.acknowledged(looks_again=wait > 0)
+        deadlines.acknowledged(looks_again=bool(wait))
+        if sender.recovery.reneged:
+            deadlines.retransmitted(now, max(sender.rtt.srtt / 2, _RENEGED))
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)

@@ -94,6 +94,7 @@ class TCPConnection(ControlBlock):
         sender = self.sender
         if self.enough_unsent:
             return 0
+        sender.age(now)
         size = sender.buffer.write(data)
         if end and size == len(data):
             sender.buffer.mark()
@@ -222,7 +223,7 @@ class TCPConnection(ControlBlock):
         """Do what is due."""
         error = timeouts.handle_due(self, now)
         if error is not None:
-            self.end(error)
+            self.end(self.soft_error or error if error == errno.ETIMEDOUT else error)
         if self.deadlines.delayed_ack <= now:
             self.acknowledgments.wanted = True
         if self.state is not State.CLOSED:
@@ -237,18 +238,22 @@ class TCPConnection(ControlBlock):
         RFC 8201).
         """
         number = sequence.unwrap(quoted.sequence, self.sender.unacked)
-        if not self.sender.unacked <= number < self.sender.next:
+        if not self.sender.unacked <= number <= self.sender.next:
             self.services.counters["TcpExtOutOfWindowIcmps"] += 1
             return
         kind = (message.type, message.code)
         if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:
             mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
             self._reduce_path_mtu(mtu, now)
-        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and icmp_errors.unreachable(message):
-            self.end(icmp_errors.unreachable(message))
+        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and not icmp_errors.is_time_exceeded(message):
+            self.end(icmp_errors.number(message))
+        else:
+            self.soft_error = icmp_errors.number(message) or self.soft_error
 
     def _reduce_path_mtu(self, mtu: int, now: float) -> None:
         remote = self.socket.remote_address
+        if mtu < mss_rules.LEAST_MTU_V6 and len(remote) == 16:
+            return  # no link of IPv6 has so small an MTU (RFC 8201, section 4)
         mtu = mss_rules.bounded_mtu(mtu, len(remote))
         if mtu < (self.path_mtu or self.services.mtu_for(remote)):
             self.path_mtu = mtu

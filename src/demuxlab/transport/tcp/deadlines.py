@@ -92,7 +92,12 @@ class Deadlines:
         if not has_unsent:
             self.persist = NEVER
         elif self.persist == NEVER:
-            self.persist = now + rtt.rto
+            self.persist = now + rtt.probe_timeout
+
+    def window_reported(self, now: float, rtt: RTTEstimator) -> None:
+        """An ACK has arrived while nothing is in flight: the next probe is a whole back-off away."""
+        if self.persist != NEVER:
+            self.persist = now + rtt.probe_timeout
 
     def probe_loss(self, at: float) -> None:
         """Probe for a lost tail at a time, or when the retransmission timer would expire (7.2)."""
