@@ -50,8 +50,8 @@ _MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
 """The states in which data may be under way, so that congestion control and timeouts matter."""
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
-# Once there was a SACK, RACK may wait this long for segments that are late: let it, after each packet.
-_REORDERING_TIME = 9_000
+# After a SACK or a timeout RACK may wait this long for segments that are late: let it, after each packet.
+_REORDERING_TIME = 12_000
 # Microseconds of virtual time between two steps.
 _STEP_TIME = 400
 _STATES = {
@@ -169,7 +169,7 @@ class Player:
         self._calls = Calls(machine.sockets, options)
         self._flows = Flows(options)
         self._latest: int | None = None
-        self._sacked = False
+        self._late = False
 
     def do(self, step: str) -> Observed:
         """Play a step and return its outcome; the caller has waited before it plays a pause."""
@@ -184,10 +184,11 @@ class Player:
                 result, value = self._call(action)
             else:
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
-                self._sacked = self._sacked or "sack " in step
-                if self._sacked:
+                self._late = self._late or "sack " in step
+                if self._late:
                     self._machine.wait(_REORDERING_TIME)
         sent = [self._as_script(each.packet) for each in self._machine.sent()]
+        self._late = self._late or (step in PAUSES and bool(sent))
         segments = tuple(packet for packet in sent if isinstance(packet, TCPPacket))
         others = tuple(packet for packet in sent if not isinstance(packet, TCPPacket))
         return Observed(result, value, segments, others)

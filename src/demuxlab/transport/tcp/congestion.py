@@ -12,6 +12,8 @@ INITIAL_SEGMENTS = 10
 INFINITE = 1 << 30
 _CUBIC_C, _CUBIC_BETA = 0.4, 717 / 1024
 """C and beta_cubic (RFC 9438, sections 4.1 and 4.6: 0.4 and 0.7)."""
+_TICK = 1 / 1024
+"""The cubic's unit of time in Linux, in seconds."""
 _PROBING = 20
 """Before the first loss the window grows by a segment for so many acknowledged, at least (Linux)."""
 
@@ -174,7 +176,7 @@ class Cubic(NewReno):
         if self._epoch_start is None:
             self._epoch_start, self._since_epoch, self._w_est = now, arrived, segments
             self._origin = max(self._w_max, segments)
-            self._k = ((self._origin - segments) / _CUBIC_C) ** (1 / 3)
+            self._k = ((self._origin - segments) / _CUBIC_C) ** (1 / 3) // _TICK * _TICK
         elapsed = now - self._epoch_start + (self._round_trip if self._round_trip < NEVER else 0.0)
         target = self._origin + int(_CUBIC_C * (elapsed - self._k) ** 3)
         every = segments // (target - segments) if target > segments else 100 * segments

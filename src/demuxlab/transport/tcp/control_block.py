@@ -131,7 +131,7 @@ class ControlBlock(StateMachine, ABC):
         """Send all that may be sent now."""
         sender = self.sender
         next_segment = sender.next_segment
-        unsent, following = sender.has_unsent, sender.next
+        unsent, following, sender.burst_end = sender.has_unsent, sender.next, -1
         segment = next_segment(now)
         if segment is None and not unsent:
             return
@@ -142,7 +142,7 @@ class ControlBlock(StateMachine, ABC):
             segment = next_segment(now)
         if unsent:
             sender.all_sent(now, new=sender.next > following)
-        if sender.may_probe and sender.next > following:
+        if sender.may_probe and self.settings.tail_loss_probe and sender.next > following:
             self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:

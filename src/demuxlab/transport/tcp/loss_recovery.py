@@ -105,7 +105,7 @@ class LossRecovery:
         self.episode: Episode | None = None
         """In CWR, RECOVERY and LOSS."""
         self.rack: Rack | None = None
-        """Made with the first SACK block: most connections lose nothing."""
+        """Made with the first SACK block or retransmission: most connections lose nothing."""
         self.probe: tuple[int, bool] | None = None
         """TLP.end_seq, and whether the probe was a retransmission (RFC 8985, section 7); None without one."""
 
@@ -120,6 +120,8 @@ class LossRecovery:
     def retransmitted(self, segment: SentSegment, now: float) -> None:
         """Count a segment of the queue as sent again."""
         self.queue.mark_retransmitted(segment, now)
+        if self.sack and self.rack is None:
+            self.rack = Rack()
         if self.episode is not None:
             self.episode.retransmitted(len(segment), self.queue.whole(len(segment)), now)
 

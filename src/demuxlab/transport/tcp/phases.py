@@ -49,7 +49,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
         if recovery.phase is Phase.LOSS and ack.lost_again:
             _reduce(sender, Phase.RECOVERY)  # what was sent again after the timeout is lost, too
     if recovery.phase < Phase.RECOVERY:
-        wait = _detect(sender, ack)
+        found = _detect(sender, ack)
+        wait = wait if found is None else found
         if ack.lost:
             _reduce(sender, Phase.RECOVERY)
         elif recovery.phase is not Phase.CWR:

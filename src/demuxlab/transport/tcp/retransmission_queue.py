@@ -115,10 +115,7 @@ class RetransmissionQueue:
 
         Then the next ACK shows first what has arrived (Linux: retrans_out >= lost_out).
         """
-        if not self.doubled:
-            return False
-        lost = sum(one.lost or (one.transmissions > 1 and one.in_pipe == 1) for one in self._segments)
-        return lost <= self.doubled
+        return self.doubled > 0 and sum(one.lost for one in self._segments) <= self.doubled
 
     @property
     def sent_again_at(self) -> float | None:

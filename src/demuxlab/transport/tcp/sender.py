@@ -31,7 +31,7 @@ class Sender:
 
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
+        *("buffer", "burst_end", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
         *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
     )
 
@@ -64,6 +64,8 @@ class Sender:
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
+        self.burst_end = -1
+        """Where the last segment ends that was sent again at this moment."""
         self.retransmissions = 0
         self.timeouts = 0
         """Retransmission timeouts since SND.UNA has advanced."""
@@ -141,7 +143,7 @@ class Sender:
         """
         recovery = self.recovery
         lost = recovery.queue.first_lost
-        if lost is None or recovery.queue.holds_back:
+        if lost is None or (lost.start != self.burst_end and recovery.queue.holds_back):
             return self._next_new(now)
         episode = recovery.episode
         if episode is not None and episode.new_first:
@@ -157,6 +159,7 @@ class Sender:
                 return None
             recovery.queue.split(lost.start + whole)
         self._send_again(lost, now)
+        self.burst_end = lost.end
         return lost
 
     def _send_again(self, segment: SentSegment, now: float) -> None:

@@ -27,7 +27,7 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
     if due is Deadline.RETRANSMISSION:
         return _retransmission_timeout(block, now)
     if due is Deadline.LOSS_DETECTION:
-        if block.sender.may_probe:
+        if block.deadlines.probes:
             _probe_timeout(block, now)
         else:
             _reordering_timeout(block, now)
