@@ -24,7 +24,7 @@ Endpoint = tuple[str, int]
 
 @pytest.mark.points(1)
 @pytest.mark.facts("S23")
-def test_a_request_to_connect_reaches_the_listening_socket(submission: Submission) -> None:
+def test_a_connection_request_reaches_the_listening_socket(submission: Submission) -> None:
     draw = drawing("first step")
     [a, b], [far, near, free] = addresses(draw, 2), ports(draw, 3)
     opened(submission, listening=[("web", b, near)])

@@ -40,7 +40,7 @@ def test_the_destination_address_becomes_that_of_the_rule(submission: Submission
     draw = drawing("container")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
     begun(submission, ((b, asked), (container, inner)))
-    hint = "the rule's other place may be on another host: address and port are both written"
+    hint = "the rule's target may be on another host: address and port are both written"
     for protocol in BOTH:
         arrived = packet((a, far), (b, asked), protocol)
         wanted = packet((a, far), (container, inner), protocol)

@@ -28,7 +28,7 @@ Opening = tuple[str | int, ...]
 
 
 @pytest.mark.points(1)
-def test_a_request_to_connect_reaches_the_listening_socket(submission: Submission) -> None:
+def test_a_connection_request_reaches_the_listening_socket(submission: Submission) -> None:
     draw = drawing("first step")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, listen("web", (b, near)))

@@ -20,6 +20,7 @@ from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.icmp_limit import ErrorLimit
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
@@ -29,14 +30,14 @@ from demuxlab.wire import fragments, icmp, ip
 from demuxlab.wire import offload as offloading
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, from_text, is_loopback
-from demuxlab.wire.segment import TCPSegment
+from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 LOOPBACK_MTU = 65_535
 _LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
-_LARGE_QUEUE = 1 << 24
-"""Bytes that a process may have queued for a link that offloads."""
-_LARGE_BUFFER = 1 << 20
-"""Bytes of a TCP socket's buffers there: sixteen of the largest segments."""
+_QUEUE = 1 << 24
+"""Bytes that a process may have queued for the link: more than the windows that buffers grow to."""
+_LARGE_RECEIVE, _LARGE_SEND = Limits(1 << 20, RECEIVE.most), Limits(1 << 20, SEND.most)
+"""A TCP socket's buffers there: at first sixteen of the largest segments."""
 _KERNEL = "kernel"
 """The process under which the multiplexer queues the host's own answers."""
 
@@ -59,6 +60,7 @@ class Host:
     `secret` (1 to 64 bytes) makes ports and sequence numbers unguessable; the same secret gives the same run.
     `loops_back`: packets to the host itself stay inside; if not, `packets` yields them too, and the caller
     passes them back on the device `LOOPBACK`. `offload`: the link cuts packets that are larger than its MTU.
+    `tcp_settings`: those of new TCP sockets.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Host:
         mtu: int = 1500,
         loops_back: bool = True,
         offload: bool = False,
+        tcp_settings: Settings | None = None,
     ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
@@ -77,11 +80,11 @@ class Host:
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
         self.demultiplexer.table.groups = Counter()
         if offload:
-            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
-            self._tcp_settings = Settings(receive_buffer=_LARGE_BUFFER, send_buffer=_LARGE_BUFFER)
+            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_QUEUE)
+            self._tcp_settings = Settings(receive_limits=_LARGE_RECEIVE, send_limits=_LARGE_SEND)
         else:
-            self.multiplexer = Multiplexer(quantum=mtu)
-            self._tcp_settings = Settings()
+            self.multiplexer = Multiplexer(quantum=mtu, limit=_QUEUE)
+            self._tcp_settings = tcp_settings or Settings()
         self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
@@ -94,7 +97,7 @@ class Host:
             self.demultiplexer.table,
             self.multiplexer,
             EphemeralPorts(secret),
-            self._source_for,
+            self.source_for,
             lambda remote: LOOPBACK_MTU if self.owns(remote) else self.mtu,
             self._looping.append,
             secret,
@@ -278,12 +281,23 @@ class Host:
                 back = icmp.build(message.destination, message.source, reply, 0, message.rest, message.data)
                 self._send_icmp(message.destination, message.source, back)
         elif quoted := icmp.read_quoted(message.data):
-            # The quoted packet is one that we sent: its source is ours, its destination the peer.
-            ports = quoted.destination_port.to_bytes(2, "big") + quoted.source_port.to_bytes(2, "big")
-            key = quoted.destination + quoted.source + ports
-            socket = self.demultiplexer.table.connection(quoted.protocol, key)
-            if socket is not None and isinstance(socket.handler, UDPEndpoint | TCPConnection):
-                socket.handler.icmp_error(message, quoted, now)
+            handler = self._sender_of(quoted)
+            if handler is not None:
+                handler.icmp_error(message, quoted, now)
+
+    def _sender_of(self, quoted: icmp.Quoted) -> UDPEndpoint | TCPConnection | None:
+        """Return the sender of a quoted packet: the receiver of what its peer sends back."""
+        source, destination = quoted.destination, quoted.source
+        ports = quoted.destination_port, quoted.source_port
+        key = source + destination + ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big")
+        table = self.demultiplexer.table
+        if quoted.protocol == ip.TCP:
+            socket = table.connection(ip.TCP, key)
+        else:
+            back = UDPDatagram(ip.UDP, key, source, destination, *ports, b"", b"", 0)
+            socket = next((candidate.socket for candidate in table.candidates(back)), None)
+        handler = None if socket is None else socket.handler
+        return handler if isinstance(handler, UDPEndpoint | TCPConnection) else None
 
     def owns(self, address: bytes) -> bool:
         """Tell whether an address is one of the host's own, or a loopback address."""
@@ -295,7 +309,8 @@ class Host:
     def _send_icmp(self, source: bytes, destination: bytes, message: bytes) -> None:
         self._send(source, destination, ip.ICMP if len(source) == 4 else ip.ICMPV6, message)
 
-    def _source_for(self, remote: bytes) -> bytes:
+    def source_for(self, remote: bytes) -> bytes:
+        """Return the host's address for a remote one; OSError ENETUNREACH if it has none of that family."""
         if self.owns(remote):
             return remote
         for own in self._own:

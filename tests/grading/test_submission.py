@@ -10,13 +10,13 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.failure_capture import save
-from demuxlab.grading.submission import LoadError, Offer, Submission, SubmissionError
+from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
 Ask = Callable[[str], Submission]
 
 
-class Clock(Offer):
+class Clock(RemoteObject):
     METHODS = frozenset(("read", "split", "fail", "wait"))
     CONSTANTS: ClassVar = {"TICK": 5}
 
@@ -124,7 +124,7 @@ def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):
-    with pytest.raises(LoadError, match=r"EOFError in line 1: there is nobody to ask here"):
+    with pytest.raises(LoadError, match=r"EOFError in line 1: there is no input to read here"):
         ask("name = input('your name? ')\ndef f(): return 1").function("f")
     assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
 

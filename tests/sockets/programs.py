@@ -2,7 +2,8 @@
 
     unshare -n python -m tests.sockets.programs PYTHON [NAME...] > docs/programs.md
 
-PYTHON: an interpreter whose packages are demuxlab and those of `PROGRAMS`; what it lacks is left out.
+PYTHON: an interpreter whose packages are demuxlab and those of `PROGRAMS`; what it lacks is left out. redis,
+PostgreSQL, MariaDB and RabbitMQ are Debian's packages, run in a folder of their own.
 """
 # ruff: noqa: E501 - programs as text
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 OURS, KERNEL = "10.9.0.2", "10.9.0.1"
-_READY, _LIMIT = 15.0, 40.0
+_READY, _LIMIT = 15.0, 150.0
 
 
 class Program(NamedTuple):
@@ -75,6 +76,45 @@ async def main():
     await asyncio.Event().wait()
 asyncio.run(main())
 """
+SERVER = """
+import glob, os, pwd, shutil, subprocess, sys
+def run(*words, wait=False, user=None, **environment):
+    own = subprocess.Popen(words, user=user, group=user and pwd.getpwnam(user).pw_gid, env=os.environ | environment)
+    try: own.wait()
+    except KeyboardInterrupt: own.terminate(); own.wait()
+def newest(pattern): return sorted(glob.glob(pattern))[-1]
+os.chmod(".", 0o755); os.mkdir("data"); here = os.getcwd()
+"""
+REDIS = SERVER + "run('redis-server', '--bind', '0.0.0.0', '--protected-mode', 'no', '--save', '')"
+POSTGRES = (
+    SERVER
+    + """
+own = pwd.getpwnam("postgres"); bin = newest("/usr/lib/postgresql/*/bin"); shutil.copy("server.pem", "data.pem")
+for name in "data", "data.pem": os.chown(name, own.pw_uid, own.pw_gid)
+os.chmod("data.pem", 0o600); run(bin + "/initdb", "-N", "-D", "data", "-A", "trust", "-U", "u", user="postgres")
+open("data/pg_hba.conf", "w").write("host all all all trust\\n")
+settings = dict(listen_addresses="*", unix_socket_directories="", ssl="on", ssl_cert_file=here + "/data.pem",
+    ssl_key_file=here + "/data.pem", fsync="off")
+run(bin + "/postgres", "-D", "data", *(word for item in settings.items() for word in ("-c", "=".join(item))), user="postgres")
+"""
+)
+MARIADB = (
+    SERVER
+    + """
+shutil.chown("data", "mysql"); run("mariadb-install-db", "--no-defaults", "--user=mysql", "--datadir=" + here + "/data")
+run("mariadbd", "--no-defaults", "--user=mysql", "--datadir=" + here + "/data", "--socket=" + here + "/data/s",
+    "--bind-address=0.0.0.0", "--skip-grant-tables")
+"""
+)
+RABBITMQ = (
+    SERVER
+    + """
+subprocess.Popen(["epmd"]); open("rabbitmq.conf", "w").write("loopback_users = none\\n")
+run(newest("/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server"), HOME=here, RABBITMQ_NODENAME="x@localhost",
+    RABBITMQ_MNESIA_BASE=here, RABBITMQ_LOG_BASE=here, RABBITMQ_CONFIG_FILE=here + "/rabbitmq.conf",
+    RABBITMQ_ENABLED_PLUGINS_FILE=here + "/plugins")
+"""
+)
 HTTP, HTTPS = f"http://{OURS}:8000/", f"https://{OURS}:8443/"
 PLAIN, SECURE = f"http://{KERNEL}:8001/", f"https://{KERNEL}:8443/"
 
@@ -85,6 +125,14 @@ def server(name: str, package: str, source: str, *arguments: str, url: str = HTT
 
 def client(name: str, package: str, source: str) -> Program:
     return Program(name, "client", package, source, PAGES)
+
+
+def connected(connect: str, then: str) -> str:
+    """Return a program that connects, once the server is there, and goes on."""
+    tried = (
+        f"    try: own = {connect}; break\n    except Exception as error: problem = error; time.sleep(0.2)"
+    )
+    return f"import time\nfor _ in range(250):\n{tried}\nelse: raise problem\n{then}"
 
 
 PROGRAMS = [
@@ -311,6 +359,34 @@ asyncio.run(main())
 """),
         )
     ),
+    Program("redis", "client", "redis", "import redis\n" + connected(
+        f"redis.Redis('{KERNEL}'); own.ping()",
+        "own.set('k', 'hello'); own.set('big', bytes(1_000_000)); assert len(own.get('big')) == 1_000_000\n"
+        "own.pipeline().incr('n').incr('n').execute(); print(own.get('k').decode())",
+    ), REDIS),
+    Program("pg8000", "client", "pg8000", "import pg8000.native\n" + connected(
+        f"pg8000.native.Connection('u', host='{KERNEL}', database='postgres')",
+        """print(own.run("select 'hello'")[0][0])""",
+    ), POSTGRES),
+    Program("asyncpg, TLS", "client", "asyncpg", f"""
+import asyncio, asyncpg
+async def main():
+    for _ in range(250):
+        try: own = await asyncpg.connect(host="{KERNEL}", user="u", database="postgres", ssl="require"); break
+        except OSError: await asyncio.sleep(0.2)
+    assert len(await own.fetch("select repeat('x', 1000) from generate_series(1, 2000)")) == 2000
+    print(await own.fetchval("select 'hello'")); await own.close()
+asyncio.run(main())
+""", POSTGRES),
+    Program("pymysql", "client", "pymysql", "import pymysql\n" + connected(
+        f"pymysql.connect(host='{KERNEL}', user='u')",
+        """cursor = own.cursor(); cursor.execute("select 'hello'"); print(cursor.fetchone()[0])""",
+    ), MARIADB),
+    Program("amqp", "client", "amqp", "import amqp\n" + connected(
+        f"amqp.Connection('{KERNEL}:5672'); own.connect()",
+        "channel = own.channel(); channel.queue_declare('q')\n"
+        "channel.basic_publish(amqp.Message('hello'), routing_key='q'); print(channel.basic_get('q').body); own.close()",
+    ), RABBITMQ),
     Program("dnspython", "client", "dns", f"""
 import dns.message, dns.query
 print(dns.query.udp(dns.message.make_query("x.", "TXT"), "{KERNEL}", port=5353, timeout=9).answer[0][0].strings[0].decode())
@@ -332,8 +408,10 @@ def main(python: str, *names: str) -> None:
     print("Each was run by `python -m tests.sockets.programs` against a peer on the kernel's sockets.\n")
     print("| program | as | version | |\n|---|---|---|---|")
     for program in PROGRAMS:
+        if names and program.name not in names:
+            continue
         version = _version(python, program.package)
-        if version is None or (names and program.name not in names):
+        if version is None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             result = _run(python, program, Path(folder))

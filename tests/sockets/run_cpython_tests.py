@@ -15,13 +15,8 @@ import unittest
 OTHER_SOCKETS = "sockets of the kernel's (AF_UNIX, AF_CAN, SCTP, UDP-Lite, ...), which we hand through"
 _TIMEOUT = 120
 """Seconds that a class of tests may take."""
-ANCILLARY = "hop limit and traffic class as ancillary data: our datagrams do not carry them up"
 LEFT_OUT = {
     "ThreadedVSOCKSocketStreamTest": OTHER_SOCKETS,
-    "RecvmsgRFC3542AncillaryUDP6Test": ANCILLARY,
-    "RecvmsgIntoRFC3542AncillaryUDP6Test": ANCILLARY,
-    "RecvmsgRFC3542AncillaryUDPLITE6Test": ANCILLARY,
-    "RecvmsgIntoRFC3542AncillaryUDPLITE6Test": ANCILLARY,
 }
 """Classes that are about a kernel feature in which a userspace stack has no part, and why."""
 NOT_OURS = {

@@ -5,6 +5,8 @@ and text, by `outcome`.
 """
 
 import errno
+import itertools
+import random
 import select
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -710,19 +712,78 @@ def addresses_of_datagrams(socket: Any) -> Steps:
             yield outcome(own.connect, four.getsockname()), outcome(own.connect, ("127.0.0.1", 0))
 
 
-def more_options(socket: Any) -> Steps:
-    named = {
-        socket.SOL_SOCKET: (1, 5, 18, 36, 46, 49),
-        socket.IPPROTO_IP: (10, 15, 24, 32),
-        socket.IPPROTO_TCP: (3, 7, 8, 9, 10, 23, 25),
+_LEVELS = {"SO": "SOL_SOCKET", "IP": "IPPROTO_IP", "IPV6": "IPPROTO_IPV6", "TCP": "IPPROTO_TCP"}
+_UNNAMED = {
+    # SO_DEBUG, SO_DONTROUTE, SO_RCVLOWAT, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_BUSY_POLL
+    "SOL_SOCKET": (1, 5, 18, 29, 35, 46),
+    # IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_FREEBIND, IP_RECVORIGDSTADDR,
+    # IP_BIND_ADDRESS_NO_PORT
+    "IPPROTO_IP": (8, 10, 11, 12, 13, 15, 20, 24),
+    # IPV6_MTU_DISCOVER, IPV6_RECVERR
+    "IPPROTO_IPV6": (23, 25),
+}
+"""Options that not every Python names."""
+_OTHERWISE = {
+    *("SO_RCVBUF", "SO_SNDBUF"),  # the defaults; `options` sets them
+    *("TCP_CONGESTION", "TCP_INFO", "TCP_CC_INFO"),  # the machine's, and the length of its kernel
+    *("IP_OPTIONS", "IPV6_DSTOPTS", "IPV6_HOPOPTS", "IPV6_RTHDRDSTOPTS"),  # docs/not-supported.md
+}
+REFUSED = {
+    *("TCP_REPAIR", "TCP_SAVE_SYN", "TCP_THIN_DUPACK", "TCP_THIN_LINEAR_TIMEOUTS", "TCP_TX_DELAY"),
+    *("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN_KEY", "TCP_FASTOPEN_NO_COOKIE"),
+}
+"""Options that fail with ENOPROTOOPT, by the names that newer Pythons have for them."""
+
+
+def named_options(socket: Any) -> dict[tuple[str, int], str]:
+    """Return the options that this Python's `socket` names, and `_UNNAMED`: their names by level, number."""
+    found = {
+        (_LEVELS[name.partition("_")[0]], int(getattr(socket, name))): name
+        for name in dir(socket)
+        if name.partition("_")[0] in _LEVELS and isinstance(getattr(socket, name), int)
     }
+    unnamed = {(level, number): "" for level, numbers in _UNNAMED.items() for number in numbers}
+    return unnamed | found
+
+
+def every_option(socket: Any) -> Steps:
+    values = (1, 0, 5, -1, b"\1\0\0\0", b"\1", b"", bytes(8), b"\1\0\0\0\2\0\0\0", bytes(20))
+    for (level_name, number), name in named_options(socket).items():
+        level = getattr(socket, level_name)
+        for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+            for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+                for bound in (False, True):
+                    with socket.socket(family, kind) as own:
+                        if bound:
+                            own.bind((host, 0))
+                        if name in _OTHERWISE | REFUSED:
+                            continue
+                        sizes = [outcome(own.getsockopt, level, number, size) for size in (4, 1024)]
+                        yield name, number, kind, family, outcome(own.getsockopt, level, number), sizes
+                        for value in values:
+                            yield value, outcome(own.setsockopt, level, number, value)
+                            yield outcome(own.getsockopt, level, number)
+                        yield outcome(own.setsockopt, level, number, None, 0)
+
+
+def options_after_bind(socket: Any) -> Steps:
     for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
-        for level, numbers in named.items():
-            for number in numbers:
-                with socket.socket(socket.AF_INET, kind) as own:
-                    yield kind, level, number, outcome(own.getsockopt, level, number)
-                    yield outcome(own.setsockopt, level, number, 1), outcome(own.getsockopt, level, number)
-                    yield outcome(own.getsockopt, level, number, 4)
+        for option in socket.SO_REUSEADDR, socket.SO_REUSEPORT:
+            with socket.socket(socket.AF_INET, kind) as first, socket.socket(socket.AF_INET, kind) as second:
+                first.bind(from_any)
+                second.setsockopt(socket.SOL_SOCKET, option, 1)
+                yield outcome(second.bind, first.getsockname())
+                first.setsockopt(socket.SOL_SOCKET, option, 1)
+                yield outcome(second.bind, first.getsockname())
+                if kind == socket.SOCK_STREAM:
+                    yield outcome(first.listen), outcome(second.listen)
+        with socket.socket(socket.AF_INET, kind) as own:
+            for name in socket.IP_TTL, socket.IP_TOS:
+                own.bind(from_any) if name == socket.IP_TTL else None
+                yield outcome(own.setsockopt, socket.IPPROTO_IP, name, 8), own.getsockopt(0, name)
+
+
+def more_options(socket: Any) -> Steps:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         interface = socket.IPPROTO_IP, socket.IP_MULTICAST_IF
         for value in socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.77"), b"xy", bytes(8):
@@ -731,7 +792,224 @@ def more_options(socket: Any) -> Steps:
         yield outcome(own.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, None, 0)
 
 
+def _datagram_pair(socket: Any, family: int) -> tuple[Any, Any]:
+    receiver, sender = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_DGRAM)
+    for own in receiver, sender:
+        own.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        own.settimeout(5)
+    return receiver, sender
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "little", signed=True)
+
+
+def control_received(socket: Any) -> Steps:
+    """IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVOPTS, IP_RETOPTS; IPV6_RECVPKTINFO, ...; SO_TIMESTAMP."""
+    for family, level, names in (
+        (socket.AF_INET, 0, (8, 12, 13, 6, 7)), (socket.AF_INET6, 41, (49, 51, 66)),
+    ):  # fmt: skip
+        receiver, sender = _datagram_pair(socket, family)
+        with receiver, sender:
+            address = receiver.getsockname()
+            if level == 0:
+                sender.setsockopt(level, socket.IP_TTL, 7)
+                sender.setsockopt(level, socket.IP_TOS, 0x28)
+            for name in names:
+                receiver.setsockopt(level, name, 1)
+                sender.sendto(b"hello", address)
+                yield name, receiver.recvmsg(9, 200)[:3]
+            for room in (0, 8, 16, 20, 24, 28, 40, 50, 60, 100):
+                sender.sendto(b"hello", address)
+                yield room, receiver.recvmsg(3, room)[:3]
+            sender.sendto(b"hello", address)
+            yield receiver.recvmsg_into([bytearray(3)], 200)[1:3], receiver.getsockopt(level, names[0])
+            for name in names:
+                receiver.setsockopt(level, name, 0)
+            for name in (29, 35):
+                receiver.setsockopt(socket.SOL_SOCKET, name, 1)
+                sender.sendto(b"hello", address)
+                [item] = receiver.recvmsg(9, 200)[1]
+                yield item[:2], len(item[2]), [receiver.getsockopt(1, each) for each in (29, 35)]
+    receiver, sender = socket.socket(socket.AF_INET6, 2), socket.socket(socket.AF_INET, 2)
+    with receiver, sender:  # IPv4 datagrams for a socket of both families
+        receiver.bind(("::", 0))
+        for level, name in (41, 49), (41, 51), (41, 66), (0, 8), (0, 12), (0, 13):
+            receiver.setsockopt(level, name, 1)
+            sender.sendto(b"hello", ("127.0.0.1", receiver.getsockname()[1]))
+            yield name, receiver.recvmsg(9, 200)[:3]
+
+
+def control_sent(socket: Any) -> Steps:
+    own, other = socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.99")
+    own6, other6 = (socket.inet_pton(socket.AF_INET6, text) for text in ("::1", "2001:db8::2"))
+    items = [(0, 2, _number(value)) for value in (9, 0, 256)] + [(0, 1, _number(0x28)), (0, 1, b"(")]
+    items += [(0, 8, _number(0) + address + bytes(4)) for address in (own, other)]
+    items += [(0, 8, b"123"), (0, 2, b"9"), (0, 99, b"1234"), (41, 52, bytes(4)), (6, 1, b"")]
+    items += [(1, name, b"1234") for name in (1, 2, 29, 77)]
+    items6 = [(41, 52, _number(value)) for value in (9, -1, 256)] + [
+        (41, 67, _number(0x28)),
+        (41, 62, _number(1)),
+    ]
+    items6 += [(41, 50, address + bytes(4)) for address in (own6, other6)]
+    items6 += [(41, 50, b"1"), (41, 52, b"1"), (41, 99, b"1"), (0, 2, _number(9)), (1, 77, b"")]
+    for family, level, names, sent in (
+        (socket.AF_INET, 0, (12, 13), items), (socket.AF_INET6, 41, (51, 66), items6),
+    ):  # fmt: skip
+        receiver, sender = _datagram_pair(socket, family)
+        with receiver, sender:
+            for name in names:
+                receiver.setsockopt(level, name, 1)
+            for item in sent:
+                done = outcome(sender.sendmsg, [b"x"], [item], 0, receiver.getsockname())
+                yield item, done, receiver.recvmsg(9, 200)[1:3] if done == 1 else None
+            sender.connect(receiver.getsockname())
+            yield sender.sendmsg([b"x"], sent[:1]), receiver.recvmsg(9, 200)[1]
+    listener, client, server = _pair(socket)
+    with listener, client, server:
+        for item in items + items6:
+            yield item, outcome(client.sendmsg, [b"x"], [item])
+
+
+def queued_errors(socket: Any) -> Steps:
+    """IP_RECVERR and MSG_ERRQUEUE: errors of datagrams to a closed port, and what poll says of them."""
+
+    def events(own: Any) -> list[int]:
+        poll, epoll = select.poll(), select.epoll()
+        asked = select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLRDHUP
+        poll.register(own, asked)
+        epoll.register(own, asked)
+        found = [[event for _, event in each.poll(0)] for each in (poll, epoll)]
+        epoll.close()
+        return found
+
+    closed = _closed_port(socket)
+    for family, level, option, where in (
+        (socket.AF_INET, 0, 11, closed), (socket.AF_INET6, 41, 25, ("::1", closed[1])),
+    ):  # fmt: skip
+        for connected in False, True:
+            for reports in False, True:
+                with socket.socket(family, socket.SOCK_DGRAM) as own:
+                    own.setblocking(False)
+                    own.setsockopt(level, option, reports)
+                    if connected:
+                        own.connect(where)
+
+                    def send(data: bytes, own: Any = own, where: Any = where) -> Any:
+                        sent = outcome(own.sendto, data, where)
+                        _settled(socket)
+                        return sent
+
+                    def error(own: Any = own) -> Any:
+                        try:
+                            data, control, flags, sender = own.recvmsg(2, 200, socket.MSG_ERRQUEUE)
+                        except OSError as problem:
+                            return problem.errno
+                        return data, control, flags, sender[1] == closed[1]
+
+                    yield send(b"lost"), events(own), error(), events(own), error()
+                    yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), events(own)
+                    yield send(b"lost"), outcome(own.recv, 9), events(own), error(), events(own)
+                    yield send(b"1"), send(b"2"), send(b"3"), error(), error(), error(), events(own)
+                    yield send(b"4"), own.setsockopt(level, option, 0), error(), events(own)
+                    yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), events(own)
+
+
+def epoll_of_errors(socket: Any) -> Steps:
+    """Edge-triggered, an error is told once, and again when another one comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own, select.epoll() as epoll:
+        own.connect(_closed_port(socket))
+        epoll.register(own, select.EPOLLIN | select.EPOLLET)
+        for _ in range(2):
+            own.send(b"x")
+            _settled(socket)
+            yield [event for _, event in epoll.poll(0)], epoll.poll(0)
+            yield own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), epoll.poll(0)
+
+
+def _events(*sockets: Any) -> list[int]:
+    """Return what poll says of sockets, which epoll and select must say too; -1 for a closed one."""
+    poll, epoll = select.poll(), select.epoll()
+    watched = [own for own in sockets if own.fileno() != -1]
+    for own in watched:
+        for each in poll, epoll:
+            each.register(own, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
+    found = dict(poll.poll(0))
+    assert dict(epoll.poll(0)) == found
+    epoll.close()
+    for ready, bits in zip(
+        select.select(watched, watched, [], 0),
+        (select.POLLIN | select.POLLHUP | select.POLLERR, select.POLLOUT | select.POLLERR),
+        strict=False,
+    ):
+        assert [bool(found.get(own.fileno(), 0) & bits) for own in watched] == [
+            own in ready for own in watched
+        ]
+    return [-1 if own.fileno() == -1 else found.get(own.fileno(), 0) for own in sockets]
+
+
+_STEPS = ("send", "recv", "shut 0", "shut 1", "shut 2", "close", "reset", "error", "fill", "read all")
+
+
+def _step(socket: Any, own: Any, step: str) -> Any:
+    """Do a step of a program with a socket that never blocks."""
+    if step == "fill":
+        while own.fileno() != -1 and isinstance(outcome(own.send, bytes(1 << 20)), int):
+            pass
+    elif step == "read all":
+        while outcome(own.recv, 1 << 20) not in (b"",) and not isinstance(outcome(own.recv, 1 << 20), tuple):
+            pass
+    elif step == "reset":
+        outcome(own.setsockopt, socket.SOL_SOCKET, socket.SO_LINGER, b"\1" + bytes(7))
+        own.close()
+    elif step == "error":
+        return outcome(own.getsockopt, socket.SOL_SOCKET, socket.SO_ERROR)
+    elif step.startswith("shut"):
+        return outcome(own.shutdown, int(step[-1]))
+    else:
+        return outcome(getattr(own, step), *({"send": [b"x"], "recv": [1]}.get(step, [])))
+    return None
+
+
+def poll_every_state(socket: Any) -> Steps:
+    """After each of many steps of both ends of a connection, poll, epoll and select are asked for all."""
+    steps = [f"{end} {step}" for end in "01" for step in _STEPS]
+    few = [step for step in steps if "fill" not in step]  # how much fits is the kernel's own matter
+    random.seed(16)
+    runs = [*itertools.product(steps, steps), *(random.choices(few, k=6) for _ in range(300))]
+    for run in runs:
+        listener, *ends = _pair(socket)
+        for own in ends:
+            own.setblocking(False)
+        for step in run:
+            done = _step(socket, ends[int(step[0])], step[2:])
+            yield run, step, done, _events(listener, *ends)
+        for own in (listener, *ends):
+            own.close()
+
+
+def poll_every_datagram_state(socket: Any) -> Steps:
+    closed = _closed_port(socket)
+    random.seed(17)
+    steps = ("connect open", "connect closed", "send", "recv", "shut 0", "shut 1", "shut 2", "error", "data")
+    for run in [*itertools.product(steps, repeat=3), *(random.choices(steps, k=8) for _ in range(200))]:
+        own, other = _datagram_pair(socket, socket.AF_INET)
+        with own, other:
+            own.setblocking(False)
+            for step in run:
+                if step == "data":
+                    other.sendto(b"x", own.getsockname())
+                    done = None
+                elif step.startswith("connect"):
+                    done = own.connect(other.getsockname() if step.endswith("open") else closed)
+                else:
+                    done = _step(socket, own, step)
+                yield run, step, done, _events(own)
+
+
 SCRIPTS = [
+    control_received, control_sent, epoll_of_errors, every_option, options_after_bind, queued_errors,
+    poll_every_state, poll_every_datagram_state,
     addresses_of_datagrams, low_water, message_flags, more_options, poll_states,
     bind_ipv6, bind_misuse, closed_socket, connect_twice, datagrams, descriptors, dual_stack,
     every_call_in_every_state, in_use, listen_misuse, listener_shut_down, multicast, never_connected,

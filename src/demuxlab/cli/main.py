@@ -13,7 +13,7 @@ _COMMANDS = marked(
     {
         "run": "Run a lab: craft packets, see which socket each one reaches, save a capture.",
         "demux": "Say what a table of sockets does with every packet of a capture.",
-        "flows": "List the conversations of captures: who sent how much to whom.",
+        "flows": "List the conversations of captures: packets and bytes in each direction.",
         "open": "Open a capture in Wireshark with our columns, colours and buttons.",
         "report": "Write a capture's story into one HTML file: ladder, sockets, queues, figures.",
         "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
@@ -22,6 +22,7 @@ _COMMANDS = marked(
         "quiz": "Make a capture and an answer sheet for one learner, or mark the sheet.",
         "new": "Copy the course into a new folder.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
+        "why": "Say which socket of this machine gets a packet, or why a port cannot be bound.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
         "bench": "Measure ours against its peers: ratios, taken by turns in one run.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",
@@ -69,7 +70,7 @@ class _Commands(terminal.Command, click.Group):
 @terminal.language_option
 @click.version_option(package_name="demuxlab")
 def group() -> None:
-    """See TCP and UDP segments find their sockets."""
+    """See how TCP and UDP segments find their sockets."""
 
 
 def main(arguments: list[str] | None = None) -> Any:

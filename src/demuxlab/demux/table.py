@@ -139,6 +139,14 @@ class SocketTable:
         self._in_use.add(socket)
         self._open_connection(socket)
 
+    def enter(self, socket: Socket, address: bytes, port: int, state: str) -> None:
+        """Add a socket without a peer that another table has already: no rule of bind or listen is asked."""
+        socket.local_address, socket.local_port, socket.state = address, port, state
+        socket.bound_to_any = is_any(address)
+        self._number(socket)
+        if socket.protocol == ip.UDP or state == LISTEN:
+            self._open(socket)
+
     def disconnect(self, socket: Socket) -> None:
         """Remove a UDP socket's peer; a local address that connect has set becomes the wildcard again."""
         if not socket.remote_address:
@@ -192,6 +200,28 @@ class SocketTable:
         if not by_port:
             del self._by_port[socket.protocol, socket.local_port]
         socket.state = CLOSED
+
+    def change(self, socket: Socket, option: str, value: bool | str) -> None:
+        """Set `reuse_address`, `reuse_port` or `device` of a socket in any state (socket(7)).
+
+        As in Linux, a bound socket can join a group by the option, and does not leave it so.
+        """
+        if socket.state == CLOSED:
+            setattr(socket, option, value)
+            return
+        slotted = socket.state == LISTEN or (socket.state == BOUND and socket.protocol == ip.UDP)
+        moves = slotted and (
+            option == "device" or (option == "reuse_port" and value and not socket.reuse_port)
+        )
+        rank = socket.rank
+        if moves:
+            self._close_lookup(socket)
+        self._in_use.remove(socket)
+        setattr(socket, option, value)
+        self._in_use.add(socket)
+        if moves:
+            self._open(socket)
+            socket.rank = rank
 
     # Lookup
 

@@ -313,14 +313,6 @@ def hung_up(ours: str, kernels: str) -> bool:
     return HANG_UP in kernels and ("POLLIN" in ours or HANG_UP in ours)
 
 
-def readable_error(ours: str, kernels: str) -> bool:
-    """Tell whether the revents of poll(2) differ only in how they report an ICMP error about a UDP socket."""
-    # Ours shows POLLIN, since no AF_UNIX socket, which our descriptors are, has POLLERR without POLLHUP:
-    # docs/not-supported.md.
-    mine, theirs = set(ours.split("|")), set(kernels.split("|"))
-    return "POLLERR" in theirs and HANG_UP not in theirs and mine == theirs - {"POLLERR"} | {"POLLIN"}
-
-
 def without(
     scenario: Scenario, number: int, ours: Observed, kernel: Observed
 ) -> tuple[Observed, Observed, list[str]]:

@@ -9,10 +9,13 @@ _COST = OVERHEAD - plain.UDP_HEADERS
 
 
 def receive(endpoint: UDPEndpoint, packet: bytes, _now: float) -> bool:
-    """Queue the datagram in a plain packet; False, and nothing has changed, where the queue is full."""
+    """Queue the datagram in a plain packet.
+
+    False, and nothing has changed, where the queue is full or keeps details of the headers.
+    """
     # As `BoundedQueue.put` and `plain.datagram` do it: each call would cost 2 % of what a datagram costs.
     size = endpoint.size + len(packet) + _COST
-    if size > endpoint.limit and endpoint.items:
+    if (size > endpoint.limit and endpoint.items) or endpoint.details is not None:
         return False
     taken = endpoint.taken + 1
     # Before anything else changes: there may be no memory for it.

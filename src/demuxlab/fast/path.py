@@ -49,11 +49,12 @@ class FastPath:
         """Receive the datagrams of one packet."""
         protocol = plain.protocol(run.packet, checksum_unfinished=True)
         socket = self._demultiplexer.sole_receiver(run.packet, protocol) if protocol == ip.UDP else None
-        if socket is None or not isinstance(socket.handler, UDPEndpoint):
+        endpoint = None if socket is None else socket.handler
+        if not isinstance(endpoint, UDPEndpoint) or endpoint.details is not None:
             for packet in offload.pieces(run):
                 self.receive(packet, now)
             return
-        count, fitting = datagrams.receive_run(socket.handler, run.packet, run.size)
+        count, fitting = datagrams.receive_run(endpoint, run.packet, run.size)
         counters = self._host.demultiplexer.counters
         counters.received += count
         counters.delivered += fitting

@@ -26,7 +26,7 @@ from demuxlab.grading.submission import InfrastructureError
 from demuxlab.language import _
 
 _one_at_a_time = threading.Lock()
-"""pytest runs once in a process at a time; who wants more starts more processes."""
+"""pytest is not reentrant: one run at a time in a process. `workers` starts several processes."""
 _TRIES = 3
 
 
@@ -89,8 +89,8 @@ def jobs(
 
 
 def _key(checks: str, each: HandedIn, seed: str) -> str:
-    who = each.learner
-    depends = f"{checks} {each.name} {who.number} {who.group} {who.late} {each.digest} {seed}"
+    owner = each.learner
+    depends = f"{checks} {each.name} {owner.number} {owner.group} {owner.late} {each.digest} {seed}"
     return sha256(depends.encode()).hexdigest()[:16]
 
 

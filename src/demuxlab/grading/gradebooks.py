@@ -43,10 +43,10 @@ def canvas(results: Sequence[Result], title: str = "") -> str:
     rows: list[list[object]] = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column]]
     rows.append(["    Points Possible", "", "", "", "", results[0]["max_points"] if results else 0])
     for result in results:
-        who = learner(result)
-        number = who["number"] if who["number"].isdigit() else ""
+        owner = learner(result)
+        number = owner["number"] if owner["number"].isdigit() else ""
         login = "" if number else result["submission"]
-        rows.append([who["name"], number, "", login, "", result["points"]])
+        rows.append([owner["name"], number, "", login, "", result["points"]])
     return _csv(rows)
 
 
@@ -69,9 +69,9 @@ def moodle(results: Sequence[Result], worksheet: str = "") -> str:
     ]
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())  # as strtotime() of PHP reads it
     for result in results:
-        who = learner(result)
-        number = who["number"] or result["submission"]
-        row = [f"Participant {number}" if number.isdigit() else number, who["name"], ""]
+        owner = learner(result)
+        number = owner["number"] or result["submission"]
+        row = [f"Participant {number}" if number.isdigit() else number, owner["name"], ""]
         row += ["Submitted for grading", result["points"], result["max_points"], "Yes", "-", now]
         rows.append([*row, _as_html(result)])
     return _csv(rows)
@@ -135,9 +135,9 @@ def nbgrader(results: Sequence[Result]) -> str:
         ]
     ]
     for result in results:
-        who = learner(result)
+        owner = learner(result)
         raw = result["raw_points"] if "raw_points" in result else result["points"]
-        identity = [result["lab"], "", "", who["number"] or result["submission"], who["name"], "", ""]
+        identity = [result["lab"], "", "", owner["number"] or result["submission"], owner["name"], "", ""]
         points = (raw, raw - result["points"], result["points"], result["max_points"])
         rows.append([*identity, *(float(value) for value in points)])
     return _csv(rows)
@@ -164,7 +164,7 @@ def learner(result: Result) -> dict[str, Any]:
 
 def feedback(result: Result) -> str:
     """Return what a learner is to read: the points, and the stories of the visible checks that failed."""
-    told = [
+    failed = [
         f"{sentence(test['name'])}: {test['points']}/{test['max_points']}\n{test['message']}".rstrip()
         for test in result["tests"]
         if test["visible"] and not test["passed"]
@@ -173,7 +173,7 @@ def feedback(result: Result) -> str:
         f"{result['points']}/{result['max_points']}",
         *([result["problem"]] if result.get("problem") else []),
     ]
-    return "\n\n".join([*head, *([] if result.get("problem") else told)])
+    return "\n\n".join([*head, *([] if result.get("problem") else failed)])
 
 
 def sentence(name: str) -> str:

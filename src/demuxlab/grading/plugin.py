@@ -120,7 +120,7 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check whose ground is missing, and say so."""
+    """Skip a check if one that it `needs` has failed, and name that one."""
     results = item.config.stash[_RESULTS]
     for mark in item.iter_markers("needs"):
         for name in mark.args:
@@ -133,7 +133,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Score a check, and tell a failure as a story: the steps so far, then what was expected and found."""
+    """Score a check; a failure becomes a story: the steps so far, then what was expected and found."""
     report = yield
     mark = item.get_closest_marker("points")
     if mark is None or (report.when != "call" and report.passed):
@@ -176,9 +176,9 @@ def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | N
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, None, None]:
-    """Tell the stories in the place of pytest's own lists; at the end the points, and what to do first."""
+    """Print the stories in place of pytest's own lists; at the end the points, and what to do first."""
     scored: dict[str, dict[str, Any]] = {}
-    told: list[str] = []
+    stories: list[str] = []
     whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
     for report in (report for kind in terminalreporter.stats.values() for report in kind):
         for key, value in getattr(report, "user_properties", ()):
@@ -191,19 +191,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     for outcome, reports in whole.items():
         ours = [report for report in reports if report.nodeid in scored]
         if outcome == "failed":
-            told += [str(report.longrepr) for report in ours]
+            stories += [str(report.longrepr) for report in ours]
         else:
             waiting = Counter(_message(report) for report in ours)
-            told += [
+            stories += [
                 _("not asked yet: {count} more ({why})", count=count, why=why)
                 for why, count in waiting.items()
             ]
         terminalreporter.stats[outcome] = [each for each in reports if each.nodeid not in scored]
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    if told and config.option.tbstyle != "no":
+    if stories and config.option.tbstyle != "no":
         terminalreporter.section(_("what failed"))
-        _print_stories(terminalreporter, told)
+        _print_stories(terminalreporter, stories)
     yield
     terminalreporter.stats.update({outcome: reports for outcome, reports in whole.items() if reports})
     _print_points(terminalreporter, [scored[nodeid] for nodeid in order], config)
@@ -212,14 +212,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         _note_progress(config.rootpath, scored)
 
 
-def _print_stories(terminalreporter: Any, told: list[str]) -> None:
+def _print_stories(terminalreporter: Any, stories: list[str]) -> None:
     """Print stories; those of checks that fail as an earlier one did are lines, below one another."""
     from demuxlab.grading.stories import on_screen
 
-    for story, following in zip(told, [*told[1:], ""], strict=True):
+    for story, following in zip(stories, [*stories[1:], ""], strict=True):
         lines = story.splitlines()
-        if len(lines) == 1 and told[0] != story and told[0].startswith(story):
-            continue  # the file that cannot be loaded is told once
+        if len(lines) == 1 and stories[0] != story and stories[0].startswith(story):
+            continue  # the file that cannot be loaded is reported once
         again = following.splitlines()[1:] == lines[1:]
         terminalreporter.write_line(on_screen(lines[:1] if again else [*lines, ""]))
 

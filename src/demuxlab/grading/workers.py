@@ -85,7 +85,8 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             process.kill()
         raise
     finally:
-        # In this order: who is killed here has processes yet that will take the folder away.
+        # First while the pool lives: if this process is killed here, the pool's processes remove the folder
+        # (`_end_with_parent`). Then what they have written meanwhile.
         shutil.rmtree(folder, ignore_errors=True)
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +94,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what it has made is taken away."""
+    """Let SIGTERM end the block as Ctrl-C does, so that its files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -126,7 +127,7 @@ def _end_with_parent(folder: Path) -> None:
 
 @contextmanager
 def _untouched_by_ctrl_c() -> Iterator[None]:
-    """Let processes that are started in the block never see Ctrl-C: who started them sees to their end."""
+    """Block SIGINT in processes that are started in the block: their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

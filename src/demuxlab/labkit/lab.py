@@ -19,7 +19,9 @@ from demuxlab.language import _
 from demuxlab.links.base import Link
 from demuxlab.recording.recorder import Recorder
 from demuxlab.telling.rows import HEADERS, Entry
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, fixed
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire.address import from_text, to_text
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ class Lab:
             )
         own = [self._figures.address(address) for address in addresses]
         secret = f"{self.name}/{name}" if hosts else self.name
-        host = Host(name, own, secret=secret.encode()[:64], mtu=mtu, loops_back=False)
+        # The captures of the course show one size of the receive buffer, and its window scale.
+        settings = Settings(receive_limits=fixed(RECEIVE.first), send_limits=fixed(SEND.first))
+        host = Host(name, own, secret=secret.encode()[:64], mtu=mtu, loops_back=False, tcp_settings=settings)
         host.demultiplexer.explain = True
         for address in own:
             self._note_name(name, address)
@@ -242,11 +246,11 @@ class Lab:
                 self._show(self.journal.entries[-1])
 
     def _show(self, entry: Entry) -> None:
-        """Tell one packet and its decision, and wait for a key."""
+        """Print one packet and its decision, and wait for a key."""
         row = dict(zip(HEADERS, entry.as_row(), strict=True))
         ends = f"{row['from']} → {row['to']}  " if row["from"] else ""
-        told = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
-        self._tell(layout.paragraph(told))
+        line = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
+        self._tell(layout.paragraph(line))
         assert self._pause is not None
         self._pause()
 

@@ -8,13 +8,16 @@ program receives 1.4 times as many datagrams, and six times as many from a link 
 import _socket
 import errno
 import os
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from demuxlab.sockets import addresses, options
+from demuxlab.sockets import addresses, ancillary, options
 from demuxlab.sockets.addresses import Address
-from demuxlab.sockets.inet import InetSocket, c_int
+from demuxlab.sockets.ancillary import Item
+from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.udp import UDPEndpoint
+from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, BROADCAST_IPV4, is_any, unmapped
 
 _BROADCASTS = (BROADCAST_IPV4, b"\x7f\xff\xff\xff")
@@ -63,9 +66,8 @@ class DatagramSocket(InetSocket):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._open() as opened:
             opened.shut |= {how} if how != _socket.SHUT_RDWR else {_socket.SHUT_RD, _socket.SHUT_WR}
-            self._endpoint.read_shut = _socket.SHUT_RD in opened.shut
             opened.wake()
-            if not self._has_peer():  # it is shut down all the same, as in Linux
+            if not self._has_peer():  # as in Linux, it is shut down all the same
                 raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
     def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
@@ -86,41 +88,78 @@ class DatagramSocket(InetSocket):
                 return payload if len(payload) <= size else payload[:size], sender
         return super().recvfrom(size, flags)
 
-    def _receive(self, size: int, flags: int) -> tuple[bytes, Any, int]:
-        self._refuse_error_queue(flags)
+    def _receive(self, size: int, flags: int) -> Message:
         timeout, opened = self._call_timeout(flags), self._open()
         endpoint = self._endpoint
         take = endpoint.peek if flags & _socket.MSG_PEEK else endpoint.receive
 
-        def receive() -> tuple[bytes, Any, int] | None:
+        def receive() -> Message | None:
+            details = endpoint.next_details
             datagram = take()
             if datagram is None:
                 # As in Linux: after SHUT_RD, only a call without timeout returns at once.
-                return (b"", None, 0) if _socket.SHUT_RD in opened.shut and timeout is None else None
+                return Message(b"", None, 0) if _socket.SHUT_RD in opened.shut and timeout is None else None
             sender = addresses.as_tuple(opened.family, datagram.address, datagram.port)
-            return bytes(datagram.payload[:size]), sender, len(datagram.payload)
+            control = ancillary.of_datagram(opened, details)
+            return Message(bytes(datagram.payload[:size]), sender, len(datagram.payload), control)
 
+        def receive_error() -> Message | None:
+            if (queued := endpoint.next_error()) is None:
+                return None
+            quoted = queued.quoted
+            receiver = addresses.as_tuple(opened.family, quoted.destination, quoted.destination_port)
+            control = ancillary.of_error(queued)
+            data = quoted.payload
+            return Message(bytes(data[:size]), receiver, len(data), control, _socket.MSG_ERRQUEUE)
+
+        if flags & _socket.MSG_ERRQUEUE:  # the kernel never waits for an error
+            return self._retry_until(receive_error, timeout or 0.0)
         return self._retry_until(receive, timeout, opened.receive_timeout)
 
-    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:  # noqa: ARG002
-        self._send_timeout(flags)
+    def _send(
+        self,
+        data: memoryview,
+        flags: int,
+        address: Address | None,
+        control: Sequence[Item] = (),
+        *,
+        whole: bool,  # noqa: ARG002
+    ) -> int:
         if flags & _socket.MSG_OOB:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         with self._open() as opened:
-            if _socket.SHUT_WR in opened.shut:
-                raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
             if address is not None:
                 _check(opened, address.host)
+            if _socket.SHUT_WR in opened.shut and (address is not None or self._has_peer()):
+                error = self._endpoint.take_error() or errno.EPIPE
+                raise OSError(error, os.strerror(error))
             whole_message, address = _uncorked(opened, bytes(data), address)
             if flags & _socket.MSG_MORE:
                 opened.corked = whole_message, address
                 return len(data)
             opened.corked = None
-            if address is None:
-                self._endpoint.send(whole_message, opened.now)
+            endpoint = self._endpoint
+            if control:
+                self._send_with(control, whole_message, address)
+            elif address is None:
+                endpoint.send(whole_message, opened.now)
             else:
-                self._endpoint.send_to(whole_message, _reachable(address.host), address.port, opened.now)
+                endpoint.send_to(whole_message, _reachable(address.host), address.port, opened.now)
             return len(data)
+
+    def _send_with(self, control: Sequence[Item], data: bytes, address: Address | None) -> None:
+        """Send a datagram with control messages (sendmsg(2)); the lock is held."""
+        opened, endpoint = self._open(), self._endpoint
+        if address is None:
+            if not self._has_peer():
+                raise OSError(errno.EDESTADDRREQ, os.strerror(errno.EDESTADDRREQ))
+            address = Address(endpoint.socket.remote_address, endpoint.socket.remote_port)
+        remote = _reachable(address.host)
+        four = len(unmapped(remote)) == len(ANY_IPV4)
+        source, *given = ancillary.for_sending(opened, control, four=four)
+        set_here = zip(endpoint.fields_for(remote), given, strict=True)
+        fields = ip.Fields(*(own if value is None else value for own, value in set_here))
+        endpoint.send_to(data, remote, address.port, opened.now, source=source, fields=fields)
 
 
 def _uncorked(opened: OpenSocket, data: bytes, address: Address | None) -> tuple[bytes, Address | None]:
@@ -139,8 +178,7 @@ def _check(opened: OpenSocket, host: bytes) -> None:
     """
     error = 0
     if host in _BROADCASTS and not options.is_on(opened, _socket.SO_BROADCAST):
-        routed = host != BROADCAST_IPV4 or opened.runtime.host.addresses
-        error = errno.EACCES if routed else errno.ENETUNREACH
+        error = errno.EACCES
     if opened.family == _socket.AF_INET6:
         socket, is_ipv4 = opened.endpoint.socket, len(unmapped(host)) == len(ANY_IPV4)
         if is_ipv4 and socket.v6only:

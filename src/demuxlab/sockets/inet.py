@@ -7,12 +7,13 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
-from demuxlab.sockets import addresses, options
+from demuxlab.sockets import addresses, ancillary, options
 from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.descriptors import Descriptor
 from demuxlab.sockets.opened import OpenSocket
 
@@ -20,9 +21,16 @@ T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
 _TCP_CM_INQ = 36
-_ANCILLARY_OF_IP = (1, 2, 7, 8, 52)
-"""IP_TOS, IP_TTL, IP_RETOPTS, IP_PKTINFO, IP_PROTOCOL (ip(7))."""
-_CANNOT = getattr(_socket, "MSG_FASTOPEN", 0)
+
+
+class Message(NamedTuple):
+    """What one call received; `length` is the size of the whole message, `sender` None for a stream."""
+
+    data: bytes
+    sender: Any
+    length: int
+    control: Sequence[Item] = ()
+    flags: int = 0
 
 
 class InetSocket(ABC):
@@ -51,11 +59,19 @@ class InetSocket(ABC):
         """Connect, or raise OSError."""
 
     @abstractmethod
-    def _receive(self, size: int, flags: int) -> "tuple[bytes, Any, int]":
-        """Return at most `size` bytes, the sender (None for a stream) and the size of the whole message."""
+    def _receive(self, size: int, flags: int) -> Message:
+        """Return a message with at most `size` bytes of data."""
 
     @abstractmethod
-    def _send(self, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
+    def _send(
+        self,
+        data: memoryview,
+        flags: int,
+        address: Address | None,
+        control: Sequence[Item] = (),
+        *,
+        whole: bool,
+    ) -> int:
         """Send, and return how much was sent; `whole`: all of it or an error."""
 
     @abstractmethod
@@ -222,9 +238,9 @@ class InetSocket(ABC):
         return self._whole_length(self._receive(size, flags), flags)
 
     @staticmethod
-    def _whole_length(message: "tuple[bytes, Any, int]", flags: int) -> tuple[bytes, Any]:
+    def _whole_length(message: Message, flags: int) -> tuple[bytes, Any]:
         """Return data and sender; with MSG_TRUNC as many bytes as the whole message had, zeros at the end."""
-        data, sender, length = message
+        data, sender, length, *_ = message
         return (data.ljust(length, b"\0") if flags & _socket.MSG_TRUNC else data), sender
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -243,16 +259,14 @@ class InetSocket(ABC):
                 raise ValueError("nbytes is greater than the length of the buffer")
             return self._receive_into(view, size, flags)
 
-    def recvmsg(self, size: int, ancillary: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
-        """Receive at most `size` bytes; return them, ancillary data (none), flags and the sender."""
+    def recvmsg(self, size: int, room: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """Receive at most `size` bytes; return them, ancillary data, flags and the sender."""
         size = _size(size, "negative buffer size in recvmsg()")
-        _ancillary_size(ancillary)
-        data, sender, length = self._receive(size, flags)
-        return data, self._control(ancillary), _message_flags(data, length), sender
+        _ancillary_size(room)
+        message = self._receive(size, flags)
+        return message.data, *self._control(message, room), message.sender
 
-    def recvmsg_into(
-        self, buffers: Any, ancillary: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[Any], int, Any]:
+    def recvmsg_into(self, buffers: Any, room: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
         """Receive into several buffers, one after the other."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("recvmsg_into() argument 1 must be an iterable")
@@ -261,27 +275,29 @@ class InetSocket(ABC):
                 stack.enter_context(_writable(buffer, "recvmsg_into() argument 1's item"))
                 for buffer in buffers
             ]
-            _ancillary_size(ancillary)
-            data, sender, length = self._receive(sum(map(len, views)), flags)
-            rest = memoryview(data)
+            _ancillary_size(room)
+            message = self._receive(sum(map(len, views)), flags)
+            rest = memoryview(message.data)
             for view in views:
                 part = rest[: len(view)]
                 view[: len(part)] = part
                 rest = rest[len(part) :]
-            returned = length if flags & _socket.MSG_TRUNC else len(data)
-            return returned, self._control(ancillary), _message_flags(data, length), sender
+            returned = message.length if flags & _socket.MSG_TRUNC else len(message.data)
+            return returned, *self._control(message, room), message.sender
 
-    def _control(self, room: int) -> list[tuple[int, int, bytes]]:
-        """Return the control messages that fit into so many bytes: how much is left to read (TCP_INQ)."""
-        if room < _socket.CMSG_LEN(4):
-            return []
-        with self._open() as opened:
-            if not options.tells_queued(opened):
-                return []
-            return [(_socket.IPPROTO_TCP, _TCP_CM_INQ, opened.waiting.to_bytes(4, sys.byteorder))]
+    def _control(self, message: Message, room: int) -> tuple[list[Item], int]:
+        """Return the control messages that fit into so many bytes, and the message's flags."""
+        control = [*message.control]
+        if options.tells_queued(self._open()):  # how much is left to read (TCP_INQ)
+            with self._open() as opened:
+                left = opened.waiting.to_bytes(4, sys.byteorder)
+            control.append((_socket.IPPROTO_TCP, _TCP_CM_INQ, left))
+        fitting, cut = ancillary.fit(control, room)
+        truncated = _socket.MSG_TRUNC if message.length > len(message.data) else 0
+        return fitting, message.flags | truncated | cut
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
-        data, sender, length = self._receive(size, flags)
+        data, sender, length, *_ = self._receive(size, flags)
         view[: len(data)] = data
         return length if flags & _socket.MSG_TRUNC else len(data), sender
 
@@ -308,24 +324,21 @@ class InetSocket(ABC):
             sys.audit("socket.sendto", self, address)
             return self._send(view, number, where, whole=False)
 
-    def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, address: Any = None, /) -> int:
-        """Send several buffers as one message; ancillary data is checked and has no effect."""
+    def sendmsg(self, buffers: Any, control: Any = (), flags: int = 0, address: Any = None, /) -> int:
+        """Send several buffers as one message, with ancillary data."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("sendmsg() argument 1 must be an iterable")
         data = b"".join([_copied(buffer) for buffer in buffers])
-        if not hasattr(ancillary, "__iter__"):
+        if not hasattr(control, "__iter__"):
             raise TypeError("sendmsg() argument 2 must be an iterable")
-        unknown = False
-        for item in ancillary:
+        items = []
+        for item in control:
             if not isinstance(item, tuple | list) or len(item) != 3:
                 raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
-            level, kind, _ = c_int(item[0]), c_int(item[1]), _copied(item[2])
-            unknown = unknown or (level == _socket.IPPROTO_IP and kind not in _ANCILLARY_OF_IP)
-        if unknown and self._open().kind == _socket.SOCK_DGRAM:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            items.append((c_int(item[0]), c_int(item[1]), _copied(item[2])))
         where = None if address is None else addresses.parse(self.family, address, "sendmsg")
         sys.audit("socket.sendmsg", self, address)
-        return self._send(memoryview(data), c_int(flags), where, whole=False)
+        return self._send(memoryview(data), c_int(flags), where, items, whole=False)
 
     # Waiting
 
@@ -362,23 +375,11 @@ class InetSocket(ABC):
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return result
 
-    def _refuse_error_queue(self, flags: int) -> None:
-        """Raise BlockingIOError for MSG_ERRQUEUE (recvmsg(2)): a queue of errors is empty here, always."""
-        if flags & _socket.MSG_ERRQUEUE:
-            self._open()
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
     def _call_timeout(self, flags: int = 0) -> float | None:
         """Return the timeout of a call with these flags: 0 also where the program has set O_NONBLOCK."""
         if self._timeout is None and (flags & _socket.MSG_DONTWAIT or self._open().nonblocking):
             return 0.0
         return self._timeout
-
-    def _send_timeout(self, flags: int) -> float | None:
-        """Return the timeout of a call that sends; OSError with EOPNOTSUPP for unsupported flags."""
-        if flags & _CANNOT:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return self._call_timeout(flags)
 
 
 def c_int(value: Any) -> int:
@@ -401,10 +402,6 @@ def _size(value: int, negative: str) -> int:
 def _ancillary_size(value: int) -> None:
     if not 0 <= operator.index(value) <= _MAX_ANCILLARY:
         raise ValueError("invalid ancillary data buffer length")
-
-
-def _message_flags(data: bytes, length: int) -> int:
-    return _socket.MSG_TRUNC if length > len(data) else 0
 
 
 def _writable(buffer: Any, what: str) -> memoryview:

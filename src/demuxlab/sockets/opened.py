@@ -10,7 +10,7 @@ from typing import Self
 
 from demuxlab.runtime import RunsHost, Waiting
 from demuxlab.sockets.addresses import Address
-from demuxlab.sockets.pollable import Pollable
+from demuxlab.sockets.pollable import DatagramPollable, Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.udp import UDPEndpoint
 
@@ -181,7 +181,8 @@ class OpenSocket:
     def new_descriptor(self) -> int:
         """Return a new kernel descriptor that is ready when this socket is; the lock is held."""
         if self.pollable is None:
-            self.pollable = Pollable(alone=self._is_alone)
+            is_udp = isinstance(self.endpoint, UDPEndpoint)
+            self.pollable = DatagramPollable() if is_udp else Pollable(alone=self._is_alone)
             self.runtime.polled += 1
             self._show_readiness()
             return self.pollable.number
@@ -249,13 +250,15 @@ class OpenSocket:
             if endpoint.hung_up:
                 pollable.hang_up(failed=endpoint.failed)
                 return
-            ended = endpoint.read_closed
+            readable = endpoint.readable and (self.low_water <= 1 or self.has_enough(self.low_water))
+            writable, ended = endpoint.writable, endpoint.read_closed
+            pollable.show(readable=readable, writable=writable, ended=ended, changed=changed)
         else:
-            ended = _socket.SHUT_RD in self.shut
-        readable = endpoint.readable and (self.low_water <= 1 or self.has_enough(self.low_water))
-        pollable.show(readable=readable, writable=endpoint.writable, ended=ended, changed=changed)
-        if len(self.shut) == len(_BOTH):
-            pollable.end_both()
+            assert isinstance(pollable, DatagramPollable)
+            ended, failing = _socket.SHUT_RD in self.shut, endpoint.failing
+            pollable.show_all(readable=endpoint.readable, ended=ended, failing=failing, changed=changed)
+            if len(self.shut) == len(_BOTH):
+                pollable.end_both()
 
 
 def _with_the_kernels_message(error: OSError) -> None:

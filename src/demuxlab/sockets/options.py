@@ -14,8 +14,9 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from demuxlab.demux.socket import CLOSED
-from demuxlab.sockets import tcp_info
+from demuxlab.sockets import ancillary, tcp_info
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.wire.address import is_any, is_multicast
@@ -23,8 +24,8 @@ from demuxlab.wire.address import is_any, is_multicast
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
-_TCP_INQ = 36
-_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO = 18, 20, 21
+_TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
+_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_BINDTOIFINDEX = 18, 20, 21, 62
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
 _MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
@@ -51,11 +52,13 @@ def check_size(size: int) -> None:
 def set_option(opened: OpenSocket, level: int, name: int, *value: Any) -> None:
     """Set an option (setsockopt(2)); `value` is an int, a buffer, or None and a length."""
     option = _OPTIONS.get((level, name))
-    if option is not None and option.named:
+    if option is not None and option.named and not (level == _IPV6 and opened.family == _socket.AF_INET):
         stored = _as_bytes(*value)
     else:
         with _kernels(opened) as probe:
             probe.setsockopt(level, name, *value)  # raises what the kernel raises
+            if (level, name) in _HEADERS and not any(_as_bytes(*value)):
+                return  # no header, or padding alone
             if option is None and not _is_remembered(opened, level, name):
                 raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
             stored = probe.getsockopt(level, name, _MAX_SIZE)
@@ -76,7 +79,7 @@ def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int 
         value = opened.options.get((level, name))
     if value is None:
         with _kernels(opened) as probe:
-            value = probe.getsockopt(level, name, _MAX_SIZE)
+            return probe.getsockopt(level, name, *([size] if size else []))
     if size:
         return value[:size]
     return _int(value.ljust(4, b"\0"))
@@ -130,6 +133,20 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     return write
 
 
+def _fast_open(field: str, convert: Callable[[bytes], Any], *, listening: bool = False) -> Write:
+    """Change a setting of TCP Fast Open; EINVAL once the socket connects, or, if not `listening`, listens."""
+    change = _setting(field, convert)
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        if isinstance(endpoint, TCPEndpoint):
+            if not endpoint.unconnected and not (listening and endpoint.listening):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            change(opened, value)
+
+    return write
+
+
 def _ip_field(name: str) -> Write:
     """Change a field of the IP header of what is sent."""
 
@@ -154,13 +171,16 @@ def _seconds(value: bytes) -> float:
 
 
 def _binding(field: str) -> Write:
-    """Change an option that matters to bind; without effect once the socket is bound."""
+    """Change an option that matters to bind, of this socket and of later ones."""
 
     def write(opened: OpenSocket, value: bytes) -> None:
-        if opened.endpoint.socket.state == CLOSED:
-            setattr(opened.endpoint.socket, field, _on(value))
+        _change(opened, field, _on(value))
 
     return write
+
+
+def _change(opened: OpenSocket, field: str, value: bool | str) -> None:
+    opened.runtime.host.demultiplexer.table.change(opened.endpoint.socket, field, value)
 
 
 def _v6only(opened: OpenSocket, value: bytes) -> None:
@@ -169,10 +189,26 @@ def _v6only(opened: OpenSocket, value: bytes) -> None:
     opened.endpoint.socket.v6only = _on(value)
 
 
+def _is_v6only(opened: OpenSocket) -> bytes | None:
+    """As in Linux, a socket that was bound to an IPv6 address is for IPv6 only."""
+    own = opened.endpoint.socket.local_address
+    return _bytes(1) if len(own) == 16 and not is_any(own) else None
+
+
 def _device(opened: OpenSocket, value: bytes) -> None:
-    if opened.endpoint.socket.state != CLOSED:
-        raise OSError(errno.EINVAL, "bind the socket to its device before its address")
-    opened.endpoint.socket.device = os.fsdecode(value.rstrip(b"\0"))
+    name = os.fsdecode(value.partition(b"\0")[0])
+    if name and name not in [device for _index, device in _socket.if_nameindex()]:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    _change(opened, "device", name)
+
+
+def _device_by_index(opened: OpenSocket, value: bytes) -> None:
+    _change(opened, "device", dict(_socket.if_nameindex()).get(_int(value), ""))
+
+
+def _device_name(opened: OpenSocket) -> bytes:
+    name = opened.endpoint.socket.device
+    return os.fsencode(name) + b"\0" if name else b""
 
 
 def _linger(value: bytes) -> int | None:
@@ -189,6 +225,8 @@ def _timeout(field: str) -> Write:
 
 
 def _congestion(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     value = value.rstrip(b"\0")
     if value not in _CONGESTION:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -215,10 +253,40 @@ def _window_clamp(opened: OpenSocket, value: bytes) -> None:
     """Bound the receive window by the receive buffer (tcp(7))."""
     if isinstance(opened.endpoint, TCPEndpoint) and _int(value):
         settings = opened.endpoint.settings
-        settings.receive_buffer = min(settings.receive_buffer, _int(value))
+        first, most = settings.receive_limits
+        settings.receive_limits = Limits(min(first, _int(value)), min(most, _int(value)))
+
+
+def _describing(opened: OpenSocket, _value: bytes) -> None:
+    """Let each datagram come with what the option asks for."""
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.describe()
+
+
+def _timestamp(other: int) -> Write:
+    """SO_TIMESTAMP and SO_TIMESTAMPNS: setting one ends the other."""
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        opened.options[_SOL, other] = bytes(4)
+        _describing(opened, value)
+
+    return write
+
+
+def _errors(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        opened.endpoint.reports = _on(value)
+        if not opened.endpoint.reports:
+            opened.endpoint.errors.clear()
 
 
 # Multicast
+
+
+def _multicast_hops(opened: OpenSocket, value: bytes) -> None:
+    if not isinstance(opened.endpoint, TCPEndpoint):
+        hops = _int(value)
+        opened.endpoint.multicast_hop_limit = hops if hops >= 0 else 1
 
 
 def _multicast_interface(opened: OpenSocket, value: bytes) -> None:
@@ -237,18 +305,20 @@ def _interface_set(opened: OpenSocket) -> bytes:
     return value[4:8] if len(value) >= _MREQ_SIZE else value[:4]
 
 
-def _membership(change: str) -> Write:
+def _membership(change: str, *, four: bool) -> Write:
     """Join or leave the group of a struct ip_mreq, ip_mreqn or ipv6_mreq (ip(7), ipv6(7))."""
 
     def write(opened: OpenSocket, value: bytes) -> None:
-        four = opened.family == _socket.AF_INET
         endpoint = opened.endpoint
+        size = _MREQ_SIZE if four else _MREQ_SIZE_IPV6
+        if not four and len(value) < size:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if isinstance(endpoint, TCPEndpoint):
             raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-        size = _MREQ_SIZE if four else _MREQ_SIZE_IPV6
         group, interface = value[: 4 if four else 16], value[4:8]
         if len(value) < size or not is_multicast(group):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            code = errno.EADDRNOTAVAIL if len(value) >= size and change == "leave" and four else errno.EINVAL
+            raise OSError(code, os.strerror(code))
         if four and not is_any(interface) and not opened.runtime.host.owns(interface):
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         getattr(endpoint, change)(group)
@@ -276,7 +346,7 @@ def _of_tcp(read: Callable[[TCPEndpoint], bytes | None]) -> Read:
 def _receive_buffer_size(opened: OpenSocket) -> bytes:
     endpoint = opened.endpoint
     if isinstance(endpoint, TCPEndpoint):
-        return _bytes(endpoint.settings.receive_buffer)
+        return _bytes(endpoint.receive_buffer)
     return _bytes(endpoint.limit)
 
 
@@ -303,12 +373,11 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_ACCEPTCONN): Option(read=_of_tcp(lambda endpoint: _bytes(endpoint.listening))),
     (_SOL, _socket.SO_REUSEADDR): Option(_binding("reuse_address")),
     (_SOL, _socket.SO_REUSEPORT): Option(_binding("reuse_port")),
-    (_SOL, _socket.SO_BINDTODEVICE): Option(
-        _device, lambda opened: os.fsencode(opened.endpoint.socket.device) + b"\0", named=True
-    ),
+    (_SOL, _socket.SO_BINDTODEVICE): Option(_device, _device_name, named=True),
+    (_SOL, _SO_BINDTOIFINDEX): Option(_device_by_index),
     (_SOL, _socket.SO_RCVBUF): Option(_receive_buffer, _receive_buffer_size),
     (_SOL, _socket.SO_SNDBUF): Option(
-        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.settings.send_buffer))
+        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.send_buffer))
     ),
     (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
     (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),
@@ -320,22 +389,26 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
     (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
-    (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join"), named=True),
-    (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave"), named=True),
+    (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join", four=True), named=True),
+    (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave", four=True), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
-    (_IP, _socket.IP_MULTICAST_TTL): _REMEMBERED,
+    (_IP, _socket.IP_MULTICAST_TTL): Option(_multicast_hops),
     (_IP, _socket.IP_MULTICAST_IF): Option(_multicast_interface, _interface_set, named=True),
-    (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join"), named=True),
-    (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave"), named=True),
+    (_IPV6, _socket.IPV6_JOIN_GROUP): Option(_membership("join", four=False), named=True),
+    (_IPV6, _socket.IPV6_LEAVE_GROUP): Option(_membership("leave", four=False), named=True),
     (_IPV6, _socket.IPV6_MULTICAST_LOOP): Option(_loop),
-    (_IPV6, _socket.IPV6_MULTICAST_HOPS): _REMEMBERED,
-    (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only),
+    (_IPV6, _socket.IPV6_MULTICAST_HOPS): Option(_multicast_hops),
+    (_IPV6, _socket.IPV6_V6ONLY): Option(_v6only, _is_v6only),
     (_IPV6, _socket.IPV6_TCLASS): Option(_ip_field("traffic_class")),
     (_IPV6, _socket.IPV6_UNICAST_HOPS): Option(_ip_field("hop_limit")),
     (_TCP, _socket.TCP_NODELAY): Option(_nodelay),
     (_TCP, _socket.TCP_CORK): Option(_setting("cork", _on)),
     (_TCP, _socket.TCP_NOTSENT_LOWAT): Option(_setting("notsent_lowat", _limit)),
     (_TCP, _TCP_INQ): _REMEMBERED,
+    (_TCP, _socket.TCP_FASTOPEN): Option(_fast_open("fast_open_queue", _int, listening=True)),
+    (_TCP, _TCP_FASTOPEN_CONNECT): Option(_fast_open("fast_open_connect", _on)),
+    (_TCP, _TCP_FASTOPEN_KEY): Option(_setting("fast_open_key", bytes)),
+    (_TCP, _TCP_FASTOPEN_NO_COOKIE): Option(_fast_open("fast_open_without_cookie", _on, listening=True)),
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
     (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
@@ -349,23 +422,28 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_TCP, _socket.TCP_INFO): Option(read=_info),
     (_TCP, _socket.TCP_DEFER_ACCEPT): _REMEMBERED,
     (_TCP, _socket.TCP_WINDOW_CLAMP): Option(_window_clamp),
+    **dict.fromkeys(ancillary.DESCRIBING, Option(_describing)),
+    (_SOL, ancillary.SO_TIMESTAMP): Option(_timestamp(ancillary.SO_TIMESTAMPNS)),
+    (_SOL, ancillary.SO_TIMESTAMPNS): Option(_timestamp(ancillary.SO_TIMESTAMP)),
+    (_IP, ancillary.IP_RECVERR): Option(_errors),
+    (_IPV6, ancillary.IPV6_RECVERR): Option(_errors),
 }
+_HEADERS = {(_IP, _socket.IP_OPTIONS), *((_IPV6, name) for name in (50, 54, 55, 57, 59))}
+"""IPv4 options and IPv6 extension headers of all that a socket sends, and IPV6_PKTINFO: only to have none."""
 _STORED = {
     # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
-    # IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
-    *((_IP, number) for number in (10, 15, 19, 24)),
+    # IP_RETOPTS, IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (7, 10, 15, 19, 24)),
+    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
     # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
     *((_IPV6, number) for number in (17, 23, 75, 78)),
 }
 """Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
 when it is bound."""
 _STORED_OF_STREAMS = {
-    # SO_TIMESTAMP: what it adds, a stream's messages do not carry
-    (_SOL, 29),
-    # IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS: so do these. Of datagrams they are refused.
-    *((_IP, number) for number in (8, 11, 12, 13)),
-    # TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN
-    *((_TCP, number) for number in (7, 8, 23)),
+    # TCP_SYNCNT, TCP_LINGER2
+    *((_TCP, number) for number in (7, 8)),
 }
 """Without effect on the bytes that arrive."""

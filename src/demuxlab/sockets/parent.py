@@ -10,7 +10,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import close as close_number
 from typing import Any, Self, TypeVar
@@ -18,10 +18,11 @@ from typing import Any, Self, TypeVar
 from demuxlab.runtime import Runtime
 from demuxlab.sockets import addresses
 from demuxlab.sockets.addresses import Address
+from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.channel import Channel
 from demuxlab.sockets.datagram import DatagramSocket
 from demuxlab.sockets.descriptors import Descriptor, descriptors
-from demuxlab.sockets.inet import InetSocket
+from demuxlab.sockets.inet import InetSocket, Message
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.stream import StreamSocket
 
@@ -153,7 +154,7 @@ def is_parents(descriptor: Descriptor) -> bool:
 
 
 def take_over(host: ParentsHost, numbers: dict[Descriptor, int]) -> None:
-    """Let the sockets of these descriptors be the parent's, in a process that was just forked."""
+    """After fork(2), in the child: replace the sockets of these descriptors by the parent's."""
     if _use_methods not in _done:
         _use_methods()
         _done.append(_use_methods)
@@ -188,35 +189,44 @@ def _setsockopt(own: Any, level: int, name: int, *value: Any) -> None:
     own._open().call("setsockopt", int(level), int(name), *plain)
 
 
-def _receive(own: Any, size: int, flags: int) -> tuple[bytes, Any, int]:
+def _receive(own: Any, size: int, flags: int) -> Message:
     opened, timeout = own._open(), own._call_timeout(flags)
     once = int(flags) & ~_socket.MSG_WAITALL
     is_stream = opened.kind == _socket.SOCK_STREAM
 
-    def receive(size: int) -> tuple[bytes, Any, int]:
+    def receive(size: int) -> Message:
         limit = min(size, _PIECE) if is_stream else size
-        found: tuple[bytes, Any, int] = _until(
-            own, lambda: opened.call("_receive", limit, once), select.POLLIN, timeout
-        )
+        found: Message = _until(own, lambda: opened.call("_receive", limit, once), select.POLLIN, timeout)
         return found
 
-    data, sender, length = receive(size)
-    if is_stream and flags & _socket.MSG_WAITALL and timeout is None:
-        while len(data) < size and (more := receive(size - len(data))[0]):
+    message = receive(size)
+    if not is_stream:
+        return message
+    data = message.data
+    if flags & _socket.MSG_WAITALL and timeout is None:
+        while len(data) < size and (more := receive(size - len(data)).data):
             data += more
-    return data, sender, max(length, len(data))
+    return Message(data, None, len(data))
 
 
 def _receive_into(own: Any, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
     return InetSocket._receive_into(own, view, size, flags)
 
 
-def _send(own: Any, data: memoryview, flags: int, address: Address | None, *, whole: bool) -> int:
-    opened, timeout = own._open(), own._send_timeout(flags)
+def _send(
+    own: Any,
+    data: memoryview,
+    flags: int,
+    address: Address | None,
+    control: Sequence[Item] = (),
+    *,
+    whole: bool,
+) -> int:
+    opened, timeout = own._open(), own._call_timeout(flags)
 
     def send(piece: bytes) -> int:
         taken: int = _until(
-            own, lambda: opened.call("_send", piece, int(flags), address), select.POLLOUT, timeout
+            own, lambda: opened.call("_send", piece, int(flags), address, control), select.POLLOUT, timeout
         )
         return taken
 
@@ -292,7 +302,7 @@ _done: list[Callable[[], None]] = []
 
 
 def _use_methods() -> None:
-    """Let the socket objects of this process find out which sockets are the parent's."""
+    """Make the methods of socket objects work on the parent's sockets too."""
     for kind in StreamSocket, DatagramSocket:
         for name, of_parents in _METHODS.items():
             setattr(kind, name, _either(getattr(kind, name), of_parents))

@@ -4,13 +4,17 @@ It is one end of a pair of the kernel's own stream sockets (unix(7)):
 
 - *readable* while it holds an unread byte, which the other end has sent;
 - *ended* (POLLRDHUP, and readable) when the other end has shut down its writing;
-- *hung up* (POLLHUP) when the other end is closed, with an error (POLLERR) if the other end has unread data;
+- *hung up* (POLLHUP) when it is shut down in both directions;
+- *failed* (POLLERR) when the other end is closed with data unread;
 - *writable* by the size of its send buffer: at the start it sends some data that is never read, and the
   kernel reports a socket as writable while a quarter of SO_SNDBUF is more than the unread data. So changing
   SO_SNDBUF switches it, and raising it wakes threads that wait.
 
 Before there is a connection it is a socket without peer, which the kernel reports as it does a new TCP
 socket: writable and hung up.
+
+A UDP socket has a pair of datagram sockets instead. An error is pending on one end (POLLERR) when the other
+end, with data unread, leaves it for another peer.
 
 What a library in C writes to it would be lost. The other end finds it when the socket is closed, and says so.
 """
@@ -21,7 +25,7 @@ import os
 import platform
 import struct
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from os import close, dup2  # the kernel's: in a program that we run, those of os may find our descriptors
 from pathlib import Path
 
@@ -38,6 +42,7 @@ class Pollable:
     """Made when a program first asks a socket for its descriptor: most sockets never need one."""
 
     __slots__ = ("_ended", "_failed", "_hung_up", "_inner", "_outer", "_readable", "_writable", "inode")
+    _kind = _socket.SOCK_STREAM
 
     def __init__(self, *, alone: bool = False) -> None:
         """`alone`: without peer, until `show` is called."""
@@ -45,7 +50,7 @@ class Pollable:
         if alone:
             self._outer = _alone()
         else:
-            self._outer, self._inner = _pair()
+            self._outer, self._inner = _pair(self._kind)
         self._begin()
 
     def _begin(self) -> None:
@@ -81,16 +86,24 @@ class Pollable:
                 close(number)
             return
         # Options are set through `number`: let a duplicate take its place.
-        spare = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, _socket.dup(number))
+        spare = _socket.socket(_socket.AF_UNIX, self._kind, 0, _socket.dup(number))
         self._close_outer()
         self._outer = spare
 
     def close(self) -> None:
         """Close the pair."""
         self._close_outer()
-        if self._inner is not None and not self._hung_up:
-            _report_lost(self._inner)
+        self._close_inner()
+
+    def _close_inner(self) -> None:
+        if self._inner is not None and self._inner.fileno() != -1:
+            if self._has_lost(self._inner):
+                _report_lost()
             self._inner.close()
+
+    def _has_lost(self, inner: _socket.socket) -> bool:
+        """Tell whether more than the data that is never read was written."""
+        return len(inner.recv(_MUCH, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)) > len(_BALLAST)
 
     def _close_outer(self) -> None:
         if self.has(self.number):
@@ -102,22 +115,21 @@ class Pollable:
         """Show that there is no connection any more, and with `failed` that an error is pending (poll(2))."""
         if not self.has(self.number):
             return
+        self._connected()
         if not self._hung_up:
-            inner = self._connected()
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _LARGE)
-            _report_lost(inner)
-            if not failed:
-                inner.recv(_MUCH)
-            inner.close()
+            self._outer.shutdown(_socket.SHUT_RDWR)
+        if failed and not self._failed:
+            self._close_inner()  # with data unread
         elif self._failed and not failed:
             self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         self._hung_up, self._failed = True, failed
 
     def reset(self) -> None:
-        """Be without peer again, under the same number, and watched by the same epolls."""
+        """Return to the state without a peer, under the same number, and watched by the same epolls."""
         if self._inner is not None and self.has(self.number):
             watched = _registrations(self.number)
-            self._inner.close()  # wakes who waits
+            self._inner.close()  # wakes the threads that wait
             outer = _alone()
             dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
@@ -148,12 +160,15 @@ class Pollable:
         if not self._ended:
             self._show_data(inner, readable, again)
             if ended:
-                inner.shutdown(_socket.SHUT_WR)
+                self._end(inner)
                 self._ended = True
         if writable != self._writable:
             size = _LARGE if writable else _SMALL
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)
         self._readable, self._writable = readable, writable
+
+    def _end(self, inner: _socket.socket) -> None:
+        inner.shutdown(_socket.SHUT_WR)
 
     def _show_data(self, inner: _socket.socket, readable: bool, again: bool) -> None:
         if again or (readable and not self._readable):
@@ -162,10 +177,51 @@ class Pollable:
             with suppress(BlockingIOError):  # the program read it, with os.read, instead of data
                 self._outer.recv(1, _socket.MSG_DONTWAIT)
 
+
+class DatagramPollable(Pollable):
+    """That of a UDP socket, which may have an error pending and go on."""
+
+    __slots__ = ()
+    _kind = _socket.SOCK_DGRAM
+
+    def _end(self, _inner: _socket.socket) -> None:
+        self._outer.shutdown(_socket.SHUT_RD)
+
     def end_both(self) -> None:
-        """Show a datagram socket that was shut down in both directions (POLLHUP)."""
-        if not self._hung_up and self.has(self.number):
+        """Show a socket that was shut down in both directions (POLLHUP)."""
+        if self.has(self.number):
             self._outer.shutdown(_socket.SHUT_WR)
+
+    def show_all(self, *, readable: bool, ended: bool, failing: bool, changed: bool) -> None:
+        """Give the descriptor the socket's readiness, and its pending error (POLLERR)."""
+        if not self.has(self.number):
+            return
+        if self._failed and (not failing or changed or readable != self._readable):
+            self._outer.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            with suppress(BrokenPipeError):  # shut down: nothing is sent, and so no error comes any more
+                self._outer.send(_BALLAST)
+            self._failed = False
+        self.show(readable=readable, writable=True, ended=ended, changed=changed)
+        if failing and not self._failed:
+            self._fail()
+            self._failed = True
+
+    def _has_lost(self, inner: _socket.socket) -> bool:
+        with suppress(BlockingIOError):
+            return inner.recv(_MUCH, _socket.MSG_DONTWAIT) != _BALLAST or bool(
+                inner.recv(_MUCH, _socket.MSG_DONTWAIT)
+            )
+        return False
+
+    def _fail(self) -> None:
+        """Let the other end leave for a moment, with data unread: ECONNRESET is pending on this one."""
+        inner = self._connected()
+        if not self._outer.getsockname():
+            self._outer.bind("")
+        with closing(_socket.socket(_socket.AF_UNIX, self._kind)) as other:
+            other.bind("")
+            inner.connect(other.getsockname())
+            inner.connect(self._outer.getsockname())
 
 
 def _registrations(number: int) -> list[tuple[int, bytes]]:
@@ -177,16 +233,16 @@ def _registrations(number: int) -> list[tuple[int, bytes]]:
         with suppress(OSError):
             if os.readlink(f"/proc/self/fd/{epoll}") == "anon_inode:[eventpoll]":
                 lines = Path(f"/proc/self/fdinfo/{epoll}").read_text().splitlines()
-                for words in (line.split() for line in lines if line.startswith("tfd:")):
+                for fields in (line.split() for line in lines if line.startswith("tfd:")):
                     # tfd: NUMBER events: HEX data: HEX
-                    if int(words[1]) == number:
-                        found.append((int(epoll), _EVENT.pack(int(words[3], 16), int(words[5], 16))))
+                    if int(fields[1]) == number:
+                        found.append((int(epoll), _EVENT.pack(int(fields[3], 16), int(fields[5], 16))))
     return found
 
 
-def _pair() -> tuple[_socket.socket, _socket.socket]:
+def _pair(kind: int) -> tuple[_socket.socket, _socket.socket]:
     """Return the end to be polled, writable, and the other one."""
-    outer, inner = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    outer, inner = _socket.socketpair(_socket.AF_UNIX, kind)
     return outer, _prepared(outer, inner)
 
 
@@ -211,9 +267,9 @@ def _prepared(outer: _socket.socket, inner: _socket.socket) -> _socket.socket:
     return inner
 
 
-def _report_lost(inner: _socket.socket) -> None:
-    """Say on standard error what was written to a descriptor, once in a process."""
-    if len(inner.recv(_MUCH, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)) > len(_BALLAST) and not _reported:
+def _report_lost() -> None:
+    """Say on standard error that something was written to a descriptor, once in a process."""
+    if not _reported:
         _reported.append(True)
         print(
             "demuxlab: a library wrote to the descriptor of a socket of ours, and what it wrote is lost: "

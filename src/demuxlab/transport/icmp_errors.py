@@ -5,23 +5,14 @@ import errno
 from demuxlab.wire import icmp, ip
 
 _UNREACHABLE = {
-    **dict.fromkeys((0, 6, 9, 11), errno.ENETUNREACH),
-    2: errno.ENOPROTOOPT,
-    3: errno.ECONNREFUSED,
-    4: errno.EMSGSIZE,
-    5: errno.EOPNOTSUPP,
-    7: errno.EHOSTDOWN,
-    8: errno.ENONET,
-}
+    0: errno.ENETUNREACH, 2: errno.ENOPROTOOPT, 3: errno.ECONNREFUSED, 5: errno.EOPNOTSUPP,
+    6: errno.ENETUNREACH, 7: errno.EHOSTDOWN, 8: errno.ENONET, 9: errno.ENETUNREACH, 11: errno.ENETUNREACH,
+}  # fmt: skip
 _UNREACHABLE_V6 = {
-    0: errno.ENETUNREACH,
-    **dict.fromkeys((1, 5, 6), errno.EACCES),
-    4: errno.ECONNREFUSED,
-}
-_HARD, _HARD_V6 = frozenset((2, 3, *range(6, 11), 13, 14, 15)), frozenset((1, 4, 5, 6))
-"""The codes of what is not temporary (Linux: icmp_err_convert, icmpv6_err_convert)."""
-_TIME_EXCEEDED = {ip.ICMP: icmp.TIME_EXCEEDED, ip.ICMPV6: icmp.TIME_EXCEEDED_V6}
-_PARAMETER_PROBLEM = {ip.ICMP: 12, ip.ICMPV6: 4}
+    0: errno.ENETUNREACH, 1: errno.EACCES, 4: errno.ECONNREFUSED, 5: errno.EACCES, 6: errno.EACCES,
+}  # fmt: skip
+_HARD_CODES = {icmp.UNREACHABLE: (2, 3, 6, 7, 8, 9, 10, 13, 14, 15)}
+_HARD_CODES_V6 = {icmp.UNREACHABLE_V6: (1, 4, 5, 6)}
 
 
 def unreachable(message: icmp.ICMPMessage) -> int:
@@ -35,20 +26,21 @@ def unreachable(message: icmp.ICMPMessage) -> int:
 
 def is_time_exceeded(message: icmp.ICMPMessage) -> bool:
     """Tell whether a message reports that a datagram was under way for too long."""
-    return message.type == _TIME_EXCEEDED[message.protocol]
+    four = message.protocol == ip.ICMP
+    return message.type == (icmp.TIME_EXCEEDED if four else icmp.TIME_EXCEEDED_V6)
 
 
-def number(message: icmp.ICMPMessage) -> int:
-    """Return the errno of an ICMP error, 0 for any other message."""
+def about_datagram(message: icmp.ICMPMessage) -> tuple[int, bool]:
+    """Return the errno of an error about a datagram, 0 for none, and whether it is hard (not temporary).
+
+    A datagram that is too large for a path is sent in fragments: "fragmentation needed" is no error of it.
+    """
+    four = message.protocol == ip.ICMP
     if is_time_exceeded(message):
-        return errno.EHOSTUNREACH
-    if message.type == _PARAMETER_PROBLEM[message.protocol]:
-        return errno.EPROTO
-    return unreachable(message)
-
-
-def is_hard(message: icmp.ICMPMessage) -> bool:
-    """Tell whether a message reports a hard error, which is not temporary (RFC 1122, section 4.2.3.9)."""
-    if message.type == _PARAMETER_PROBLEM[message.protocol]:
-        return True
-    return unreachable(message) != 0 and message.code in (_HARD if message.protocol == ip.ICMP else _HARD_V6)
+        return errno.EHOSTUNREACH, False
+    if message.type == (icmp.PARAMETER_PROBLEM if four else icmp.PARAMETER_PROBLEM_V6):
+        return errno.EPROTO, True
+    if four and message.code == icmp.FRAGMENTATION_NEEDED:
+        return 0, False
+    hard = (_HARD_CODES if four else _HARD_CODES_V6).get(message.type, ())
+    return unreachable(message), message.code in hard

@@ -8,6 +8,7 @@ from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import SocketTable
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
+from demuxlab.transport.tcp.fast_open import Cache
 from demuxlab.transport.timers import Timers
 from demuxlab.wire.address import is_any
 
@@ -31,6 +32,8 @@ class Services:
     timers: Timers = field(default_factory=Timers)
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""
+    fast_open: Cache = field(default_factory=Cache)
+    """The cookies that servers gave to this host."""
     counters: Counter[str] = field(default_factory=Counter)
     """Counters beside those of deliveries and drops, by their names in nstat(8)."""
 

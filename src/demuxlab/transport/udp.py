@@ -1,6 +1,7 @@
 """UDP (RFC 768; RFC 1122, section 4.1): a socket is an address, a port and a queue of datagrams."""
 
 import errno
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,12 +23,33 @@ Datagram = tuple[bytes, bytes, int]
 """Payload, source address, source port."""
 
 
+_MAX_ERRORS = 256
+"""The most errors that a socket keeps for MSG_ERRQUEUE."""
+
+
+class Details(NamedTuple):
+    """The packet of a datagram, where it went, and when it came, in the host's seconds."""
+
+    packet: bytes
+    destination: bytes
+    port: int
+    at: float
+
+
 class Received(NamedTuple):
     """A datagram: its data, and the address and port that it came from."""
 
     payload: bytes
     address: bytes
     port: int
+
+
+class QueuedError(NamedTuple):
+    """An ICMP error, the errno that it means, and what it quotes of the datagram (IP_RECVERR, ip(7))."""
+
+    error: int
+    message: icmp.ICMPMessage
+    quoted: icmp.Quoted
 
 
 class UDPEndpoint(BoundedQueue[Datagram]):
@@ -37,15 +59,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     """
 
     __slots__ = (
-        "_closed",
-        "_groups",
-        "_services",
-        "error",
-        "ip",
-        "loops",
-        "on_change",
-        "read_shut",
-        "socket",
+        *("_closed", "_groups", "_services", "details", "error", "errors", "ip", "loops"),
+        *("multicast_hop_limit", "on_change", "reports", "socket"),
     )
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
@@ -54,9 +69,15 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         self.error = 0
         """The pending error, from an ICMP message, as an errno; 0: none."""
         self.ip = ip.DEFAULT_FIELDS
-        """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS; multicasts are sent as everything else."""
-        self._closed = self.read_shut = False
-        """`read_shut`: the application has shut reading down."""
+        """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
+        self.multicast_hop_limit = 1
+        """IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS."""
+        self.details: deque[Details | None] | None = None
+        """One for each datagram in the queue, once `describe` was called."""
+        self.reports = False
+        """Every ICMP error is kept in `errors`, soft ones and those of any peer too (IP_RECVERR)."""
+        self.errors: deque[QueuedError] = deque()
+        self._closed = False
         self._groups: set[bytes] = set()
         self.loops = True
         """Multicasts are also delivered to the host's own members of the group (IP_MULTICAST_LOOP)."""
@@ -81,9 +102,19 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             raise OSError(errno.EDESTADDRREQ, "no peer: connect first, or send_to an address")
         return self.send_to(payload, self.socket.remote_address, self.socket.remote_port, now)
 
-    def send_to(self, payload: bytes, address: bytes, port: int, now: float = 0.0) -> int:  # noqa: ARG002
+    def send_to(
+        self,
+        payload: bytes,
+        address: bytes,
+        port: int,
+        now: float = 0.0,  # noqa: ARG002
+        *,
+        source: bytes = b"",
+        fields: ip.Fields | None = None,
+    ) -> int:
         """Send one datagram and return its size (sendto(2)); an unbound socket gets an ephemeral port.
 
+        `source` and `fields`: those of this datagram alone (IP_PKTINFO, IP_TTL and IP_TOS of sendmsg).
         Raises OSError with EMSGSIZE (too large), EINVAL (port 0), ENETUNREACH (no address of that family),
         ENOBUFS (the process sends faster than its link), or the pending error of an ICMP message.
         """
@@ -93,18 +124,23 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             raise OSError(errno.EMSGSIZE, f"a datagram holds {MAX_PAYLOAD[len(remote)]} bytes at most")
         if port == 0:
             raise OSError(errno.EINVAL, "port 0 cannot be sent to: name the receiver's port")
-        source = self._services.source(self.socket, remote)
+        source = source or self._services.source(self.socket, remote)
         if len(source) != len(remote):
             raise OSError(errno.ENETUNREACH, "this socket is bound to the other address family")
         self._bind_if_unbound()
         datagram = udp.build(source, remote, self.socket.local_port, port, payload)
         submit = self._services.multiplexer.submit
-        if not submit(self.socket.process, source, remote, ip.UDP, datagram, self.ip):
+        fields = fields or self.fields_for(remote)
+        if not submit(self.socket.process, source, remote, ip.UDP, datagram, fields):
             raise OSError(errno.ENOBUFS, f"{self.socket.process}'s queue to the link is full: send slower")
         if self.loops and is_multicast(remote) and self._services.table.joined(remote):
             # A copy for the host's own members of the group (RFC 1112, section 6.1).
-            self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram))
+            self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram, fields=fields))
         return len(payload)
+
+    def fields_for(self, remote: bytes) -> ip.Fields:
+        """Return the IP header's fields of what is sent to an address."""
+        return self.ip._replace(hop_limit=self.multicast_hop_limit) if is_multicast(remote) else self.ip
 
     # Multicast: membership on this host only. No IGMP or MLD report is sent.
 
@@ -132,28 +168,47 @@ class UDPEndpoint(BoundedQueue[Datagram]):
 
     def receive(self) -> Received | None:
         """Return the oldest datagram (recvfrom(2)), or None; raises the pending error."""
-        self._raise_error()
-        datagram = self.next_datagram()
-        return None if datagram is None else self._received(*datagram)
+        received = self.peek()
+        self.next_datagram()
+        return received
+
+    def describe(self) -> None:
+        """Keep the details of each datagram from now on."""
+        if self.details is None:
+            self.details = deque([None] * len(self.items))
+
+    @property
+    def next_details(self) -> Details | None:
+        """The details of the oldest datagram, where they are kept."""
+        return self.details[0] if self.details else None
 
     def next_datagram(self) -> Datagram | None:
         """Remove and return the oldest datagram, or None; a pending error stays pending."""
         if not self.items:
             return None
         datagram = self.items.popleft()
+        if self.details is not None:
+            self.details.popleft()
         self.size -= OVERHEAD + len(datagram[0])
         return datagram
 
-    def handle_segment(self, segment: Segment, now: float = 0.0) -> Drop | None:  # noqa: ARG002
+    def handle_segment(self, segment: Segment, now: float = 0.0) -> Drop | None:
         """Queue a datagram that the demultiplexer found to be this socket's."""
         kept = self.put((segment.payload, segment.source, segment.source_port), len(segment.payload))
+        if kept and self.details is not None:
+            self.details.append(Details(segment.packet, segment.destination, segment.destination_port, now))
         self._changed()
         return None if kept else FULL
 
     @property
     def readable(self) -> bool:
-        """Tell whether receiving would not wait (select(2))."""
-        return bool(self.items) or self.error != 0 or self._closed or self.read_shut
+        """Tell whether receiving would not wait: POLLIN (poll(2))."""
+        return bool(self.items) or self._closed
+
+    @property
+    def failing(self) -> bool:
+        """Tell whether an error is pending, or one waits for MSG_ERRQUEUE: POLLERR (poll(2))."""
+        return self.error != 0 or bool(self.errors)
 
     @property
     def writable(self) -> bool:
@@ -172,19 +227,33 @@ class UDPEndpoint(BoundedQueue[Datagram]):
     def peek(self) -> Received | None:
         """Return the oldest datagram without removing it (MSG_PEEK)."""
         self._raise_error()
-        return self._received(*self.items[0]) if self.items else None
-
-    def _received(self, payload: bytes, source: bytes, port: int) -> Received:
+        if not self.items:
+            return None
+        payload, source, port = self.items[0]
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
-    def icmp_error(self, message: icmp.ICMPMessage, _quoted: icmp.Quoted, _now: float) -> None:
-        """Make an ICMP error about a datagram of this connected socket pending (RFC 1122, section 4.1.3.3).
+    def icmp_error(self, message: icmp.ICMPMessage, quoted: icmp.Quoted, _now: float) -> None:
+        """Make an ICMP error about a datagram of this socket pending (RFC 1122, section 4.1.3.3).
 
-        Only hard errors are reported: others may be temporary (udp(7)).
+        Only a connected socket gets them, and only hard errors: others may be temporary (udp(7)). A socket
+        with `reports` gets and keeps all.
         """
-        if icmp_errors.is_hard(message):
-            self.error = icmp_errors.number(message)
+        error, hard = icmp_errors.about_datagram(message)
+        if not error or not (self.reports or (hard and self.socket.remote_address)):
+            return
+        self.error = error
+        if self.reports and len(self.errors) < _MAX_ERRORS:
+            self.errors.append(QueuedError(error, message, quoted))
         self._changed()
+
+    def next_error(self) -> QueuedError | None:
+        """Remove and return the oldest queued error (MSG_ERRQUEUE); with the last, none is pending."""
+        if not self.errors:
+            return None
+        queued = self.errors.popleft()
+        if not self.errors:
+            self.error = 0
+        return queued
 
     def disconnect(self) -> None:
         """Unset the peer; the local port stays (connect(2) with AF_UNSPEC)."""

@@ -12,8 +12,15 @@ from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_
 from demuxlab.wire.malformed import Malformed
 
 HEADER_LENGTH = 8
-ECHO_REPLY, UNREACHABLE, ECHO, TIME_EXCEEDED = 0, 3, 8, 11
-UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, ECHO_V6, ECHO_REPLY_V6 = 1, 2, 3, 128, 129
+ECHO_REPLY, UNREACHABLE, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3, 8, 11, 12
+UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6, ECHO_V6, ECHO_REPLY_V6 = (
+    1,
+    2,
+    3,
+    4,
+    128,
+    129,
+)
 PORT_UNREACHABLE, FRAGMENTATION_NEEDED = 3, 4
 PORT_UNREACHABLE_V6 = 4
 
@@ -27,11 +34,12 @@ _MAX_QUOTED_EXTENSIONS = 8
 _NAMES = {
     ECHO_REPLY: "echo reply", UNREACHABLE: "destination unreachable", 4: "source quench", 5: "redirect",
     ECHO: "echo request", 9: "router advertisement", 10: "router solicitation",
-    TIME_EXCEEDED: "time exceeded", 12: "parameter problem", 13: "timestamp request", 14: "timestamp reply",
+    TIME_EXCEEDED: "time exceeded", PARAMETER_PROBLEM: "parameter problem", 13: "timestamp request",
+    14: "timestamp reply",
 }  # fmt: skip
 _NAMES_V6 = {
     UNREACHABLE_V6: "destination unreachable", TOO_BIG_V6: "packet too big",
-    TIME_EXCEEDED_V6: "time exceeded", 4: "parameter problem", ECHO_V6: "echo request",
+    TIME_EXCEEDED_V6: "time exceeded", PARAMETER_PROBLEM_V6: "parameter problem", ECHO_V6: "echo request",
     ECHO_REPLY_V6: "echo reply", 130: "multicast listener query", 131: "multicast listener report",
     132: "multicast listener done", 133: "router solicitation", 134: "router advertisement",
     135: "neighbor solicitation", 136: "neighbor advertisement", 137: "redirect",
@@ -82,6 +90,8 @@ class Quoted(NamedTuple):
     destination_port: int
     sequence: int
     """TCP's sequence number, by which a forged error is detected (RFC 5927, section 4.1)."""
+    payload: bytes
+    """What is quoted of a datagram's data."""
 
 
 def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> ICMPMessage | Malformed:
@@ -139,4 +149,4 @@ def read_quoted(data: bytes) -> Quoted | None:
     if protocol not in (ip.TCP, ip.UDP) or at + 8 > len(data):
         return None
     source_port, destination_port, sequence = struct.unpack_from("!HHI", data, at)
-    return Quoted(protocol, source, destination, source_port, destination_port, sequence)
+    return Quoted(protocol, source, destination, source_port, destination_port, sequence, data[at + 8 :])

@@ -81,6 +81,23 @@ def build(
     )
 
 
+def fields(packet: bytes) -> ip.Fields:
+    """Return what its sender set in the header of a packet that `read` has accepted."""
+    if packet[0] >> 4 == 4:
+        return ip.Fields(packet[1], packet[8])
+    return ip.Fields((packet[0] & 0x0F) << 4 | packet[1] >> 4, packet[7])
+
+
+def ipv4_options(packet: bytes) -> bytes:
+    """Return the options of an IPv4 packet that `read` has accepted; none of an IPv6 packet."""
+    return packet[ipv4.HEADER_LENGTH : (packet[0] & 0x0F) * 4] if packet[0] >> 4 == 4 else b""
+
+
+def source(packet: bytes) -> bytes:
+    """Return the source address of a packet that `read` has accepted."""
+    return packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]
+
+
 def destination(packet: bytes) -> bytes | None:
     """Return the destination address of a packet without reading the rest; None if it is not an IP packet."""
     if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4:

@@ -3,7 +3,7 @@
     OPEN → DISORDER      something arrived out of order
     → RECOVERY           a segment is lost: the window shrinks by PRR (RFC 9937), lost segments go again
     → LOSS               the timer expired: one segment, then slow start (RFC 5681, section 3.1)
-    → CWR                the window shrinks by PRR, though nothing is to be sent again
+    → CWR                the peer echoes congestion (ECN): the window shrinks by PRR, nothing goes again
     RECOVERY, LOSS, CWR → OPEN    all sent before is acknowledged, or it was spurious (RFC 4015, RFC 5682)
 
 As Linux does it (`tcp_fastretrans_alert`). Each function acts on the `Sender` of a connection.
@@ -21,6 +21,12 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
     Returns after how many seconds RACK is to look for losses again; 0: not at all, None: as before.
     """
     recovery = sender.recovery
+    untroubled = recovery.sack and recovery.rack is None and recovery.probe is None
+    if untroubled and recovery.phase is Phase.OPEN and not ack.echo:
+        # No SACK block has ever come, and no probe is out: there is nothing to detect or to undo.
+        if ack.advanced:
+            sender.grow(ack.segments, ack.now)
+        return 0.0
     if recovery.reneged and ack.advanced:
         _set_window(sender, ack)
         return None
@@ -38,6 +44,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
         _probe_answered(sender, ack)
     wait: float | None = None
     episode = recovery.episode
+    if ack.echo:
+        _echoed(sender, ack)
     if episode is not None and _has_ended(sender, ack, episode):
         _end(sender, ack)
     if recovery.phase is Phase.RECOVERY:
@@ -53,6 +61,9 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
         wait = wait if found is None else found
         if ack.lost:
             _reduce(sender, Phase.RECOVERY)
+        elif ack.echo and recovery.phase is not Phase.CWR:
+            # Once a round trip; what was marked is not undone (RFC 3168, section 6.1.2).
+            _reduce(sender, Phase.CWR)
         elif recovery.phase is not Phase.CWR:
             _open_or_disorder(sender)
     _set_window(sender, ack)
@@ -89,10 +100,11 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
     recovery.phase, recovery.probe = Phase.LOSS, None
     recovery.lose_all(now)
     control.cwnd = recovery.queue.pipe + sender.mss
+    sender.notify_reduction()
 
 
-def too_large(sender: Sender) -> None:
-    """Segments in flight were too large for the path: all are sent again, with the window as it is."""
+def send_again(sender: Sender) -> None:
+    """All in flight is sent again, with the window as it is: lost for another reason than congestion."""
     recovery = sender.recovery
     recovery.queue.clear_sacked()
     for segment in recovery.queue:
@@ -117,6 +129,14 @@ def _note_duplicates(sender: Sender, ack: Acknowledgment) -> None:
         undo.duplicated(*ack.duplicated, ack.number)
 
 
+def _echoed(sender: Sender, ack: Acknowledgment) -> None:
+    """Count what was delivered; a reduction that congestion caused is not undone."""
+    if sender.ecn is not None:
+        sender.ecn.delivered += ack.segments
+    if sender.recovery.episode is not None:
+        sender.recovery.episode.undo = None
+
+
 def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
     """A tail loss probe is out: did it repair a loss? (RFC 8985, section 7.4.2)."""
     recovery = sender.recovery
@@ -131,6 +151,7 @@ def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
         if recovery.phase < Phase.CWR:
             # An acknowledgment of more than the probe: the original was lost, and nothing else shows it.
             sender.congestion.recovery_begins()
+            sender.notify_reduction()
 
 
 def _holds(sender: Sender) -> bool:
@@ -150,7 +171,8 @@ def _holds(sender: Sender) -> bool:
 
 def _has_ended(sender: Sender, ack: Acknowledgment, episode: Episode) -> bool:
     if sender.recovery.phase is Phase.CWR:
-        return ack.number > episode.point or not sender.recovery.queue
+        # As in Linux: an ACK beyond it shows that CWR has arrived.
+        return ack.number > episode.point
     return ack.number > episode.point - sender.recovery.sack
 
 
@@ -240,12 +262,13 @@ def _detect(sender: Sender, ack: Acknowledgment) -> float | None:
 def _reduce(sender: Sender, phase: Phase) -> None:
     """Begin to shrink the congestion window by PRR."""
     recovery, control = sender.recovery, sender.congestion
-    undo = Undo(control, sender.unacked, recovery.queue.sent_again_at)
+    undo = Undo(control, sender.unacked, recovery.queue.sent_again_at) if phase is Phase.RECOVERY else None
     before = control.cwnd
     control.recovery_begins()
     prr = ProportionalRateReduction(control.ssthresh, before)
     recovery.episode, recovery.phase = Episode(sender.next, undo, prr), phase
     recovery.probe = None
+    sender.notify_reduction()
 
 
 def _set_window(sender: Sender, ack: Acknowledgment) -> None:

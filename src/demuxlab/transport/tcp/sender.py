@@ -7,9 +7,11 @@ round-trip estimator and Nagle's algorithm; each decides its own matter. Sequenc
 from collections.abc import Sequence
 
 from demuxlab.transport.tcp import nagle
+from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
+from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -30,7 +32,7 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
         *("buffer", "burst_end", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
         *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
     )
@@ -59,6 +61,8 @@ class Sender:
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
         """Made with the congestion control."""
+        self.ecn: ECN | None = None
+        """Where both ends agreed on it."""
         self.corked = False
         """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
         self._small_end = initial
@@ -80,7 +84,7 @@ class Sender:
     @property
     def in_flight(self) -> bool:
         """Tell whether something was sent and is not acknowledged."""
-        return bool(self.recovery.queue)
+        return self.recovery.queue is not EMPTY
 
     @property
     def has_unsent(self) -> bool:
@@ -114,7 +118,8 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        return recovery.sack and recovery.phase is Phase.OPEN and recovery.probe is None
+        undisturbed = recovery.phase in (Phase.OPEN, Phase.CWR)
+        return recovery.sack and undisturbed and recovery.probe is None
 
     @property
     def probe_timeout(self) -> float:
@@ -135,6 +140,21 @@ class Sender:
     def send_syn(self, now: float) -> SentSegment:
         """Put our SYN in flight."""
         return self._send(self.next, 1, SYN, now)
+
+    def send_with_syn(self, data: bytes | bytearray | memoryview, room: int, now: float) -> int:
+        """Put data in flight together with our SYN, which is to be sent; return how much (RFC 7413)."""
+        size = self.buffer.write(data[:room])
+        if size:
+            self._restart(now)
+            self._send(self.next, size, 0, now)
+            self.all_sent(now, new=True)
+        return size
+
+    @property
+    def data_of_syn(self) -> tuple[bytes | bytearray | memoryview, ...]:
+        """What is in flight together with our SYN."""
+        start = self.buffer.start
+        return self.buffer.segment(start, self.next) if self.next > start else ()
 
     def next_segment(self, now: float, ignore_cwnd: bool = False) -> SentSegment | None:
         """Return the next segment to send now, or None: lost ones first, then new data, then FIN.
@@ -238,12 +258,14 @@ class Sender:
         if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
-        if not recovery.queue:
+        if recovery.queue is EMPTY:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
             return 0
-        if size == full and self.offload_size > full and recovery.sack:
+        # A segment with CWR is not cut: only its first part may carry it.
+        whole = self.ecn is not None and self.ecn.reduced
+        if size == full and self.offload_size > full and recovery.sack and not whole:
             # Several full segments in one, which the link cuts.
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
@@ -354,15 +376,24 @@ class Sender:
 
     def grow(self, segments: int, now: float) -> None:
         """So many segments have arrived: let the congestion window grow if it was in full use."""
-        control = self.congestion
+        control, buffer = self.congestion, self.buffer
         if self._use is None or self._use.is_full(control):
             control.acknowledged(segments * self.mss, now)
+            if buffer.waited_for and 2 * control.cwnd > buffer.limit:
+                buffer.limit = send_size(control.cwnd, self.settings.send_limits, buffer.limit)
         else:
             control.limited_by_application(now)
 
     def restore(self, undo: Undo) -> None:
-        """Put the congestion control back as it was before a reduction that was for nothing."""
+        """Restore the congestion control from before a spurious reduction (RFC 4015, section 3.2)."""
         undo.restore(self.congestion)
+        if self.ecn is not None:
+            self.ecn.reduced = False
+
+    def notify_reduction(self) -> None:
+        """The congestion window has shrunk: let the peer know (RFC 3168, section 6.1.2)."""
+        if self.ecn is not None:
+            self.ecn.reduced = True
 
     def reduce_mss(self, mss: int) -> None:
         """Send smaller segments; those in flight that are too large are cut."""

@@ -9,7 +9,6 @@ from demuxlab.transport.tcp import phases
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
 from demuxlab.transport.tcp.rtt import MAXIMUM
-from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
 
 _SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
@@ -40,7 +39,7 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
 
 def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     """Nothing was acknowledged: send again, or give up (RFC 6298, section 5; RFC 9293, section 3.8.3)."""
-    sender, handshake = block.sender, block.state in (State.SYN_SENT, State.SYN_RECEIVED)
+    sender, handshake = block.sender, block.in_handshake
     window_closed = sender.window == 0 and not handshake and not block.orphan
     if _user_timeout_passed(block, now):
         return errno.ETIMEDOUT
@@ -51,8 +50,10 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     elif sender.timeouts >= (_SYN_RETRIES if handshake else _DATA_RETRIES):
         return errno.ETIMEDOUT
     block.deadlines.stalled(now - sender.rtt.rto)
-    if handshake:
-        sender.recovery.lose_all(now)
+    first = sender.recovery.queue.first
+    if handshake and first is not None:
+        # Nothing but the SYN is sent again: what follows it may have arrived (Linux).
+        sender.recovery.queue.mark_lost(first)
     else:
         phases.timed_out(sender, now, frto=block.settings.frto)
     sender.timeouts += not window_closed
