@@ -19,7 +19,7 @@ from enum import IntEnum
 from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
-from demuxlab.transport.tcp.undo import Undo
+from demuxlab.transport.tcp.undo import Undo, echoes_earlier
 
 
 class Phase(IntEnum):
@@ -153,7 +153,8 @@ class LossRecovery:
                 self._sent_once(segment, ack, sacked_end)
             else:
                 again = True
-            if self.rack is not None:
+            original = segment.transmissions > 1 and echoes_earlier(ack.round_trip, ack.now, segment.sent_at)
+            if self.rack is not None and not original:
                 self.rack.arrived(segment, ack.now, min_rtt)
         if again:
             ack.measured, ack.newest = (

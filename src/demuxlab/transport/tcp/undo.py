@@ -6,6 +6,13 @@ Times are in seconds; sequence numbers are unwrapped.
 from demuxlab.transport.tcp.congestion import NewReno
 
 
+def echoes_earlier(round_trip: float | None, now: float, sent_at: float) -> bool:
+    """Tell whether an ACK echoes a timestamp from before `sent_at`; `round_trip` is by that timestamp."""
+    if round_trip is None:
+        return False
+    return int(now * 1000) - round(round_trip * 1000) < int(sent_at * 1000)
+
+
 class Undo:
     """Remembers the congestion window from before a reduction, and the retransmissions since."""
 
@@ -43,9 +50,7 @@ class Undo:
         """
         if self._first_at is None:
             return True
-        if round_trip is None:
-            return False
-        return int(now * 1000) - round(round_trip * 1000) < int(self._first_at * 1000)
+        return echoes_earlier(round_trip, now, self._first_at)
 
     def restore(self, control: NewReno) -> None:
         """Put the window back as it was, unless it has grown meanwhile (RFC 4015, section 3.2)."""
