@@ -92,7 +92,7 @@ def large_transfer(story: Story) -> None:
     sizes: Sequence[int] = story.random.choice(((5,), (10,), (10, 10), (10, 30)))
     for size in sizes:
         _write(story, size * _MSS)
-    peer, sacked = story.peer, (0, 0)
+    peer, sacked = story.peer, [(0, 0)]
     for _ in range(story.random.randint(1, 6)):
         under_way = (peer.sent - peer.unacked) // _MSS
         kind = story.random.choice(("some", "some", "duplicate", "sack", "all", "timeout", "write"))
@@ -100,15 +100,15 @@ def large_transfer(story: Story) -> None:
             number = peer.unacked + story.random.randint(1, under_way - 1) * _MSS
             # A peer that has dropped what it reported (RFC 2018, section 8) meets a timer of 10 ms, which may
             # expire within a step or after it: a script of its own is about that.
-            if not sacked[0] <= number < sacked[1]:
+            if not any(left <= number < right for left, right in sacked):
                 _acknowledge(story, number)
         elif kind == "duplicate" and under_way:
             for _again in range(story.random.randint(1, 4)):
                 _acknowledge(story, peer.unacked)
         elif kind == "sack" and under_way > 2 and peer.sacks:
-            left = max(peer.unacked + story.random.randint(1, under_way - 1) * _MSS, sacked[0])
+            left = max(peer.unacked + story.random.randint(1, under_way - 1) * _MSS, sacked[-1][0])
             right = min(left + story.random.randint(1, 4) * _MSS, peer.sent)
-            sacked = left, right
+            sacked.append((left, right))
             if left < right:
                 _acknowledge(story, peer.unacked, sack=(left, right))
         elif kind == "all":
