@@ -53,11 +53,6 @@ def call(command_line, monkeypatch, tmp_path):
     return partial(command_line, "drill")
 
 
-TCP_DIFFERS = pytest.mark.xfail(
-    reason="loss recovery, slow start and timeouts of our TCP are not yet Linux's"
-)
-
-
 @pytest.fixture
 def only_segments_and_calls(monkeypatch):
     """Random scripts without those of loss, long paths and other protocols, and without TCP_INFO."""
@@ -75,7 +70,6 @@ def without_sack_blocks(monkeypatch, only_segments_and_calls):
 
 
 @pytest.mark.timeout(3600)
-@TCP_DIFFERS
 def test_linux_and_ours_agree(kernel):
     tally = compare.Tally()
     found = next(compare.compare(SCRIPTS, 1, tally), None)

@@ -134,9 +134,8 @@ def difference(ours: Observed, kernel: Observed) -> tuple[str, str, str] | None:
     """Return the first field in which two outcomes differ, with both values; None where they are equal."""
     if ours.result != kernel.result:
         return "result", ours.result, kernel.result
-    if not known_differences.same_values(ours.value, kernel.value) and not known_differences.hung_up(
-        ours.value, kernel.value
-    ):
+    values = ours.value, kernel.value
+    if not (known_differences.same_values(*values) or known_differences.hung_up(*values)):
         return "value", ours.value, kernel.value
     for mine, theirs in zip(ours.sent, kernel.sent, strict=False):
         for name, one, other in _fields(mine, theirs):

@@ -32,6 +32,7 @@ CODES_V6 = {
     ("unreachable", "host_unreachable"): (icmp.UNREACHABLE_V6, 3),
     ("unreachable", "port_unreachable"): (icmp.UNREACHABLE_V6, icmp.PORT_UNREACHABLE_V6),
     ("unreachable", "address_unreachable"): (icmp.UNREACHABLE_V6, 3),
+    ("unreachable", "protocol_unreachable"): (4, 1),  # parameter problem: unrecognized next header
     ("packet_too_big", ""): (icmp.TOO_BIG_V6, 0),
     ("unreachable", "frag_needed"): (icmp.TOO_BIG_V6, 0),
     ("time_exceeded", ""): (icmp.TIME_EXCEEDED_V6, 0),

@@ -26,7 +26,7 @@ from demuxlab.drill import on_kernel
 from demuxlab.drill.calls import Sockets
 from demuxlab.drill.lockstep import PAUSES, Observed, Player, Scenario
 from demuxlab.drill.machine import Ongoing, Sent, readable
-from demuxlab.drill.script import LOCKSTEP_MTU, Options
+from demuxlab.drill.script import LOCKSTEP_MTU, MICROSECONDS, Options
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
@@ -35,6 +35,10 @@ from demuxlab.wire.packet import OtherProtocol
 _MAX_PACKET = 65_550
 _PORTS = 20_000
 _TASKLET = 0.0002
+# Seconds between packets: more than a call takes, and than belongs to an ACK train; each time a little more.
+_HANDSHAKE, _BETWEEN, _NO_TRAIN, _LATER = 2, 0.0007, 0.0021, 0.00003
+# The window in segments from which on HyStart looks for one.
+_TRAIN = 16
 _OPTIONS = Options()
 _OPTIONS_IPV6 = Scenario("", 6, ()).options
 # SO_LINGER with a timeout of 0: close(2) sends a RST and leaves nothing behind (socket(7)).
@@ -113,6 +117,9 @@ class _Kernel:
         # On one processor, so that the kernel has processed a packet when the write that injects it returns.
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
+        # As packetdrill does: where the machine is busy, the time between two steps is no round trip.
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         self.tun = self._descriptors[0]
         os.set_blocking(self.tun, False)
         self.queues: dict[bytes, deque[Sent]] = {}
@@ -166,6 +173,7 @@ class _Playing:
         self._player = Player(self._options, self)
         self._steps: Iterator[str] = iter(scenario.steps)
         self._pause = ""
+        self._packets = 0
 
     def resume(self, found: list[Observed]) -> float:
         """Play up to the next pause, and return its seconds, or up to the end, and return 0."""
@@ -189,9 +197,23 @@ class _Playing:
     # The methods of `lockstep.Machine`
 
     def send(self, packet: bytes) -> None:
-        """Inject a packet."""
+        """Inject a packet; those after the handshake a little later than the one before.
+
+        An ACK that comes sooner than ever after a retransmission is for the original (RFC 8985, section 6.2):
+        between steps of no duration, chance would decide that. ACKs that follow each other quickly would end
+        slow start (HyStart's ACK train).
+        """
+        self._packets += 1
+        if self._packets > _HANDSHAKE:
+            info = self._player.tcp_info()
+            in_train = _TRAIN <= info.get("tcpi_snd_cwnd", 0) < info["tcpi_snd_ssthresh"] if info else False
+            time.sleep((_NO_TRAIN if in_train else _BETWEEN) + self._packets * _LATER)
         with suppress(OSError):
             os.write(self._kernel.tun, packet)
+
+    def wait(self, time_us: int) -> None:
+        """Wait so many microseconds."""
+        time.sleep(time_us / MICROSECONDS)
 
     def call(self, function: Callable[[], Any]) -> Ongoing:
         """Make a call."""

@@ -30,7 +30,7 @@ from demuxlab.wire.segment import TCPSegment, UDPDatagram
 PAUSE, ROUND_TRIP, LONG_PAUSE = "pause", "round trip", "long pause"
 PAUSES = {
     # Longer than the first retransmission timeout, shorter than the second.
-    PAUSE: 0.35,
+    PAUSE: 0.45,
     # Shorter than any timeout: the peer's answers take that long.
     ROUND_TRIP: 0.1,
     # Longer than the first timeout of a SYN, and than two of data.
@@ -50,8 +50,10 @@ _MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
 """The states in which data may be under way, so that congestion control and timeouts matter."""
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
+# After a SACK or a timeout RACK may wait this long for segments that are late: let it, after each packet.
+_REORDERING_TIME = 12_000
 # Microseconds of virtual time between two steps.
-_STEP_TIME = 1000
+_STEP_TIME = 400
 _STATES = {
     number: name
     for name, number in TCP_INFO_NAMES.items()
@@ -103,6 +105,10 @@ class Machine(Protocol):
         """Inject a packet."""
         ...
 
+    def wait(self, time: int) -> None:
+        """Wait so many microseconds."""
+        ...
+
     def call(self, function: Callable[[], Any]) -> Ongoing:
         """Make a call that does not block."""
         ...
@@ -117,7 +123,7 @@ class Machine(Protocol):
 
 
 class OnStack:
-    """Our stack, with one step every millisecond of virtual time."""
+    """Our stack, with one step every 0.4 ms of virtual time."""
 
     def __init__(self, options: Options) -> None:
         self._stack = Stack(options)
@@ -163,6 +169,7 @@ class Player:
         self._calls = Calls(machine.sockets, options)
         self._flows = Flows(options)
         self._latest: int | None = None
+        self._late = False
 
     def do(self, step: str) -> Observed:
         """Play a step and return its outcome; the caller has waited before it plays a pause."""
@@ -177,7 +184,11 @@ class Player:
                 result, value = self._call(action)
             else:
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
+                self._late = self._late or "sack " in step
+                if self._late:
+                    self._machine.wait(_REORDERING_TIME)
         sent = [self._as_script(each.packet) for each in self._machine.sent()]
+        self._late = self._late or (step in PAUSES and bool(sent))
         segments = tuple(packet for packet in sent if isinstance(packet, TCPPacket))
         others = tuple(packet for packet in sent if not isinstance(packet, TCPPacket))
         return Observed(result, value, segments, others)
@@ -205,10 +216,10 @@ class Player:
         return replace(packet, ports=(named, segment.destination_port))
 
     def _state(self) -> str:
-        state = self._tcp_info().get("tcpi_state")
+        state = self.tcp_info().get("tcpi_state")
         return "" if state is None else _STATES.get(state, str(state))
 
-    def _tcp_info(self) -> dict[str, int]:
+    def tcp_info(self) -> dict[str, int]:
         """Return TCP_INFO of the latest connection; nothing where there is none."""
         opened = self._calls.files.get(-1 if self._latest is None else self._latest)
         if opened is None or opened.type & 0xF != socket.SOCK_STREAM:
@@ -216,7 +227,7 @@ class Player:
         return self._machine.info(opened)
 
     def _info(self) -> str:
-        info = self._tcp_info()
+        info = self.tcp_info()
         if _STATES.get(info.get("tcpi_state", 0)) not in _MEASURED:
             return ""
         return " ".join(f"{name}={info[f'tcpi_{name}']}" for name in INFO_FIELDS)

@@ -185,7 +185,7 @@ class StackSockets:
         """Return the bytes queued in a connection, as ioctl(2) does."""
         endpoint = _endpoint(opened)
         if request == termios.FIONREAD and not isinstance(endpoint, TCPEndpoint):
-            return _next_datagram(opened)
+            return len(endpoint.items[0][0]) if endpoint.items else 0  # of the next datagram (udp(7))
         if not isinstance(endpoint, TCPEndpoint) or endpoint.listening:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if request == termios.FIONREAD:
@@ -197,14 +197,6 @@ class StackSockets:
         if request == _SIOCATMARK:
             return int(endpoint.at_mark)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-
-
-def _next_datagram(opened: Any) -> int:
-    """Return the size of the datagram that the next read returns; 0 where there is none (udp(7))."""
-    try:
-        return len(opened.recv(_MAX_COPY, _PEEK))
-    except OSError:
-        return 0
 
 
 def _endpoint(opened: Any) -> Any:

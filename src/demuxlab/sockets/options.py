@@ -391,7 +391,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_TYPE): _READ_ONLY,
     (_SOL, _socket.SO_DOMAIN): _READ_ONLY,
     (_SOL, _socket.SO_PROTOCOL): _READ_ONLY,
-    (_SOL, _socket.SO_ERROR): Option(read=lambda opened: _bytes(opened.endpoint.take_error())),
+    (_SOL, _socket.SO_ERROR): Option(read=lambda opened: _bytes(opened.endpoint.take_any_error())),
     (_SOL, _socket.SO_ACCEPTCONN): Option(read=_of_tcp(lambda endpoint: _bytes(endpoint.listening))),
     (_SOL, _socket.SO_REUSEADDR): Option(_binding("reuse_address")),
     (_SOL, _socket.SO_REUSEPORT): Option(_binding("reuse_port")),

@@ -24,13 +24,19 @@ def unreachable(message: icmp.ICMPMessage) -> int:
     return codes.get(message.code, errno.EHOSTUNREACH) if message.type == kind else 0
 
 
+def is_time_exceeded(message: icmp.ICMPMessage) -> bool:
+    """Tell whether a message reports that a datagram was under way for too long."""
+    four = message.protocol == ip.ICMP
+    return message.type == (icmp.TIME_EXCEEDED if four else icmp.TIME_EXCEEDED_V6)
+
+
 def about_datagram(message: icmp.ICMPMessage) -> tuple[int, bool]:
     """Return the errno of an error about a datagram, 0 for none, and whether it is hard (not temporary).
 
     A datagram that is too large for a path is sent in fragments: "fragmentation needed" is no error of it.
     """
     four = message.protocol == ip.ICMP
-    if message.type == (icmp.TIME_EXCEEDED if four else icmp.TIME_EXCEEDED_V6):
+    if is_time_exceeded(message):
         return errno.EHOSTUNREACH, False
     if message.type == (icmp.PARAMETER_PROBLEM if four else icmp.PARAMETER_PROBLEM_V6):
         return errno.EPROTO, True

@@ -234,6 +234,10 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         """Tell whether sending would not wait: a datagram never does."""
         return True
 
+    def take_any_error(self) -> int:
+        """The same for SO_ERROR: an error that may pass is no pending one (udp(7))."""
+        return self.take_error()
+
     def take_error(self) -> int:
         """Return the pending error's number and clear it (SO_ERROR, socket(7)); 0 where there is none."""
         error, self.error = self.error, 0

@@ -20,6 +20,8 @@ from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, ECE, FIN, RST, SYN, URG, TCPSegment
 
+_RENEGED = 0.01
+"""Seconds, or half a round trip, after which all is sent again to a peer that has dropped data (Linux)."""
 _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
 
@@ -241,8 +243,12 @@ def _handle_acknowledgment(
     """Process an ACK that is neither too old nor beyond SND.NXT, and its SACK blocks."""
     sender, deadlines = block.sender, block.deadlines
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
-    if number < sender.unacked or not sender.in_flight:
-        return  # old, or nothing that it could be about
+    if number < sender.unacked:
+        return
+    block.soft_error = 0
+    if not sender.in_flight:
+        deadlines.window_reported(now, sender.rtt)
+        return
     ack = Acknowledgment(number, now, _round_trip(block, options, now))
     ack.echo = sender.ecn is not None and bool(segment.flags & ECE)
     ack.duplicate = number == sender.unacked and not segment.length and not window_changed
@@ -251,10 +257,12 @@ def _handle_acknowledgment(
     if ack.duplicated is not None and block.statistics is not None:
         block.statistics.dsacks += 1
     wait = phases.respond(sender, ack)
-    if before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN:
+    if wait is not None and (before is not Phase.OPEN or sender.recovery.phase is not Phase.OPEN):
         deadlines.look_for_losses(now + wait if wait else NEVER)
     if ack.advanced:
-        deadlines.acknowledged(looks_again=wait > 0)
+        deadlines.acknowledged(looks_again=bool(wait))
+        if sender.recovery.reneged:
+            deadlines.retransmitted(now, max(sender.rtt.srtt / 2, _RENEGED))
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)

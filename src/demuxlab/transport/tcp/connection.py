@@ -122,6 +122,7 @@ class TCPConnection(ControlBlock):
         sender = self.sender
         if self.enough_unsent:
             return 0
+        sender.age(now)
         size = sender.buffer.write(data)
         if end and size == len(data):
             sender.buffer.mark()
@@ -255,7 +256,7 @@ class TCPConnection(ControlBlock):
         """Do what is due."""
         error = timeouts.handle_due(self, now)
         if error is not None:
-            self.end(error)
+            self.end(self.soft_error or error if error == errno.ETIMEDOUT else error)
         if self.deadlines.delayed_ack <= now:
             self.acknowledgments.wanted = True
         if self.state is not State.CLOSED:
@@ -270,13 +271,15 @@ class TCPConnection(ControlBlock):
         RFC 8201).
         """
         number = sequence.unwrap(quoted.sequence, self.sender.unacked)
-        if not self.sender.unacked <= number < self.sender.next:
+        if not self.sender.unacked <= number <= self.sender.next:
             self.services.counters["TcpExtOutOfWindowIcmps"] += 1
             return
         if (mtu := icmp.reported_mtu(message)) is not None:
             self._reduce_path_mtu(mtu, now)
-        elif self._ends_by_icmp and icmp_errors.unreachable(message):
-            self.end(icmp_errors.unreachable(message))
+        elif self._ends_by_icmp and not icmp_errors.is_time_exceeded(message):
+            self.end(icmp_errors.about_datagram(message)[0])
+        else:
+            self.soft_error = icmp_errors.about_datagram(message)[0] or self.soft_error
 
     @property
     def _ends_by_icmp(self) -> bool:
@@ -286,6 +289,8 @@ class TCPConnection(ControlBlock):
 
     def _reduce_path_mtu(self, mtu: int, now: float) -> None:
         remote = self.socket.remote_address
+        if mtu < mss_rules.LEAST_MTU_V6 and len(remote) == 16:
+            return  # no link of IPv6 has so small an MTU (RFC 8201, section 4)
         mtu = mss_rules.bounded_mtu(mtu, len(remote))
         if mtu < self.mtu and self.settings.path_mtu_discovery in FOLLOW_ICMP:
             self.reported = self.services.paths.report(remote, mtu, now)

@@ -49,7 +49,7 @@ class ControlBlock(StateMachine, ABC):
 
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
-        *("fast_open", "orphan", "parent", "peer_mss", "read_shutdown", "reported"),
+        *("fast_open", "orphan", "parent", "peer_mss", "read_shutdown", "reported", "soft_error"),
         *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps", "urgent"),
         "unanswered_probes",
     )
@@ -81,6 +81,8 @@ class ControlBlock(StateMachine, ABC):
         """The application has closed the socket: nothing will be read or written any more."""
         self.error = 0
         """The errno that ended the connection, until the application fetches it."""
+        self.soft_error = 0
+        """An errno that may pass (RFC 1122, section 4.2.3.9): the reason if the connection then times out."""
         self.on_change: Callable[[], None] | None = None
         """Called whenever reading, writing or an error may have become possible."""
         self.last_received_at = 0.0
@@ -150,16 +152,18 @@ class ControlBlock(StateMachine, ABC):
         """Send all that may be sent now."""
         sender = self.sender
         next_segment = sender.next_segment
+        unsent, following, sender.burst_end = sender.has_unsent, sender.next, -1
         segment = next_segment(now)
-        if segment is None:
+        if segment is None and not unsent:
             return
         while segment is not None:
             self.transmit(segment, now)
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
                 self.deadlines.retransmitted(now, sender.rtt.rto)
             segment = next_segment(now)
-        sender.all_sent(now)
-        if sender.may_probe:
+        if unsent:
+            sender.all_sent(now, new=sender.next > following)
+        if sender.may_probe and self.settings.tail_loss_probe and sender.next > following:
             self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:
@@ -167,7 +171,6 @@ class ControlBlock(StateMachine, ABC):
         segment = self.sender.next_segment(now, ignore_cwnd=True)
         if segment is not None:
             self.transmit(segment, now)
-            self.sender.all_sent(now)
         self.deadlines.retransmitted(now, self.sender.rtt.rto)
 
     def transmit(self, segment: SentSegment, now: float) -> None:

@@ -28,7 +28,16 @@ class Deadlines:
     """Retransmission, persist, delayed ACK, keepalive and the end of an orphaned connection."""
 
     __slots__ = (
-        *("delayed_ack", "end", "keepalive", "loss_detection", "persist", "retransmission", "stalled_since"),
+        *(
+            "delayed_ack",
+            "end",
+            "keepalive",
+            "loss_detection",
+            "persist",
+            "probes",
+            "retransmission",
+            "stalled_since",
+        ),
     )
 
     def __init__(self) -> None:
@@ -36,6 +45,8 @@ class Deadlines:
         """RFC 6298, section 5."""
         self.loss_detection = NEVER
         """While all arrives in order, the tail loss probe; else RACK looks for losses again (RFC 8985)."""
+        self.probes = False
+        """`loss_detection` is the time of a tail loss probe."""
         self.persist = NEVER
         """Zero-window probe, or data for a window too small to be worth a segment (RFC 9293, 3.8.6.1)."""
         self.delayed_ack = NEVER
@@ -92,15 +103,20 @@ class Deadlines:
         if not has_unsent:
             self.persist = NEVER
         elif self.persist == NEVER:
-            self.persist = now + rtt.rto
+            self.persist = now + rtt.probe_timeout
+
+    def window_reported(self, now: float, rtt: RTTEstimator) -> None:
+        """An ACK has arrived while nothing is in flight: the next probe is a whole back-off away."""
+        if self.persist != NEVER:
+            self.persist = now + rtt.probe_timeout
 
     def probe_loss(self, at: float) -> None:
         """Probe for a lost tail at a time, or when the retransmission timer would expire (7.2)."""
-        self.loss_detection = min(at, self.retransmission)
+        self.loss_detection, self.probes = min(at, self.retransmission), True
 
     def look_for_losses(self, at: float) -> None:
         """Let RACK look again at a time; `NEVER`: it need not."""
-        self.loss_detection = at
+        self.loss_detection, self.probes = at, False
 
     def retransmitted(self, now: float, rto: float) -> None:
         """Restart the retransmission timer (RFC 6298, section 5.6)."""

@@ -407,7 +407,15 @@ class TCPEndpoint:
         if self._connection is None:
             error, self._failed = self._failed, 0
             return error
-        error, self._connection.error = self._connection.error, 0
+        connection = self._connection
+        error, connection.error = connection.error, 0
+        return error
+
+    def take_any_error(self) -> int:
+        """Return the pending error, or one that may pass, and clear it, for SO_ERROR (Linux)."""
+        error, connection = self.take_error(), self._connection
+        if not error and connection is not None:
+            error, connection.soft_error = connection.soft_error, 0
         return error
 
     def fail(self, error: int) -> None:

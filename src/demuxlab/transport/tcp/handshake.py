@@ -30,6 +30,7 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
     sender.ecn = ecn.ECN() if ecn.agreed(_ecn_setting(block), syn, answers=answers) else None
     block.peer_mss = options.mss
     sender.mss = block.send_mss
+    sender.recovery.queue.resize(sender.mss)
     sender.offload_size = block.services.largest
     sender.update_window(syn.sequence, 0, syn.window)
     return options

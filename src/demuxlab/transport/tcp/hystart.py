@@ -8,7 +8,7 @@ _NONE = float("inf")
 class HyStart:
     """Rounds of the first slow start, and Conservative Slow Start (CSS) once the round trip has grown."""
 
-    __slots__ = ("_baseline", "_current", "_end", "_last", "_rounds", "_samples")
+    __slots__ = ("_baseline", "_current", "_end", "_fraction", "_last", "_rounds", "_samples")
 
     def __init__(self) -> None:
         self._end = -1
@@ -19,10 +19,15 @@ class HyStart:
         self._baseline = _NONE
         """cssBaselineMinRtt; infinite outside of CSS."""
         self._rounds = 0
+        self._fraction = 0
+        """Growth below a segment, in bytes."""
 
-    def growth(self, size: int) -> int:
-        """Return by how many bytes the window grows for so many acknowledged (section 4.2)."""
-        return size if self._baseline == _NONE else size // _GROWTH_DIVISOR
+    def growth(self, size: int, mss: int) -> int:
+        """Return by how many bytes, in whole segments, the window grows for so many acknowledged (4.2)."""
+        if self._baseline == _NONE:
+            return size
+        whole, self._fraction = divmod(self._fraction + size // _GROWTH_DIVISOR, mss)
+        return whole * mss
 
     def measured(self, round_trip: float, number: int, following: int) -> bool:
         """Take a round trip into account; return whether slow start is over.

@@ -72,7 +72,7 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
         "tcpi_unacked": unacked,
         "tcpi_sacked": sacked,
         "tcpi_lost": count(lambda segment: segment.lost),
-        "tcpi_retrans": count(lambda segment: segment.transmissions > 1 and segment.in_pipe),
+        "tcpi_retrans": count(lambda segment: segment.transmissions > 1 and segment.in_pipe > 0),
         "tcpi_total_retrans": sender.retransmissions,
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
         "tcpi_rttvar": int(rtt.rttvar * 1_000_000),

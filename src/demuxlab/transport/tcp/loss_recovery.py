@@ -20,7 +20,7 @@ from itertools import count
 from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
-from demuxlab.transport.tcp.undo import Undo
+from demuxlab.transport.tcp.undo import Undo, echoes_earlier
 
 _turns = count(1)
 """Numbers what is sent, for all connections: only the order within one matters."""
@@ -55,8 +55,8 @@ class Acknowledgment:
     """It advances SND.UNA."""
     echo: bool = False
     """ECE: a router has marked a packet (RFC 3168)."""
-    delivered: int = 0
-    """Bytes that are now known to have arrived, acknowledged or SACKed."""
+    segments: int = 0
+    """How many are now known to have arrived, acknowledged or SACKed."""
     sacked: bool = False
     """A SACK block reports a segment for the first time."""
     original: bool = False
@@ -65,10 +65,14 @@ class Acknowledgment:
     """DSACK: these numbers have arrived twice (RFC 2883)."""
     lost: int = 0
     """Bytes that it shows to be lost."""
+    lost_again: bool = False
+    """A retransmission among them."""
     measured: float | None = None
     """The round trip of the oldest segment that it acknowledges and that was sent once."""
     newest: float | None = None
-    """And of the newest."""
+    """And of the newest, acknowledged or SACKed."""
+    sack_measured: float | None = None
+    """The round trip of the oldest segment that it SACKs and that was sent once."""
 
 
 class Episode:
@@ -86,12 +90,12 @@ class Episode:
         self.new_first = False
         """F-RTO sends new data before what is lost (RFC 5682, section 2.1, step 2b)."""
 
-    def retransmitted(self, size: int, now: float) -> None:
-        """A segment is sent again."""
+    def retransmitted(self, size: int, whole: int, now: float) -> None:
+        """A segment is sent again; `whole`: its size, or that of a full segment."""
         if self.undo is not None:
             self.undo.retransmitted(size, now)
         if self.prr is not None:
-            self.prr.sent += size
+            self.prr.sent += whole
 
 
 class LossRecovery:
@@ -107,25 +111,27 @@ class LossRecovery:
         self.episode: Episode | None = None
         """In CWR, RECOVERY and LOSS."""
         self.rack: Rack | None = None
-        """Made with the first SACK block: most connections lose nothing."""
+        """Made with the first SACK block or retransmission: most connections lose nothing."""
         self.probe: tuple[int, bool] | None = None
         """TLP.end_seq, and whether the probe was a retransmission (RFC 8985, section 7); None without one."""
 
-    def sent(self, segment: SentSegment) -> None:
+    def sent(self, segment: SentSegment, mss: int) -> None:
         """Append a new segment."""
         if self.queue is EMPTY:
-            self.queue = RetransmissionQueue()
+            self.queue = RetransmissionQueue(mss)
         segment.turn = next(_turns)
         self.queue.append(segment)
         if self.episode is not None and self.episode.prr is not None:
-            self.episode.prr.sent += len(segment)
+            self.episode.prr.sent += self.queue.whole(len(segment))
 
     def retransmitted(self, segment: SentSegment, now: float) -> None:
         """Count a segment of the queue as sent again."""
         self.queue.mark_retransmitted(segment, now)
         segment.turn = next(_turns)
+        if self.sack and self.rack is None:
+            self.rack = Rack()
         if self.episode is not None:
-            self.episode.retransmitted(len(segment), now)
+            self.episode.retransmitted(len(segment), self.queue.whole(len(segment)), now)
 
     def acknowledged(self, number: int) -> list[SentSegment]:
         """SND.UNA advances to `number`; return the segments that were acknowledged as a whole."""
@@ -136,32 +142,37 @@ class LossRecovery:
 
     # What an ACK says
 
-    def advance(self, ack: Acknowledgment, unacked: int, min_rtt: float) -> None:
-        """Process an ACK that advances SND.UNA, so far `unacked`."""
-        queue, sacked_end = self.queue, self.queue.sacked_end
-        sacked_before = queue.sacked
-        pipe_and_lost = ack.number - unacked
-        again = False
-        for segment in self.acknowledged(ack.number):
+    def advance(self, ack: Acknowledgment, min_rtt: float) -> list[SentSegment]:
+        """Process an ACK that advances SND.UNA; return the segments that it acknowledges."""
+        sacked_end = self.queue.sacked_end
+        again, newest = False, ack.newest
+        removed = self.acknowledged(ack.number)
+        for segment in removed:
             if segment.sacked:
                 continue
             if segment.transmissions == 1:
+                if ack.measured is None:
+                    ack.measured = ack.now - segment.sent_at
                 self._sent_once(segment, ack, sacked_end)
             else:
                 again = True
-            if self.rack is not None:
+            original = segment.transmissions > 1 and echoes_earlier(ack.round_trip, ack.now, segment.sent_at)
+            if self.rack is not None and not original:
                 self.rack.arrived(segment, ack.now, min_rtt)
         if again:
-            ack.measured = None  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
+            ack.measured, ack.newest = (
+                None,
+                newest,
+            )  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
+            # And without SACK nothing tells which of the transmissions has made the ACK advance.
+            ack.original = ack.original and self.sack
         ack.advanced = True
-        ack.delivered += pipe_and_lost - (sacked_before - queue.sacked)
         if not self.sack:
             self._advance_without_sack()
+        return removed
 
     def _sent_once(self, segment: SentSegment, ack: Acknowledgment, sacked_end: int) -> None:
         ack.newest = ack.now - segment.sent_at
-        if ack.measured is None:
-            ack.measured = ack.newest
         if self.episode is not None and segment.end <= self.episode.point:
             ack.original = True
         if self.sack and self.rack is not None and segment.start < sacked_end:
@@ -183,6 +194,7 @@ class LossRecovery:
         unacked: int,
         following: int,
         *,
+        mss: int,
         cut: bool,
         min_rtt: float,
     ) -> None:
@@ -202,8 +214,10 @@ class LossRecovery:
                 self.queue.split(left, right)
             for segment in self.queue.within(left, right):
                 ack.sacked = True
-                ack.delivered += len(segment)
+                ack.segments += -(-len(segment) // mss)
                 if segment.transmissions == 1:
+                    if ack.sack_measured is None:
+                        ack.sack_measured = ack.now - segment.sent_at
                     self._sent_once(segment, ack, sacked_end)
                 assert rack is not None
                 rack.arrived(segment, ack.now, min_rtt)
@@ -213,25 +227,45 @@ class LossRecovery:
 
     def duplicate(self, ack: Acknowledgment) -> None:
         """Count a duplicate ACK without SACK: some later segment has arrived."""
-        self.queue.duplicates += 1
-        ack.delivered += self.queue.mark_one_sacked()
+        arrived = self.queue.mark_one_sacked()
+        if arrived:
+            self.queue.duplicates += 1
+            ack.segments += 1
 
     # Losses
 
-    def detect(self, ack: Acknowledgment, mss: int, min_rtt: float, srtt: float) -> float:
-        """Mark what is lost, and add it to `ack`; return after how many seconds to look again, 0: never."""
+    def detect(self, ack: Acknowledgment, mss: int, min_rtt: float, srtt: float) -> float | None:
+        """Mark what is lost, and add it to `ack`; return after how many seconds to look again, 0: never.
+
+        None: as before, since nothing has arrived that RACK does not know.
+        """
         if not self.sack:
             self._detect_without_sack(ack)
             return 0.0
         rack = self.rack
         if rack is None or not self.queue:
             return 0.0
+        if not rack.advanced:
+            return None
         aggressive = self.phase >= Phase.RECOVERY or (
             not rack.reordered and self._sacked_segments(mss, rack.dup_thresh) >= rack.dup_thresh
         )
-        lost, wait = rack.find_lost(self.queue, rack.window(min_rtt, srtt, aggressive), ack.now)
-        ack.lost += lost
+        window = rack.window(min_rtt, srtt, aggressive)
+        lost, wait = rack.find_lost(self.queue, window, ack.now)
+        ack.lost += sum(map(len, lost))
+        ack.lost_again = any(segment.transmissions > 1 for segment in lost)
         return wait
+
+    @property
+    def reorders(self) -> bool:
+        """Tell whether much was reordered: then what arrives out of order shows no loss (Linux)."""
+        return self.rack is not None and self.rack.dup_thresh > DUP_THRESH
+
+    @property
+    def reneged(self) -> bool:
+        """Tell whether the peer acknowledges less than what it has reported (RFC 2018, section 8)."""
+        first = self.queue.first
+        return self.sack and first is not None and first.sacked
 
     def _sacked_segments(self, mss: int, most: int) -> int:
         """Count the segments that have arrived out of order, up to `most`."""

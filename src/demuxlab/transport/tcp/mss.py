@@ -6,7 +6,8 @@ _DEFAULT = {4: 536, 16: 1220}
 """The peer's MSS where its SYN names none, by address length."""
 _HEADERS = {4: 40, 16: 60}
 """IP and TCP header without options, by address length."""
-_MIN_MTU = {4: 576, 16: 1280}
+LEAST_MTU_V6 = 1280
+_MIN_MTU = {4: 576, 16: LEAST_MTU_V6}
 _MIN_MSS = 48
 """A peer may not ask for less, or its segments would cost it little and us much (tcp_min_snd_mss)."""
 _TIMESTAMPS_SIZE = 12

@@ -15,22 +15,35 @@ from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.undo import Undo
 
 
-def respond(sender: Sender, ack: Acknowledgment) -> float:
+def respond(sender: Sender, ack: Acknowledgment) -> float | None:
     """Move on after an ACK, whose segments have left the queue or are marked.
 
-    Returns after how many seconds RACK is to look for losses again; 0: not at all.
+    Returns after how many seconds RACK is to look for losses again; 0: not at all, None: as before.
     """
     recovery = sender.recovery
     untroubled = recovery.sack and recovery.rack is None and recovery.probe is None
     if untroubled and recovery.phase is Phase.OPEN and not ack.echo:
         # No SACK block has ever come, and no probe is out: there is nothing to detect or to undo.
         if ack.advanced:
-            sender.grow(ack.delivered, ack.now)
+            sender.grow(ack.segments, ack.now)
         return 0.0
+    if recovery.reneged and ack.advanced:
+        _set_window(sender, ack)
+        return None
+    if _holds(sender):
+        recovery.queue.clear_sacked()
+        recovery.queue.duplicates = 0
+        if recovery.phase is Phase.RECOVERY:
+            _undo(sender, ack)
+        else:
+            _in_loss(sender, ack)
+        _set_window(sender, ack)
+        return None
     _note_duplicates(sender, ack)
     if recovery.probe is not None:
         _probe_answered(sender, ack)
-    episode, wait = recovery.episode, 0.0
+    wait: float | None = None
+    episode = recovery.episode
     if ack.echo:
         _echoed(sender, ack)
     if episode is not None and _has_ended(sender, ack, episode):
@@ -41,27 +54,32 @@ def respond(sender: Sender, ack: Acknowledgment) -> float:
     elif recovery.phase is Phase.LOSS:
         _in_loss(sender, ack)
         wait = _detect(sender, ack)
+        if recovery.phase is Phase.LOSS and ack.lost_again:
+            _reduce(sender, Phase.RECOVERY)  # what was sent again after the timeout is lost, too
     if recovery.phase < Phase.RECOVERY:
-        wait = _detect(sender, ack)
+        found = _detect(sender, ack)
+        wait = wait if found is None else found
         if ack.lost and _mtu_probe_lost(sender):
             return wait
         if ack.lost:
-            _reduce(sender, ack, Phase.RECOVERY)
+            _reduce(sender, Phase.RECOVERY)
         elif ack.echo and recovery.phase is not Phase.CWR:
             # Once a round trip; what was marked is not undone (RFC 3168, section 6.1.2).
-            _reduce(sender, ack, Phase.CWR)
+            _reduce(sender, Phase.CWR)
         elif recovery.phase is not Phase.CWR:
             _open_or_disorder(sender)
     _set_window(sender, ack)
     return wait
 
 
-def look_for_losses(sender: Sender, now: float) -> float:
+def look_for_losses(sender: Sender, now: float) -> float | None:
     """RACK's reordering timer has expired (RFC 8985, section 6.3)."""
-    ack = Acknowledgment(sender.unacked, now)
+    ack = Acknowledgment(sender.unacked, now, segments=1)
+    if sender.recovery.rack is not None:
+        sender.recovery.rack.advanced = True
     wait = _detect(sender, ack)
     if ack.lost and sender.recovery.phase < Phase.RECOVERY and not _mtu_probe_lost(sender):
-        _reduce(sender, ack, Phase.RECOVERY)
+        _reduce(sender, Phase.RECOVERY)
         _set_window(sender, ack)
     return wait
 
@@ -76,7 +94,7 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
     again = recovery.phase is Phase.LOSS and sender.timeouts == 0
     if new or episode is None or episode.point <= sender.unacked or again:
         undo: Undo | None = Undo(control, sender.unacked)
-        control.timed_out(sender.next - sender.unacked, now)
+        control.timed_out()
     else:
         undo = episode.undo
     recovery.episode = Episode(sender.next, undo, None)
@@ -106,9 +124,12 @@ def send_again(sender: Sender) -> None:
 
 def _note_duplicates(sender: Sender, ack: Acknowledgment) -> None:
     recovery = sender.recovery
-    if ack.duplicate and not recovery.sack:
+    episode = recovery.episode
+    # After a timeout a duplicate ACK is for new data, or for what was under way before it.
+    counts = recovery.phase is not Phase.LOSS or episode is None or sender.next > episode.point
+    if ack.duplicate and not recovery.sack and counts:
         recovery.duplicate(ack)
-    undo = recovery.episode.undo if recovery.episode is not None else None
+    undo = episode.undo if episode is not None else None
     if ack.duplicated is not None and undo is not None:
         undo.duplicated(*ack.duplicated, ack.number)
 
@@ -116,7 +137,7 @@ def _note_duplicates(sender: Sender, ack: Acknowledgment) -> None:
 def _echoed(sender: Sender, ack: Acknowledgment) -> None:
     """Count what was delivered; a reduction that congestion caused is not undone."""
     if sender.ecn is not None:
-        sender.ecn.delivered += -(-ack.delivered // sender.mss)
+        sender.ecn.delivered += ack.segments
     if sender.recovery.episode is not None:
         sender.recovery.episode.undo = None
 
@@ -134,17 +155,30 @@ def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
         recovery.probe = None
         if recovery.phase < Phase.CWR:
             # An acknowledgment of more than the probe: the original was lost, and nothing else shows it.
-            sender.congestion.recovery_begins(sender.congestion.cwnd, ack.now)
+            sender.congestion.recovery_begins()
             sender.notify_reduction()
+
+
+def _holds(sender: Sender) -> bool:
+    """Tell whether all is acknowledged that was sent before a recovery, but nothing beyond it.
+
+    Without SACK, duplicate ACKs may then be of the same loss (RFC 6582, section 4): they do not count.
+    """
+    recovery = sender.recovery
+    episode = recovery.episode
+    return (
+        not recovery.sack
+        and recovery.phase >= Phase.RECOVERY
+        and episode is not None
+        and sender.unacked == episode.point
+    )
 
 
 def _has_ended(sender: Sender, ack: Acknowledgment, episode: Episode) -> bool:
     if sender.recovery.phase is Phase.CWR:
         # As in Linux: an ACK beyond it shows that CWR has arrived.
         return ack.number > episode.point
-    # Without SACK, duplicates may be of the same loss until an ACK goes beyond it (RFC 6582, section 4).
-    beyond = sender.recovery.sack or not sender.recovery.queue
-    return ack.number > episode.point or (beyond and ack.number >= episode.point)
+    return ack.number > episode.point - sender.recovery.sack
 
 
 def _end(sender: Sender, ack: Acknowledgment) -> None:
@@ -173,9 +207,16 @@ def _undo(sender: Sender, ack: Acknowledgment) -> bool:
 
 
 def _restore(sender: Sender, undo: Undo) -> None:
+    recovery = sender.recovery
     sender.restore(undo)
-    sender.recovery.queue.clear_lost()
-    _open(sender)
+    recovery.queue.clear_lost()
+    if recovery.rack is not None:
+        recovery.rack.advanced = True  # what is not lost by the timeout may be lost all the same
+    if _holds(sender):
+        assert recovery.episode is not None
+        recovery.episode.undo = None
+    else:
+        _open(sender)
 
 
 def _open(sender: Sender) -> None:
@@ -218,7 +259,7 @@ def _frto(sender: Sender, ack: Acknowledgment) -> bool:
     return True
 
 
-def _detect(sender: Sender, ack: Acknowledgment) -> float:
+def _detect(sender: Sender, ack: Acknowledgment) -> float | None:
     rtt = sender.rtt
     return sender.recovery.detect(ack, sender.mss, rtt.minimum, rtt.srtt)
 
@@ -241,14 +282,13 @@ def _mtu_probe_lost(sender: Sender) -> bool:
     return alone
 
 
-def _reduce(sender: Sender, ack: Acknowledgment, phase: Phase) -> None:
+def _reduce(sender: Sender, phase: Phase) -> None:
     """Begin to shrink the congestion window by PRR."""
     recovery, control = sender.recovery, sender.congestion
-    undo = Undo(control, sender.unacked) if phase is Phase.RECOVERY else None
-    outstanding = sender.next - sender.unacked
-    flight = outstanding - recovery.queue.sacked + ack.delivered
-    control.recovery_begins(flight if phase is Phase.CWR else outstanding, ack.now)
-    prr = ProportionalRateReduction(control.ssthresh, flight)
+    undo = Undo(control, sender.unacked, recovery.queue.sent_again_at) if phase is Phase.RECOVERY else None
+    before = control.cwnd
+    control.recovery_begins()
+    prr = ProportionalRateReduction(control.ssthresh, before)
     recovery.episode, recovery.phase = Episode(sender.next, undo, prr), phase
     recovery.probe = None
     sender.notify_reduction()
@@ -257,8 +297,8 @@ def _reduce(sender: Sender, ack: Acknowledgment, phase: Phase) -> None:
 def _set_window(sender: Sender, ack: Acknowledgment) -> None:
     recovery, control, episode = sender.recovery, sender.congestion, sender.recovery.episode
     if episode is not None and episode.prr is not None:
-        if ack.delivered or ack.lost:
-            safe = ack.advanced and not ack.lost
-            control.cwnd = episode.prr.cwnd(recovery.queue.pipe, ack.delivered, safe, sender.mss)
-    elif ack.advanced:
-        sender.grow(ack.delivered, ack.now)
+        if ack.segments:
+            safe, delivered = ack.advanced and not ack.lost, ack.segments * sender.mss
+            control.cwnd = episode.prr.cwnd(recovery.queue.pipe, delivered, safe, sender.mss)
+    elif ack.advanced or (ack.sacked and recovery.reorders):
+        sender.grow(ack.segments, ack.now)

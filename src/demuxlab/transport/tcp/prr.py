@@ -2,14 +2,17 @@
 
 
 class ProportionalRateReduction:
-    """Sends ssthresh / RecoverFS for each byte delivered, so that the window is ssthresh at the end."""
+    """Sends ssthresh / cwnd for each byte delivered, so that the window is ssthresh at the end.
 
-    __slots__ = ("_delivered", "_flight", "_ssthresh", "sent")
+    RFC 9937 takes RecoverFS, what is in flight, for cwnd; Linux the window, of which ssthresh is a part.
+    """
 
-    def __init__(self, ssthresh: int, flight: int) -> None:
+    __slots__ = ("_before", "_delivered", "_ssthresh", "sent")
+
+    def __init__(self, ssthresh: int, before: int) -> None:
         self._ssthresh = ssthresh
-        self._flight = max(flight, 1)
-        """RecoverFS: what was in flight when the recovery began."""
+        self._before = before
+        """The congestion window when the recovery began."""
         self._delivered = 0
         """prr_delivered."""
         self.sent = 0
@@ -23,7 +26,7 @@ class ProportionalRateReduction:
         """
         self._delivered += delivered
         if pipe > self._ssthresh:
-            allowed = -(-self._ssthresh * self._delivered // self._flight) - self.sent
+            allowed = -(-self._ssthresh * self._delivered // (self._before * mss)) * mss - self.sent
         else:
             allowed = max(self._delivered - self.sent, delivered) + mss * safe
             allowed = min(allowed, self._ssthresh - pipe)

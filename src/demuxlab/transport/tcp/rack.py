@@ -20,7 +20,7 @@ _EXACT = 1e-9
 class Rack:
     """RACK.segment, RACK.rtt and the reordering window of one connection."""
 
-    __slots__ = ("_dsack_round", "_last", "_persist", "_steps", "dup_thresh", "reordered", "rtt")
+    __slots__ = ("_dsack_round", "_last", "_persist", "_steps", "advanced", "dup_thresh", "reordered", "rtt")
 
     def __init__(self) -> None:
         self._last = 0, -1
@@ -31,6 +31,8 @@ class Rack:
         """
         self.rtt = 0.0
         """RACK.rtt: the round trip of that segment."""
+        self.advanced = False
+        """Something has arrived since losses were looked for."""
         self.reordered = False
         """RACK.reordering_seen."""
         self.dup_thresh = DUP_THRESH
@@ -44,7 +46,7 @@ class Rack:
         rtt = now - segment.sent_at
         if segment.transmissions > 1 and rtt < min_rtt - _EXACT:
             return  # too soon: it was the original that arrived
-        self.rtt = rtt
+        self.rtt, self.advanced = rtt, True
         self._last = max(self._last, (segment.turn, segment.end))
 
     def reordering(self, distance: int) -> None:
@@ -72,9 +74,13 @@ class Rack:
             return 0.0
         return min(min_rtt / 4 * self._steps, srtt)
 
-    def find_lost(self, queue: RetransmissionQueue, window: float, now: float) -> tuple[int, float]:
-        """Mark what is lost (step 5); return its bytes, and in how many seconds to look again, 0: never."""
-        lost, wait = [], 0.0
+    def find_lost(
+        self, queue: RetransmissionQueue, window: float, now: float
+    ) -> tuple[list[SentSegment], float]:
+        """Mark what is lost (step 5); return it, and in how many seconds to look again, 0: never."""
+        lost: list[SentSegment] = []
+        wait = 0.0
+        self.advanced = False
         for segment in queue.by_time():
             if (segment.turn, segment.end) >= self._last:
                 break
@@ -85,7 +91,7 @@ class Rack:
                 wait = max(wait, remaining)
         for segment in lost:
             queue.mark_lost(segment)
-        return sum(map(len, lost)), wait + _MARGIN if wait else 0.0
+        return lost, wait + _MARGIN if wait else 0.0
 
     def recent(self, segment: SentSegment, now: float) -> bool:
         """Tell whether a segment was sent within a round trip, so that its ACK may still come."""

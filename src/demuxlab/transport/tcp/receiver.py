@@ -10,7 +10,7 @@ from demuxlab.transport.tcp.buffers import ReceiveGrowth
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
 
-_MAX_SACK_BLOCKS = 4
+_MAX_SACK_BLOCKS = _MAX_REPORTED = 4
 _MAX_BLOCKS = 1024
 """Blocks of data out of order: an honest peer leaves few gaps, and each costs memory and time."""
 _start = itemgetter(0)
@@ -23,8 +23,8 @@ class Receiver:
     """The receive sequence variables of RFC 9293, section 3.3.1, and the receive buffer."""
 
     __slots__ = (
-        "_latest",
         "_out_of_order",
+        "_reported",
         "data",
         "duplicate",
         "fin",
@@ -52,8 +52,8 @@ class Receiver:
         """The number of the peer's FIN, once it is known."""
         self._out_of_order = _NO_BLOCKS
         """Blocks of data behind a gap: ascending, and none touches the next."""
-        self._latest = 0
-        """Where the segment began that arrived out of order last."""
+        self._reported: tuple[int, ...] = ()
+        """A number in each block of `_out_of_order` to be reported, the one with the latest segment first."""
         self.duplicate: tuple[int, int] | None = None
         """What has arrived twice, to be reported with the next ACK (RFC 2883)."""
 
@@ -137,7 +137,7 @@ class Receiver:
         elif before < start < end:
             self._keep(start, payload[: end - start])
         elif start == self.fin:
-            self._latest = start
+            self._report(start)
         if self.next == self.fin:
             self.next += 1
             self._out_of_order = _NO_BLOCKS  # nothing follows FIN
@@ -174,7 +174,11 @@ class Receiver:
         while at + 1 < len(blocks) and blocks[at + 1][0] <= first + len(block):
             later, more = blocks.pop(at + 1)
             block += more[first + len(block) - later :]
-        self._latest = start
+        self._report(start)
+
+    def _report(self, start: int) -> None:
+        """Report the block of a segment first; as many others as a header takes stay behind it."""
+        self._reported = (start, *(one for one in self._reported if one != start))[:_MAX_REPORTED]
 
     def _forget_beyond(self, last: int) -> None:
         """Drop data out of order behind the peer's own FIN: it is no part of the stream."""
@@ -193,19 +197,21 @@ class Receiver:
                 self.next = end
 
     def sack_blocks(self, most: int = _MAX_SACK_BLOCKS) -> tuple[tuple[int, int], ...]:
-        """Return the blocks to report, the one with the latest segment first (RFC 2018, section 4)."""
+        """Return the blocks to report, by the order in which they grew, the latest first (RFC 2018, 4)."""
         blocks = self._out_of_order
-        latest = bisect_right(blocks, self._latest, key=_start) - 1
-        order = sorted(range(min(most + 1, len(blocks))), key=lambda at: at != latest)
-        if latest > most:
-            order.insert(0, latest)
-        reported = [(blocks[at][0], blocks[at][0] + len(blocks[at][1])) for at in order[:most]]
-        return self._with_fin(reported, most) if self.fin is not None else tuple(reported)
+        found: dict[tuple[int, int], None] = {}
+        for number in self._reported:
+            at = bisect_right(blocks, number, key=_start) - 1
+            if number == self.fin and self.next < self.fin:
+                self._add(found, at, self.fin)
+            elif at >= 0 and number < blocks[at][0] + len(blocks[at][1]):
+                self._add(found, at, number)
+        return tuple(found)[:most]
 
-    def _with_fin(self, blocks: list[tuple[int, int]], most: int) -> tuple[tuple[int, int], ...]:
-        """Return the blocks with the number that a FIN out of order takes."""
-        assert self.fin is not None
-        joined = [(left, right + (right == self.fin)) for left, right in blocks]
-        if joined == blocks and self.next < self.fin:
-            joined.insert(self._latest != self.fin, (self.fin, self.fin + 1))
-        return tuple(joined[:most])
+    def _add(self, found: dict[tuple[int, int], None], at: int, number: int) -> None:
+        """Add block `at` with the number that a FIN at its end takes, or such a FIN by itself."""
+        left = right = number
+        if at >= 0 and number <= self._out_of_order[at][0] + len(self._out_of_order[at][1]):
+            left, block = self._out_of_order[at]
+            right = left + len(block)
+        found[left, right + (right == self.fin)] = None

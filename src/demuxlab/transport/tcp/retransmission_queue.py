@@ -32,8 +32,8 @@ class SentSegment:
         """It has arrived, though others before it have not."""
         self.lost = False
         """It is to be sent again."""
-        self.in_pipe = True
-        """It is counted as being in the network."""
+        self.in_pipe = 1
+        """How often it is counted as being in the network: twice if it was sent again and was not lost."""
 
     def split_off(self, start: int, end: int, flags: int) -> "SentSegment":
         """Return a part of the segment as one of its own, of which the same is known."""
@@ -52,15 +52,29 @@ class SentSegment:
 class RetransmissionQueue:
     """Segments in the order of their numbers."""
 
-    __slots__ = ("_by_time", "_lost", "_segments", "duplicates", "pipe", "sacked", "sacked_end")
+    __slots__ = (
+        "_by_time",
+        "_lost",
+        "_segments",
+        "doubled",
+        "duplicates",
+        "mss",
+        "pipe",
+        "sacked",
+        "sacked_end",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, mss: int = 1) -> None:
+        self.mss = mss
+        """SMSS; changed by `cut`."""
         self.pipe = 0
-        """Bytes that are in the network (RFC 6675, section 2): neither lost nor arrived."""
+        """What is in the network (RFC 6675, section 2), neither lost nor arrived: bytes of whole segments."""
         self.sacked = 0
         """Bytes that have arrived, though others before them have not."""
         self.duplicates = 0
         """Duplicate ACKs since SND.UNA advanced, where there is no SACK."""
+        self.doubled = 0
+        """Segments that are in the network twice."""
         self.sacked_end = 0
         """The end of the last segment that SACK has reported."""
         self._segments: deque[SentSegment] = deque()
@@ -74,6 +88,10 @@ class RetransmissionQueue:
 
     def __iter__(self) -> Iterator[SentSegment]:
         return iter(self._segments)
+
+    def whole(self, size: int) -> int:
+        """Return the bytes of the whole segments that carry so much: the window counts segments (Linux)."""
+        return size if size == self.mss else -(-size // self.mss) * self.mss
 
     @property
     def first(self) -> SentSegment | None:
@@ -93,10 +111,25 @@ class RetransmissionQueue:
             heapq.heappop(lost)
         return lost[0] if lost else None
 
+    @property
+    def holds_back(self) -> bool:
+        """Tell whether no more segments are lost than were sent again for nothing and are still under way.
+
+        Then the next ACK shows first what has arrived (Linux: retrans_out >= lost_out).
+        """
+        return self.doubled > 0 and sum(one.lost for one in self._segments) <= self.doubled
+
+    @property
+    def sent_again_at(self) -> float | None:
+        """When the oldest segment was sent again that was not lost and is under way; None without one."""
+        if not self.doubled:
+            return None
+        return min(segment.sent_at for segment in self._segments if segment.in_pipe > 1)
+
     def append(self, segment: SentSegment) -> None:
         """Put a new segment at the end."""
         self._segments.append(segment)
-        self.pipe += len(segment)
+        self.pipe += self.whole(len(segment))
         if self._by_time is not None:
             self._by_time[segment] = None
 
@@ -113,12 +146,23 @@ class RetransmissionQueue:
 
     def mark_retransmitted(self, segment: SentSegment, now: float) -> None:
         """A segment is sent again."""
-        self._leave_pipe(segment)
-        segment.lost, segment.in_pipe, segment.sent_at = False, True, now
+        if not segment.lost:
+            self._double(segment)
+        else:
+            segment.lost, segment.in_pipe = False, 1
+            self.pipe += self.whole(len(segment))
+        segment.sent_at = now
         segment.transmissions += 1
-        self.pipe += len(segment)
         if self._by_time is not None:
+            self._by_time.pop(segment, None)
             self._by_time[segment] = None
+
+    def _double(self, segment: SentSegment) -> None:
+        """What was sent again was not lost: both are in the network (RFC 6675, section 4: SetPipe)."""
+        if segment.in_pipe == 1:
+            segment.in_pipe = 2
+            self.doubled += 1
+            self.pipe += self.whole(len(segment))
 
     def acknowledge(self, number: int) -> list[SentSegment]:
         """Remove all before `number`; return the segments that were acknowledged as a whole."""
@@ -128,7 +172,8 @@ class RetransmissionQueue:
             segment = segments.popleft()
             removed.append(segment)
             if segment.in_pipe:
-                self.pipe -= segment.end - segment.start
+                self.pipe -= self.whole(segment.end - segment.start) * segment.in_pipe
+                self.doubled -= segment.in_pipe >> 1
             elif segment.sacked:
                 self.sacked -= segment.end - segment.start
             segment.lost = False
@@ -141,7 +186,8 @@ class RetransmissionQueue:
     def _cut_off(self, segment: SentSegment, number: int) -> None:
         size = number - segment.start
         if segment.in_pipe:
-            self.pipe -= size
+            less = self.whole(len(segment)) - self.whole(len(segment) - size)
+            self.pipe -= less * segment.in_pipe
         elif segment.sacked:
             self.sacked -= size
         segment.start = number
@@ -156,14 +202,23 @@ class RetransmissionQueue:
             segment = self._segments[place]
             if segment.start < edge < segment.end:
                 rest = segment.split_off(edge, segment.end, segment.flags & ~SYN)
+                self.doubled += rest.in_pipe >> 1
                 self._segments.insert(place + 1, rest)
+                self.pipe -= self.whole(len(segment)) * segment.in_pipe
                 segment.end, segment.flags = edge, segment.flags & SYN
+                self.pipe += (self.whole(len(segment)) + self.whole(len(rest))) * segment.in_pipe
                 if rest.lost:
                     heapq.heappush(self._lost, rest)
                 self._by_time = None  # rebuilt with both parts when it is needed
 
+    def resize(self, mss: int) -> None:
+        """SMSS has changed."""
+        self.mss = mss
+        self.pipe = sum(self.whole(len(segment)) * segment.in_pipe for segment in self._segments)
+
     def cut(self, size: int) -> None:
-        """Cut the segments that are larger than `size` bytes."""
+        """Cut the segments that are larger than `size` bytes, the new SMSS."""
+        self.resize(size)
         for segment in tuple(self._segments):
             self.split(*range(segment.start + size, segment.end, size))
 
@@ -204,9 +259,9 @@ class RetransmissionQueue:
         first = self._segments[0]
         if not first.sacked:
             return False
-        first.sacked, first.in_pipe = False, True
+        first.sacked, first.in_pipe = False, 1
         self.sacked -= len(first)
-        self.pipe += len(first)
+        self.pipe += self.whole(len(first))
         self._by_time = None
         return True
 
@@ -214,8 +269,8 @@ class RetransmissionQueue:
         """Count as being in the network again what was taken for arrived."""
         for segment in self._segments:
             if segment.sacked:
-                segment.sacked, segment.in_pipe = False, True
-                self.pipe += len(segment)
+                segment.sacked, segment.in_pipe = False, 1
+                self.pipe += self.whole(len(segment))
         self.sacked = self.sacked_end = 0
         self._by_time = None
 
@@ -227,18 +282,21 @@ class RetransmissionQueue:
             heapq.heappush(self._lost, segment)
 
     def clear_lost(self) -> None:
-        """Count as being in the network again what was taken for lost and not sent again."""
+        """Count as being in the network again what was taken for lost, sent again or not."""
         for segment in self._segments:
             if segment.lost:
-                segment.lost, segment.in_pipe = False, True
-                self.pipe += len(segment)
+                segment.lost, segment.in_pipe = False, 1
+                self.pipe += self.whole(len(segment))
+            elif segment.transmissions > 1:
+                self._double(segment)
         self._lost.clear()
         self._by_time = None
 
     def _leave_pipe(self, segment: SentSegment) -> None:
         if segment.in_pipe:
-            segment.in_pipe = False
-            self.pipe -= segment.end - segment.start
+            self.pipe -= self.whole(segment.end - segment.start) * segment.in_pipe
+            self.doubled -= segment.in_pipe >> 1
+            segment.in_pipe = 0
             if self._by_time is not None:
                 self._by_time.pop(segment, None)
 

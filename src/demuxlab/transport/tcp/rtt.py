@@ -15,7 +15,7 @@ FALLBACK = 3.0
 class RTTEstimator:
     """Smooths measured round-trip times, and says how long to wait for an acknowledgment."""
 
-    __slots__ = ("_timeout", "backoff", "minimum", "rttvar", "srtt")
+    __slots__ = ("_most", "_round_end", "_variation", "backoff", "doublings", "minimum", "rttvar", "srtt")
 
     def __init__(self) -> None:
         self.srtt = 0.0
@@ -23,39 +23,75 @@ class RTTEstimator:
         self.rttvar = 0.0
         """RTTVAR."""
         self.backoff = 0
-        """How often the timer has expired since the last measurement."""
-        self._timeout = INITIAL
+        """How often a timer has expired since the last measurement, or the window's probe since it closed."""
+        self.doublings = 0
+        """How often RTO has doubled since the last measurement."""
+        self._variation = INITIAL
+        """By how much the timeout exceeds SRTT."""
+        self._most = 0.0
+        """The largest 4 * RTTVAR of this round trip."""
+        self._round_end = 0
+        """SND.NXT when this round trip began."""
         self.minimum = 0.0
         """The least round trip; 0 before the first measurement (RFC 8985, section 6.2)."""
 
-    def sample(self, seconds: float, least: float | None = None) -> None:
+    def sample(
+        self, seconds: float, least: float | None = None, unacked: int = 0, following: int = 0
+    ) -> None:
         """Take a measurement into account (RFC 6298, sections 2.2 and 2.3); it ends any back-off.
 
-        `least` is that of the segment sent last, where several were acknowledged at once.
+        `least` is that of the segment sent last, where several were acknowledged at once; `unacked` is
+        SND.UNA, `following` SND.NXT.
         """
-        least = seconds if least is None else least
+        least = max(seconds if least is None else least, 1e-6)
         if least < self.minimum or not self.minimum:
             self.minimum = least
         if self.srtt:
-            self.rttvar += (abs(self.srtt - seconds) - self.rttvar) / 4
+            change = (abs(self.srtt - seconds) - self.rttvar) / 4
+            if seconds < self.srtt and change > 0:
+                change /= 8  # a path that becomes faster is no reason to wait longer (Linux)
+            self.rttvar += change
             self.srtt += (seconds - self.srtt) / 8
+            self._follow(unacked, following)
         else:
             self.srtt, self.rttvar = max(seconds, 1e-6), seconds / 2
-        self._timeout = min(self.srtt + max(4 * self.rttvar, MINIMUM), MAXIMUM)
-        self.backoff = 0
+            self._variation = self._most = max(4 * self.rttvar, MINIMUM)
+            self._round_end = following
+        self.backoff = self.doublings = 0
+
+    def _follow(self, unacked: int, following: int) -> None:
+        """Let the timeout's margin grow at once, and fall by a quarter of the way each round trip (Linux).
+
+        With many samples in a round trip RTTVAR alone would forget a late ACK before the next round.
+        """
+        self._most = max(self._most, 4 * self.rttvar)
+        self._variation = max(self._variation, self._most)
+        if unacked > self._round_end:
+            self._variation -= (self._variation - self._most) / 4
+            self._most, self._round_end = MINIMUM, following
 
     def established(self) -> None:
         """The handshake is complete: the back-off of its SYN is not that of data (RFC 6298, section 5.7)."""
-        self.backoff = 0
+        self.backoff = self.doublings = 0
         if not self.srtt:
-            self._timeout = FALLBACK
+            self._variation = FALLBACK
 
     @property
     def rto(self) -> float:
         """RTO: doubled each time the timer has expired (RFC 6298, section 5.5)."""
-        return min(self._timeout * (1 << min(self.backoff, 16)), MAXIMUM)
+        return min(self.rto_without_backoff * (1 << min(self.doublings, 16)), MAXIMUM)
+
+    @property
+    def probe_timeout(self) -> float:
+        """The time between probes of a closed window: RTO, with a back-off of its own (RFC 9293, 3.8.6.1)."""
+        return min(self.rto * (1 << min(self.backoff, 16)), MAXIMUM)
+
+    def back_off(self) -> None:
+        """The retransmission timer has expired (RFC 6298, section 5.5)."""
+        self.backoff += 1
+        self.doublings += 1
 
     @property
     def rto_without_backoff(self) -> float:
         """RTO as the measurements give it."""
-        return self._timeout
+        return min(self.srtt + self._variation, MAXIMUM)

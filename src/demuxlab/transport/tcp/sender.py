@@ -19,7 +19,6 @@ from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
-from demuxlab.transport.timers import NEVER
 from demuxlab.wire.segment import FIN, SYN
 
 _LARGE_SEGMENT = 8
@@ -38,7 +37,7 @@ class Sender:
 
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
+        *("buffer", "burst_end", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
         *("recovery", "retransmissions", "rtt", "search", "settings", "timeouts", "unacked", "window"),
     )
 
@@ -75,6 +74,8 @@ class Sender:
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
+        self.burst_end = -1
+        """Where the last segment ends that was sent again at this moment."""
         self.retransmissions = 0
         self.timeouts = 0
         """Retransmission timeouts since SND.UNA has advanced."""
@@ -152,7 +153,7 @@ class Sender:
         if size:
             self._restart(now)
             self._send(self.next, size, 0, now)
-            self.all_sent(now)
+            self.all_sent(now, new=True)
         return size
 
     @property
@@ -168,7 +169,7 @@ class Sender:
         """
         recovery = self.recovery
         lost = recovery.queue.first_lost
-        if lost is None:
+        if lost is None or (lost.start != self.burst_end and recovery.queue.holds_back):
             return self._next_new(now)
         episode = recovery.episode
         if episode is not None and episode.new_first:
@@ -184,6 +185,7 @@ class Sender:
                 return None
             recovery.queue.split(lost.start + whole)
         self._send_again(lost, now)
+        self.burst_end = lost.end
         return lost
 
     def _send_again(self, segment: SentSegment, now: float) -> None:
@@ -205,11 +207,14 @@ class Sender:
         recovery.probe = (self.next, again)
         return segment
 
-    def all_sent(self, now: float) -> None:
-        """All that may be sent now is sent: was the congestion window the limit?"""
+    def all_sent(self, now: float, *, new: bool) -> None:
+        """All that may be sent now is sent, `new` data or not: was the congestion window the limit?"""
         if self._use is not None:
             control = self.congestion
-            self._use.sent(control, self.unacked, self.next, self.recovery.queue.pipe)
+            pipe = self.recovery.queue.pipe
+            if not new and pipe + self.mss <= control.cwnd:
+                return
+            self._use.sent(control, self.unacked, self.next, pipe)
             steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
             steady = steady and self.settings.slow_start_after_idle
             self._use.validate(control, now, self.rtt.rto_without_backoff, steady)
@@ -228,12 +233,20 @@ class Sender:
         size = self._new_data_size(unsent, usable, now) if unsent else 0
         if unsent and not size:
             return None
+        if not size and self.recovery.queue.pipe and self.recovery.queue.pipe >= self.congestion.cwnd:
+            return None  # FIN alone takes a place as well
         ends = fin is not None and unsent == size and self.next + size == fin
         if not size and not (ends and usable > 0):
             return None
         if size < self.mss:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
+
+    def age(self, now: float) -> None:
+        """The application writes: with nothing in flight, what is known of the path has aged (RFC 2861)."""
+        idle = self._congestion is not None and not self.in_flight and self.settings.slow_start_after_idle
+        if idle:
+            self.congestion.idled(now - self._last_sent_at, self.rtt.rto)
 
     def _probe_size(self, unsent: int, now: float) -> int:
         """Return the size of the segment that probes the path's MTU now, 0 for none (RFC 4821, section 7.4).
@@ -250,12 +263,11 @@ class Sender:
         return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
     def _restart(self, now: float) -> None:
-        """Nothing was in flight: what is known of the path ages (RFC 2861; RFC 9438, section 5.8)."""
+        """Nothing was in flight (RFC 9438, section 5.8)."""
         if self._congestion is None:
             self._use = WindowUse(now)
         else:
-            rto = self.rtt.rto_without_backoff if self.settings.slow_start_after_idle else NEVER
-            self._congestion.idled(now - self._last_sent_at, rto)
+            self._congestion.resumed(now - self._last_sent_at)
             if self._use is not None:
                 self._use.restarted(now)
 
@@ -272,7 +284,7 @@ class Sender:
         if recovery.queue is EMPTY:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
-        if pipe and pipe + size > cwnd:
+        if pipe and pipe + self.mss > cwnd:
             return 0
         # A segment with CWR is not cut: only its first part may carry it.
         whole = self.ecn is not None and self.ecn.reduced
@@ -303,7 +315,7 @@ class Sender:
     def _send(self, start: int, length: int, flags: int, now: float) -> SentSegment:
         segment = SentSegment(start, start + length, flags, now)
         self.next = segment.end
-        self.recovery.sent(segment)
+        self.recovery.sent(segment, self.mss)
         self._last_sent_at = now
         return segment
 
@@ -312,7 +324,7 @@ class Sender:
     def update_window(self, sequence: int, acknowledgment: int, window: int) -> bool:
         """Take SND.WND from a segment unless it is older than the last (RFC 9293, section 3.10.7.4).
 
-        Returns whether it has changed.
+        Returns whether it was taken, with the same value or another.
         """
         if acknowledgment < self.unacked and self.max_window:
             return False
@@ -323,10 +335,9 @@ class Sender:
         )
         if not newer:
             return False
-        changed = window != self.window
         self.window, self._window_sequence = window, sequence
         self.max_window = max(self.max_window, window)
-        return changed
+        return True
 
     def established(self) -> None:
         """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
@@ -337,16 +348,23 @@ class Sender:
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
         """Advance SND.UNA where nothing is lost or out of order; `echoed` is the round trip by timestamp."""
-        size = number - max(self.unacked, self.buffer.start)
+        data = number > self.buffer.start
         removed = self.recovery.acknowledged(number)
+        segments = self.segments_of(removed, number)
         oldest = newest = None
         if removed and removed[0].transmissions == removed[-1].transmissions == 1:
             oldest = newest = now - removed[0].sent_at
             if len(removed) > 1:
                 newest = now - removed[-1].sent_at
         self._advance(number, oldest, newest, echoed)
-        if size > 0:
-            self.grow(size, now)
+        if data:
+            self.grow(segments, now)
+
+    def segments_of(self, removed: Sequence[SentSegment], number: int) -> int:
+        """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
+        mss = self.mss
+        count = sum(-(-(one.end - one.start) // mss) for one in removed if not one.sacked)
+        return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
     def _advance(self, number: int, oldest: float | None, newest: float | None, echoed: float | None) -> None:
         """Set SND.UNA, and take the round trips of the oldest and newest segment into account.
@@ -361,26 +379,33 @@ class Sender:
         self.buffer.acknowledged(number)
         measured = oldest if oldest is not None else echoed
         if measured is not None:
-            self.rtt.sample(measured, newest)
-        control = self._congestion
-        if control is not None and newest is not None and control.cwnd < control.ssthresh:
-            control.measured(newest, number, self.next)
+            self.rtt.sample(measured, newest, number, self.next)
+        if self._congestion is not None and newest is not None:
+            self._congestion.measured(newest, number, self.next)
 
     def process(self, ack: Acknowledgment, blocks: Sequence[tuple[int, int]]) -> None:
         """Take an ACK and its SACK blocks into account; what follows from it is for `phases`."""
         recovery, following = self.recovery, self.next
         least = self.rtt.minimum
         if blocks:
-            recovery.sacked(blocks, ack, self.unacked, following, cut=self.offload_size > 0, min_rtt=least)
+            recovery.sacked(
+                blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least
+            )
         if ack.number > self.unacked:
-            recovery.advance(ack, self.unacked, least)
-            self._advance(ack.number, ack.measured, ack.newest, ack.round_trip)
+            removed = recovery.advance(ack, least)
+            ack.segments += self.segments_of(removed, ack.number)
+            measured = ack.measured if ack.measured is not None else ack.sack_measured
+            self._advance(ack.number, measured, ack.newest, ack.round_trip)
+        elif ack.sack_measured is not None:
+            self.rtt.sample(ack.sack_measured, ack.newest, self.unacked, following)
+            if self._congestion is not None and ack.newest is not None:
+                self._congestion.measured(ack.newest, self.unacked, following)
 
-    def grow(self, size: int, now: float) -> None:
-        """So many bytes have arrived: let the congestion window grow if it was in full use."""
+    def grow(self, segments: int, now: float) -> None:
+        """So many segments have arrived: let the congestion window grow if it was in full use."""
         control, buffer = self.congestion, self.buffer
         if self._use is None or self._use.is_full(control):
-            control.acknowledged(size, now, self.rtt.srtt)
+            control.acknowledged(segments * self.mss, now)
             if buffer.waited_for and 2 * control.cwnd > buffer.limit:
                 buffer.limit = send_size(control.cwnd, self.settings.send_limits, buffer.limit)
         else:
@@ -388,7 +413,7 @@ class Sender:
 
     def restore(self, undo: Undo) -> None:
         """Restore the congestion control from before a spurious reduction (RFC 4015, section 3.2)."""
-        self._congestion = undo.restore(self.congestion)
+        undo.restore(self.congestion)
         if self.ecn is not None:
             self.ecn.reduced = False
 
@@ -405,5 +430,5 @@ class Sender:
         self.mss = mss
         # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
-            self._congestion.mss = mss
+            self._congestion.resized(mss)
         self.recovery.queue.cut(mss)

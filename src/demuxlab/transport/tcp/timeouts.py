@@ -14,6 +14,7 @@ from demuxlab.transport.timers import NEVER
 
 _SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
 """Linux: net.ipv4.tcp_syn_retries, tcp_retries2, tcp_orphan_retries."""
+_FLOAT_ERROR = 1e-9
 _SILENCE = 2 * MAXIMUM
 """Seconds without any answer after which a peer that has closed its window is given up (Linux)."""
 
@@ -26,7 +27,7 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
     if due is Deadline.RETRANSMISSION:
         return _retransmission_timeout(block, now)
     if due is Deadline.LOSS_DETECTION:
-        if block.sender.may_probe:
+        if block.deadlines.probes:
             _probe_timeout(block, now)
         else:
             _reordering_timeout(block, now)
@@ -40,9 +41,10 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
 def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     """Nothing was acknowledged: send again, or give up (RFC 6298, section 5; RFC 9293, section 3.8.3)."""
     sender, handshake = block.sender, block.in_handshake
+    window_closed = sender.window == 0 and not handshake and not block.orphan
     if _user_timeout_passed(block, now):
         return errno.ETIMEDOUT
-    if sender.window == 0 and not handshake and not block.orphan:
+    if window_closed:
         # A peer that has taken its window back and answers is alive (RFC 9293, 3.8.6: MUST-37, SHLD-17).
         if now - block.last_received_at > _SILENCE:
             return errno.ETIMEDOUT
@@ -58,8 +60,8 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
         sender.recovery.queue.mark_lost(first)
     else:
         phases.timed_out(sender, now, frto=block.settings.frto)
-    sender.timeouts += 1
-    sender.rtt.backoff += 1
+    sender.timeouts += not window_closed
+    sender.rtt.back_off()
     block.retransmit_lost(now)
     return None
 
@@ -91,7 +93,7 @@ def _probe_timeout(block: ControlBlock, now: float) -> None:
 def _user_timeout_passed(block: ControlBlock, now: float) -> bool:
     """Tell whether data has waited for too long, in flight or for the peer's window (RFC 5482)."""
     user_timeout = block.settings.user_timeout
-    return 0 < user_timeout <= block.deadlines.stalled_for(now)
+    return 0 < user_timeout <= block.deadlines.stalled_for(now) + _FLOAT_ERROR
 
 
 def _persist_timeout(block: ControlBlock, now: float) -> int | None:

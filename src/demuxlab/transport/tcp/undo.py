@@ -3,22 +3,27 @@
 Times are in seconds; sequence numbers are unwrapped.
 """
 
-from copy import copy
-
 from demuxlab.transport.tcp.congestion import NewReno
 
 
+def echoes_earlier(round_trip: float | None, now: float, sent_at: float) -> bool:
+    """Tell whether an ACK echoes a timestamp from before `sent_at`; `round_trip` is by that timestamp."""
+    if round_trip is None:
+        return False
+    return int(now * 1000) - round(round_trip * 1000) < int(sent_at * 1000)
+
+
 class Undo:
-    """Remembers the congestion control from before a reduction, and the retransmissions since."""
+    """Remembers the congestion window from before a reduction, and the retransmissions since."""
 
-    __slots__ = ("_before", "_duplicated", "_first_at", "_retransmitted", "_since")
+    __slots__ = ("_cwnd", "_duplicated", "_first_at", "_retransmitted", "_since", "_ssthresh")
 
-    def __init__(self, control: NewReno, unacked: int) -> None:
-        self._before = copy(control)
+    def __init__(self, control: NewReno, unacked: int, first_at: float | None = None) -> None:
+        self._cwnd, self._ssthresh = control.cwnd, control.ssthresh
         self._since = unacked
         """SND.UNA at the beginning: what lies before was sent again for another reason."""
-        self._first_at: float | None = None
-        """When the first retransmission was sent."""
+        self._first_at = first_at
+        """When the first retransmission was sent that may still be under way."""
         self._retransmitted = self._duplicated = 0
 
     def retransmitted(self, size: int, now: float) -> None:
@@ -45,13 +50,9 @@ class Undo:
         """
         if self._first_at is None:
             return True
-        if round_trip is None:
-            return False
-        return int(now * 1000) - round(round_trip * 1000) < int(self._first_at * 1000)
+        return echoes_earlier(round_trip, now, self._first_at)
 
-    def restore(self, control: NewReno) -> NewReno:
-        """Return the control as it was, unless it has grown meanwhile (RFC 4015, 3.2; RFC 9438, 4.9.2)."""
-        before = self._before
-        before.mss = control.mss
-        before.cwnd, before.ssthresh = max(before.cwnd, control.cwnd), max(before.ssthresh, control.ssthresh)
-        return before
+    def restore(self, control: NewReno) -> None:
+        """Put the window back as it was, unless it has grown meanwhile (RFC 4015, section 3.2)."""
+        control.cwnd = max(self._cwnd, control.cwnd)
+        control.ssthresh = max(self._ssthresh, control.ssthresh)

@@ -23,7 +23,9 @@ class WindowUse:
 
     def sent(self, control: NewReno, unacked: int, following: int, pipe: int) -> None:
         """All that may be sent now is sent."""
-        flight, limited = following - unacked, pipe + control.mss > control.cwnd
+        # In whole segments, as the window.
+        flight = -(-(following - unacked) // control.mss) * control.mss
+        limited = pipe + control.mss > control.cwnd
         if unacked >= self._end or limited or (not self._limited and flight > self._flight):
             self._limited, self._flight, self._end = limited, flight, following
 
