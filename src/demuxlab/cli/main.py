@@ -21,6 +21,7 @@ _COMMANDS = marked(
         "labs": "List the labs, and what of them this folder has passed.",
         "quiz": "Make a capture and an answer sheet for one learner, or mark the sheet.",
         "new": "Copy the course into a new folder.",
+        "new-lab": "Write the skeleton of a new lab.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
         "why": "Say which socket of this machine gets a packet, or why a port cannot be bound.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
@@ -39,7 +40,7 @@ class _Commands(terminal.Command, click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"demuxlab.cli.{cmd_name}").command
+        command: click.Command = import_module(f"demuxlab.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

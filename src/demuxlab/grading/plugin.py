@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=10.0,
         help="seconds that one call may take; six times so much for all",
     )
+    group.addoption("--packets", metavar="DIR", help="keep captures of visible failures in DIR")
     group.addoption("--no-packets", action="store_true", help="keep no capture of a failure's packets")
     group.addoption(
         "--isolation",
@@ -126,7 +127,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in mark.args:
             ground = results.get(item.nodeid.replace(item.name, name))
             if ground is not None and not ground["passed"]:
-                pytest.skip(_("its ground is missing: first pass `{check}`", check=_(_sentence(name))))
+                pytest.skip(_("it needs `{check}` to pass first", check=_(_sentence(name))))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -270,21 +271,25 @@ def _story(asked: "Submission", name: str, error: BaseException, config: pytest.
     lines = stories.of(asked, name, error)
     if (seed := config.getoption("--seed")) and len(lines) > 2:
         lines.append(_("again: add --seed {seed}", seed=seed))
-    if asked.packets and len(lines) > 2 and _keeps_packets(config, folder):
+    if asked.packets and len(lines) > 2 and (path := _capture(config, folder, name)):
         from demuxlab.grading.failure_capture import save
 
-        lines.append(save(asked.packets, folder, name, str(error).splitlines()))
+        lines.append(save(asked.packets, path, f"{folder.name}: {name}", str(error).splitlines()))
     return "\n".join(lines)
 
 
-def _keeps_packets(config: pytest.Config, folder: Path) -> bool:
-    return (folder / "lab.py").is_file() and not config.getoption("--no-packets")
+def _capture(config: pytest.Config, folder: Path, name: str) -> Path | None:
+    """Return where the packets of a check that fails are kept; None where they are not."""
+    from demuxlab.grading.failure_capture import path_of
+
+    if chosen := config.getoption("--packets"):
+        return None if folder in config.stash[_HIDDEN] else Path(chosen, f"{name.replace(' ', '_')}.pcapng")
+    kept = (folder / "lab.py").is_file() and not config.getoption("--no-packets")
+    return path_of(folder, name) if kept else None
 
 
 def _forget_packets(item: pytest.Item, name: str) -> None:
     """Remove the capture of an earlier failure of a check that now passes."""
-    if _keeps_packets(item.config, item.path.parent):
-        from demuxlab.grading.failure_capture import path_of
-
+    if not item.config.getoption("--packets") and (path := _capture(item.config, item.path.parent, name)):
         with suppress(OSError):
-            path_of(item.path.parent, name).unlink()
+            path.unlink()

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,25 +28,28 @@ _JOBS_PER_PROCESS = 200
 
 Outcome = tuple[Job, dict[str, Any] | None, str]
 """A job with its result, or with the reason why there is none."""
+Function = Callable[[Job], dict[str, Any]]
 
 
-def on_this_machine(jobs: Sequence[Job], processes: int = 0) -> Iterator[Outcome]:
-    """Grade in pools of processes, one a core; one that is killed costs only a rerun."""
+def on_this_machine(
+    jobs: Sequence[Job], processes: int = 0, function: Function | None = None
+) -> Generator[Outcome, None, None]:
+    """Grade, or do `function`, in pools of processes, one a core; one that is killed costs only a rerun."""
     processes = processes or os.cpu_count() or 1
     # A pool for each batch: max_tasks_per_child may hang for ever (CPython issue 115634).
     batch = processes * _JOBS_PER_PROCESS
     for first in range(0, len(jobs), batch):
-        yield from _in_pools(jobs[first : first + batch], processes)
+        yield from _in_pools(jobs[first : first + batch], processes, function or grade)
 
 
-def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
+def _in_pools(jobs: Sequence[Job], processes: int, function: Function) -> Iterator[Outcome]:
     """Grade in one pool, and in another one what is left where a process of the first was killed."""
     left = {job.key: job for job in jobs}
     for _try in range(_TRIES):
         with _pool(processes) as pool:
             try:
                 with _untouched_by_ctrl_c():
-                    futures = {pool.submit(grade, job): job for job in left.values()}
+                    futures = {pool.submit(function, job): job for job in left.values()}
                 for future in as_completed(futures):
                     job = futures[future]
                     try:

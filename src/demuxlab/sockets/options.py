@@ -461,7 +461,7 @@ _STORED = {
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
     # IP_RETOPTS, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
     *((_IP, number) for number in (7, 15, 19, 24)),
-    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    # Receiving of extension headers and path MTUs, which are not reported; IPV6_DONTFRAG
     *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
     # IPV6_MULTICAST_IF, IPV6_TRANSPARENT, IPV6_FREEBIND
     *((_IPV6, number) for number in (17, 75, 78)),
