@@ -6,7 +6,8 @@
   it, `connection` adds the user's calls, `time_wait` is what remains of it.
 - The parts that decide, each readable alone: `states` (the table), `deadlines`, `acknowledgments`,
   `timestamps`, `mss`, `receiver` (with `byte_queue`), and of the sending half, put together by `sender`:
-  `send_buffer`, `loss_recovery` (with `retransmission_queue`), `congestion`, `nagle`, `rtt`.
+  `send_buffer`, `loss_recovery` (with `retransmission_queue`), `congestion`, `nagle`, `rtt`. Of both halves:
+  `ecn`, `fast_open`, `path_mtu`, `buffers`.
 - `output` and `reset` build segments.
 
 A module imports only from those after it in this list, `sequence` and `settings`.
