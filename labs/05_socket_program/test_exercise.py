@@ -278,7 +278,10 @@ def test_the_client_returns_none_without_a_page(submission: Submission) -> None:
     hint = "the status is the second word of the answer's first line: 200 is a page, all else is none"
     expect("the page", page, fetched(submission, path, answer(page), hint=hint)[1], hint)
     no_content = b"HTTP/1.0 204 No Content\r\n\r\n"
-    for refusal in (NO_PAGE, no_content, b"HTTP/1.0 500 Broken\r\nContent-Length: 12\r\n\r\n200 pages lost"):
+    fine = answer(page).replace(b"200 OK", b"200 Here it is", 1)
+    expect("the page", page, fetched(submission, path, fine, hint=hint)[1], hint)
+    broken = b"HTTP/1.0 500 NOT OK\r\nContent-Length: 12\r\n\r\n200 pages lost"
+    for refusal in (NO_PAGE, no_content, broken):
         expect("no page", None, fetched(submission, path, refusal, hint=hint)[1], hint)
 
 

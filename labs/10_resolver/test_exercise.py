@@ -295,9 +295,11 @@ def test_the_answer_to_a_question_is_taken(submission: Submission) -> None:
     answer_is(submission, port, (server, 53), message, None, hint)
     resolver(submission, server, (name, identifier, port))
     message = bytearray(response(name, record(ASKED, A, one), identifier=identifier))
-    message[2:4] = (0x8580).to_bytes(2, "big")
-    hint = "of the flags only the highest bit and the code count: this server is the authority for the name"
-    answer_is(submission, port, (server, 53), bytes(message), [name, [one]], hint)
+    hint = "of the flags only the highest bit and the code count, not that it is authoritative or truncated"
+    for flags in (0x8580, 0x8380):
+        message[2:4] = flags.to_bytes(2, "big")
+        resolver(submission, server, (name, identifier, port))
+        answer_is(submission, port, (server, 53), bytes(message), [name, [one]], hint)
 
 
 @pytest.mark.points(1)

@@ -107,7 +107,7 @@ def language_option(function: _Function) -> _Function:
         callback=lambda _context, _option, wanted: language.use(wanted) if wanted else None,
         expose_value=False,
         is_eager=True,
-        help=_("Instead of the language of LANG."),
+        help=_("The language, in place of that of LANG."),
     )(function)
 
 

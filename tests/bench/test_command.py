@@ -248,7 +248,7 @@ def test_a_tree_that_breaks_down_is_left_out_with_its_last_words(call, trees):
     )
     status, out, _err = call("decide", "--quick", "--compare", "HEAD~1")
     assert status == 0
-    assert "HEAD~1 left out: it broke down: ZeroDivisionError" in out
+    assert "HEAD~1 left out: it failed: ZeroDivisionError" in out
 
 
 def test_a_commit_that_git_does_not_know_is_named(call):

@@ -113,7 +113,7 @@ def test_the_result_has_the_fields_of_the_contract(grade):
         "name": "test_one_is_added", "passed": False, "points": 0, "max_points": 1,
     }  # fmt: skip
     assert "hint: add the two" in first["message"]
-    assert second["message"] == "its ground is missing: first pass `one is added`"
+    assert second["message"] == "it needs `one is added` to pass first"
 
 
 def test_a_failure_is_repeated_with_its_seed(course, grade):

@@ -69,10 +69,11 @@ def _bind(laboratory: Laboratory, chance: random.Random, specs: list[Spec], coun
     counts[errno.errorcode[real] if real else "allowed"] += 1
     counts["unsure"] += bool(answer.unsure)
     counts["TIME-WAIT in the way"] += any(record.state == "time-wait" for record, *_ in answer.in_the_way)
-    if real == answer.error:
-        return ""
     unsure = [note.write() for note in answer.unsure]
-    return f"{spec} among {specs}: said {answer.error} {answer.in_the_way}, was {real}, unsure {unsure}"
+    counts["wrong and said to be unsure"] += real != answer.error and bool(unsure)
+    if real == answer.error or unsure:
+        return ""
+    return f"{spec} among {specs}: said {answer.error} {answer.in_the_way}, was {real}"
 
 
 def _really(spec: Spec) -> int:

@@ -66,10 +66,12 @@ def _probe(laboratory: Laboratory, chance: random.Random, specs: list[Spec], cou
     counts[answer.verdict] += 1
     counts["groups"] += bool(answer.group)
     unsure = [note.write() for note in answer.unsure]
-    counts["unsure"] += len(unsure) > bool(answer.group)
-    if _agrees(answer, found, got):
+    counts["unsure"] += bool(unsure)
+    agrees = _agrees(answer, found, got)
+    counts["wrong and said to be unsure"] += not agrees and bool(unsure)
+    if agrees or unsure:
         return ""
-    return f"{protocol} {source} to {destination}: said {_said(answer, found)}, was {got}, unsure {unsure}"
+    return f"{protocol} {source} to {destination}: said {_said(answer, found)}, was {got}"
 
 
 def _aimed(chance: random.Random, spec: Spec) -> tuple[str, tuple[str, int], tuple[str, int]]:

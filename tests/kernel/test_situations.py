@@ -157,6 +157,29 @@ def test_an_ordinary_user_learns_what_was_not_seen():
     assert (low["errno"], "setcap" in low["cures"][0]["cure"]) == ("EACCES", True)
 
 
+def test_time_wait_a_raw_socket_and_a_link_local_address():
+    time_wait, link_local = answers("""
+        server = socket.create_server(("127.0.0.1", 8080))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        peer = "127.0.0.1:%d" % client.getsockname()[1]
+        data = server.accept()[0]
+        data.close()
+        client.recv(1)
+        client.close()
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        why("tcp", "127.0.0.1:8080", "--from", peer)
+        raw.close()
+        subprocess.run(["ip", "address", "add", "fe80::2/64", "dev", "lo", "nodad"], check=True)
+        one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        one.bind(("fe80::2", 53, 0, 1))
+        why("udp", "[fe80::2%lo]:53")
+    """)
+    assert (time_wait["rule"], time_wait["socket"]["state"]) == ("connection", "time-wait")
+    assert "a new SYN with a higher sequence number" in time_wait["unsure"][0]
+    assert "has a raw socket of this protocol and gets a copy" in time_wait["before"][0]
+    assert (link_local["verdict"], link_local["socket"]["local"]) == ("delivered", ["fe80::2", 53])
+
+
 def test_from_inside_a_container_the_processes_outside_are_not_seen():
     [outside] = answers(f"""
         server = socket.create_server(("127.0.0.1", 8080))

@@ -132,7 +132,7 @@ def connected(connect: str, then: str) -> str:
     tried = (
         f"    try: own = {connect}; break\n    except Exception as error: problem = error; time.sleep(0.2)"
     )
-    return f"import time\nfor _ in range(250):\n{tried}\nelse: raise problem\n{then}"
+    return f"import time\nfor _ in range(500):\n{tried}\nelse: raise problem\n{then}"
 
 
 PROGRAMS = [

@@ -126,7 +126,7 @@ class _Tree:
             response = ""
         if not response:
             lines = self._process.communicate()[1].strip().splitlines() or ["?"]
-            raise Unavailable(_("it broke down"), lines[-1])
+            raise Unavailable(_("it failed"), lines[-1])
         result = json.loads(response)
         if isinstance(result, dict):
             raise Unavailable(*result["unavailable"])

@@ -41,7 +41,7 @@ _DISAGREED = 1
     metavar="COMMIT",
     help=_("Measure only ours, now and as it was at this commit, in turns; name what has become slower."),
 )
-@click.option("--quick", is_flag=True, help=_("So small that the figures say little: does it run?"))
+@click.option("--quick", is_flag=True, help=_("Little data: only check that each benchmark runs."))
 def command(
     names: tuple[str, ...],
     as_json: bool,

@@ -86,7 +86,7 @@ def _form_options(function: Any) -> Any:
     metavar="FILE",
     help=_("Compute the seeds of submissions from this secret; one is kept in your home folder."),
 )
-@click.option("--seed", default="", help=_("Draw the values of all checks from this."))
+@click.option("--seed", default="", help=_("The seed of the values in all checks."))
 @click.option(
     "--isolation",
     type=click.Choice(["best", "required"]),
@@ -101,7 +101,9 @@ def _form_options(function: Any) -> Any:
     show_default=True,
     help=_("Seconds that one call of a submission may take; six times so much for all."),
 )
-@click.option("--processes", type=click.IntRange(1), help=_("How many at a time; one a core."))
+@click.option(
+    "--processes", type=click.IntRange(1), help=_("Submissions graded at a time; default: one a core.")
+)
 @click.option("--cluster", metavar="ADDRESS", help=_("Grade on a Dask cluster: tcp://host:8786, or local."))
 @click.option(
     "--feedback",
@@ -318,8 +320,8 @@ def _name_unknown(names: Sequence[str], path: Path | None) -> None:
 
 def _functions(canvas_title: str, sheet: str) -> dict[str, Callable[..., str]]:
     """Return the functions of the forms, with what the call says of the systems that read them."""
-    told = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
-    return {**outputs.FORMS, **told}
+    forms = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
+    return {**outputs.FORMS, **forms}
 
 
 def _write(

@@ -62,7 +62,8 @@ def command(
     if binds:
         _bind(protocol, address, port, peer, reuse_address, reuse_port, as_json)
     else:
-        _packet(protocol, unmapped(address), port, sender, device, explain, as_json)
+        zone = asked[1].partition("%")[2].rpartition("]")[0]
+        _packet(protocol, unmapped(address), port, sender, device or zone, explain, as_json)
 
 
 def _packet(

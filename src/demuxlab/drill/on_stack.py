@@ -24,6 +24,7 @@ from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.path_mtu import Probing
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire.address import to_text
@@ -110,7 +111,7 @@ class StackSockets:
         self._runtime = runtime
         self._changed = runtime.condition()
         self.began = round(_START * 1_000_000_000)
-        self.defaults = Settings()
+        self.defaults = Settings(mtu_probing=Probing.NEVER)  # the kernel's default
         self.opened: list[Any] = []
 
     def socket(self, family: int, kind: int, protocol: int) -> Any:

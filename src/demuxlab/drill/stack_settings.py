@@ -47,6 +47,7 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_slow_start_after_idle": (("slow_start_after_idle", _on),),
     "tcp_fastopen": (("fast_open", lambda value: int(value, 0)),),
     "tcp_fastopen_key": (("fast_open_key", _keys),),
+    "tcp_mtu_probing": (("mtu_probing", int),),
     "tcp_ecn": (("ecn", _ecn),),
     "tcp_dsack": (("dsack", _on),),
     "tcp_frto": (("frto", _on),),

@@ -35,7 +35,7 @@ PROBLEMS = marked(
         "archives": "{count} archives could be meant: hand in one exercise.py",
         "empty": "the folder is empty: hand in one exercise.py",
         "link": "{file} is a link or a device: hand in the file itself",
-        "special": "{file} is no ordinary file",
+        "special": "{file} is not a regular file",
         "large": "the file has more than {size} bytes",
         "many": "the archive has more than {count} files: hand in the exercise only",
         "crowd": "the folder has more than {count} files: hand in the exercise only",

@@ -127,7 +127,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in mark.args:
             ground = results.get(item.nodeid.replace(item.name, name))
             if ground is not None and not ground["passed"]:
-                pytest.skip(_("its ground is missing: first pass `{check}`", check=_(_sentence(name))))
+                pytest.skip(_("it needs `{check}` to pass first", check=_(_sentence(name))))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from demuxlab.kernel.records import Note, Process
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import endpoint_text, is_any, is_loopback, to_text
+from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopback, to_text
 
 LOOPBACK = "lo"
 _NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
@@ -38,7 +38,8 @@ _TABLES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_t
 def ask(question: Question) -> tuple[Answer, Snapshot]:
     """Answer a question about a packet, in the network namespace of this thread."""
     question = _completed(question)
-    kind, _device = netlink.route(question.destination)
+    zone = question.device if is_link_local(question.destination) else ""
+    kind, _device = netlink.route(question.destination, zone)
     found = snapshot.take(question.protocol, question.port)
     before: list[Note] = []
     unsure: list[Note] = []

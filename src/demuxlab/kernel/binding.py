@@ -5,12 +5,13 @@ early in a few cases, and so permit more than socket(7) says; our own table does
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 from demuxlab.demux.socket import LISTEN, TIME_WAIT
 from demuxlab.kernel.records import Options, Record
 from demuxlab.wire import ip
-from demuxlab.wire.address import is_any
+from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_any
 
 _LOOPBACK4_IPV6 = b"\x7f\0\0\6"
 SEARCHED_BY_ADDRESS = 10
@@ -38,7 +39,7 @@ class Holder(NamedTuple):
     record: Record
     options: Options
     alike: int = 1
-    """How many sockets it stands for: connections that differ in their peers alone."""
+    """The number of sockets that it represents: connections that differ in their peers alone."""
 
 
 def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) -> list[Holder]:
@@ -115,6 +116,22 @@ def _shares(wanted: Wanted, holder: Holder) -> bool:
     return bool(wanted.reuse_port and options.reuse_port and same_user)
 
 
+def memory_may_decide(wanted: Wanted, holders: list[Holder]) -> bool:
+    """Return whether a socket that is closed meanwhile may have left a memory that lets this one in.
+
+    Only by such a socket a port's memory and its owners can disagree: it was in nobody's way, and the one
+    that is wanted would be.
+    """
+    known = [_known(holder, guess=False) for holder in holders]
+    for address, reuse_address in product({wanted.address, ANY_IPV4, ANY_IPV6}, (False, True)):
+        closed = wanted._replace(address=address, reuse_address=reuse_address)
+        left = _Memory(wanted.uid, address, wanted.v6only, strict=True)
+        owners_share = all(_shares(closed, holder) for holder in known if overlap(closed, holder))
+        if owners_share and left.matches(wanted.uid, wanted.address, wanted.v6only):
+            return True
+    return False
+
+
 class _Memory(NamedTuple):
     """What a TCP port remembers of its owners, so that bind need not look at each (tb->fastreuseport)."""
 
@@ -138,11 +155,11 @@ def _shared_by_memory(wanted: Wanted, holders: list[Holder]) -> bool:
     for record, options, _alike in holders:
         if record.remote and listens:
             continue  # made by a listening socket: it was never bound
-        who = record.uid, record.local, bool(options.v6only)
+        owner = record.uid, record.local, bool(options.v6only)
         if not options.reuse_port:
             memory = None
-        elif memory is None or not memory.matches(*who):
-            memory = _Memory(*who, strict=not first)
+        elif memory is None or not memory.matches(*owner):
+            memory = _Memory(*owner, strict=not first)
         first = False
     if memory is None or not wanted.reuse_port:
         return False

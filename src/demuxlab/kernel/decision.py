@@ -28,9 +28,6 @@ _CPU = marked("a socket prefers processor {cpu} (SO_INCOMING_CPU): there it is a
 _TIME_WAIT = marked("a new SYN with a higher sequence number goes to the listening socket instead")
 _ORDER = marked("{count} sockets are connected to this sender: the kernel does not list which connected last")
 _SHARED = marked("{count} processes share this socket: the first one that calls accept or recv gets it")
-_MEMBER = marked(
-    "a hash of the flow, or a BPF program, chooses among {count} sockets of a SO_REUSEPORT group"
-)
 _NO_PROCESS = marked(
     "no process that can be seen has this socket: the kernel's own, or one in another container"
 )
@@ -59,7 +56,7 @@ class Answer:
     group: list[Record] = field(default_factory=list)
     """All members, where the SO_REUSEPORT group has several."""
     copies: list[Record] = field(default_factory=list)
-    """Everyone who gets a copy of a broadcast or multicast."""
+    """All receivers of a broadcast or multicast."""
     losers: list[tuple[Record, Reason, str]] = field(default_factory=list)
     """Each with its reason and the reason's detail."""
     more_losers: int = 0
@@ -81,7 +78,10 @@ def decide(question: Question, snapshot: Snapshot, broadcasts: tuple[bytes, ...]
     answer = Answer(delivery.verdict, delivery, reply=delivery.reply)
     if delivery.socket is not None:
         answer.record = table.record_of[delivery.socket]
-        answer.group = [table.record_of[member] for member in _group(table, delivery.socket)]
+        group = _group(table, delivery.socket)
+        if answer.record not in group:
+            answer.record = group[0]
+        answer.group = group if len(group) > 1 else []
     answer.copies = [table.record_of[socket] for socket in delivery.copies]
     if delivery.lookup is not None:
         answer.losers = [
@@ -106,16 +106,22 @@ def _segment(question: Question, snapshot: Snapshot) -> Segment:
     return TCPSegment(ip.TCP, *ends, b"", b"", 64, 0, 0, SYN, 65535, 0, b"")
 
 
-def _group(table: KernelTable, chosen: Socket) -> list[Socket]:
+def _group(table: KernelTable, chosen: Socket) -> list[Record]:
+    """Return the members of the chosen socket's SO_REUSEPORT group; itself alone where it has none.
+
+    A group is one user's. UDP sockets of several users may share a port by SO_REUSEADDR at the same time: the
+    group that comes first in the kernel's list is asked.
+    """
     if chosen.remote_address:
-        return []
+        return [table.record_of[chosen]]
     members = [
         socket
         for socket in table.demultiplexer.table.on_port(chosen.protocol, chosen.local_port)
         if not socket.remote_address and socket.local_address == chosen.local_address
         if socket.state == chosen.state and (socket is chosen or in_one_group(socket, chosen))
     ]
-    return members if len(members) > 1 else []
+    first = table.record_of[max(members, key=lambda socket: socket.rank)]
+    return [record for record in map(table.record_of.__getitem__, members) if record.uid == first.uid]
 
 
 def _unsure(question: Question, snapshot: Snapshot, answer: Answer) -> Iterator[Note]:
@@ -137,9 +143,7 @@ def _unsure(question: Question, snapshot: Snapshot, answer: Answer) -> Iterator[
         unread = sum(snapshot.options_of(r).reuse_port is None for r in rivals)
         if unread:
             yield Note(_OTHERS_DECIDE, {"count": unread})
-    if answer.group:
-        yield Note(_MEMBER, {"count": len(answer.group)})
-    elif len(rivals) > 1 and rule not in CONNECTED:
+    if not answer.group and len(rivals) > 1 and rule not in CONNECTED:
         for cpu in {snapshot.options_of(r).incoming_cpu for r in rivals if r.state == LISTEN} - {-1}:
             yield Note(_CPU, {"cpu": cpu})
     if record is not None:

@@ -1,7 +1,7 @@
 """nftables rules that a packet meets before the lookup: they drop, reject or redirect it.
 
-`nft -j list ruleset` tells the rules; what of them is written here is read exactly, and a rule with anything
-else in it "may" apply. iptables of today writes nftables rules, and its own matches are among the latter.
+`nft -j list ruleset` lists the rules. The matches handled here are exact; a rule with any other match "may"
+apply. iptables of today writes nftables rules, and its own matches are among the others.
 """
 
 import json

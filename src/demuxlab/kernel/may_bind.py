@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from demuxlab.demux.socket import LISTEN, TIME_WAIT
 from demuxlab.kernel import netlink, snapshot
-from demuxlab.kernel.binding import SEARCHED_BY_ADDRESS, Holder, Wanted, conflicts
+from demuxlab.kernel.binding import SEARCHED_BY_ADDRESS, Holder, Wanted, conflicts, memory_may_decide
 from demuxlab.kernel.records import Note, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_multicast, to_text, unmapped
+from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_link_local, is_multicast, to_text, unmapped
 
 _NET_BIND_SERVICE = 10
 """CAP_NET_BIND_SERVICE (capabilities(7))."""
@@ -58,8 +58,9 @@ _NONLOCAL = marked("sudo sysctl net.ipv{version}.ip_nonlocal_bind=1")
 _NONLOCAL_COSTS = marked("every program may bind addresses that are not there yet")
 _OPTIONS = marked("the options of {count} sockets could not be read: the answer depends on them")
 _MANY = marked("with more than {count} UDP sockets on a port, Linux does not see all that overlap")
-_MEMORY = marked("the order in which these sockets were bound decides, and the kernel does not list it")
-_LISTEN_FAILS = marked("bind succeeds, but listen would fail with EADDRINUSE")
+_MEMORY = marked(
+    "the order in which sockets of this port were bound decides, and the kernel does not list it"
+)
 
 
 class Cure(NamedTuple):
@@ -71,7 +72,7 @@ class Cure(NamedTuple):
 
 @dataclass(slots=True)
 class Ports:
-    """The ranges that a port may lie in (ip(7))."""
+    """A port, and the system's ranges of privileged, ephemeral and reserved ports (ip(7))."""
 
     port: int
     unprivileged_from: int
@@ -136,8 +137,6 @@ def _among(wanted: Wanted, found: Snapshot, ports: Ports) -> BindAnswer:
     ]
     if blocked:
         answer.cures += _cures(wanted, holders, blocked, found)
-    elif wanted.protocol == ip.TCP and _listen_fails(wanted, holders):
-        answer.unsure.append(Note(_LISTEN_FAILS))
     return answer
 
 
@@ -145,7 +144,7 @@ def _tried(wanted: Wanted) -> int:
     """Return the errno of a real bind that is undone at once.
 
     The kernel does not list the options of a TIME-WAIT. Where they decide, both it and the new socket share
-    by SO_REUSEADDR, or bind fails: a socket that is bound for a moment is then in nobody's way.
+    by SO_REUSEADDR, or bind fails: a socket that is bound for a moment then conflicts with no other.
     """
     family = socket.AF_INET if wanted.family == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_STREAM) as trial:
@@ -177,16 +176,12 @@ def holders_of(wanted: Wanted, found: Snapshot) -> list[Holder]:
     return list(holders.values())
 
 
-def _listen_fails(wanted: Wanted, holders: list[Holder]) -> bool:
-    return bool(conflicts(wanted, [h for h in holders if h.record.state == LISTEN]))
-
-
 def _unsure(wanted: Wanted, holders: list[Holder], blocked: list[Holder]) -> Iterator[Note]:
     if wanted.protocol == ip.UDP and sum(holder.alike for holder in holders) > SEARCHED_BY_ADDRESS:
         yield Note(_MANY, {"count": SEARCHED_BY_ADDRESS})
     if wanted.protocol == ip.TCP and wanted.reuse_port:
         backwards = conflicts(wanted, holders[::-1], guess=not blocked)
-        if bool(backwards) != bool(blocked):
+        if bool(backwards) != bool(blocked) or (blocked and memory_may_decide(wanted, holders)):
             yield Note(_MEMORY)
 
 
@@ -254,7 +249,7 @@ def _error_of_address(wanted: Wanted) -> int:
     elif is_multicast(address):
         link_local = address[1] & 15 in (1, 2)
         return errno.EINVAL if wanted.protocol == ip.TCP or (link_local and not wanted.device) else 0
-    elif address[0] == 0xFE and address[1] & 0xC0 == 0x80 and not wanted.device:
+    elif is_link_local(address) and not wanted.device:
         return errno.EINVAL
     version = "ipv4" if len(address) == 4 else "ipv6"
     kinds = (netlink.LOCAL, netlink.BROADCAST) if len(address) == 4 else (netlink.LOCAL,)

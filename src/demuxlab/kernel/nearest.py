@@ -64,7 +64,7 @@ def other_ports(question: Question, here: Snapshot, everything: Snapshot) -> Ite
 
 
 def in_namespaces(found: Iterable[tuple[Process, Snapshot]]) -> Iterator[Note]:
-    """Yield who has the port in another network namespace."""
+    """Yield the sockets that have the port in another network namespace."""
     for process, snapshot in found:
         for record in snapshot.records:
             if not record.remote and (record.state == LISTEN or record.protocol == ip.UDP):

@@ -1,4 +1,4 @@
-"""What the kernel tells by netlink: its sockets (sock_diag(7)), and what it does with an address.
+"""Netlink requests: the kernel's sockets (sock_diag(7)), and its route for an address (rtnetlink(7)).
 
 With `struct` instead of pyroute2, whose import alone takes longer than an answer may.
 """
@@ -47,16 +47,27 @@ def sockets(protocol: int, port: int = 0) -> list[Record]:
     return list(found.values())
 
 
-def route(address: bytes) -> tuple[int, str]:
-    """Return what the kernel does with a destination: the route's type and device; (0, "") if it has none."""
+def route(address: bytes, out: str = "") -> tuple[int, str]:
+    """Return what the kernel does with a destination, by the device `out`: the route's type and its device.
+
+    (0, "") if there is none.
+    """
     family = AF_INET if len(address) == 4 else AF_INET6
     body = struct.pack("=BBBBBBBBI", family, len(address) * 8, 0, 0, 0, 0, 0, 0, 0)
     body += struct.pack("=HH", 4 + len(address), _RTA_DST) + address
     with _open(_NETLINK_ROUTE) as netlink:
         try:
+            if out:
+                body += struct.pack("=HHI", 8, _RTA_OIF, socket.if_nametoindex(out))
             answer = next(_ask(netlink, _RTM_GETROUTE, _REQUEST, body))
         except OSError as error:
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES):
+            if error.errno in (
+                errno.ENETUNREACH,
+                errno.EHOSTUNREACH,
+                errno.EINVAL,
+                errno.ENODEV,
+                errno.EACCES,
+            ):
                 return 0, ""
             raise
     index = next((value for kind, value in attributes(answer[12:]) if kind == _RTA_OIF), None)

@@ -1,7 +1,7 @@
-"""The options of other processes' sockets: pidfd_getfd(2) lends a descriptor, getsockopt(2) reads it.
+"""The options of other processes' sockets: pidfd_getfd(2) duplicates a descriptor, getsockopt(2) reads it.
 
 Allowed to root, and to the same user where ptrace(2) is. The descriptor is closed at once, the socket stays
-as it is. inet_diag tells none of these options but IPV6_V6ONLY.
+as it is. inet_diag reports none of these options but IPV6_V6ONLY.
 """
 
 import ctypes

@@ -86,9 +86,17 @@ def describe(pid: int) -> Process:
         name = _read(proc / "comm").decode(errors="replace").strip()
         if len(name) == _COMM_LIMIT and command and Path(command[0]).name.startswith(name):
             name = Path(command[0]).name
-        return Process(pid, -1, name, user(proc.stat().st_uid), _container(proc), command)
+        return Process(pid, -1, name, user(proc.stat().st_uid), _container(proc), command, _namespace(pid))
     except OSError:
         return Process(pid, -1, "?")  # it has ended meanwhile
+
+
+def _namespace(pid: int) -> str:
+    try:
+        theirs, own = (os.readlink(f"/proc/{whose}/ns/net") for whose in (pid, "thread-self"))
+    except OSError:
+        return ""
+    return "" if theirs == own else theirs
 
 
 def _read(path: Path) -> bytes:

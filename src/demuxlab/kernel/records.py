@@ -35,7 +35,7 @@ class Note(NamedTuple):
     """A sentence and its values, in the reader's language only when it is written."""
 
     text: str
-    values: dict[str, Any] = {}  # noqa: RUF012 - a default that nobody changes
+    values: dict[str, Any] = {}  # noqa: RUF012 - a default that is never changed
 
     def write(self, say: Say = english) -> str:
         """Return the sentence, translated by `say`."""
@@ -80,11 +80,14 @@ class Process(NamedTuple):
     container: str = ""
     """Its container's identifier, or "" outside of one."""
     command: tuple[str, ...] = ()
+    namespace: str = ""
+    """Its network namespace, "net:[4026531840]", where that is not the socket's; "" where it is."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what contract 9 has for a process, and whose it is."""
         found: dict[str, Any] = {"pid": self.pid, "fd": self.fd, "name": self.name, "user": self.user}
-        return found | ({"container": self.container} if self.container else {})
+        elsewhere = {"container": self.container, "namespace": self.namespace}
+        return found | {name: value for name, value in elsewhere.items() if value}
 
     def __str__(self) -> str:
         return f"{self.name}[{self.pid}] fd {self.fd}"

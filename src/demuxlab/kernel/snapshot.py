@@ -1,4 +1,4 @@
-"""What the kernel has now, as far as the user who asks may see it."""
+"""The kernel's sockets at one moment, as far as the calling user may see them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -70,7 +70,7 @@ def answer_as_lines(question: Question, answer: Answer, found: Snapshot, explain
         for number, step in enumerate(steps(answer.delivery), 1):
             yield from f"{number}. {step}".replace("\n", "\n   ").split("\n")
     elif answer.losers:
-        yield _("who else has the port:")
+        yield _("other sockets of the port:")
         for loser, reason, detail in answer.losers:
             yield f"  ✗ {_named(loser, found)}: {reasons.write(reason, detail)}"
         if answer.more_losers:
@@ -97,7 +97,10 @@ def _who(answer: Answer, found: Snapshot) -> Iterator[str]:
             yield f"✓ {_named(copy, found)}"
         return
     if answer.group:
-        yield _("one of the SO_REUSEPORT group of {count} sockets:", count=len(answer.group))
+        yield _(
+            "one of these {count}, a SO_REUSEPORT group; a hash of the flow, or a BPF program, chooses:",
+            count=len(answer.group),
+        )
         for member in answer.group:
             yield f"✓ {_named(member, found)}"
     else:
@@ -132,6 +135,8 @@ def _owner(record: Record) -> str:
 
 def _described(process: Process) -> str:
     parts = [_("user {user}", user=process.user)] if process.user else []
+    if process.namespace:
+        parts.append(_("network namespace {namespace}", namespace=process.namespace))
     if process.container:
         parts.append(_("container {container}", container=process.container))
     return f"{process} ({', '.join(parts)})" if parts else str(process)

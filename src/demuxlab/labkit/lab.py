@@ -169,11 +169,11 @@ class Lab:
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
         """Leave the block's packets out of table and capture, such as those of a thousand clients."""
-        self._recording = False
+        self._record(False)
         try:
             yield
         finally:
-            self._recording = True
+            self._record(True)
 
     def finish(self) -> None:
         """End the run: packets that its sockets send when they are garbage-collected are not carried."""
@@ -234,6 +234,12 @@ class Lab:
         return {to_text(address): name for address, name in self._names.items()}
 
     # Recording
+
+    def _record(self, recording: bool) -> None:
+        self._recording = recording
+        for host in self._network.hosts:
+            # Nobody reads which sockets lost, and finding that out takes most of the time.
+            host.demultiplexer.explain = recording
 
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
         if self._recording:

@@ -19,12 +19,14 @@ from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.path_mtu import DONT_FRAGMENT
 from demuxlab.wire.address import is_any, is_multicast
 
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
 _TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
+_IP_MTU_DISCOVER, _IP_MTU, _IPV6_MTU_DISCOVER, _IPV6_MTU = 10, 14, 23, 24
 _SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_BINDTOIFINDEX = 18, 20, 21, 62
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
@@ -153,9 +155,29 @@ def _ip_field(name: str) -> Write:
     def write(opened: OpenSocket, value: bytes) -> None:
         endpoint = opened.endpoint
         owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
-        owner.ip = owner.ip._replace(**{name: _int(value)})
+        owner.ip = owner.ip._replace(**{name: _int(value)})  # type: ignore[arg-type]
 
     return write
+
+
+def _path_mtu_discovery(opened: OpenSocket, value: bytes) -> None:
+    """Choose whether packets may be fragmented, and whose reports of the MTU count (ip(7))."""
+    mode, endpoint = _int(value), opened.endpoint
+    owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
+    owner.path_mtu_discovery = mode
+    owner.ip = owner.ip._replace(dont_fragment=mode in DONT_FRAGMENT)
+
+
+def _path_mtu(opened: OpenSocket) -> bytes:
+    """Return the MTU towards the peer (IP_MTU, IPV6_MTU)."""
+    endpoint = opened.endpoint
+    remote = endpoint.socket.remote_address
+    if isinstance(endpoint, TCPEndpoint):
+        if endpoint.connected:
+            return _bytes(endpoint.path_mtu)
+    elif remote:
+        return _bytes(endpoint.path_mtu(remote, opened.now))
+    raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
 
 def _on(value: bytes) -> bool:
@@ -389,6 +411,10 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
     (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
+    (_IP, _IP_MTU_DISCOVER): Option(_path_mtu_discovery),
+    (_IP, _IP_MTU): Option(read=_path_mtu),
+    (_IPV6, _IPV6_MTU_DISCOVER): Option(_path_mtu_discovery),
+    (_IPV6, _IPV6_MTU): Option(read=_path_mtu),
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join", four=True), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave", four=True), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
@@ -433,12 +459,12 @@ _HEADERS = {(_IP, _socket.IP_OPTIONS), *((_IPV6, name) for name in (50, 54, 55, 
 _STORED = {
     # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
-    # IP_RETOPTS, IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
-    *((_IP, number) for number in (7, 10, 15, 19, 24)),
-    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    # IP_RETOPTS, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (7, 15, 19, 24)),
+    # Receiving of extension headers and path MTUs, which are not reported; IPV6_DONTFRAG
     *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
-    # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
-    *((_IPV6, number) for number in (17, 23, 75, 78)),
+    # IPV6_MULTICAST_IF, IPV6_TRANSPARENT, IPV6_FREEBIND
+    *((_IPV6, number) for number in (17, 75, 78)),
 }
 """Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
 when it is bound."""

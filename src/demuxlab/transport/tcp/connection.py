@@ -15,13 +15,14 @@ from demuxlab.transport.tcp import mss as mss_rules
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.fast_open import FastOpen
+from demuxlab.transport.tcp.path_mtu import FOLLOW_ICMP
 from demuxlab.transport.tcp.rtt import INITIAL
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import icmp, ip, tcp
+from demuxlab.wire import icmp, tcp
 from demuxlab.wire.segment import Segment, TCPSegment
 
 
@@ -62,6 +63,7 @@ class TCPConnection(ControlBlock):
         `waits`: the rest follows as soon as the connection is established.
         """
         self.last_received_at = now
+        self._recall_path(now)
         self.sender.mss = self.path_mss
         if self.state is State.CLOSED:
             self.transition(Event.ACTIVE_OPEN)
@@ -77,6 +79,7 @@ class TCPConnection(ControlBlock):
         """Answer a listening socket's SYN with SYN,ACK (section 3.10.7.2); `fast_open`: see `handshake`."""
         self.last_received_at, self.passive = now, True
         self.fast_open = fast_open
+        self._recall_path(now)
         self._receive_syn_in_listen()
         handshake.receive_syn(self, syn, now)
         if self.early:
@@ -89,6 +92,11 @@ class TCPConnection(ControlBlock):
         self._receive_syn_in_listen()
         handshake.restore_from_cookie(self, ack, options, now)
         self.handle_segment(ack, now)
+
+    def _recall_path(self, now: float) -> None:
+        """Begin with what a router has reported to another connection."""
+        if self.settings.path_mtu_discovery in FOLLOW_ICMP:
+            self.reported = self.services.paths.get(self.socket.remote_address, now)
 
     def _receive_syn_in_listen(self) -> None:
         # A data socket begins as a copy of its listening socket.
@@ -265,9 +273,7 @@ class TCPConnection(ControlBlock):
         if not self.sender.unacked <= number < self.sender.next:
             self.services.counters["TcpExtOutOfWindowIcmps"] += 1
             return
-        kind = (message.type, message.code)
-        if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:
-            mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
+        if (mtu := icmp.reported_mtu(message)) is not None:
             self._reduce_path_mtu(mtu, now)
         elif self._ends_by_icmp and icmp_errors.unreachable(message):
             self.end(icmp_errors.unreachable(message))
@@ -281,9 +287,9 @@ class TCPConnection(ControlBlock):
     def _reduce_path_mtu(self, mtu: int, now: float) -> None:
         remote = self.socket.remote_address
         mtu = mss_rules.bounded_mtu(mtu, len(remote))
-        if mtu < (self.path_mtu or self.services.mtu_for(remote)):
-            self.path_mtu = mtu
-            self.sender.reduce_mss(self.path_mss if self.state is State.SYN_SENT else self.send_mss)
+        if mtu < self.mtu and self.settings.path_mtu_discovery in FOLLOW_ICMP:
+            self.reported = self.services.paths.report(remote, mtu, now)
+            self.adjust_mss()
             phases.send_again(self.sender)
             self.retransmit_lost(now)
             self.flush(now)

@@ -16,6 +16,7 @@ from demuxlab.transport.tcp.acknowledgments import Acknowledgments
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.deadlines import Deadlines
 from demuxlab.transport.tcp.fast_open import FastOpen
+from demuxlab.transport.tcp.path_mtu import Probing, Reported, Search
 from demuxlab.transport.tcp.receiver import Receiver
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.sender import Sender
@@ -48,7 +49,7 @@ class ControlBlock(StateMachine, ABC):
 
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
-        *("fast_open", "orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown"),
+        *("fast_open", "orphan", "parent", "passive", "peer_mss", "read_shutdown", "reported"),
         *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps", "urgent"),
         "unanswered_probes",
     )
@@ -69,8 +70,8 @@ class ControlBlock(StateMachine, ABC):
         """Where the peer's urgent data is, until it has been read."""
         self.peer_mss: int | None = None
         """The MSS option of the peer's SYN."""
-        self.path_mtu = 0
-        """What an ICMP message reported; 0: the route's MTU."""
+        self.reported: Reported | None = None
+        """What a router reported of the path's MTU."""
         self.passive = False
         """A listening socket made the connection."""
         self.fast_open: FastOpen | None = None
@@ -123,7 +124,7 @@ class ControlBlock(StateMachine, ABC):
     def mtu(self) -> int:
         """The path's MTU, in bytes."""
         mtu = self.services.mtu_for(self.socket.remote_address)
-        return min(mtu, self.path_mtu) if self.path_mtu else mtu
+        return min(mtu, self.reported.mtu) if self.reported is not None else mtu
 
     @property
     def path_mss(self) -> int:
@@ -135,6 +136,10 @@ class ControlBlock(StateMachine, ABC):
         """How much data a segment carries at most."""
         length = len(self.socket.remote_address)
         return mss.of_segments(self.peer_mss, self.path_mss, length, self.timestamps is not None)
+
+    def adjust_mss(self) -> None:
+        """Follow a change of the path's MTU, or of the search for it."""
+        self.sender.change_mss(self.path_mss if self.state is State.SYN_SENT else self.send_mss)
 
     # Segments
 
@@ -232,7 +237,7 @@ class ControlBlock(StateMachine, ABC):
             options=options,
             data=data,
             urgent=urgent,
-            mss=self.sender.mss,
+            mss=max(self.sender.mss, self.sender.search.size if self.sender.search is not None else 0),
             fields=fields,
         )
 
@@ -310,6 +315,10 @@ class ControlBlock(StateMachine, ABC):
         if self.state in (State.CLOSED, State.TIME_WAIT):
             return
         sender, deadlines = self.sender, self.deadlines
+        if self.reported is not None and now >= self.reported.until:
+            # Perhaps the path takes more by now (RFC 1191, section 6.3; RFC 8201, section 4).
+            self.reported = None
+            self.adjust_mss()
         synchronized = self.state not in _UNSYNCHRONIZED or self.early
         if synchronized:
             self.send_pending(now)
@@ -335,6 +344,8 @@ class ControlBlock(StateMachine, ABC):
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
         self.sender.established()
+        if self.settings.mtu_probing == Probing.ALWAYS:
+            self.sender.search = Search(self.sender.mss, now)
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)
         if self.settings.keepalive:
             self.deadlines.set_keepalive(now + self.settings.keepalive_idle)

@@ -16,7 +16,7 @@ OFF, ASK, ACCEPT = 0, 1, 2
 
 
 class ECN:
-    """What the two halves of a connection remember."""
+    """The ECN state of a connection's sending and receiving half."""
 
     __slots__ = ("delivered", "echoes", "reduced", "seen")
 
@@ -57,7 +57,7 @@ class ECN:
 
 
 def offer(setting: int, *, again: bool) -> int:
-    """Return the flags that a SYN asks with; one that is sent again does not (section 6.1.1.1)."""
+    """Return the flags by which a SYN asks for ECN; a retransmitted SYN has none (section 6.1.1.1)."""
     return ECE | CWR if setting == ASK and not again else 0
 
 

@@ -451,6 +451,12 @@ class TCPEndpoint:
         return connection.sender.buffer.limit if connection is not None else self._settings.send_buffer
 
     @property
+    def path_mtu(self) -> int:
+        """The MTU towards the peer, in bytes (IP_MTU)."""
+        assert self._connection is not None
+        return self._connection.mtu
+
+    @property
     def mss(self) -> int:
         """How much data a segment carries at most, in bytes."""
         return self._connection.sender.mss if self._connection is not None else 536

@@ -41,7 +41,7 @@ class Failure(IntEnum):
 
 
 class FastOpen:
-    """What a connection keeps of it; only connections that use it have one."""
+    """The Fast Open state of one connection; only connections that use Fast Open have one."""
 
     __slots__ = ("accepted", "cookie", "data", "failure", "initial", "pending", "requested", "sent", "waits")
 
@@ -142,7 +142,7 @@ def _rotated(word: int, bits: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a client knows of a server."""
+    """What a client has cached about a server (RFC 7413, section 4.1.3)."""
 
     cookie: bytes = b""
     mss: int = 0
@@ -159,7 +159,7 @@ class Server:
 
 
 class Cache:
-    """The cookies of servers, by their addresses; the oldest give way."""
+    """The cookies of servers, by their addresses; the oldest is evicted when it is full."""
 
     def __init__(self) -> None:
         self._servers: dict[bytes, Server] = {}

@@ -29,7 +29,8 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
     answers = block.state is State.SYN_SENT and bool(syn.flags & ACK)
     sender.ecn = ecn.ECN() if ecn.agreed(_ecn_setting(block), syn, answers=answers) else None
     block.peer_mss = options.mss
-    sender.mss, sender.offload_size = block.send_mss, block.services.largest
+    sender.mss = sender.largest_mss = block.send_mss
+    sender.offload_size = block.services.largest
     sender.update_window(syn.sequence, 0, syn.window)
     return options
 

@@ -43,6 +43,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float:
         wait = _detect(sender, ack)
     if recovery.phase < Phase.RECOVERY:
         wait = _detect(sender, ack)
+        if ack.lost and _mtu_probe_lost(sender):
+            return wait
         if ack.lost:
             _reduce(sender, ack, Phase.RECOVERY)
         elif ack.echo and recovery.phase is not Phase.CWR:
@@ -58,7 +60,7 @@ def look_for_losses(sender: Sender, now: float) -> float:
     """RACK's reordering timer has expired (RFC 8985, section 6.3)."""
     ack = Acknowledgment(sender.unacked, now)
     wait = _detect(sender, ack)
-    if ack.lost and sender.recovery.phase < Phase.RECOVERY:
+    if ack.lost and sender.recovery.phase < Phase.RECOVERY and not _mtu_probe_lost(sender):
         _reduce(sender, ack, Phase.RECOVERY)
         _set_window(sender, ack)
     return wait
@@ -79,6 +81,9 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
         undo = episode.undo
     recovery.episode = Episode(sender.next, undo, None)
     recovery.episode.frto = frto and (new or sender.timeouts > 0)
+    if sender.search is not None and sender.search.size:
+        sender.search.give_up()
+        recovery.queue.cut(sender.mss)
     recovery.phase, recovery.probe = Phase.LOSS, None
     recovery.lose_all(now)
     control.cwnd = recovery.queue.pipe + sender.mss
@@ -216,6 +221,24 @@ def _frto(sender: Sender, ack: Acknowledgment) -> bool:
 def _detect(sender: Sender, ack: Acknowledgment) -> float:
     rtt = sender.rtt
     return sender.recovery.detect(ack, sender.mss, rtt.minimum, rtt.srtt)
+
+
+def _mtu_probe_lost(sender: Sender) -> bool:
+    """Only a probe of the path's MTU is lost: send it again in parts, and keep the window (RFC 4821, 7.6.2).
+
+    Of a probe that is lost with other data nothing can be said; it goes again in parts as well.
+    """
+    search, recovery = sender.search, sender.recovery
+    if search is None or not search.size:
+        return False
+    alone = sender.unacked == search.start and recovery.phase < Phase.CWR
+    if alone:
+        search.lost()
+        recovery.phase, recovery.episode = Phase.LOSS, Episode(sender.next, None, None)
+    else:
+        search.give_up()
+    recovery.queue.cut(sender.mss)
+    return alone
 
 
 def _reduce(sender: Sender, ack: Acknowledgment, phase: Phase) -> None:

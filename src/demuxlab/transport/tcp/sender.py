@@ -11,6 +11,8 @@ from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
+from demuxlab.transport.tcp.path_mtu import Search
+from demuxlab.transport.tcp.rack import DUP_THRESH
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
@@ -26,6 +28,8 @@ DEFAULT_MSS = 536
 """RFC 9293, section 3.7.1."""
 _PROBE_MARGIN = 0.002
 """Seconds by which a probe timeout exceeds two round trips (Linux: TCP_TIMEOUT_MIN)."""
+_PROBE_SEGMENTS = 11
+"""The least window, in segments, with which the path's MTU is probed (Linux)."""
 _SMALL_WINDOW, _MIN_SEGMENT = 536, 48
 
 
@@ -34,8 +38,8 @@ class Sender:
 
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
+        *("buffer", "first_acknowledgeable", "largest_mss", "max_window", "mss", "next", "offload_size"),
+        *("recovery", "retransmissions", "rtt", "search", "settings", "timeouts", "unacked", "window"),
     )
 
     def __init__(self, initial: int, settings: Settings) -> None:
@@ -54,6 +58,8 @@ class Sender:
         """The first number that the peer may acknowledge at all."""
         self.mss = DEFAULT_MSS
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
+        self.largest_mss = DEFAULT_MSS
+        """What IP and the peer permit."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
         self.buffer = SendBuffer(initial + 1, settings.send_buffer)
@@ -64,6 +70,8 @@ class Sender:
         """Made with the congestion control."""
         self.ecn: ECN | None = None
         """Where both ends agreed on it."""
+        self.search: Search | None = None
+        """The search for the path's MTU, where there is one."""
         self.corked = False
         """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
         self._small_end = initial
@@ -211,6 +219,9 @@ class Sender:
     def _next_new(self, now: float) -> SentSegment | None:
         buffer = self.buffer
         unsent, fin = buffer.unsent(self.next), buffer.fin
+        if self.search is not None and unsent > self.mss and (size := self._probe_size(unsent, now)):
+            self.search.sent(self.next, size)
+            return self._send(self.next, size, 0, now)
         if unsent and buffer.marks:
             unsent = buffer.until_mark(self.next, unsent)
         if not unsent and fin is None:
@@ -225,6 +236,20 @@ class Sender:
         if size < self.mss:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
+
+    def _probe_size(self, unsent: int, now: float) -> int:
+        """Return the size of the segment that probes the path's MTU now, 0 for none (RFC 4821, section 7.4).
+
+        There must be enough behind it to show its loss soon, and room for that.
+        """
+        search, cwnd, mss = self.search, self.congestion.cwnd, self.mss
+        if search is None or search.size or self.recovery.phase is not Phase.OPEN or self.buffer.marks:
+            return 0
+        size = search.next_size(self.largest_mss, now)
+        needed = size + (DUP_THRESH + 1) * mss
+        usable = self.unacked + self.window - self.next
+        fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
+        return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
     def _restart(self, now: float) -> None:
         """Nothing was in flight: what is known of the path ages (RFC 2861; RFC 9438, section 5.8)."""
@@ -331,6 +356,9 @@ class Sender:
         the two is acknowledged (RFC 7323, section 4).
         """
         self.unacked, self.timeouts = number, 0
+        if self.search is not None and self.search.size and number >= self.search.end:
+            self.search.arrived()
+            self.change_mss(self.largest_mss)
         self.buffer.acknowledged(number)
         measured = oldest if oldest is not None else echoed
         if measured is not None:
@@ -370,9 +398,10 @@ class Sender:
         if self.ecn is not None:
             self.ecn.reduced = True
 
-    def reduce_mss(self, mss: int) -> None:
-        """Send smaller segments; those in flight that are too large are cut."""
-        self.mss = mss
+    def change_mss(self, mss: int) -> None:
+        """Send segments of another size, as far as the search permits; those in flight are cut to it."""
+        self.largest_mss = mss
+        self.mss = mss = min(mss, self.search.low) if self.search is not None else mss
         # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
             self._congestion.mss = mss

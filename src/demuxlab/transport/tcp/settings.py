@@ -6,6 +6,7 @@ from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits, fixed
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.fast_open import Switch
+from demuxlab.transport.tcp.path_mtu import Discovery, Probing
 from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
 
 SYN_BACKLOG = 256
@@ -63,6 +64,10 @@ class Settings:
     """TCP_FASTOPEN_CONNECT: the first write connects, where a cookie is known."""
     fast_open_without_cookie: bool = False
     """TCP_FASTOPEN_NO_COOKIE."""
+    path_mtu_discovery: int = Discovery.WANT
+    """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER."""
+    mtu_probing: int = Probing.BLACK_HOLE
+    """RFC 4821 (Linux: net.ipv4.tcp_mtu_probing, off by default)."""
     ecn: int = ecn.ACCEPT
     """RFC 3168 (Linux: net.ipv4.tcp_ecn)."""
 

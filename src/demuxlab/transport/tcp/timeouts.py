@@ -8,6 +8,7 @@ import errno
 from demuxlab.transport.tcp import phases
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
+from demuxlab.transport.tcp.path_mtu import BLACK_HOLE_TIMEOUTS, SMALLEST, Search
 from demuxlab.transport.tcp.rtt import MAXIMUM
 from demuxlab.transport.timers import NEVER
 
@@ -49,6 +50,9 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
         return errno.ETIMEDOUT
     block.deadlines.stalled(now - sender.rtt.rto)
     first = sender.recovery.queue.first
+    may_be_black_hole = sender.timeouts >= BLACK_HOLE_TIMEOUTS and sender.window > 0 and not handshake
+    if may_be_black_hole and block.settings.mtu_probing and first is not None and len(first) > SMALLEST:
+        _leave_black_hole(block, now)
     if handshake and first is not None:
         # Nothing but the SYN is sent again: what follows it may have arrived (Linux).
         sender.recovery.queue.mark_lost(first)
@@ -58,6 +62,16 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     sender.rtt.backoff += 1
     block.retransmit_lost(now)
     return None
+
+
+def _leave_black_hole(block: ControlBlock, now: float) -> None:
+    """Perhaps the path takes no segments of this size, and no router says so (RFC 4821, section 7.7)."""
+    sender = block.sender
+    if sender.search is None:
+        sender.search = Search(block.send_mss, now)
+    else:
+        sender.search.shrink()
+    block.adjust_mss()
 
 
 def _reordering_timeout(block: ControlBlock, now: float) -> None:
