@@ -68,6 +68,25 @@ def _cannot(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture
+def command_line(capsys, monkeypatch):
+    """`command_line("run", "04")` → (exit status, standard output, standard error); as root it stays root."""
+    from demuxlab.cli.main import main
+
+    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
+
+    def run(*arguments):
+        try:
+            main([str(argument) for argument in arguments])
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def need_tool():
     """`need_tool("tshark")` skips the test where the program is not installed."""
@@ -92,14 +111,14 @@ def as_ordinary_user(need_root):
     """`as_ordinary_user(command, **options)` runs a command as nobody, wherever Python and we lie."""
     needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
 
-    def run(command, **options):
+    def run(command, *, timeout=TIMEOUT, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         process = another_user.start([*map(str, command)], another_user.NOBODY, needed, **options)
         with process:
-            return subprocess.CompletedProcess(command, *_ended(process))
+            return subprocess.CompletedProcess(command, *_ended(process, timeout))
 
-    def _ended(process):
-        out, err = process.communicate(timeout=TIMEOUT)
+    def _ended(process, timeout):
+        out, err = process.communicate(timeout=timeout)
         return process.returncode, out, err
 
     return run

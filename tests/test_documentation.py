@@ -24,7 +24,7 @@ PICTURE_LIMIT = 150_000
 """Bytes."""
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _SPAN = re.compile(r"`([^`\n]+)`")
-_COMMAND = re.compile(r"^(?:sudo )?(?:\.venv/bin/)?demuxlab ([a-z]+)")
+_COMMAND = re.compile(r"^(?:sudo )?(?:\.venv/bin/)?demuxlab ([a-z]+(?:-[a-z]+)*)")
 _OPTION = re.compile(r"--[a-z][\w-]*")
 _FILE = re.compile(r"^[\w./]*\w\.(?:py|lua)$")
 _MODULE = re.compile(r"(?<![/\w])(?:demuxlab|tests)(?:\.\w+)+")

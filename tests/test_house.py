@@ -17,7 +17,7 @@ FLOORS = (
     ("fast",),
     ("runtime",),
     ("sockets",),
-    ("recording", "serving", "wireshark", "report", "live", "flows", "drill"),
+    ("recording", "serving", "wireshark", "report", "live", "flows", "drill", "kernel"),
     ("labkit", "course"),
     ("grading",),
     ("bench",),

@@ -78,7 +78,9 @@ def test_a_tcp_header_has_them_in_the_same_place(submission: Submission) -> None
 @pytest.mark.points(1)
 def test_the_ports_stand_behind_the_ip_header(submission: Submission) -> None:
     far, near = ports(drawing("packet"), 2)
-    hint = "without options the IP header has 20 bytes: the ports are packet[20:22] and packet[22:24]"
+    hint = (
+        "a whole packet of UDP, byte 9 is 17; without options the IP header has 20 bytes: the ports follow it"
+    )
     expect(submission, "ports_in_packet", packet(far, near), wanted=(far, near), hint=hint)
 
 
@@ -179,7 +181,9 @@ def test_a_datagram_is_a_header_of_eight_bytes_and_the_data(submission: Submissi
 @pytest.mark.points(1)
 def test_ports_are_written_as_two_bytes_and_not_as_text(submission: Submission) -> None:
     hint = 'port.to_bytes(2, "big"): always two bytes, the high one first, also for a small number'
-    for pair in ((9157, 80), (80, 9157), (0, 255), (65535, 1), (256, 5775)):
+    for pair in ((9157, 80), (80, 9157), (65535, 1), (256, 5775), (0, 255)):
+        if 0 in pair:
+            hint = "0 fits into 16 bits: write it, though no process can have this port"
         wanted = udp_header(*pair, 3) + b"Yes"
         expect(submission, "udp_datagram", *pair, b"Yes", wanted=wanted, hint=hint)
 

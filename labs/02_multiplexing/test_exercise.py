@@ -228,6 +228,10 @@ def test_a_closed_process_sends_no_more(submission: Submission) -> None:
     for piece in turns((web, 80, 1), (post, 25, 1), (web, 80, 2), (post, 25, 2)):
         expect_next(submission, piece, hint)
     expect_next(submission, None, "what was refused does not wait")
+    sent(submission, ("mail", 25, b"3"))
+    called(submission, "close", "mail")
+    hint = "its last datagram was sent before it closed: that one still takes its turn"
+    expect_next(submission, piece_of(post, 25, 3), hint)
     called(submission, "open", "messenger", web)
     sent(submission, ("messenger", 8080, b"1"))
     expect_next(submission, piece_of(web, 8080, 1), "a closed process gives its port back")
@@ -253,6 +257,8 @@ def test_each_process_gets_its_data_in_order(submission: Submission) -> None:
     carried += [(own, to, b"") for to in far]
     first = dict.fromkeys(to for _, to, _ in carried)
     wanted = [(port, [data for _, to, data in carried if to == port]) for port in first]
+    hint = "a datagram without data is a datagram: its length is 8, and it gives b''"
+    expect_split(submission, [(own, far[0], b"")], [(far[0], [b""])], hint)
     expect_split(submission, carried, wanted, "ports in the order of their first datagram, data as it came")
 
 

@@ -48,6 +48,7 @@ def test_the_destination_decides_and_not_the_source(submission: Submission) -> N
     hint = "the destination port is bytes 2-3 of the UDP header, the destination address bytes 16-19 of IP's"
     expect(submission, datagram((a, far), (b, near)), "P1", hint)
     expect(submission, datagram((a, near), (b, far)), "source port", hint)
+    expect(submission, datagram((b, far), (b, near)), "P1", "a host may send to itself: look at no source")
 
 
 @pytest.mark.points(1)
@@ -233,6 +234,10 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     opened(submission, ("P1", b, near))
     good = datagram((a, far), (b, near), b"data")
     expect(submission, good, "P1", "nothing is wrong with this one")
+    empty = datagram((a, far), (b, near), b"")
+    expect(submission, empty, "P1", "a UDP length of 8 is a datagram without data: it is delivered too")
+    shorter = changed(good, 24, 0, 10)
+    expect(submission, shorter, "P1", "the UDP length is 10: it may be less than the 12 bytes in the packet")
     expect(submission, changed(good, 0, 0x65), None, "the version is 6, not 4")
     expect(submission, changed(good, 0, 0x44), None, "an IP header of 4 words is shorter than 20 bytes")
     expect(submission, changed(good, 0, 0x4F), None, "an IP header of 15 words does not fit into the packet")

@@ -24,10 +24,12 @@ Endpoint = tuple[str, int]
 
 @pytest.mark.points(1)
 @pytest.mark.facts("S23")
-def test_a_request_to_connect_reaches_the_listening_socket(submission: Submission) -> None:
+def test_a_connection_request_reaches_the_listening_socket(submission: Submission) -> None:
     draw = drawing("first step")
     [a, b], [far, near, free] = addresses(draw, 2), ports(draw, 3)
     opened(submission, listening=[("web", b, near)])
+    hint = "the flags do not matter here: what no connection owns is the listening socket's"
+    expect(submission, segment((a, far), (b, near)), "web", hint)
     hint = "look up the destination address (bytes 16-19 of the IP header) and the destination port"
     expect(submission, segment((a, far), (b, near), SYN), "web", hint)
     expect(submission, segment((a, far), (b, free), SYN), None, "nobody listens on this port: return None")
@@ -63,10 +65,12 @@ def test_ports_are_big_endian(submission: Submission) -> None:
     draw = drawing("endian")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     listening = [("web", b, near), ("bytes exchanged", b, swapped(near))]
-    opened(submission, listening, connected=[("P4", (a, far), (b, near))])
+    opened(submission, listening)
     hint = 'the high byte comes first: int.from_bytes(..., "big")'
-    expect(submission, segment((a, far), (b, near)), "P4", hint)
-    expect(submission, segment((a, far), (b, swapped(near))), "bytes exchanged", hint)
+    expect(submission, segment((a, far), (b, near), SYN), "web", hint)
+    expect(submission, segment((a, far), (b, swapped(near)), SYN), "bytes exchanged", hint)
+    opened(submission, connected=[("P4", (a, far), (b, near))])
+    expect(submission, segment((a, swapped(far)), (b, swapped(near))), None, hint)
 
 
 # Four values name the connection
@@ -134,6 +138,8 @@ def test_a_connection_comes_before_the_listening_socket(submission: Submission) 
     submission.call("connect", "P5", c, far, b, near)
     expect(submission, segment((a, far), (b, near)), "P4", hint)
     expect(submission, segment((c, far), (b, near)), "P5", hint)
+    hint = "a SYN with the four values of a connection is the connection's: it answers it (lab 13)"
+    expect(submission, segment((a, far), (b, near), SYN), "P4", hint)
     hint = "no connection has these four values: it is the listening socket's"
     expect(submission, segment((a, other), (b, near), SYN), "web", hint)
 

@@ -19,7 +19,7 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import addresses, drawing, ports
-from demuxlab.grading.submission import Offer, Submission
+from demuxlab.grading.submission import RemoteObject, Submission
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.segment import TCPSegment
 
@@ -62,7 +62,7 @@ def test_the_server_binds_the_address_and_port_that_it_was_given(submission: Sub
 def test_accept_gives_the_socket_to_read_and_write(submission: Submission) -> None:
     [(path, page)] = pages = some_pages("accept", 1)
     hint = (
-        "the listening socket only takes requests to connect: recv, send and close the one that accept gives"
+        "the listening socket only takes connection requests: recv, send and close the one that accept gives"
     )
     module = served(submission, pages, Peer(request(path)), hint=hint)
     expect_answer(module, 0, page, hint)
@@ -278,7 +278,10 @@ def test_the_client_returns_none_without_a_page(submission: Submission) -> None:
     hint = "the status is the second word of the answer's first line: 200 is a page, all else is none"
     expect("the page", page, fetched(submission, path, answer(page), hint=hint)[1], hint)
     no_content = b"HTTP/1.0 204 No Content\r\n\r\n"
-    for refusal in (NO_PAGE, no_content, b"HTTP/1.0 500 Broken\r\nContent-Length: 12\r\n\r\n200 pages lost"):
+    fine = answer(page).replace(b"200 OK", b"200 Here it is", 1)
+    expect("the page", page, fetched(submission, path, fine, hint=hint)[1], hint)
+    broken = b"HTTP/1.0 500 NOT OK\r\nContent-Length: 12\r\n\r\n200 pages lost"
+    for refusal in (NO_PAGE, no_content, broken):
         expect("no page", None, fetched(submission, path, refusal, hint=hint)[1], hint)
 
 
@@ -379,7 +382,7 @@ def noted(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Socket(Offer):
+class Socket(RemoteObject):
     """A socket: not used yet, listening, or connected with a peer."""
 
     METHODS = frozenset(
@@ -407,7 +410,7 @@ class Socket(Offer):
 
     @noted
     def listen(self, _backlog: int = 128) -> None:
-        """Take requests to connect from now on (listen(2))."""
+        """Take connection requests from now on (listen(2))."""
         # Without bind the protocol stack picks a port, which nobody knows.
         self.local = self.local or ["0.0.0.0", 49152]
         self.listens = True
@@ -499,7 +502,7 @@ class Socket(Offer):
         del self.module.open[self.descriptor]
 
 
-class Module(Offer):
+class Module(RemoteObject):
     """The module: makes sockets, and knows who will connect or be connected to."""
 
     METHODS = frozenset({"socket"})

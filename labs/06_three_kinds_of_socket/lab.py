@@ -1,6 +1,6 @@
 """Lab 06: listening socket, data sockets, client sockets. One local address and port, three times.
 
-Server 50.50.50.50:8080, and two clients, both with port 49999. The request to connect goes to the listening
+Server 50.50.50.50:8080, and two clients, both with port 49999. The connection request goes to the listening
 socket; from then on source address and port decide too. The socket pair is unique.
 """
 
@@ -56,7 +56,7 @@ def run(lab: Lab) -> None:
     data3, _ = listening.accept()
     lab.show_descriptors(server)
 
-    lab.step("The listening socket closes. The data sockets live; a new request to connect finds nobody.")
+    lab.step("The listening socket closes. The data sockets live; a new connection request finds nobody.")
     listening.close()
     still += carried(client2, data2, b"and still\n")
     nobody = refused(lambda: two.socket(name="client 4").connect(place))

@@ -125,7 +125,7 @@ def test_a_client_without_bind_gets_a_port(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 @pytest.mark.facts("S23")
-def test_a_request_to_connect_goes_to_the_listening_socket(submission: Submission) -> None:
+def test_a_connection_request_goes_to_the_listening_socket(submission: Submission) -> None:
     draw = drawing("request")
     [a, b, c], [far, near, free] = addresses(draw, 3), ports(draw, 3)
     hint = "SYN, and no connection has these four values: it is the listening socket's"
@@ -206,7 +206,8 @@ def test_clients_wait_in_the_order_they_came(submission: Submission) -> None:
     hint = "first come, first served; who waits keeps its place"
     served(submission, (b, near))
     for client in clients:
-        expect(submission, 3, hint, *segment(client, far, b, near, syn=True))
+        said = "each request waits on the listening socket: the queue has no limit here"
+        expect(submission, 3, said, *segment(client, far, b, near, syn=True))
     for client in clients[::-1]:
         expect(
             submission, 3, "it waits for accept: still the listening socket", *segment(client, far, b, near)
@@ -215,11 +216,13 @@ def test_clients_wait_in_the_order_they_came(submission: Submission) -> None:
         expect(submission, descriptor, hint, "accept", 3)
         expect(submission, [descriptor, b, near, client, far], hint, "five", descriptor)
     expect_oserror(submission, "all have been accepted: nothing waits", "accept", 3)
-    expect(submission, 3, hint, *segment(clients[0], far + 1, b, near, syn=True))
-    hint = "closing a data socket leaves the accept queue as it is"
-    do(submission, hint, "close", 4)
-    do(submission, "to listen once more changes nothing", "listen", 3)
-    expect(submission, 4, hint, "accept", 3)
+    for port, hint in (
+        (far + 1, "closing a data socket leaves the accept queue as it is"),
+        (far + 2, "to listen once more changes nothing: who waits in the accept queue waits on"),
+    ):
+        expect(submission, 3, hint, *segment(clients[0], port, b, near, syn=True))
+        do(submission, hint, *(("close", 4) if port == far + 1 else ("listen", 3)))
+        expect(submission, 4 if port == far + 1 else 9, hint, "accept", 3)
 
 
 @pytest.mark.points(1)
@@ -280,7 +283,7 @@ def test_one_socket_listens_on_an_address_and_port(submission: Submission) -> No
     bound(submission, (b, near), (b, near), (b2, near), (b, other))
     for descriptor in (3, 5, 6):
         do(submission, "another address or another port is another listening socket", "listen", descriptor)
-    hint = "socket 3 listens on this address and port: a request to connect could not choose"
+    hint = "socket 3 listens on this address and port: a connection request could not choose"
     expect_oserror(submission, hint, "listen", 4)
     expect(submission, 7, "socket gives the next descriptor", "socket")
     expect_oserror(submission, hint, "bind", 7, b, near)
@@ -418,7 +421,7 @@ def served(submission: Submission, server: Place, *clients: Place) -> None:
     bound(submission, server)
     do(submission, "it is bound, and nobody listens there", "listen", 3)
     for descriptor, client in enumerate(clients, 4):
-        hint = "a request to connect goes to the listening socket"
+        hint = "a connection request goes to the listening socket"
         expect(submission, 3, hint, *segment(*client, *server, syn=True))
         expect(submission, descriptor, "accept returns the new data socket's descriptor", "accept", 3)
 

@@ -77,7 +77,8 @@ def test_data_and_acknowledgments_leave_the_state(submission: Submission) -> Non
 @pytest.mark.points(1)
 def test_who_closes_first_waits_for_the_acknowledgment(submission: Submission) -> None:
     reach(submission, "ESTABLISHED")
-    expect(submission, "close", "FA", "FIN-WAIT-1", "the FIN is sent; its acknowledgment has not come yet")
+    hint = "a FIN is sent, with an ACK as nearly every segment: FA; its acknowledgment has not come yet"
+    expect(submission, "close", "FA", "FIN-WAIT-1", hint)
     expect(submission, "A", "", "FIN-WAIT-2", "now only the peer's FIN is missing")
 
 
@@ -91,8 +92,9 @@ def test_the_peers_fin_waits_for_our_own_close(submission: Submission) -> None:
 @pytest.mark.points(2)
 def test_who_closes_second_waits_for_nothing_else(submission: Submission) -> None:
     reach(submission, "CLOSE-WAIT")
-    expect(submission, "close", "FA", "LAST-ACK", "our direction ends too, and the peer must be told")
-    hint = "the peer has acknowledged our FIN: TIME-WAIT is for who closed first"
+    hint = "our direction ends too, and the peer must be told: who closes second is in LAST-ACK"
+    expect(submission, "close", "FA", "LAST-ACK", hint)
+    hint = "the peer has acknowledged our FIN, so the connection is over: only who closed first waits"
     expect(submission, "A", "", "CLOSED", hint)
 
 
@@ -262,7 +264,8 @@ def test_a_hundred_lives_follow_the_diagram(submission: Submission) -> None:
         for _ in range(1000):
             event = draw.choice([e for s, e in TABLE if s is state and e is not Event.RESET])
             state = TABLE[state, event]
-            hint = f"in {before}: {event.value}, which leads to {state.value} (RFC 9293, figure 5)"
+            happened = "the time of TIME-WAIT is over" if event is Event.TIMEOUT else event.value
+            hint = f"in {before}: {happened}, which leads to {state.value} (RFC 9293, figure 5)"
             expect(submission, *as_asked(event, before), state.value, hint)
             before = state.value
 

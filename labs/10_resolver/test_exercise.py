@@ -181,6 +181,9 @@ def test_every_address_counts_and_no_other_type(submission: Submission) -> None:
     hint = "one name may have several addresses: return all of them, as they come"
     several = response(name, *(record(ASKED, A, address) for address in (two, one, no)))
     addresses_are(submission, several, [two, one, no], hint)
+    hint = "an address that stands there twice is returned twice"
+    twice = response(name, *(record(ASKED, A, address) for address in (one, two, one)))
+    addresses_are(submission, twice, [one, two, one], hint)
     records = (
         record(ASKED, AAAA, draw.randbytes(16)),
         record(ASKED, A, one),
@@ -205,6 +208,9 @@ def test_an_alias_leads_to_the_address(submission: Submission) -> None:
     hint = "a CNAME record has a name for data: look for the addresses of that name then"
     addresses_are(submission, response(name, *records[:1]), [], "an alias is no address")
     addresses_are(submission, response(name, *records), [one, two], hint)
+    between = (*records[:2], record(labels(second), A, two), records[2])
+    hint = "the addresses of each name on the way count: remember all names that the aliases lead to"
+    addresses_are(submission, response(name, *between), [two, one], hint)
     short = b"\x03www\xc0" + bytes([START + 1 + name.index(".")])
     data = START + len(labels(name)) + 4 + 12
     pointing = (record(ASKED, CNAME, short), record((0xC000 | data).to_bytes(2, "big"), A, one))
@@ -272,6 +278,7 @@ def test_what_cannot_be_read_has_no_address(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 @pytest.mark.facts("S16")
+@pytest.mark.needs("test_an_alias_leads_to_the_address")
 def test_the_answer_to_a_question_is_taken(submission: Submission) -> None:
     draw = drawing("taken")
     [server, one, two] = checks.addresses(draw, 3)
@@ -288,12 +295,30 @@ def test_the_answer_to_a_question_is_taken(submission: Submission) -> None:
     answer_is(submission, port, (server, 53), message, None, hint)
     resolver(submission, server, (name, identifier, port))
     message = bytearray(response(name, record(ASKED, A, one), identifier=identifier))
-    message[2:4] = (0x8580).to_bytes(2, "big")
-    hint = "of the flags only the highest bit and the code count: this server is the authority for the name"
-    answer_is(submission, port, (server, 53), bytes(message), [name, [one]], hint)
+    hint = "of the flags only the highest bit and the code count, not that it is authoritative or truncated"
+    for flags in (0x8580, 0x8380):
+        message[2:4] = flags.to_bytes(2, "big")
+        resolver(submission, server, (name, identifier, port))
+        answer_is(submission, port, (server, 53), bytes(message), [name, [one]], hint)
+
+
+@pytest.mark.points(1)
+@pytest.mark.facts("S25")
+@pytest.mark.needs("test_the_answer_to_a_question_is_taken")
+def test_another_port_is_not_taken(submission: Submission) -> None:
+    draw = drawing("another port")
+    [server, right, forged] = checks.addresses(draw, 3)
+    [name], [identifier], [port, other] = names(draw, 1), identifiers(draw, 1), checks.ports(draw, 2)
+    resolver(submission, server, (name, identifier, port))
+    message = response(name, record(ASKED, A, forged), identifier=identifier)
+    hint = "the answer must come to the port that the question was sent from: port and ID are the key"
+    answer_is(submission, other, (server, 53), message, None, hint)
+    message = response(name, record(ASKED, A, right), identifier=identifier)
+    answer_is(submission, port, (server, 53), message, [name, [right]], "the question has waited on")
 
 
 @pytest.mark.points(9)
+@pytest.mark.needs("test_another_port_is_not_taken")
 def test_another_id_is_not_taken(submission: Submission) -> None:
     draw = drawing("another id")
     [server, right, forged] = checks.addresses(draw, 3)
@@ -303,21 +328,6 @@ def test_another_id_is_not_taken(submission: Submission) -> None:
     for wrong in (other, identifier ^ 1, checks.swapped(identifier)):
         message = response(name, record(ASKED, A, forged), identifier=wrong)
         answer_is(submission, port, (server, 53), message, None, hint)
-    message = response(name, record(ASKED, A, right), identifier=identifier)
-    answer_is(submission, port, (server, 53), message, [name, [right]], "the question has waited on")
-
-
-@pytest.mark.points(1)
-@pytest.mark.facts("S25")
-@pytest.mark.needs("test_another_id_is_not_taken")
-def test_another_port_is_not_taken(submission: Submission) -> None:
-    draw = drawing("another port")
-    [server, right, forged] = checks.addresses(draw, 3)
-    [name], [identifier], [port, other] = names(draw, 1), identifiers(draw, 1), checks.ports(draw, 2)
-    resolver(submission, server, (name, identifier, port))
-    message = response(name, record(ASKED, A, forged), identifier=identifier)
-    hint = "the answer must come to the port that the question was sent from: port and ID are the key"
-    answer_is(submission, other, (server, 53), message, None, hint)
     message = response(name, record(ASKED, A, right), identifier=identifier)
     answer_is(submission, port, (server, 53), message, [name, [right]], "the question has waited on")
 
@@ -374,8 +384,9 @@ def test_an_answer_is_taken_once(submission: Submission) -> None:
     answer_is(submission, port, (server, 53), message, None, hint)
 
 
-@pytest.mark.points(6)
+@pytest.mark.points(9)
 @pytest.mark.facts("S25")
+@pytest.mark.needs("test_the_answer_to_a_question_is_taken")
 def test_questions_that_wait_are_told_apart(submission: Submission) -> None:
     draw = drawing("told apart")
     server, *found = checks.addresses(draw, 5)

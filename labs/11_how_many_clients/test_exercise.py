@@ -190,7 +190,8 @@ def test_the_limit_counts_every_descriptor(submission: Submission) -> None:
         for client in places(f"limit {limit}", limit):
             submission.call("connected", *client)
         for number in range(FIRST, limit):
-            expect(submission, number, hint, "accept")
+            said = f"{limit} clients wait, for the queue has room for all, and number {number} is free"
+            expect(submission, number, said, "accept")
         expect_error(submission, errno.EMFILE, hint, "accept")
 
 

@@ -25,8 +25,8 @@ class Forwarder:
 
         Its destination becomes the rule's target. The source stays. A packet is translated once, also where
         another rule is about that target. The first packet of a client begins its flow, whatever its flags
-        are. Remember the flow, also after a FIN, so that its replies are known: protocol, client (address and
-        port), the place that was asked and the place that it became.
+        are. Remember the flow, also after FIN and RST, so that its replies are known: protocol, client
+        (address and port), the place that was asked and the place that it became.
 
         The packet, byte by byte:
             byte 0       the version (4) in the high four bits; in the low four the length of the IP header,

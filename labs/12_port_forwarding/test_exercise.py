@@ -12,7 +12,7 @@ from demuxlab.wire import ip, ipv4, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.rewrite import make_key, readdressed
-from demuxlab.wire.segment import ACK, FIN, PSH, TCPSegment
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, TCPSegment
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "12_port_forwarding.pcapng"
 CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
@@ -32,7 +32,8 @@ def test_the_destination_port_becomes_that_of_the_rule(submission: Submission) -
     [a, b], [far, asked, inner] = addresses(draw, 2), ports(draw, 3)
     begun(submission, ((b, asked), (b, inner)))
     arrived, wanted = packet((a, far), (b, asked)), packet((a, far), (b, inner))
-    expect(submission, "inbound", arrived, wanted, "write the rule's other port into the header", sums="")
+    hint = "a rule holds for TCP and UDP: its target becomes the destination, and the source stays"
+    expect(submission, "inbound", arrived, wanted, hint, sums="")
 
 
 @pytest.mark.points(1)
@@ -40,7 +41,7 @@ def test_the_destination_address_becomes_that_of_the_rule(submission: Submission
     draw = drawing("container")
     [a, b, container], [far, asked, inner] = addresses(draw, 3), ports(draw, 3)
     begun(submission, ((b, asked), (container, inner)))
-    hint = "the rule's other place may be on another host: address and port are both written"
+    hint = "the rule's target may be on another host: address and port are both written"
     for protocol in BOTH:
         arrived = packet((a, far), (b, asked), protocol)
         wanted = packet((a, far), (container, inner), protocol)
@@ -67,9 +68,9 @@ def test_what_no_rule_is_about_stays_as_it_is(submission: Submission) -> None:
 def test_ports_are_big_endian(submission: Submission) -> None:
     draw = drawing("endian")
     [a, b], [far, asked, inner, exchanged] = addresses(draw, 2), ports(draw, 4)
-    begun(submission, ((b, asked), (b, inner)), ((b, swapped(asked)), (b, exchanged)))
     hint = 'the high byte comes first: int.from_bytes(..., "big") and to_bytes(2, "big")'
     for port, to_port in ((asked, inner), (swapped(asked), exchanged)):
+        begun(submission, ((b, port), (b, to_port)))
         arrived, wanted = packet((a, far), (b, port)), packet((a, far), (b, to_port))
         expect(submission, "inbound", arrived, wanted, hint, sums="")
 
@@ -99,7 +100,9 @@ def test_a_packet_is_translated_once(submission: Submission) -> None:
         arrived, wanted = packet(client, asked), packet(client, place)
         expect(submission, "inbound", arrived, wanted, hint, sums="")
         hint = "and what the client sends there itself is translated"
-    hint = "a reply's source becomes the place that its client asked"
+    hint = (
+        "any packet of a client begins its flow, also without SYN: a reply's source is what the client asked"
+    )
     for client, asked, place in (((a, far), (b, one), (b, two)), ((c, far), (b, two), (b, three))):
         expect(submission, "outbound", packet(place, client), packet(asked, client), hint, sums="")
 
@@ -121,10 +124,14 @@ def test_a_reply_comes_from_the_place_that_was_asked(submission: Submission) -> 
             expect(submission, "inbound", arrived, wanted, "the way in", sums="")
             left, wanted = packet(place, (a, far), protocol), packet(asked, (a, far), protocol)
             expect(submission, "outbound", left, wanted, hint, sums="")
-    ends = packet(rules[0][1], (a, far), data=b"", flags=FIN | ACK)
-    wanted = packet(rules[0][0], (a, far), data=b"", flags=FIN | ACK)
-    hint = "the server has ended its direction only: its later segments are replies too"
-    for _ in range(2):
+    hint = "a client may have several flows at one time: keep them all"
+    for asked, place in rules:
+        left, wanted = packet(place, (a, far)), packet(asked, (a, far))
+        expect(submission, "outbound", left, wanted, hint, sums="")
+    hint = "keep a flow after FIN and RST too: what the server sends later is a reply as well"
+    for flags in (FIN | ACK, FIN | ACK, RST, ACK):
+        ends = packet(rules[0][1], (a, far), data=b"", flags=flags)
+        wanted = packet(rules[0][0], (a, far), data=b"", flags=flags)
         expect(submission, "outbound", ends, wanted, hint, sums="")
 
 
@@ -159,6 +166,7 @@ def test_two_rules_may_lead_to_one_place(submission: Submission) -> None:
     [a, c, b], [far, far2, one, two, inner] = addresses(draw, 3), ports(draw, 5)
     begun(submission, ((b, one), (b, inner)), ((b, two), (b, inner)))
     flows = [((a, far), (b, one)), ((c, far), (b, two)), ((c, far2), (b, one))]
+    flows += [((a, port), (b, two)) for port in ports(drawing("many flows"), 30) if port != far]
     for client, asked in flows:
         translates(submission, client, asked, (b, inner))
     hint = "keep with each flow, by the client's address and port, which place it asked"

@@ -70,7 +70,7 @@ def test_a_reset_is_never_answered(submission: Submission) -> None:
 def test_numbers_begin_again_behind_the_last_one(submission: Submission) -> None:
     draw = drawing("around")
     last = NUMBERS - 1
-    hint = "sequence numbers have 32 bits: behind 4294967295 comes 0"
+    hint = "sequence numbers have 32 bits: after 4294967295 comes 0"
     expect(submission, ("RA", 0, 0), hint, "reply", "S", last, 0, 0, False, 1)
     length = draw.randrange(100, 1000)
     expect(submission, ("RA", 0, length - 50), hint, "reply", "P", NUMBERS - 50, 0, length, False, 1)
@@ -96,7 +96,7 @@ def test_a_listening_socket_resets_an_ack_and_ignores_the_rest(submission: Submi
     for flags in ("A", "SA", "FA", "PA"):
         asked = ("reply", flags, number, acknowledged, 0, True, 1)
         expect(submission, ("R", acknowledged, 0), hint, *asked)
-    hint = "neither a clean request to connect nor an ACK: a listening socket says nothing"
+    hint = "neither a clean connection request nor an ACK: a listening socket says nothing"
     for flags in ("F", "SF", "P", ""):
         expect(submission, None, hint, "reply", flags, number, 0, 0, True, 1)
 
@@ -248,7 +248,7 @@ def test_sources_are_counted_apart(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
-def test_only_requests_to_connect_count(submission: Submission) -> None:
+def test_only_connection_requests_count(submission: Submission) -> None:
     draw = drawing("requests")
     [b, c, data, backscatter, reset, other, asked], [far, *closed] = addresses(draw, 7), ports(draw, 5)
     kinds = ((data, ACK), (data, PSH | ACK), (backscatter, SYN | ACK), (reset, RST))
@@ -288,7 +288,11 @@ def test_the_ack_of_the_syn_ack_completes_the_handshake(submission: Submission) 
             number = answered(submission, now, a, far, first)
             behind = (first + 1) % NUMBERS
             expect(submission, False, "the ACK has the number behind", "ack", now, a, far, behind, number)
-            hint = "SYN and SYN ACK count as one number each, and behind 4294967295 comes 0"
+            hint = "SYN and SYN ACK count as one number each, and after 4294967295 comes 0"
+            if size == 0:
+                hint = (
+                    "nothing is remembered where `size` is 0: the cookie in the ACK is all that is asked for"
+                )
             expect(submission, True, hint, "ack", now + 1, a, far, behind, (number + 1) % NUMBERS)
 
 
@@ -306,8 +310,9 @@ def test_a_syn_that_comes_again_takes_no_second_place(submission: Submission) ->
     expect(submission, 2, "another source is another handshake", "waiting", 1030)
     answered(submission, 1030, c, far, (first + 7) % NUMBERS)
     expect(submission, 3, "another sequence number is another SYN", "waiting", 1030)
+    hint = "31 seconds after its SYN: the ACK has the numbers behind SYN and SYN ACK"
+    expect(submission, True, hint, "ack", 1031, a, far, first + 1, (number + 1) % NUMBERS)
     hint = "who has completed the handshake is not half-open any more"
-    expect(submission, True, "the number behind each", "ack", 1031, a, far, first + 1, (number + 1) % NUMBERS)
     expect(submission, 2, hint, "waiting", 1031)
 
 

@@ -81,7 +81,7 @@ def run(lab: Lab) -> None:
         own.sendto(b"hello", (address, near))
     lab.show_sockets()
 
-    lab.step("Nobody has port {port}: ICMP answers a datagram, RST a request to connect.", port=free)
+    lab.step("Nobody has port {port}: ICMP answers a datagram, RST a connection request.", port=free)
     from_a.connect((b1, free))
     from_a.send(b"hello")
     refused = [from_a.getsockopt(SOL_SOCKET, SO_ERROR), clients[0].socket().connect_ex((b1, free))]

@@ -28,7 +28,7 @@ Opening = tuple[str | int, ...]
 
 
 @pytest.mark.points(1)
-def test_a_request_to_connect_reaches_the_listening_socket(submission: Submission) -> None:
+def test_a_connection_request_reaches_the_listening_socket(submission: Submission) -> None:
     draw = drawing("first step")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, listen("web", (b, near)))
@@ -106,6 +106,8 @@ def test_connection_then_address_then_wildcard(submission: Submission) -> None:
     for order in (openings, openings[::-1]):
         opened(submission, *order)
         expect(submission, segment((a, far), (b, near)), "P4", hint)
+        said = "a SYN with the four values of a connection is the connection's"
+        expect(submission, segment((a, far), (b, near), SYN), "P4", said)
         expect(submission, segment((c, far), (b, near), SYN), "own", hint)
         expect(submission, segment((a, far), (b2, near), SYN), "any", hint)
 

@@ -4,7 +4,7 @@ import signal
 
 
 def main() -> None:
-    """Run the command. Where nobody can catch Ctrl-C yet, or any more, it ends the process in silence."""
+    """Run the command. While Python starts and ends, Ctrl-C ends the process without a traceback."""
     own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if own:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -72,7 +72,7 @@ def _outcomes(
         for future in _as_they_come(as_completed(futures), client):
             error = future.exception()
             yield future.key, None if error else future.result(), error
-            future.release()  # the worker need not keep it
+            future.release()  # the worker frees the result
     finally:
         with suppress(Exception):  # a scheduler that is gone
             client.close()

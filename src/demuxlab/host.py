@@ -20,6 +20,7 @@ from demuxlab.transport.forward import Deliver, Forwarder, Rule, SendOn
 from demuxlab.transport.icmp_limit import ErrorLimit
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.reset import reset_for
@@ -33,10 +34,10 @@ from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 LOOPBACK_MTU = 65_535
 _LOOPBACKS = (b"\x7f\0\0\1", bytes(15) + b"\1")
-_LARGE_QUEUE = 1 << 24
-"""Bytes that a process may have queued for a link that offloads."""
-_LARGE_BUFFER = 1 << 20
-"""Bytes of a TCP socket's buffers there: sixteen of the largest segments."""
+_QUEUE = 1 << 24
+"""Bytes that a process may have queued for the link: more than the windows that buffers grow to."""
+_LARGE_RECEIVE, _LARGE_SEND = Limits(1 << 20, RECEIVE.most), Limits(1 << 20, SEND.most)
+"""A TCP socket's buffers there: at first sixteen of the largest segments."""
 _KERNEL = "kernel"
 """The process under which the multiplexer queues the host's own answers."""
 
@@ -59,6 +60,7 @@ class Host:
     `secret` (1 to 64 bytes) makes ports and sequence numbers unguessable; the same secret gives the same run.
     `loops_back`: packets to the host itself stay inside; if not, `packets` yields them too, and the caller
     passes them back on the device `LOOPBACK`. `offload`: the link cuts packets that are larger than its MTU.
+    `tcp_settings`: those of new TCP sockets.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Host:
         mtu: int = 1500,
         loops_back: bool = True,
         offload: bool = False,
+        tcp_settings: Settings | None = None,
     ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
@@ -77,11 +80,11 @@ class Host:
         self.demultiplexer = Demultiplexer((*self._own, *_LOOPBACKS), secret=secret)
         self.demultiplexer.table.groups = Counter()
         if offload:
-            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_LARGE_QUEUE)
-            self._tcp_settings = Settings(receive_buffer=_LARGE_BUFFER, send_buffer=_LARGE_BUFFER)
+            self.multiplexer = Multiplexer(quantum=offloading.MAX_DATA, limit=_QUEUE)
+            self._tcp_settings = Settings(receive_limits=_LARGE_RECEIVE, send_limits=_LARGE_SEND)
         else:
-            self.multiplexer = Multiplexer(quantum=mtu)
-            self._tcp_settings = Settings()
+            self.multiplexer = Multiplexer(quantum=mtu, limit=_QUEUE)
+            self._tcp_settings = tcp_settings or Settings()
         self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None

@@ -1,4 +1,4 @@
-"""The language of what people read: English is the source, others stand in gettext catalogs.
+"""The language of what people read: English is the source, translations are in gettext catalogs.
 
 The package's catalog is `messages/ko.po`; a lab's folder has one of its own, for what its script says. What
 programs read (JSON, the comments in captures, verdicts and rules) is English everywhere.
@@ -37,7 +37,7 @@ def preferred() -> str:
 
 
 def use(wanted: str) -> None:
-    """Speak a language from now on; ValueError where there is none of this code."""
+    """Translate into a language from now on; ValueError where there is no catalog for this code."""
     global _code  # noqa: PLW0603 - a process speaks one language
     if wanted not in CODES:
         raise ValueError(f"no language {wanted!r}: there are {', '.join(CODES)}")
@@ -47,7 +47,7 @@ def use(wanted: str) -> None:
 
 
 def add(folder: Path, of: str = "") -> None:
-    """Take a folder's catalog in as well, where it has one: ko.po or, of its checks, checks.ko.po."""
+    """Add a folder's catalog, where it has one: ko.po or, of its checks, checks.ko.po."""
     _translations.update(_catalog(folder / (f"{of}.{_code}.po" if of else f"{_code}.po")))
 
 
@@ -70,7 +70,7 @@ def _catalog(path: Path) -> dict[str, str]:
 
 def with_values() -> dict[str, str]:
     """Return the translations of texts that have numbered values, {1}, {2}, in them."""
-    return {text: told for text, told in _translations.items() if "{1}" in text}
+    return {text: translation for text, translation in _translations.items() if "{1}" in text}
 
 
 def marked(texts: _Texts) -> _Texts:

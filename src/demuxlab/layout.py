@@ -68,7 +68,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], columns: int
 
 
 def fits(headers: Sequence[str], rows: Sequence[Sequence[object]], columns: int | None = None) -> bool:
-    """Tell whether a table can be drawn with all words whole."""
+    """Tell whether a table can be drawn without a line break inside a word."""
     least = [
         max(width_of(word) for cell in column for word in str(cell).split(" "))
         for column in zip(headers, *rows, strict=True)
@@ -83,7 +83,7 @@ def _fitted(grid: Sequence[Sequence[str]], most: int) -> list[int]:
         narrower = [_narrowed(grid, widths, number) for number in range(len(widths))]
         possible = [each for each in narrower if each is not None]
         if not possible:
-            # Not a space is left to break at: the widest column gives what is missing, and breaks its words.
+            # No cell has a space left to break at: narrow the widest column, and break inside its words.
             widest = widths.index(max(widths))
             widths[widest] = max(1, widths[widest] - (_total(widths) - most))
             break

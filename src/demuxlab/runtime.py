@@ -158,7 +158,7 @@ class Runtime:
         self._poller.close()
 
     def forked(self) -> None:
-        """Be a copy in a child process: without thread and link, and with a lock that no thread holds."""
+        """Continue in a forked child: without thread and link, and with a lock that no thread holds."""
         if self._forked:
             return
         self._forked, self._end = True, None
@@ -169,7 +169,7 @@ class Runtime:
             self.close_link()
 
     def give_back(self) -> None:
-        """Release `lock` where Ctrl-C came between its taking and the block that would have released it."""
+        """Release `lock` where Ctrl-C came between acquiring it and the block that would have released it."""
         with suppress(RuntimeError):  # this thread does not hold it (any more)
             while True:
                 self.lock.release()
@@ -278,7 +278,7 @@ class Runtime:
         except Exception as error:
             self.problem = error
             if not isinstance(error, MemoryError):
-                raise  # a mistake of ours: show it
+                raise  # a bug in demuxlab: let threading print it
 
     def _carry(self) -> None:
         poll, nap = self._poller.new_poll(), _TAKEOVER
@@ -297,7 +297,7 @@ class Runtime:
                     self._handle(poll, ready)
 
     def _program_polls(self) -> bool:
-        """Tell whether to leave the link to a thread of the program: it polls, or did so a moment ago."""
+        """Tell whether a thread of the program polls the link, or did so a moment ago."""
         patience = _TIMER_INTERVAL if self.received_at_once else _TAKEOVER
         self.received_at_once = False
         recently = self.program_may_poll and self.now() - self._program_received_at < patience
@@ -310,7 +310,7 @@ class Runtime:
 
     @property
     def program_may_poll(self) -> bool:
-        """Tell whether a thread of the program may poll the link: no other thread depends on its going on."""
+        """Tell whether a thread of the program may poll the link: no other relies on it to continue."""
         return not (self._sleepers or self.polled or self._polling or self.problem or self._end is None)
 
     def poll_until_notified(self, condition: "_SocketCondition", timeout: float | None) -> bool:

@@ -107,7 +107,7 @@ def language_option(function: _Function) -> _Function:
         callback=lambda _context, _option, wanted: language.use(wanted) if wanted else None,
         expose_value=False,
         is_eager=True,
-        help=_("Instead of the language of LANG."),
+        help=_("The language, in place of that of LANG."),
     )(function)
 
 
@@ -177,7 +177,7 @@ class _Fault(DemuxlabError):
 
 
 def _of_call(error: click.ClickException, program: str) -> DemuxlabError:
-    """Return what click says of a wrong call; where that has no cure, the help is one."""
+    """Return click's message about a wrong call; without a cure of its own it refers to the help."""
     message = error.format_message().rstrip(".")
     wrong, colon, cure = message.rpartition(": ")
     if colon:
@@ -187,7 +187,7 @@ def _of_call(error: click.ClickException, program: str) -> DemuxlabError:
 
 
 def _of_system(error: OSError) -> DemuxlabError:
-    """Return what the system refused; commands explain the files that they were called with themselves."""
+    """Return an OSError as an error; those about files that a call names are explained by `files` before."""
     why = reason(error)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return DemuxlabError(_("too many files are open"), _("raise the limit with ulimit -n"))

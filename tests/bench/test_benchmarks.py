@@ -95,7 +95,7 @@ def test_every_contender_that_verifies_rejects_damaged_packets(tmp_path):
 
 
 def test_a_process_that_fails_is_reported_in_one_line():
-    with pytest.raises(Unavailable, match=r"it broke down: AttributeError: .*nothing"):
+    with pytest.raises(Unavailable, match=r"it failed: AttributeError: .*nothing"):
         processes.call("demuxlab.bench.memory:nothing")
 
 

@@ -1,34 +1,24 @@
 """`demuxlab bench`: its tables, its JSON, its pictures and its error messages."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
+from demuxlab.bench import commits
 from demuxlab.bench.measure import Benchmark, Entry, Goal, Report, Row, Unavailable
 from demuxlab.bench.plot import draw
 from demuxlab.cli import bench
-from demuxlab.cli.main import main
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call(command_line):
     """`call("decide")` → (exit status, standard output, standard error)."""
-    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
-
-    def run(*arguments):
-        try:
-            main(["bench", *map(str, arguments)])
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return partial(command_line, "bench")
 
 
 def missing():
@@ -58,7 +48,7 @@ def test_the_table_has_ratios_targets_and_the_contenders_left_out(call, contende
     assert out.startswith("machine: ")
     [first, second] = [" ".join(line.split()) for line in out.splitlines() if line.endswith(("✓", "✗"))]
     assert first == "demuxlab 5 k 5 k – 5 k 0.5 × bare loop ≥ 0.7 × bare loop ✗"
-    assert second == "6.2 × dpkt ≥ 5 × dpkt ✓"
+    assert second == "6.25 × dpkt ≥ 5 × dpkt ✓"
     assert "decide: scapy left out: peer is not installed: pip install 'demuxlab[bench]'" in out
     assert err == "measuring decide: demuxlab, dpkt, scapy, bare loop\n"
 
@@ -213,3 +203,56 @@ def test_an_unknown_name_is_refused(call):
     assert status == 2
     assert err.startswith("demuxlab: ")
     assert "'decide', 'scale'" in err
+
+
+# An earlier commit
+
+TURNS = """
+import json, os, sys
+FIGURE = 1000.0 if "commit" in os.environ["PYTHONPATH"] else 900.0
+for line in sys.stdin:
+    request = json.loads(line)
+    response = {
+        "benchmarks": [["decide", "packets/s", ["demuxlab", "dpkt"], "1,000 sockets"]],
+        "answers": ["P4"],
+        "turn": FIGURE,
+    }[request[0]]
+    print(json.dumps(response), flush=True)
+"""
+
+
+@pytest.fixture
+def trees(monkeypatch, tmp_path):
+    """Two trees whose turns have fixed figures; returns the script that stands in for both."""
+    script = tmp_path / "turns.py"
+    script.write_text(TURNS)
+
+    monkeypatch.setattr(commits, "_TURNS", str(script))
+    monkeypatch.setattr(commits, "_unpack", lambda _commit, _tree: None)
+    return script
+
+
+def test_an_earlier_commit_is_compared_with_ours_alone(call, trees):
+    status, out, err = call("decide", "--quick", "--compare", "HEAD~1")
+    assert status == 0
+    assert [" ".join(line.split()) for line in out.splitlines() if "now" in line] == [
+        "now 900 900 – 900 0.9 × HEAD~1 ≥ 0.95 × HEAD~1 ✗"
+    ]
+    assert "measuring decide: demuxlab: now, HEAD~1\n" in err
+    assert err.endswith("slower than HEAD~1: decide: demuxlab\n")
+
+
+def test_a_tree_that_breaks_down_is_left_out_with_its_last_words(call, trees):
+    trees.write_text(
+        TURNS.replace('"answers": ["P4"],', '"answers": ["P4"] * (1 + 1 // int(1000 - FIGURE)),')
+    )
+    status, out, _err = call("decide", "--quick", "--compare", "HEAD~1")
+    assert status == 0
+    assert "HEAD~1 left out: it failed: ZeroDivisionError" in out
+
+
+def test_a_commit_that_git_does_not_know_is_named(call):
+    status, _out, err = call("decide", "--quick", "--compare", "no-such-commit")
+    assert status == 2
+    assert "no-such-commit" in err
+    assert err.rstrip().endswith("name a commit, and run demuxlab from a clone (pip install -e .)")

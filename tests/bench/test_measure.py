@@ -127,10 +127,10 @@ def test_a_contender_that_is_not_installed_is_left_out_with_the_command_that_ins
 
 
 def test_a_contender_that_fails_during_the_run_has_no_figures():
-    broken = contender([1.0, Unavailable("it broke down", "out of memory")])
+    broken = contender([1.0, Unavailable("it failed", "out of memory")])
     benchmark = against("ours", ours=contender([2] * 3), peer=broken)
     report = measure.measure(benchmark, Effort(3, 0.0, quick=True))
-    assert report.left_out == {"peer": "it broke down: out of memory"}
+    assert report.left_out == {"peer": "it failed: out of memory"}
     assert [row.contender for row in report.rows] == ["ours"]
     assert report.rounds == 3
 

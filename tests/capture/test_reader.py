@@ -496,9 +496,9 @@ def test_a_file_that_may_not_be_opened(monkeypatch, error, message):
 
 
 def test_file_names_with_control_characters_are_quoted():
-    with pytest.raises(CaptureError, match=r"'a\\nb' is no file name|there is no file 'a\\nb'"):
+    with pytest.raises(CaptureError, match=r"'a\\nb' is not a file name|there is no file 'a\\nb'"):
         Capture("a\nb")
-    with pytest.raises(CaptureError, match=r"'a\\x00' is no file name"):
+    with pytest.raises(CaptureError, match=r"'a\\x00' is not a file name"):
         Capture("a\0")
 
 

@@ -12,25 +12,13 @@ from pathlib import Path
 import pytest
 
 from demuxlab import language
-from demuxlab.cli.main import main
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, repository):
+def call(command_line, monkeypatch, repository):
     """`call("run", "04")` → (exit status, standard output, standard error)."""
     monkeypatch.chdir(repository)
-    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return command_line
 
 
 FIGURE = {

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.labs.runs import LABS
+from tests import messages
+from tests.labs import test_labs as rules
+from tests.labs.runs import LABS, run
 
 from demuxlab.cli import new
 
@@ -43,6 +45,58 @@ def one_line(done: "subprocess.CompletedProcess[str]") -> str:
     [line] = done.stderr.splitlines()
     assert line.startswith("demuxlab: ")
     return line
+
+
+# new-lab
+
+
+@pytest.fixture(scope="module")
+def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a new lab, in a course without other labs."""
+    course = tmp_path_factory.mktemp("course")
+    (course / "labs").mkdir()
+    command = [sys.executable, "-m", "demuxlab", "new-lab", "17", "small"]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return course / "labs" / "17_small"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.test_a_lab_is_short_enough_to_read,
+        rules.test_both_handouts_say_the_same,
+        rules.test_commands_and_links_of_the_handouts_lead_somewhere,
+        rules.test_frames_named_in_the_handouts_are_in_the_reference_capture,
+        rules.test_the_handouts_ask_the_questions_in_order,
+        rules.test_the_handouts_name_the_checks_and_points,
+        rules.test_the_starter_scores_nothing_and_says_why,
+    ],
+    ids=lambda rule: rule.__name__,
+)
+def test_the_skeleton_of_a_new_lab_passes_the_tests_of_a_lab(skeleton: Path, monkeypatch, rule) -> None:
+    monkeypatch.setattr(rules, "ROOT", skeleton.parents[1])
+    rule(skeleton)
+
+
+def test_what_the_skeleton_says_of_its_capture_holds(
+    skeleton: Path, monkeypatch, tmp_path: Path, need_tool
+) -> None:
+    monkeypatch.setattr(rules, "ROOT", skeleton.parents[1])
+    decisions, saved = run(tmp_path / "again", str(skeleton / "lab.py"), "--link", "memory")
+    assert saved == rules.reference(skeleton).read_bytes()
+    rules.test_the_decisions_in_the_handouts_are_those_of_the_run(skeleton, lambda _lab: (decisions, saved))
+    solution = skeleton.parents[1] / "solutions" / "17_small" / "reference.py"
+    assert "points: 4 of 4" in rules.graded(skeleton, "--submission", str(solution))
+    assert messages.missing(skeleton, "ko") == messages.missing_of_checks(skeleton, "ko") == []
+    rules.test_filters_frames_and_answers_hold_in_the_reference_capture(skeleton, need_tool)
+
+
+def test_no_lab_is_written_over(skeleton: Path) -> None:
+    for words, said in ((("17", "other"), "is there already"), (("18", "Big Lab"), "is no name of a lab")):
+        command = [sys.executable, "-m", "demuxlab", "new-lab", *words]
+        done = subprocess.run(command, cwd=skeleton.parents[1], capture_output=True, text=True, check=False)
+        assert said in one_line(done)
 
 
 # new

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from demuxlab.capture.reader import Capture
+
 CHECKS = """
 import pytest
 from demuxlab.grading.checks import drawing
@@ -111,7 +113,7 @@ def test_the_result_has_the_fields_of_the_contract(grade):
         "name": "test_one_is_added", "passed": False, "points": 0, "max_points": 1,
     }  # fmt: skip
     assert "hint: add the two" in first["message"]
-    assert second["message"] == "its ground is missing: first pass `one is added`"
+    assert second["message"] == "it needs `one is added` to pass first"
 
 
 def test_a_failure_is_repeated_with_its_seed(course, grade):
@@ -222,6 +224,38 @@ def test_without_a_sandbox_the_level_is_named_and_can_be_refused(course, monkeyp
     assert "bubblewrap is not installed" in plain_pytest(
         course, "--submission=in/kim.py", "--isolation", "required"
     )
+
+
+DELIVERS = """
+import pytest
+from demuxlab.wire import ip, packet, udp
+
+@pytest.mark.points(3)
+def test_it_is_delivered(submission):
+    a, b = bytes((10, 9, 0, 10)), bytes((10, 9, 0, 20))
+    found = submission.function("deliver", packet.build(a, b, ip.UDP, udp.build(a, b, 1, 80, b"x")))
+    assert found == "web", f"expected 'web', found {found!r}"
+"""
+
+
+def test_penalties_and_captures_come_without_grading_again(course, grade):
+    (course / "labs" / "04_small" / "test_exercise.py").write_text(DELIVERS)
+    (course / "in" / "kim.py").write_text("def deliver(packet):\n    return 'web'\n")
+    (course / "in" / "lee.py").write_text("def deliver(packet):\n    return None\n")
+    assert rows(grade("in", "--json"))["kim"]["points"] == 3
+    (course / "late.toml").write_text("per_day = 34\ndays = {kim = 1, mi = 1}\n")
+    done = grade("in", "--json", "--late", "late.toml", "--captures", "saved")
+    kim = rows(done)["kim"]
+    assert (kim["points"], kim["raw_points"], kim["days_late"]) == (2, 3, 1)
+    assert "3 were graded before" in done.stderr
+    assert "late.toml: no submission is of 'mi'" in done.stderr
+    assert [str(path.relative_to(course)) for path in sorted(course.glob("saved/*/*"))] == [
+        "saved/lee/it_is_delivered.pcapng",
+        "saved/park/it_is_delivered.pcapng",
+    ]
+    with Capture(course / "saved" / "lee" / "it_is_delivered.pcapng") as capture:
+        [frame] = capture
+    assert frame.comment.endswith("expected 'web', found None")
 
 
 def test_similar_pairs_are_told_where_compare50_is_there(course, grade):

@@ -1,25 +1,15 @@
 """`demuxlab report` as it is called: a page or a figure, in one step, and one line for what is wrong."""
 
-import pytest
+from functools import partial
 
-from demuxlab.cli.main import main
+import pytest
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
+def call(command_line, monkeypatch, tmp_path):
     """`call(…)` → (exit status, standard output, standard error), in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        try:
-            main(["report", *(str(argument) for argument in arguments)])
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return partial(command_line, "report")
 
 
 @pytest.fixture

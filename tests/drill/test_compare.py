@@ -3,11 +3,11 @@
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from demuxlab.cli.main import main
 from demuxlab.drill import compare, drill, known_differences, lockstep, random_paths, random_scripts
 from demuxlab.drill.divergences import DIVERGENCES
 from demuxlab.drill.kernel_process import KernelProcess
@@ -47,16 +47,10 @@ def kernel():
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
+def call(command_line, monkeypatch, tmp_path):
+    """`call("a.pkt", …)` → (exit status, standard output, standard error), in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["drill", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return partial(command_line, "drill")
 
 
 TCP_DIFFERS = pytest.mark.xfail(

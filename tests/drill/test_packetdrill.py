@@ -321,6 +321,16 @@ def test_a_file_may_hold_several_scripts(tmp_path):
     assert drill.play_on(two, "stack").failure.startswith(f"{path}:{path.read_text().count(chr(10))}: ")
 
 
+def test_scripts_of_a_file_may_share_their_beginning(tmp_path):
+    path = tmp_path / "many.pkt"
+    path.write_text(
+        f"////\n{HANDSHAKE}//// one\n+0 close(4) = 0\n//// two\n+0 close(9) = 0\n////\n//// own\n{UDP}"
+    )
+    one, two, own = drill.load_all(path)
+    assert (one.name, len(one.events), len(own.events)) == ("one", 8, 2)
+    assert drill.play_on(two, "stack").failure.startswith(f"{path}:13: ")
+
+
 def test_the_largest_receive_buffer_gives_the_window_scale():
     listening = HANDSHAKE[: HANDSHAKE.index("+0   < S")]
     shell = '`sysctl -q net.ipv4.tcp_rmem="4096 131072 16777216"`\n'

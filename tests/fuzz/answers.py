@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from demuxlab.grading.submission import Offer, Submission, SubmissionError
+from demuxlab.grading.submission import RemoteObject, Submission, SubmissionError
 
 _MOST = 16
 
 
-class Socket(Offer):
+class Socket(RemoteObject):
     METHODS = frozenset(("recv", "fail", "pair"))
     CONSTANTS: ClassVar = {"AF_INET": 2}
 
@@ -51,7 +51,7 @@ class Process:
         pass
 
 
-class Inmate:
+class LearnerProcess:
     """What `Submission` knows of a sandbox."""
 
     def __init__(self, says: bytes) -> None:
@@ -93,7 +93,7 @@ def one(data: bytes) -> None:
     offer = Socket()
     encoded = submission._encode(offer)
     data = data.replace(b"{OFFER}", encoded["object"].encode())
-    submission._inmate = Inmate(data[:60_000])  # type: ignore[assignment]
+    submission._running = LearnerProcess(data[:60_000])  # type: ignore[assignment]
     results = []
     try:
         for _ in range(_MOST):

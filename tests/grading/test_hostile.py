@@ -6,14 +6,17 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.grading.test_collect import HOSTILE as ARCHIVES
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1600)]
 
 METHODS = """    def __init__(self):
         pass
@@ -49,6 +52,8 @@ TRICKS = (
         "nothing",
     ),
 )
+NAMES = [*(Path(name).stem for name in HOSTILE), *TRICKS]
+NAMES += [f"archive_{name.replace('.', '_')}" for name in ARCHIVES]
 CONSTANT = "class TCPDemultiplexer:\n" + "".join(
     f"    def {name}(self, *arguments):\n        return {value!r}\n\n"
     for name, value in (("listen", None), ("connect", None), ("close", None), ("deliver", "P4"))
@@ -86,35 +91,60 @@ def write_tricks(folder: Path, outside: Path) -> None:
     (folder / "nothing.py").write_bytes(b"")
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str, Any]:
-    """All of them, graded together with two good ones and a constant one."""
-    folder = tmp_path_factory.mktemp("hostile")
-    solution = repository / "tests" / "solutions" / "04_tcp_four_tuple" / "reference.py"
-    handed_in = folder / "in"
-    handed_in.mkdir()
+def lay_out(folder: Path, solution: Path) -> None:
+    """Write all of them, with two good ones and a constant one among them."""
     for name, source in HOSTILE.items():
-        (handed_in / name).write_text(source, encoding="utf-8")
-    write_tricks(handed_in, solution)
+        (folder / name).write_text(source, encoding="utf-8")
+    for name, (data, _said) in ARCHIVES.items():
+        kind = name.partition(".")[2]
+        (folder / f"archive_{name.replace('.', '_')}.{kind}").write_bytes(data())
+    write_tricks(folder, solution)
     for name in ("a_neighbour.py", "z_neighbour.py"):
-        (handed_in / name).write_bytes(solution.read_bytes())
-    (handed_in / "constant.py").write_text(CONSTANT)
-    command = [sys.executable, "-m", "demuxlab", "grade", "04", str(handed_in), "--json"]
-    command += ["--patience", "1", "--processes", "8", "--seed", "1"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=580, check=False)
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["04_tcp_four_tuple.grades.jsonl", "in"]
-    return {row["submission"]: row for row in map(json.loads, done.stdout.splitlines())}
+        (folder / name).write_bytes(solution.read_bytes())
+    (folder / "constant.py").write_text(CONSTANT)
+
+
+@pytest.fixture(scope="module", params=["ourselves", "an ordinary user"])
+def graded(request: pytest.FixtureRequest, repository: Path) -> Iterator[dict[str, Any]]:
+    """All of them, graded together, with one seed."""
+    run: Any = subprocess.run
+    if request.param != "ourselves":
+        run = request.getfixturevalue("as_ordinary_user")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "in").mkdir()
+        lay_out(folder / "in", repository / "tests" / "solutions" / "04_tcp_four_tuple" / "reference.py")
+        (folder / "secret").write_text("not a secret at all")
+        (folder / "secret").chmod(0o644)
+        command = [sys.executable, "-m", "demuxlab", "grade", "04", "in", "--json", "--seed", "1"]
+        command += ["--patience", "1", "--processes", "8", "--secret", "secret"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        done = run(command, cwd=folder, timeout=1500, **pipes)
+        assert done.returncode == 0, done.stderr
+        left = sorted(path.name for path in folder.iterdir())
+        assert left == ["04_tcp_four_tuple.grades.jsonl", "in", "secret"]
+        yield {row["submission"]: row for row in map(json.loads, done.stdout.splitlines())}
+
+
+def test_there_are_a_hundred():
+    assert len({*NAMES}) == len(NAMES) >= 100
+
+
+def test_memory_is_bounded(graded):
+    import resource
+
+    assert len(graded) > 100
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 640 << 10  # KiB of the largest process
 
 
 def messages(row: dict[str, Any]) -> list[str]:
     failed = [test["message"] for test in row["tests"] if not test["passed"]]
-    return [message for message in failed if not message.startswith("its ground is missing")]
+    return [message for message in failed if not message.startswith("it needs ")]
 
 
 def test_all_were_graded_at_one_level(graded):
-    names = {Path(name).stem for name in HOSTILE} | set(TRICKS) | {"a_neighbour", "z_neighbour", "constant"}
-    assert graded.keys() == names
+    assert graded.keys() == {*NAMES, "a_neighbour", "z_neighbour", "constant"}
     assert len({row["isolation"] for row in graded.values()}) == 1
 
 
@@ -122,7 +152,7 @@ def test_no_neighbour_is_disturbed(graded):
     assert [graded[name]["points"] for name in ("a_neighbour", "z_neighbour")] == [25, 25]
 
 
-@pytest.mark.parametrize("name", [*(Path(name).stem for name in HOSTILE), *TRICKS])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_point_is_forged(graded, name):
     row = graded[name]
     assert len(row["tests"]) == len(graded["a_neighbour"]["tests"])
@@ -132,7 +162,7 @@ def test_no_point_is_forged(graded, name):
     assert earned <= {test["name"] for test in graded["constant"]["tests"] if test["passed"]}
 
 
-@pytest.mark.parametrize("name", [*(Path(name).stem for name in HOSTILE), *TRICKS])
+@pytest.mark.parametrize("name", NAMES)
 def test_each_is_told_what_is_wrong(graded, name):
     told = messages(graded[name])
     assert told
@@ -167,7 +197,7 @@ def test_each_is_told_what_is_wrong(graded, name):
         ("a_path_out_of_a_tar", "'../exercise.py' leads out of the archive"),
         ("a_device_in_a_tar", "is a link or a device"),
         ("a_zip_bomb", "the file has more than 1048576 bytes"),
-        ("a_pipe", "a_pipe.py is no ordinary file"),
+        ("a_pipe", "a_pipe.py is not a regular file"),
         ("too_large", "the file has more than 1048576 bytes"),
         ("nothing", "the file has no class TCPDemultiplexer"),
     ],
@@ -185,7 +215,7 @@ def test_nothing_is_left_running(graded):
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = path.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-            inmate = b"/course/exercise.py" in path.joinpath("cmdline").read_bytes()
-            if inmate and b"python" not in Path("/proc", parent, "cmdline").read_bytes():
+            running = b"/course/exercise.py" in path.joinpath("cmdline").read_bytes()
+            if running and b"python" not in Path("/proc", parent, "cmdline").read_bytes():
                 orphans.append(path)
     assert orphans == []

@@ -6,13 +6,14 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from demuxlab.errors import CallError
-from demuxlab.grading import outputs
+from demuxlab.grading import gradebooks, lateness, outputs
 
 STORY = 'check: one\nthen:\n  expected "P4" & <P5>\x1b[2J'
 
@@ -323,3 +324,90 @@ def test_forms_for_one_refuse_several(form):
 @pytest.mark.parametrize("form", ["junit", "csv", "canvas", "moodle"])
 def test_no_result_makes_a_file_without_rows(form):
     assert outputs.FORMS[form]([])
+
+
+# Late penalties and extensions
+
+
+def rules(tmp_path: Path, text: str) -> lateness.Lateness:
+    (tmp_path / "late.toml").write_text(text, encoding="utf-8")
+    return lateness.load(tmp_path / "late.toml")
+
+
+def came(name: str, points: int, **learner: Any) -> dict[str, Any]:
+    who = {"name": name, "number": "", "group": "", "late": False, **learner}
+    return {**result(name, points), "max_points": 25, "learner": who}
+
+
+@pytest.mark.parametrize(
+    ("text", "learner", "points", "days"),
+    [
+        ("per_day = 10", {}, 20, 0),
+        ("per_day = 10", {"late": True}, 18, 1),  # 2.5 points: the half is left to the learner
+        ("per_day = 10\ndays = {kim = 3}", {}, 13, 3),
+        ("per_day = 10\ndays = {kim = 0}", {"late": True}, 20, 0),
+        ("per_day = 10\ndays = {kim = 1.2}", {}, 15, 2),
+        ("per_day = 10\ndays = {kim = 3}\nextensions = {kim = 2}", {}, 18, 1),
+        ('per_day = 10\ndays = {"7" = 3}\nextensions = {"Group A" = 9}', {"number": "7"}, 13, 3),
+        ('per_day = 10\ndays = {"7" = 3}\nextensions = {A = 9}', {"number": "7", "group": "A"}, 20, 0),
+        ("per_day = 100\ndays = {kim = 3}", {}, 0, 3),
+        ("per_day = 100\nlowest = 50\ndays = {kim = 3}", {}, 13, 3),
+        ("per_day = 100\nlowest = 90\ndays = {kim = 3}", {}, 20, 3),
+    ],
+)
+def test_each_day_late_costs_its_percent(tmp_path, text, learner, points, days):
+    [late] = rules(tmp_path, text).apply([came("kim", 20, **learner)])
+    assert (late["points"], late["days_late"], late["raw_points"]) == (points, days, 20)
+    assert (f"20 points, {days} days late" in gradebooks.feedback(late)) == (days > 0)
+    head, row = rows(outputs.table([late]))
+    assert (row[head.index("points")], row[head.index("days_late")]) == (str(points), str(days))
+
+
+@pytest.mark.parametrize(
+    ("when", "days"),
+    [
+        ("Friday, 20 November 2026, 11:59 PM", 0),
+        ("Saturday, 21 November 2026, 12:00 AM", 1),
+        ("Sonntag, 29. November 2026, 09:00", 9),
+        ("2026년 11월 22일(일) 00:30", 2),
+        ("domingo, 29 de noviembre de 2026, 21:00", 9),
+        ("2026-11-21 09:00:00 UTC", 1),
+        ("-", 0),
+    ],
+)
+def test_the_dates_of_moodles_worksheet_tell_the_days(tmp_path, when, days):
+    sheet = f'{WORKSHEETS["en"][1]}\r\nParticipant 7,Kim,k@x,Submitted,,25.00,Yes,"{when}",-,\r\n'
+    late = rules(tmp_path, "per_day = 4\ndue = 2026-11-20T23:59:00").apply(
+        [came("kim", 20, number="7")], sheet
+    )
+    assert [each["days_late"] for each in late] == [days]
+
+
+def test_a_date_that_cannot_be_read_stops_the_run(tmp_path):
+    sheet = f'{WORKSHEETS["en"][1]}\r\nParticipant 7,K,k@x,S,,25.00,Yes,"soon, 9:00",-,\r\n'
+    with pytest.raises(CallError, match="the date 'soon, 9:00' cannot be read"):
+        rules(tmp_path, "due = 2026-11-20T23:59:00").apply([came("kim", 20, number="7")], sheet)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("per_day = ", "is no TOML"),
+        ("per_week = 1", "says 'per_week', and there are per_day, lowest, due, days, extensions"),
+        ("per_day = 101", "more than 100 percent"),
+        ("per_day = -1", "no number of 0 or more"),
+        ("per_day = true", "no number of 0 or more"),
+        ("days = 3", "no table of names and days"),
+        ("days = {kim = 'two'}", "no number of 0 or more"),
+        ("due = 2026-11-20T23:59:00Z", "no date and time without a time zone"),
+        ("due = 'Friday'", "no date and time without a time zone"),
+    ],
+)
+def test_a_table_that_says_something_else_is_refused(tmp_path, text, said):
+    with pytest.raises(CallError, match=said):
+        rules(tmp_path, text)
+
+
+def test_a_name_that_nobody_has_is_named(tmp_path):
+    late = rules(tmp_path, "days = {kin = 3}\nextensions = {kim = 1}")
+    assert late.unknown([came("kim", 20)]) == ["kin"]

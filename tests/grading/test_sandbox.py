@@ -65,9 +65,9 @@ def test_the_learner_s_process_keeps_its_own_user(private, interpreter):
     python = interpreter(private / "py")
     code = (
         "import pathlib; from demuxlab.grading import another_user, sandbox\n"
-        "inmate = sandbox.start(b'', sandbox.BUBBLEWRAP); inmate.process.stdout.readline()\n"
-        "uids = pathlib.Path(f'/proc/{inmate.process.pid}/status').read_text().split('Uid:')[1].split()[:4]\n"
-        "print(set(map(int, uids)) == {another_user.number()}); inmate.end()"
+        "one = sandbox.start(b'', sandbox.BUBBLEWRAP); one.process.stdout.readline()\n"
+        "uids = pathlib.Path(f'/proc/{one.process.pid}/status').read_text().split('Uid:')[1].split()[:4]\n"
+        "print(set(map(int, uids)) == {another_user.number()}); one.end()"
     )
     assert run(python, code) == "True\n"
 
@@ -76,8 +76,8 @@ def test_without_bubblewrap_the_lesser_level_opens_the_folder_too(private, inter
     python = interpreter(private / "py")
     code = (
         "from demuxlab.grading import sandbox\n"
-        "inmate = sandbox.start(b'', sandbox.LIMITS)\n"
-        "print(inmate.process.stdout.readline()[:8]); inmate.end()"
+        "one = sandbox.start(b'', sandbox.LIMITS)\n"
+        "print(one.process.stdout.readline()[:8]); one.end()"
     )
     assert run(python, code) == "b'{\"ready\"'\n"
 

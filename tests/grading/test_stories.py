@@ -11,7 +11,7 @@ from tests import solutions
 from wcwidth import wcswidth
 
 from demuxlab import language
-from demuxlab.grading.sentences import retold
+from demuxlab.grading.sentences import translated
 from demuxlab.grading.stories import mistaken_type
 
 PORTS = """
@@ -81,7 +81,7 @@ def test_input_a_wrong_type_and_a_crash_are_called_what_they_are(graded):
     assert text.count("a list, where a tuple is asked for") == 2
     assert text.count("a text (str), where a tuple is asked for") == 3
     assert "the process crashed (SIGSEGV) while it was asked for udp_datagram" in text
-    assert "EOFError in line 9: there is\n  nobody to ask here" in text
+    assert "EOFError in line 9: there is no\n  input to read here" in text
     assert "hint" not in text
 
 
@@ -122,17 +122,19 @@ def test_types_are_compared_as_they_are_written(said, mistaken):
     assert mistaken_type(said) == mistaken
 
 
-def test_each_part_of_a_raise_is_retold_on_its_own():
+def test_each_part_of_a_raise_is_translated_on_its_own():
     from demuxlab import language
 
     language.use("ko")
     try:
-        told = retold("deliver(b'x') raised NotImplementedError in line 21: deliver is still to be written")
+        text = translated(
+            "deliver(b'x') raised NotImplementedError in line 21: deliver is still to be written"
+        )
     finally:
         language.use("en")
-    assert "NotImplementedError" in told
-    assert "in line" not in told
-    assert "발생했습니다NotImplementedError" not in told
+    assert "NotImplementedError" in text
+    assert "in line" not in text
+    assert "발생했습니다NotImplementedError" not in text
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,6 @@ def test_sentences_with_values_are_told_in_korean(lab, line, told, repository):
     try:
         [folder] = (repository / "labs").glob(f"{lab}_*")
         language.add(folder, "checks")
-        assert told in retold(line)
+        assert told in translated(line)
     finally:
         language.use("en")

@@ -2,21 +2,21 @@
 
 import errno
 from collections.abc import Callable
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.failure_capture import save
-from demuxlab.grading.submission import LoadError, Offer, Submission, SubmissionError
+from demuxlab.grading.failure_capture import path_of, save
+from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
 Ask = Callable[[str], Submission]
 
 
-class Clock(Offer):
+class Clock(RemoteObject):
     METHODS = frozenset(("read", "split", "fail", "wait"))
     CONSTANTS: ClassVar = {"TICK": 5}
 
@@ -115,6 +115,29 @@ def test_the_time_that_others_have_the_processor_does_not_count(ask: Ask, monkey
         submission.function("f", 30)
 
 
+def test_a_process_that_waits_for_a_processor_is_not_given_up(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+    submission = ask("import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1")
+    submission.timeout = 0.1
+    monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
+    monkeypatch.setattr("demuxlab.grading.submission._state", lambda _process: "R")
+    assert submission.function("f", 0.3) == 1  # it sleeps; it could be in the queue as well
+    computed = count(1)
+    monkeypatch.setattr(
+        "demuxlab.grading.submission._scheduled", lambda _process: (0.05 * next(computed), 0.0)
+    )
+    with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):
+        submission.function("f", 30)  # and here it would have computed for too long
+
+
+def test_what_one_check_waited_in_the_queue_is_given_back_to_the_next(ask: Ask, monkeypatch):
+    submission = ask("def f(): return 1")
+    submission.function("f")
+    before = submission._budget.left
+    monkeypatch.setattr(submission, "_delay", lambda: submission._delayed + 3.0)
+    submission.close()
+    assert submission._budget.left == before + 3.0
+
+
 def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
     submission = ask("import os\ndef f(): return 1")
     submission.function("f")
@@ -124,7 +147,7 @@ def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):
-    with pytest.raises(LoadError, match=r"EOFError in line 1: there is nobody to ask here"):
+    with pytest.raises(LoadError, match=r"EOFError in line 1: there is no input to read here"):
         ask("name = input('your name? ')\ndef f(): return 1").function("f")
     assert ask("import sys\ndef f(): return sys.stdin.read()").function("f") == ""
 
@@ -159,8 +182,9 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     submission.function("other", b"no packet")
     lab = tmp_path / "course" / "labs" / "03_udp_two_tuple"
     (tmp_path / "course" / "captures").mkdir(parents=True)
-    said = save(submission.packets, lab, "a check", ["expected 'P1', found None"])
-    path = tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
+    path = path_of(lab, "a check")
+    assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
+    said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
     assert said == f"packets: frame 2 of {path} is the last one asked about"
     with Capture(path) as capture:
         frames = list(capture)
@@ -173,7 +197,7 @@ def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "captures").write_text("a file in the way")
     (tmp_path / "labs").mkdir()
-    said = save([(datagram(80), "asked")], tmp_path / "labs" / "03_x", "a check", [])
+    said = save([(datagram(80), "asked")], path_of(tmp_path / "labs" / "03_x", "a check"), "a check", [])
     assert "not saved" in said
 
 

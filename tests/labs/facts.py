@@ -5,7 +5,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.labs.runs import LABS
@@ -45,13 +45,18 @@ def of_handout(lab: Path) -> list[str]:
     return named.split(", ")
 
 
-def of_checks(lab: Path) -> Iterator[tuple[str, str]]:
-    """Yield each fact that a check of a lab is marked with, and the check's name."""
+@cache
+def of_checks(lab: Path) -> list[tuple[str, str]]:
+    """Return each fact that a check of a lab is marked with, and the check's name."""
     tree = ast.parse((lab / "test_exercise.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
-            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.facts":
-                yield from ((ast.literal_eval(fact), node.name) for fact in mark.args)
+    return [
+        (ast.literal_eval(fact), node.name)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.facts"
+        for fact in mark.args
+    ]
 
 
 def table() -> str:

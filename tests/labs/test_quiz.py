@@ -47,7 +47,7 @@ def test_two_questions_ask_for_a_prediction(lab: Path) -> None:
     assert sum(question.text["ko"].startswith("먼저 예측하고 확인해 보십시오. ") for question in asked) >= 2
 
 
-@every_lab
+@quick_labs
 def test_a_learner_s_capture_has_no_comments_and_the_sheet_says_who_is_who(lab: Path, tmp_path: Path) -> None:
     capture, sheet = quiz.make(LabFolder(lab), "kim", tmp_path)
     quiz.run(LabFolder(lab), "kim", tmp_path / "key.pcapng")

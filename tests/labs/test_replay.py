@@ -18,7 +18,7 @@ from tests import solutions
 from tests.labs.runs import LABS
 
 from demuxlab.grading import checks
-from demuxlab.grading.submission import Offer, Submission, SubmissionError
+from demuxlab.grading.submission import RemoteObject, Submission, SubmissionError
 
 RUNS = 11
 MOST = 8 / 25
@@ -38,16 +38,16 @@ def module(path: Path) -> ModuleType:
 
 
 class Handed:
-    """What a learner's file gets of an Offer: constants, and methods whose values travel as JSON."""
+    """What a learner's file gets of an RemoteObject: constants, and methods whose values travel as JSON."""
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: RemoteObject) -> None:
         self._offer = offer
 
     @classmethod
     def of(cls, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(cls.of, value))
-        return cls(value) if isinstance(value, Offer) else value
+        return cls(value) if isinstance(value, RemoteObject) else value
 
     def __getattr__(self, name: str) -> Any:
         if name in self._offer.CONSTANTS:

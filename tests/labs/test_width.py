@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from tests.labs.runs import LABS, ROOT
 from wcwidth import wcswidth
 
-from demuxlab import layout
+from demuxlab import language, layout
+from demuxlab.cli.main import group
 from demuxlab.labkit import Lab
 from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.runner import load
@@ -22,30 +24,27 @@ from demuxlab.live.terminal import Watch
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 
 
-def lines(folder: Path, *words: str, columns: int = 80, code: str = "en") -> list[str]:
-    """Return what a command prints on a terminal of so many columns."""
-    environment = {**os.environ, "COLUMNS": str(columns), "LANGUAGE": code}
-    command = [sys.executable, "-m", "demuxlab", *words]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [*done.stderr.splitlines(), *done.stdout.splitlines()]
+@pytest.fixture(params=["en", "ko"])
+def spoken(request, monkeypatch):
+    """Each language, on a terminal of 80 columns."""
+    before = language.code()
+    monkeypatch.setenv("COLUMNS", "80")
+    language.use(request.param)
+    yield request.param
+    language.use(before)
 
 
 @every_lab
-@pytest.mark.parametrize("code", ["en", "ko"])
-def test_a_run_fits_80_columns(lab: Path, code: str, tmp_path: Path) -> None:
-    shown = lines(tmp_path, "run", lab.name[:2], "--link", "memory", "--captures", "c", code=code)
-    assert max(map(wcswidth, shown)) <= 80
-
-
-@every_lab
-def test_the_live_view_fits_80_columns_with_whole_endpoints(lab: Path) -> None:
-    watch = Watch(lambda _line: None)
-    made = Lab(lab.name, MemoryLink(), tell=lambda _line: None, watcher=watch)
+def test_a_run_and_its_live_view_fit_80_columns_with_whole_endpoints(lab: Path, spoken: str) -> None:
+    shown: list[str] = []
+    watch = Watch(shown.append)
+    language.add(lab)
+    made = Lab(lab.name, MemoryLink(), tell=shown.append, watcher=watch)
     load(LabFolder(lab))(made)
     made.finish()
+    lines = "\n".join(shown).splitlines()
+    assert len(lines) > 20
+    assert max(map(wcswidth, lines)) <= 80
     states = [observer.snapshot() for observer in watch._observers.values()]
     console = Console(width=78, height=40)
     with console.capture() as capture:
@@ -54,15 +53,25 @@ def test_the_live_view_fits_80_columns_with_whole_endpoints(lab: Path) -> None:
     assert not re.search(r":\d+…", capture.get())
 
 
-@pytest.mark.parametrize("code", ["en", "ko"])
-def test_labs_and_flows_fit_80_columns(code: str, tmp_path: Path) -> None:
-    for words in (("labs",), *(("flows", str(path)) for path in (ROOT / "captures").glob("*.pcapng"))):
-        assert max(map(wcswidth, lines(tmp_path, *words, code=code))) <= 80
+def test_labs_and_flows_fit_80_columns(spoken: str, tmp_path: Path) -> None:
+    for words in (["labs"], *(["flows", str(path)] for path in (ROOT / "captures").glob("*.pcapng"))):
+        done = CliRunner().invoke(group, words)
+        assert done.exit_code == 0, done.output
+        assert max(map(wcswidth, done.output.splitlines())) <= 80
+
+
+def lines(folder: Path, columns: int) -> list[str]:
+    """Return what lab 04's run prints on a terminal of so many columns."""
+    environment = {**os.environ, "COLUMNS": str(columns), "LANGUAGE": "en"}
+    command = [sys.executable, "-m", "demuxlab", "run", "04", "--link", "memory", "--captures", "c"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return [*done.stderr.splitlines(), *done.stdout.splitlines()]
 
 
 def test_a_wider_terminal_is_used(tmp_path: Path) -> None:
-    wide = lines(tmp_path, "run", "04", "--link", "memory", "--captures", "c", columns=120)
-    narrow = lines(tmp_path, "run", "04", "--link", "memory", "--captures", "c")
+    wide, narrow = lines(tmp_path, 120), lines(tmp_path, 80)
     assert len(wide) < len(narrow)
     assert any("tcp PA 17 bytes" in line for line in wide)
     assert not any("bytes" in line for line in narrow)

@@ -41,7 +41,7 @@ def test_without_an_available_language_the_page_has_that_of_the_process():
 def test_every_placeholder_of_the_page_has_a_label():
     given = {*LABELS, "language", "as_json"}
     assert set(re.findall(r"\{\{(\w+)\}\}", PAGE)) <= given
-    assert set(re.findall(r"words\.(\w+)", PAGE)) <= given
+    assert set(re.findall(r"texts\.(\w+)", PAGE)) <= given
     for listed in re.findall(r"= \[(.*?)\]\.map\(word", PAGE):
         assert set(re.findall(r'"(\w+)"', listed)) <= given
 

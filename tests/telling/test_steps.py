@@ -244,7 +244,7 @@ def test_many_sockets_are_counted_not_listed(bench):
         (segment(S, 81), "RST is the answer: the sender learns at once that there is no socket."),
         (segment(R, 81), "It is dropped in silence: RST is never answered."),
         (segment(S), "It asks for a connection, and that is what a listening socket is for."),
-        (segment(SA), "It acknowledges what was never sent: RST is the answer."),
+        (segment(SA), "It has an ACK, but there is no connection, and a listener has sent nothing: RST."),
         (segment(R), "Nothing: it resets a connection, and there is none."),
         (segment(0), "Nothing: only a SYN alone asks for a connection."),
         (datagram(54), "ICMP port unreachable is the answer: the sender learns that there is no socket."),
@@ -428,7 +428,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     wild = bench.udp("last", ANY_IPV4, reuse_address=True)
     bench.demultiplexer.choose = lambda _segment, _device: iter([Candidate(wild, Rule.WILDCARD_TWO_TUPLE)])
     assert told(bench, datagram()) == [
-        "Who decides? A demultiplexer in the table's place. last wins (rule: wildcard two-tuple).",
+        "Which demultiplexer decides? One in the table's place. last wins (rule: wildcard two-tuple).",
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose another socket.",
         "any matches, but loses: the demultiplexer in the table's place chose another socket.",
@@ -436,7 +436,7 @@ def test_what_another_demultiplexer_chose_is_not_told_as_the_table_s(bench):
     ]
     bench.demultiplexer.choose = lambda _segment, _device: iter(())
     assert told(bench, datagram())[:3] == [
-        "Who decides? A demultiplexer in the table's place. None does.",
+        "Which demultiplexer decides? One in the table's place. None does.",
         "What would the table have done? Given it to first (rule: two-tuple).",
         "first matches, but loses: the demultiplexer in the table's place chose no socket.",
     ]

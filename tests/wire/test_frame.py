@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demuxlab.wire import frame
-from demuxlab.wire.frame import NotIP, ethernet_frame, network_packet, supported
+from demuxlab.wire.frame import NotIP, ethernet_frame, network_packet
 
 V4 = bytes.fromhex("4500001c000100004011000001020304050607080035270f00080000")
 V6 = bytes.fromhex("6000000000000000") + bytes(32)
@@ -153,12 +153,10 @@ def test_ipv4_header_where_ipv6_is_announced(linktype, before):
 
 def test_unknown_linktype():
     assert network_packet(147, V4) == NotIP("linktype 147", malformed=False)
-    assert not supported(147)
 
 
 def test_every_named_linktype_is_supported():
     assert set(frame.LINKTYPE_NAMES) == set(frame._READERS)
-    assert all(supported(linktype) for linktype in frame.LINKTYPE_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def call(function: str, *arguments: object) -> dict[str, Any]:
         process.wait()
     if process.returncode:
         lines = errors.strip().splitlines() or ["?"]
-        raise Unavailable(_("it broke down"), lines[-1])
+        raise Unavailable(_("it failed"), lines[-1])
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "unavailable" in result:
         raise Unavailable(*result["unavailable"])

@@ -91,4 +91,4 @@ def figure(value: float) -> str:
 
 
 def _ratio(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"

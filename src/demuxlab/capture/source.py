@@ -149,7 +149,7 @@ def open_file(path: str | os.PathLike[str]) -> io.FileIO:
         wrong = _("{file} cannot be opened ({why})", file=name, why=error.strerror)
         cure = _("give a capture file")
     except ValueError as error:  # a NUL in the name
-        wrong, cure = _("{file} is no file name ({why})", file=name, why=error), _("give a capture file")
+        wrong, cure = _("{file} is not a file name ({why})", file=name, why=error), _("give a capture file")
     raise CaptureError(wrong, cure)
 
 

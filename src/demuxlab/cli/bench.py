@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -36,8 +36,20 @@ _DISAGREED = 1
     metavar="FILE-or-DIR",
     help=_("Draw them into one .svg file, or each into a file of its own in a folder."),
 )
-@click.option("--quick", is_flag=True, help=_("So small that the figures say little: does it run?"))
-def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | None, quick: bool) -> None:
+@click.option(
+    "--compare",
+    metavar="COMMIT",
+    help=_("Measure only ours, now and as it was at this commit, in turns; name what has become slower."),
+)
+@click.option("--quick", is_flag=True, help=_("Little data: only check that each benchmark runs."))
+def command(
+    names: tuple[str, ...],
+    as_json: bool,
+    markdown: bool,
+    plot: Path | None,
+    compare: str | None,
+    quick: bool,
+) -> None:
     """Measure ours against its peers."""
     from demuxlab.bench import show
     from demuxlab.bench.machine import in_words, machine
@@ -53,7 +65,7 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
     reports: list[Report] = []
     disagreed = False
     try:
-        for report in _measured(names or NAMES, QUICK if quick else FULL):
+        for report in _measured(names or NAMES, compare, QUICK if quick else FULL):
             if isinstance(report, Disagreement):
                 click.echo(f"demuxlab: {report}", err=True)
                 disagreed = True
@@ -68,6 +80,9 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
     finally:
         if markdown:
             click.echo(show.in_markdown(reports, machine_text), err=as_json)
+    slower = [report.benchmark.name for report in reports for row in report.rows if row.reached is False]
+    if compare is not None and slower:
+        click.echo(_("slower than {commit}: {names}", commit=compare, names=", ".join(slower)), err=True)
     if plot is not None:
         # Only the namespaces needed rights; the pictures belong to the user that called sudo.
         rights.drop()
@@ -75,27 +90,29 @@ def command(names: tuple[str, ...], as_json: bool, markdown: bool, plot: Path | 
     raise SystemExit(_DISAGREED if disagreed else 0)
 
 
-def _measured(names: tuple[str, ...], effort: Effort) -> Iterator[Report | Disagreement]:
-    """Yield what comes out of each benchmark, as soon as it does."""
+def _measured(names: Sequence[str], commit: str | None, effort: Effort) -> Iterator[Report | Disagreement]:
+    """Yield the result of each benchmark as soon as it is there."""
     with tempfile.TemporaryDirectory(prefix="demuxlab-bench-") as folder:
         try:
-            for name in dict.fromkeys(names):
-                benchmarks: list[Benchmark] = import_module(f"demuxlab.bench.{name}").prepare(
-                    effort, Path(folder)
+            if commit is None:
+                benchmarks = _prepared(names, effort, Path(folder))
+            else:
+                from demuxlab.bench.commits import compared
+
+                benchmarks = compared(names, commit, effort, Path(folder))
+            for benchmark in benchmarks:
+                click.echo(
+                    _(
+                        "measuring {benchmark}: {contenders}",
+                        benchmark=benchmark.name,
+                        contenders=", ".join(benchmark.contenders),
+                    ),
+                    err=True,
                 )
-                for benchmark in benchmarks:
-                    click.echo(
-                        _(
-                            "measuring {benchmark}: {contenders}",
-                            benchmark=benchmark.name,
-                            contenders=", ".join(benchmark.contenders),
-                        ),
-                        err=True,
-                    )
-                    try:
-                        yield measure(benchmark, effort)
-                    except Disagreement as disagreement:
-                        yield disagreement
+                try:
+                    yield measure(benchmark, effort)
+                except Disagreement as disagreement:
+                    yield disagreement
         except OSError as error:
             raise CallError(
                 _(
@@ -105,6 +122,11 @@ def _measured(names: tuple[str, ...], effort: Effort) -> Iterator[Report | Disag
                 ),
                 _("set TMPDIR to a folder with room"),
             ) from error
+
+
+def _prepared(names: Sequence[str], effort: Effort, folder: Path) -> Iterator[Benchmark]:
+    for name in dict.fromkeys(names):
+        yield from import_module(f"demuxlab.bench.{name}").prepare(effort, folder)
 
 
 def _print_json(report: Report) -> None:

@@ -52,7 +52,7 @@ _MAX_PACKET = 65_535 + 40
 @click.option(
     "--explain",
     is_flag=True,
-    help=_("Tell each decision step by step: who was asked, in which order, and why each one lost."),
+    help=_("Explain each decision step by step: the rules in order, and why each other socket lost."),
 )
 @terminal.tunnels_option
 @click.option("--json", "as_json", is_flag=True, help=_("One JSON object a packet on standard output."))
@@ -88,7 +88,7 @@ def _load_sockets(path: Path, demultiplexer: Demultiplexer) -> None:
 def _decide(
     frames: Iterable[Frame], demultiplexer: Demultiplexer, unwrapper: Unwrapper
 ) -> Iterator[tuple[Entry, tuple[str, ...]]]:
-    """Yield the decision about each frame's innermost packet, and the names of what that was inside of."""
+    """Yield the decision about each frame's innermost packet, and the names of the headers around it."""
     for frame in frames:
         inner = unwrapper.read(frame.linktype, frame.data, frame.time)
         if isinstance(inner, NotIP):

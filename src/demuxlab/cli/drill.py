@@ -43,7 +43,7 @@ from demuxlab.links import rights
     "define",
     metavar="NAME=VALUE",
     multiple=True,
-    help=_("What a name of the scripts stands for; several are possible."),
+    help=_("Replace a name in the scripts by a value; may be given several times."),
 )
 @click.option(
     "--captures",

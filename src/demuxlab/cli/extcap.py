@@ -64,7 +64,7 @@ def _interface(folder: LabFolder) -> str:
 
 
 def _plain(title: str) -> str:
-    """Return a title without what has a meaning of its own in extcap's sentences."""
+    """Return a title without the characters that separate fields in extcap's output."""
     return re.sub(r"[{}=`*]", "", title)
 
 

@@ -34,7 +34,7 @@ _MOVED = 20
 @click.command(
     name="flows",
     help=_(
-        "List the TCP and UDP conversations of CAPTURES: who sent how much to whom.\n\n"
+        "List the TCP and UDP conversations of CAPTURES: packets and bytes in each direction.\n\n"
         "Captures are pcap or pcapng, also compressed with gzip or zstd; - is standard input. Several are "
         "merged, in the order of their packets' times."
     ),
@@ -136,11 +136,11 @@ def _tell_counts(found: "Flows") -> None:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.outer.most_common())
         click.echo(_("inside of other packets: {kinds}", kinds=kinds), err=True)
     for paths in found.moved[:_MOVED]:
-        told = _(
+        line = _(
             "a QUIC connection goes on although its 4-tuple changes: {paths}; the connection ID is the same",
             paths=", ".join(paths),
         )
-        click.echo(told, err=True)
+        click.echo(line, err=True)
     if left_out:
         reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
         if len(left_out) > _REASONS:

@@ -13,9 +13,10 @@ import click
 from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reading, reason, writing
-from demuxlab.grading import gradebooks, inventory, outputs, sandbox
+from demuxlab.grading import gradebooks, inventory, lateness, outputs, sandbox
 from demuxlab.grading.collect import HandedIn, collect
 from demuxlab.grading.grade import Job, jobs
+from demuxlab.grading.grade import captures as saved_packets
 from demuxlab.grading.gradebooks import canvas, moodle, sentence
 from demuxlab.grading.records import Records
 from demuxlab.grading.secret import load
@@ -85,7 +86,7 @@ def _form_options(function: Any) -> Any:
     metavar="FILE",
     help=_("Compute the seeds of submissions from this secret; one is kept in your home folder."),
 )
-@click.option("--seed", default="", help=_("Draw the values of all checks from this."))
+@click.option("--seed", default="", help=_("The seed of the values in all checks."))
 @click.option(
     "--isolation",
     type=click.Choice(["best", "required"]),
@@ -100,13 +101,27 @@ def _form_options(function: Any) -> Any:
     show_default=True,
     help=_("Seconds that one call of a submission may take; six times so much for all."),
 )
-@click.option("--processes", type=click.IntRange(1), help=_("How many at a time; one a core."))
+@click.option(
+    "--processes", type=click.IntRange(1), help=_("Submissions graded at a time; default: one a core.")
+)
 @click.option("--cluster", metavar="ADDRESS", help=_("Grade on a Dask cluster: tcp://host:8786, or local."))
 @click.option(
     "--feedback",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
     help=_("Write a text file for each learner into a folder; --language chooses its language."),
+)
+@click.option(
+    "--late",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=_("Take late penalties and extensions from this TOML file."),
+)
+@click.option(
+    "--captures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help=_("Save the packets of failed checks, a folder for each learner."),
 )
 @click.option(
     "--gradescope-zip",
@@ -137,6 +152,8 @@ def command(
     processes: int | None,
     cluster: str | None,
     feedback: Path | None,
+    late: Path | None,
+    captures: Path | None,
     gradescope_zip: Path | None,
     similar: Path | None,
     strict: bool,
@@ -161,6 +178,8 @@ def command(
             _("graded at the level {level}: {problem}", level=sandbox.best(), problem=problem), err=True
         )
     wanted = {form: path for form, path in forms.items() if path is not None}
+    sheet = _worksheet(moodle_worksheet)
+    rules = None if late is None else lateness.load(late)
     if hidden is not None:
         inventory.protect(hidden, sandbox.best())
     handed_in, skipped = _collected(submissions, folder.name, alone=bool(wanted.keys() & outputs.OF_ONE))
@@ -168,8 +187,12 @@ def command(
     with ExitStack() as stack:
         records = _records(stack, results, folder.name, len(todo))
         graded, failed = _grade(todo, records, cluster, processes)
-        _write(wanted, _functions(canvas_title, moodle_worksheet), graded, failed)
+        if rules is not None:
+            graded = rules.apply(graded, sheet)
+            _name_unknown(rules.unknown(graded), late)
+        _write(wanted, _functions(canvas_title, sheet), graded, failed)
         _give_back(feedback, graded)
+        _save_captures(captures, todo, graded, processes)
         _tell(graded, as_json)
     if similar is not None:
         _compare(handed_in, folder, similar)
@@ -283,14 +306,22 @@ def _with_bar(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
     yield from track(outcomes, _("grading"), count, console=Console(stderr=True))
 
 
-def _functions(canvas_title: str, worksheet: Path | None) -> dict[str, Callable[..., str]]:
+def _worksheet(path: Path | None) -> str:
+    if path is None:
+        return ""
+    with reading(path, _("download it from Moodle again")):
+        return path.read_text(encoding="utf-8-sig")
+
+
+def _name_unknown(names: Sequence[str], path: Path | None) -> None:
+    for name in names:
+        click.echo(_("{path}: no submission is of {name!r}", path=path, name=name), err=True)
+
+
+def _functions(canvas_title: str, sheet: str) -> dict[str, Callable[..., str]]:
     """Return the functions of the forms, with what the call says of the systems that read them."""
-    sheet = ""
-    if worksheet is not None:
-        with reading(worksheet, _("download it from Moodle again")):
-            sheet = worksheet.read_text(encoding="utf-8-sig")
-    told = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
-    return {**outputs.FORMS, **told}
+    forms = {"canvas": partial(canvas, title=canvas_title), "moodle": partial(moodle, worksheet=sheet)}
+    return {**outputs.FORMS, **forms}
 
 
 def _write(
@@ -310,14 +341,38 @@ def _write(
 
 
 def _give_back(folder: Path | None, results: Sequence[dict[str, Any]]) -> None:
-    """Write what each learner is to read; a name that would lead elsewhere is written without its slashes."""
+    """Write what each learner is to read."""
     if folder is None:
         return
     with writing(folder, _("name another folder")):
         folder.mkdir(parents=True, exist_ok=True)
         for result in results:
-            name = result["submission"].replace("/", "_").replace("\\", "_").lstrip(".") or "_"
-            write_whole(folder / f"{name}.txt", gradebooks.feedback(result) + "\n")
+            write_whole(folder / f"{_as_file(result['submission'])}.txt", gradebooks.feedback(result) + "\n")
+
+
+def _as_file(name: str) -> str:
+    """Return a submission's name as that of a file: one that would lead elsewhere loses its slashes."""
+    return name.replace("/", "_").replace("\\", "_").lstrip(".") or "_"
+
+
+def _save_captures(
+    folder: Path | None, jobs: Sequence[Job], results: Sequence[dict[str, Any]], processes: int | None
+) -> None:
+    """Ask again what failed, under the same seeds, and save what it was about."""
+    if folder is None:
+        return
+    short = {each["submission"] for each in results if not all(test["passed"] for test in each["tests"])}
+    asked = [job for job in jobs if job.name in short and not job.problem]
+    with closing(on_this_machine(asked, processes or 0, saved_packets)) as outcomes:
+        for job, captures, why in outcomes:
+            if captures is None:
+                click.echo(_("no captures of {name}: {why}", name=job.name, why=why), err=True)
+                continue
+            place = folder / _as_file(job.name)
+            with writing(place, _("name another folder")):
+                place.mkdir(parents=True, exist_ok=True)
+                for check, data in captures.items():
+                    (place / f"{check}.pcapng").write_bytes(data)
 
 
 def _tell(results: Sequence[dict[str, Any]], as_json: bool) -> None:

@@ -13,7 +13,7 @@ _COMMANDS = marked(
     {
         "run": "Run a lab: craft packets, see which socket each one reaches, save a capture.",
         "demux": "Say what a table of sockets does with every packet of a capture.",
-        "flows": "List the conversations of captures: who sent how much to whom.",
+        "flows": "List the conversations of captures: packets and bytes in each direction.",
         "open": "Open a capture in Wireshark with our columns, colours and buttons.",
         "report": "Write a capture's story into one HTML file: ladder, sockets, queues, figures.",
         "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
@@ -21,7 +21,9 @@ _COMMANDS = marked(
         "labs": "List the labs, and what of them this folder has passed.",
         "quiz": "Make a capture and an answer sheet for one learner, or mark the sheet.",
         "new": "Copy the course into a new folder.",
+        "new-lab": "Write the skeleton of a new lab.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
+        "why": "Say which socket of this machine gets a packet, or why a port cannot be bound.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
         "bench": "Measure ours against its peers: ratios, taken by turns in one run.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",
@@ -38,7 +40,7 @@ class _Commands(terminal.Command, click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"demuxlab.cli.{cmd_name}").command
+        command: click.Command = import_module(f"demuxlab.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
@@ -69,7 +71,7 @@ class _Commands(terminal.Command, click.Group):
 @terminal.language_option
 @click.version_option(package_name="demuxlab")
 def group() -> None:
-    """See TCP and UDP segments find their sockets."""
+    """See how TCP and UDP segments find their sockets."""
 
 
 def main(arguments: list[str] | None = None) -> Any:

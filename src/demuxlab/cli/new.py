@@ -1,4 +1,4 @@
-"""`demuxlab new`: the course for a learner who has only the installed package."""
+"""`demuxlab new`: copies the course out of the installed package into a folder."""
 
 import shutil
 from pathlib import Path

@@ -20,7 +20,7 @@ from demuxlab.wireshark import program as wireshark
 @click.option(
     "--install",
     is_flag=True,
-    help=_("Copy the profile, its script and the labs as interfaces into your own Wireshark, to stay."),
+    help=_("Install the profile, its script and the labs as interfaces into your own Wireshark."),
 )
 def command(capture: Path | None, install: bool) -> None:
     """Start Wireshark on a capture."""

@@ -22,7 +22,7 @@ _SHOWN = 12
 )
 @click.argument("lab")
 @click.option(
-    "--student", metavar="ID", help=_("Whose: addresses and ports of the capture are drawn from it.")
+    "--student", metavar="ID", help=_("The learner's ID; it determines the capture's addresses and ports.")
 )
 @click.option(
     "--folder",

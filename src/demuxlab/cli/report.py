@@ -21,7 +21,7 @@ from demuxlab.wire.address import from_text
     name="report",
     cls=terminal.Command,
     help=_(
-        "Write what CAPTURE (pcap or pcapng, anybody's) tells into one HTML file: which segment reached "
+        "Write what CAPTURE (pcap or pcapng, of any program) shows into one HTML file: which segment reached "
         "which socket and why, the sockets and queues over time, and the figures of the course.\n\n"
         "The file needs nothing else: it can be mailed and printed."
     ),

@@ -64,7 +64,7 @@ class Question:
 
     @property
     def asks_for_a_socket(self) -> bool:
-        """Whether the answer is the name of the socket that got a frame: it stands in the frame's comment."""
+        """Whether the answer is the name of the socket that got a frame, which the frame's comment has."""
         return self.fields == ("frame.comment",) and self.pattern.startswith("→")
 
     def _only(self, values: list[str]) -> str:

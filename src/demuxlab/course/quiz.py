@@ -207,7 +207,7 @@ def _sheet(
         _("Write each answer behind its number."),
         _("Then: demuxlab quiz {lab} --check THIS_FILE", lab=lab.name[:2]),
         "",
-        _("Who has which address:"),
+        _("The addresses of the hosts:"),
         *(f"  {name:10} {address}" for address, name in names.items()),
     ]
     for question in asked:

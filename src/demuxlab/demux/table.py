@@ -139,6 +139,14 @@ class SocketTable:
         self._in_use.add(socket)
         self._open_connection(socket)
 
+    def enter(self, socket: Socket, address: bytes, port: int, state: str) -> None:
+        """Add a socket without a peer that another table has already: no rule of bind or listen is asked."""
+        socket.local_address, socket.local_port, socket.state = address, port, state
+        socket.bound_to_any = is_any(address)
+        self._number(socket)
+        if socket.protocol == ip.UDP or state == LISTEN:
+            self._open(socket)
+
     def disconnect(self, socket: Socket) -> None:
         """Remove a UDP socket's peer; a local address that connect has set becomes the wildcard again."""
         if not socket.remote_address:

@@ -206,7 +206,7 @@ _ALLOWED = (
 def _check(statement: ast.stmt, line: int, variables: Set[str]) -> None:
     if len(list(ast.walk(statement))) > _MAX_NODES:
         raise ScriptError(line, _("expected shorter assertions"))
-    # A message is only shown: what cannot be evaluated in it does no harm.
+    # The message is not checked: what cannot be evaluated in it is shown as it is written.
     asserted = statement.test if isinstance(statement, ast.Assert) else statement
     parts, functions = list(ast.walk(asserted)), _functions(asserted)
     for part in parts:

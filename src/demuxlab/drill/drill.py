@@ -17,7 +17,7 @@ STACK, KERNEL = "stack", "kernel"
 _CONCURRENT = 8
 _SWITCH_INTERVAL = 0.0005
 _MAX_CHARACTERS = 4 << 20
-_BEGINNING = re.compile(r"^//// (\S+)$", re.MULTILINE)
+_BEGINNING = re.compile(r"^////(?: (\S+))?$", re.MULTILINE)
 
 
 def load(path: Path, define: Sequence[str] = ()) -> Script:
@@ -30,19 +30,26 @@ def load(path: Path, define: Sequence[str] = ()) -> Script:
 
 
 def load_all(path: Path, define: Sequence[str] = ()) -> list[Script]:
-    """Read the scripts in a file: one, or several that each begin with a line `//// name`."""
+    """Read the scripts in a file: one, or several that each begin with a line `//// name`.
+
+    The lines after a `////` without a name are the beginning of each script that follows, up to the next one.
+    """
     with path.open(encoding="utf-8") as file:
         text = file.read(_MAX_CHARACTERS)
     beginnings = list(_BEGINNING.finditer(text))
     if not beginnings:
         return [parse(text, path, define)]
     ends = [match.start() for match in beginnings[1:]] + [len(text)]
-    scripts = []
+    scripts, shared = [], ""
     for match, end in zip(beginnings, ends, strict=True):
-        # The lines before the script keep its line numbers right.
-        before = "\n" * text.count("\n", 0, match.start())
-        script = parse(before + text[match.start() : end], path, define)
-        scripts.append(replace(script, name=match[1]))
+        # Empty lines in place of the other scripts keep the line numbers right.
+        shared = shared if match[1] else ""
+        skipped = text.count("\n", 0, match.start()) - shared.count("\n")
+        part = shared + "\n" * skipped + text[match.start() : end]
+        if match[1]:
+            scripts.append(replace(parse(part, path, define), name=match[1]))
+        else:
+            shared = part
     return scripts
 
 

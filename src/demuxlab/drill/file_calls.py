@@ -10,7 +10,7 @@ from demuxlab.drill.call_values import WrongResult, check_output, integer, text
 from demuxlab.drill.script import Options, Value
 
 # linux/eventpoll.h
-EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
+EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
 _READ_ONLY_FILES = ("/dev/zero",)
 _DATA = {"fd", "ptr", "u32", "u64"}
 

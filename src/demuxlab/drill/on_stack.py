@@ -17,14 +17,17 @@ from typing import Any
 
 from demuxlab import sockets
 from demuxlab.drill import stack_settings
+from demuxlab.drill.constants import MSG_FASTOPEN
 from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
 from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
 from demuxlab.host import Host
 from demuxlab.runtime import Waiting
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.path_mtu import Probing
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.timers import NEVER
+from demuxlab.wire.address import to_text
 
 # The host's clock at the start, in seconds: small, so that a float resolves far less than a microsecond.
 _START = 1000.0
@@ -108,7 +111,7 @@ class StackSockets:
         self._runtime = runtime
         self._changed = runtime.condition()
         self.began = round(_START * 1_000_000_000)
-        self.defaults = Settings()
+        self.defaults = Settings(mtu_probing=Probing.NEVER)  # the kernel's default
         self.opened: list[Any] = []
 
     def socket(self, family: int, kind: int, protocol: int) -> Any:
@@ -156,6 +159,10 @@ class StackSockets:
     def with_null(self, opened: Any, name: str, arguments: tuple[Any, ...]) -> int:
         """Make a call with a null pointer: EFAULT, unless there is nothing to read or write at it."""
         # (buffer, size, …): with size 0 the kernel does not look at the buffer.
+        if name == "sendto" and arguments[1] == 0 and arguments[2] & MSG_FASTOPEN and arguments[4]:
+            sockaddr = arguments[3]
+            host, port = sockaddr[4:8] if len(sockaddr) == 16 else sockaddr[8:24], sockaddr[2:4]
+            return int(opened.sendto(b"", arguments[2], (to_text(host), int.from_bytes(port, "big"))))
         if name in ("write", "send", "sendto") and arguments[1] == 0:
             return int(opened.send(b""))
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))

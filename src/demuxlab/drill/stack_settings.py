@@ -1,9 +1,12 @@
 """The settings of our stack that the shell commands of a script change: by sysctl, or with the route."""
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from demuxlab.transport.tcp import ecn
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import ALGORITHMS
 from demuxlab.transport.tcp.settings import Settings
 
@@ -14,22 +17,45 @@ def _on(value: str) -> bool:
     return int(value) != 0
 
 
-def _word(number: int) -> Convert:
-    return lambda value: int(value.split()[number])
+def _limits(value: str) -> Limits:
+    """Return what a buffer has at first and at most, of the three numbers of tcp_rmem or tcp_wmem."""
+    _least, first, most = map(int, value.split())
+    return Limits(first, most)
+
+
+def _ecn(value: str) -> int:
+    """Return the setting; the later ones, of Accurate ECN, are not ours."""
+    if int(value) not in (ecn.OFF, ecn.ASK, ecn.ACCEPT):
+        raise ValueError(value)
+    return int(value)
+
+
+def _keys(value: str) -> bytes:
+    """Return one key or two, of four numbers in the machine's byte order each (ip-sysctl)."""
+    return b"".join(
+        struct.pack("<4I", *(int(word, 16) for word in key.split("-"))) for key in value.split(",")
+    )
+
+
+def _features(value: str) -> int:
+    return {"ecn": ecn.ASK}[value]
 
 
 SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_timestamps": (("timestamps", _on),),
     "tcp_sack": (("sack", _on),),
     "tcp_slow_start_after_idle": (("slow_start_after_idle", _on),),
+    "tcp_fastopen": (("fast_open", lambda value: int(value, 0)),),
+    "tcp_fastopen_key": (("fast_open_key", _keys),),
+    "tcp_mtu_probing": (("mtu_probing", int),),
+    "tcp_ecn": (("ecn", _ecn),),
     "tcp_dsack": (("dsack", _on),),
     "tcp_frto": (("frto", _on),),
     "tcp_early_retrans": (("tail_loss_probe", lambda value: int(value) in (3, 4)),),
     "tcp_window_scaling": (("window_scale", _on),),
     "tcp_congestion_control": (("congestion", ALGORITHMS.__getitem__),),
-    # Our buffer does not grow by itself up to the maximum: it has that from the start, and its window scale.
-    "tcp_rmem": (("receive_buffer", _word(2)),),
-    "tcp_wmem": (("send_buffer", _word(1)),),
+    "tcp_rmem": (("receive_limits", _limits),),
+    "tcp_wmem": (("send_limits", _limits),),
     "tcp_max_syn_backlog": (("half_open", int),),
     "tcp_invalid_ratelimit": (("answer_period", lambda value: int(value) / 1000),),
     "tcp_keepalive_time": (("keepalive_idle", float),),
@@ -37,7 +63,10 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
     "tcp_keepalive_probes": (("keepalive_probes", int),),
 }
 """The fields of `Settings` that a sysctl below net.ipv4 changes, each with the conversion from its text."""
-ROUTE: dict[str, tuple[str, Convert]] = {"congctl": ("congestion", ALGORITHMS.__getitem__)}
+ROUTE: dict[str, tuple[str, Convert]] = {
+    "congctl": ("congestion", ALGORITHMS.__getitem__),
+    "features": ("ecn", _features),
+}
 """The field that an attribute of the route changes."""
 _FIELDS = {one.name for one in fields(Settings)}
 

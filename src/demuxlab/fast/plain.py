@@ -93,10 +93,10 @@ def stream(packet: bytes) -> tuple[int, int, int, int, int, memoryview] | None:
 
     Sequence number, acknowledgment number, window field, TSval and TSecr (both -1 without timestamps), and
     the data. Usual: the flags are ACK, or PSH and ACK, and the only option, if any, is timestamps, in the
-    layout of RFC 7323, appendix A.
+    layout of RFC 7323, appendix A. Nor has a router marked the packet (RFC 3168: CE).
     """
     sequence, acknowledgment, offset, flags, window = _stream_fields(packet, 24)
-    if flags & ~PSH != ACK:
+    if flags & ~PSH != ACK or packet[1] & 3 == 3:
         return None
     if offset == _NO_OPTIONS:
         return sequence, acknowledgment, window, -1, -1, memoryview(packet)[TCP_HEADERS:]

@@ -63,6 +63,7 @@ def _receive(
         or sender.buffer.fin is not None
         or recovery.phase is not Phase.OPEN
         or recovery.probe is not None
+        or sender.ecn is not None
         or connection.orphan
         or connection.urgent is not None
     ):

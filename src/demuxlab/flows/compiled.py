@@ -11,15 +11,16 @@ import numpy as np
 from numba import njit, uint64
 
 from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
-from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Hints
 from demuxlab.flows.rows import MULTIPLIERS, WORDS, Indices, Rows
-from demuxlab.wire import ip
+from demuxlab.wire import endpoints, ip, quic
 
 _FAMILIES = np.array(IPV6_FAMILIES, np.uint64)
 # 64-bit words of a row, which fills a cache line: 5 of the key, packets, bytes, offset of the first packet.
 _ROW = 8
 _FIRST_ROWS = 1 << 12
 _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+_EACH_BYTE, _HIGHEST_BITS = np.uint64(0x01010101), np.uint64(0x80808080)
 _FAMILY = {"": 0, "network": 1, "host": 2}
 
 
@@ -58,12 +59,13 @@ class CompiledCounter:
 
     def __init__(self, tunnels: Collection[int]) -> None:
         self._tunnels = np.array(tuple(tunnels), np.uint64)
-        self.firsts = np.empty(0, np.intp)
+        self.hints = Hints(np.empty((0, 2), np.intp), np.empty((0, 2), np.intp))
         self._used = 0
         self._rows = np.zeros((_FIRST_ROWS, _ROW), np.uint64)
         self._times = np.zeros(_FIRST_ROWS, np.uint64)
         self._slots = np.zeros(2 * _FIRST_ROWS, np.uint32)
         self._rest = np.empty(0, np.intp)
+        self._long, self._short = self.hints
 
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
@@ -74,18 +76,18 @@ class CompiledCounter:
         known = self._used
         if len(self._rest) < len(frames):
             self._rest = np.empty(len(frames), np.intp)
-        done, rest = 0, 0
+            self._long, self._short = (np.empty((len(frames), 2), np.intp) for _ in range(2))
+        done, rest, long, short = 0, 0, 0, 0
         while True:
-            done, self._used, rest = _count(
+            done, self._used, rest, long, short = _count(
                 data, frames, done, uint64(base), order == ">", link, self._slots, self._rows,
                 self._times, self._used, self._rest, rest, MULTIPLIERS, self._tunnels,
+                self._long, long, self._short, short,
             )  # fmt: skip
             if done == len(frames):
                 high, low = self._times[known : self._used] >> _HALF, self._times[known : self._used] & _LOW
                 self._times[known : self._used] = clock.nanoseconds(high, low)
-                new = self._rows[known : self._used]
-                new = new[(new[:, 4] >> _HALF & np.uint64(0xFF)) == ip.UDP]
-                self.firsts = (new[:, 7] - np.uint64(base)).astype(np.intp)
+                self.hints = Hints(self._long[:long].copy(), self._short[:short].copy())
                 return self._rest[:rest].copy()
             self._grow()
 
@@ -246,31 +248,47 @@ def _ip_version(data: Any, frame: Any, link: Any) -> Any:
 
 
 @_compiled
-def _is_counted_udp(data: Any, segment: Any, tunnels: Any) -> Any:
-    found = _u16(data, segment + uint64(4)) >= 8
+def _is_tunnel(data: Any, segment: Any, tunnels: Any) -> bool:
     for port in tunnels:
-        found &= _u16(data, segment) != port and _u16(data, segment + uint64(2)) != port
-    return found
+        if _u16(data, segment) == port or _u16(data, segment + uint64(2)) == port:
+            return True
+    return False
 
 
 @_compiled
-def _may_have_source_route(data: Any, at: Any, header: Any) -> bool:
-    found = False
-    for place in range(20, header):
-        found |= data[at + uint64(place)] in (131, 137)
-    return found
+def _may_have_source_route(data: Any, at: Any, end: Any) -> bool:
+    """Tell whether a byte of the options has the number of a source route."""
+    while at < end:
+        word = _little(data, at)
+        for number in endpoints.SOURCE_ROUTES:
+            # A byte of `other` is zero where the word has the number.
+            other = word ^ uint64(number) * _EACH_BYTE
+            if (other - _EACH_BYTE) & ~other & _HIGHEST_BITS:
+                return True
+        at += uint64(4)
+    return False
+
+
+@_inlined
+def _is_long(data: Any, at: Any) -> bool:
+    """Tell whether a datagram's data begins with a long header of QUIC."""
+    if _byte(data, at) < 0xC0:
+        return False
+    version = _u32(data, at + uint64(1), True)
+    return version in quic.VERSIONS or version >> uint64(8) in quic.DRAFTS
 
 
 @_compiled
 def _count(
     data: Any, frames: Any, done: int, base: Any, big: bool, link: Any, slots: Any, rows: Any, times: Any,
     used: int, rest: Any, left: int, multipliers: Any, tunnels: Any,
+    long: Any, longs: int, short: Any, shorts: int,
 ) -> Any:  # fmt: skip
     """Count the frames from number `done` on.
 
     Returns the number of the frame at which the rows were full (or of all frames), the rows used, and how
-    many frames were appended to `rest`, which `one_by_one` must read. The rules are those of
-    `vectorised.find_segments`.
+    many frames were appended to `rest`, which `one_by_one` must read, and to the hints. The rules are those
+    of `vectorised.find_segments` and `vectorised._hints`.
     """
     mask = uint64(len(slots) - 1)
     none, nowhere = uint64(0), uint64(0) - uint64(1)
@@ -283,7 +301,8 @@ def _count(
             header = (_byte(data, at) & uint64(15)) << uint64(2)
             segment, room = at + header, _u16(data, at + uint64(2))
             accepted = header >= 20 and room >= header and not _u16(data, at + uint64(6)) & uint64(0x3FFF)
-            accepted = accepted and not (header > 20 and _may_have_source_route(data, at, header))
+            if header > 20:
+                accepted = accepted and not _may_have_source_route(data, at + uint64(20), segment)
             room -= header
             protocol = _byte(data, at + uint64(9))
         else:
@@ -294,7 +313,9 @@ def _count(
             accepted = accepted and need >= 20
         else:
             need = uint64(8)
-            accepted = accepted and protocol == ip.UDP and _is_counted_udp(data, segment, tunnels)
+            accepted = accepted and protocol == ip.UDP and _u16(data, segment + uint64(4)) >= 8
+            if len(tunnels):
+                accepted = accepted and not _is_tunnel(data, segment, tunnels)
         if not accepted or need > room or segment + need > end:
             rest[left] = number
             left += 1
@@ -313,7 +334,7 @@ def _count(
             row = uint64(slots[slot]) - uint64(1)
             if row == nowhere:
                 if used == len(rows):
-                    return number, used, left
+                    return number, used, left, longs, shorts
                 row = uint64(used)
                 slots[slot] = used + 1
                 for word in range(WORDS):
@@ -323,6 +344,9 @@ def _count(
                     data, frame - uint64(12), big
                 )
                 used += 1
+                if protocol == ip.UDP and _byte(data, segment + uint64(8)) >> uint64(6) == 1:
+                    short[shorts, 0], short[shorts, 1] = frame, segment
+                    shorts += 1
                 break
             if (
                 rows[row, 0] == key[0]
@@ -334,6 +358,9 @@ def _count(
             ):
                 break
             slot = slot + uint64(1) & mask
+        if protocol == ip.UDP and _is_long(data, segment + uint64(8)):
+            long[longs, 0], long[longs, 1] = frame, segment
+            longs += 1
         rows[row, 5] += uint64(1)
         rows[row, 6] += _u32(data, frame - uint64(4), big)
-    return len(frames), used, left
+    return len(frames), used, left, longs, shorts

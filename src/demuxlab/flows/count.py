@@ -68,11 +68,12 @@ def count(
                     rest = counter.count(
                         batch.data, group.frames, batch.base, group.order, group.linktype, group.clock
                     ).tolist()
-                    follower.look(batch, group, counter.firsts)
+                    follower.look(batch, group, counter.hints)
                 others += [batch.record(group, number) for number in rest]
             for record in sorted(others):
-                if one_by_one.count(record):
-                    follower.add(record)
+                if (found := one_by_one.count(record)) is not None:
+                    follower.add(record.offset, found)
+            follower.end_batch()
             if progress is not None:
                 progress(source.position)
     table = Table.of(Rows.combined([counter.rows(), one_by_one.rows()]))

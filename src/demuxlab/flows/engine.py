@@ -83,11 +83,22 @@ class Clock(NamedTuple):
         )
 
 
+class Hints(NamedTuple):
+    """UDP datagrams that may be of QUIC (`wire.quic`), one in each row: offsets of the frame, of the header.
+
+    `long` are those with a long header of a known version, `short` those that are the first of their
+    direction and may have a short header. Their lengths have not been looked at.
+    """
+
+    long: Indices
+    short: Indices
+
+
 class Counter(Protocol):
     """Counts packets."""
 
-    firsts: Indices
-    """The offsets of the UDP frames of the last call that are the first of their directions."""
+    hints: Hints
+    """Datagrams of the last call."""
 
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock

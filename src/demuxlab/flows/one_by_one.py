@@ -10,11 +10,12 @@ import numpy as np
 
 from demuxlab.flows import rows
 from demuxlab.flows.rows import Rows
-from demuxlab.wire import endpoints
+from demuxlab.wire import endpoints, ip
 from demuxlab.wire.fragments import Reassembler, Whole
 from demuxlab.wire.ip import Fragment
 from demuxlab.wire.layers import NotIP
 from demuxlab.wire.malformed import Malformed
+from demuxlab.wire.quic import read_long
 from demuxlab.wire.tunnels import Unwrapper
 
 
@@ -43,17 +44,19 @@ class OneByOne:
         self._reassembler = Reassembler()
         self._counts: dict[tuple[int, ...], list[int]] = {}
 
-    def count(self, record: Record) -> bool:
-        """Count one record; tell whether it is the first of its direction."""
+    def count(self, record: Record) -> endpoints.Endpoints | None:
+        """Count one record; return its endpoints if it may tell about QUIC, as `engine.Hints` has it."""
         found = self.read(record)
         if isinstance(found, str):
             self.left_out[found] += 1
-            return False
+            return None
         key = rows.key(found.protocol, found.source, found.destination, found.ports)
         counts = self._counts.setdefault(key, [0, 0, record.offset, record.time])
         counts[0] += 1
         counts[1] += record.original_length
-        return counts[0] == 1
+        if found.protocol == ip.UDP and (counts[0] == 1 or read_long(found.data[8:])):
+            return found
+        return None
 
     def read(self, record: Record) -> endpoints.Endpoints | str:
         """Return the endpoints of one record, or the reason why it counts in no conversation."""

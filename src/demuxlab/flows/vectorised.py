@@ -13,9 +13,9 @@ from numpy.lib.stride_tricks import as_strided
 from demuxlab.capture.section import INTERFACE, MAX_BLOCK, OBSOLETE_PACKET, PACKET, SECTION, SIMPLE_PACKET
 from demuxlab.flows import parallel_scan
 from demuxlab.flows.directions import Directions
-from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Link
+from demuxlab.flows.engine import IPV6_FAMILIES, LINKS, MAX_TAGS, Bytes, Clock, Hints, Link
 from demuxlab.flows.rows import HALF, IPV4, IPV6, WORDS, Indices, Rows
-from demuxlab.wire import endpoints, ip, tcp, udp
+from demuxlab.wire import endpoints, ip, quic, tcp, udp
 
 # A guess looks for a record in so many bytes from the start of a lane,
 _WINDOW = 256
@@ -26,6 +26,8 @@ _LIKELY = range(20, 1 << 18)
 # The options of so few packet blocks are read faster by a plain loop.
 _FEW_BLOCKS = 8
 _NO_INDICES = np.empty(0, np.intp)
+_NO_HINTS = Hints(np.empty((0, 2), np.intp), np.empty((0, 2), np.intp))
+_EACH_BYTE, _HIGHEST_BITS = 0x01010101, np.uint32(0x80808080)
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 
 
@@ -178,7 +180,7 @@ class VectorCounter:
     def __init__(self, tunnels: Collection[int]) -> None:
         self._tunnels = tuple(tunnels)
         self._directions = Directions()
-        self.firsts = _NO_INDICES
+        self.hints = _NO_HINTS
 
     def count(
         self, data: Bytes, frames: Indices, base: int, order: str, linktype: int, clock: Clock
@@ -193,7 +195,7 @@ class VectorCounter:
             is_tunnel = np.isin(numbers[segments], self._tunnels)
             is_tunnel |= np.isin(numbers[segments + 2], self._tunnels)
             accepted &= ~(is_tunnel & (protocol == ip.UDP))
-        self.firsts = _NO_INDICES
+        self.hints = _NO_HINTS
         rest = np.flatnonzero(~accepted)
         if len(rest):
             frames, at, ipv6, protocol, segments = (
@@ -202,8 +204,8 @@ class VectorCounter:
         if len(frames):
             sizes = words[frames - 4].astype(np.uint64)
             new, firsts = self._directions.add(_keys(data, at, ipv6, protocol, segments), sizes)
+            self.hints = _hints(data, frames, protocol, segments, firsts)
             first = frames[firsts]
-            self.firsts = first[protocol[firsts] == ip.UDP]
             high, low = words[first - 16].astype(np.uint64), words[first - 12].astype(np.uint64)
             self._directions.set_first(new, (first + base).astype(np.uint64), clock.nanoseconds(high, low))
         return rest
@@ -211,6 +213,20 @@ class VectorCounter:
     def rows(self) -> Rows:
         """Return the directions counted so far."""
         return self._directions.rows()
+
+
+def _hints(data: Bytes, frames: Indices, protocol: Any, segments: Indices, firsts: Indices) -> Hints:
+    """Return the datagrams that may be of QUIC; `firsts` are the packets that are first in their direction."""
+    datagrams = np.flatnonzero(protocol == ip.UDP)
+    if not len(datagrams):
+        return _NO_HINTS
+    long = datagrams[data[segments[datagrams] + udp.HEADER_LENGTH] >= 0xC0]
+    if len(long):
+        version = _field(data, ">u4")[segments[long] + udp.HEADER_LENGTH + 1]
+        long = long[np.isin(version, quic.VERSIONS) | np.isin(version >> 8, quic.DRAFTS)]
+    firsts = firsts[protocol[firsts] == ip.UDP]
+    short = firsts[data[segments[firsts] + udp.HEADER_LENGTH] >> 6 == 1]
+    return Hints(*(np.column_stack((frames[which], segments[which])) for which in (long, short)))
 
 
 def find_packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any, Any]:
@@ -261,9 +277,15 @@ def find_segments(data: Bytes, at: Indices, ipv4: Any, ipv6: Any, ends: Indices)
 
 
 def _may_have_source_route(data: Bytes, at: Indices, header: Indices) -> Any:
+    """Tell which packets have a byte with the number of a source route in their options."""
+    words = _field(data, "<u4")
     found = np.zeros(len(at), np.bool_)
-    for place in range(20, 60):
-        found |= (place < header) & np.isin(data[at + place], endpoints.SOURCE_ROUTES)
+    for place in range(20, int(header.max()), 4):
+        word = words[at + place]
+        for number in endpoints.SOURCE_ROUTES:
+            # A byte of `other` is zero where the word has the number.
+            other = word ^ np.uint32(number * _EACH_BYTE)
+            found |= (place < header) & (other - np.uint32(_EACH_BYTE) & ~other & _HIGHEST_BITS != 0)
     return found
 
 
@@ -271,9 +293,13 @@ def _keys(data: Bytes, at: Indices, ipv6: Any, protocol: Any, segments: Indices)
     """Return the keys of the packets, one in each column; see `rows`."""
     words = _field(data, "<u8")
     keys = np.zeros((WORDS, len(at)), np.uint64)
-    keys[0] = words[at + np.where(ipv6, 8, 12)]
-    if ipv6.any():
+    six = np.flatnonzero(ipv6)
+    if len(six):
+        keys[0] = words[at + np.where(ipv6, 8, 12)]
+        at = at[six]
         for word in (1, 2, 3):
-            keys[word] = np.where(ipv6, words[at + 8 + 8 * word], 0)
+            keys[word, six] = words[at + 8 + 8 * word]
+    else:
+        keys[0] = words[at + 12]
     keys[4] = _field(data, "<u4")[segments] | protocol.astype(np.uint64) << HALF | np.where(ipv6, IPV6, IPV4)
     return keys

@@ -1,4 +1,4 @@
-"""What a learner's process says: one line of JSON, checked before anybody looks at it."""
+"""An answer of a learner's process: one line of JSON, validated before anything uses it."""
 
 import json
 import math
@@ -22,7 +22,7 @@ class BadAnswer(ValueError):
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """Return an answer's fields; BadAnswer for everything that a child in good order would never send."""
+    """Return an answer's fields; BadAnswer for everything that `child` itself never sends."""
     try:
         answer = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -45,7 +45,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def neutral(text: str) -> str:
-    """Return a learner's text where what steers a terminal, turns its direction or is no UTF-8 is seen."""
+    """Return a learner's text with U+FFFD for control characters, direction marks, invalid UTF-8."""
     return _CONTROLS.sub("�", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -15,21 +15,21 @@ _seed = ""
 
 
 def use_seed(seed: str) -> None:
-    """Draw other values from now on."""
+    """Set the seed of all values drawn from now on."""
     global _seed  # noqa: PLW0603 - a run of checks has one seed
     _seed = seed
 
 
 def drawing(about: str) -> random.Random:
-    """Return what a check draws its values from: the same for the same seed and words."""
+    """Return the random numbers of a check: the same ones for the same seed and the same `about`."""
     return random.Random(f"{_seed}/{about}" if _seed else about)
 
 
 def varying(submission: Submission) -> random.Random | None:
-    """Return what decides, from the seed, which further questions a check asks; None without a seed.
+    """Return the random numbers by which a check varies its questions; None without a seed.
 
-    A grader's seed changes the number and the order of calls too, so that what was right in other runs cannot
-    be answered again by its place. A learner's own runs have no seed, and the shortest story.
+    A grader's seed changes the number and the order of calls too, so that a file cannot replay the answers of
+    an earlier run by their position. A learner's own runs have no seed, and the shortest story.
     """
     if not _seed or len(submission.story) > _VARIED:
         return None
@@ -41,9 +41,9 @@ _VARIED = 100
 
 
 def shifted(submission: Submission, value: object, first: int) -> Any:
-    """Return a descriptor, or a list of some, as high as the learner's file has it.
+    """Return a descriptor, or a list of descriptors, as the learner's file has numbered them.
 
-    Where there is a seed, other descriptors from `first` on were in use before the check began.
+    With a seed, `submission.shift` descriptors from `first` on were in use before the check began.
     """
     if isinstance(value, list):
         return [shifted(submission, part, first) for part in value]
@@ -51,29 +51,29 @@ def shifted(submission: Submission, value: object, first: int) -> Any:
 
 
 def hinted(submission: Submission, hint: str) -> str:
-    """Return a hint, with what it does not say of the numbers where they are shifted."""
+    """Return a hint; where descriptors are shifted, with a line that says by how many."""
     if not submission.shift:
         return f"hint: {hint}"
     return f"hint: {hint}\n{submission.shift} descriptors were in use before: each number is so much higher"
 
 
 def expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
-    """Deliver a packet, among others for nobody where there is a seed, and compare each answer."""
+    """Deliver a packet, with a seed among packets that no socket owns, and compare each answer."""
     draw = varying(submission)
     if draw is None:
         _expect(submission, packet, expected, hint)
         return
     asked = [(packet, expected, hint)] * draw.randrange(1, 3)
-    asked += [(_for_nobody(draw), None, NOBODY) for _ in range(draw.randrange(1, 4))]
+    asked += [(_unowned(draw), None, NO_SOCKET) for _ in range(draw.randrange(1, 4))]
     draw.shuffle(asked)
     for each in asked:
         _expect(submission, *each)
 
 
-NOBODY = "no socket has this address and port: return None"
+NO_SOCKET = "no socket has this address and port: return None"
 
 
-def _for_nobody(draw: random.Random) -> bytes:
+def _unowned(draw: random.Random) -> bytes:
     """Return a packet to a port that no check gives to a socket: those are 80, or 1024 and more."""
     source, destination = map(from_text, addresses(draw, 2))
     ends = draw.randrange(1024, 65536), draw.randrange(600, 1000)
@@ -85,7 +85,7 @@ def _for_nobody(draw: random.Random) -> bytes:
 
 
 def _expect(submission: Submission, packet: bytes, expected: str | None, hint: str) -> None:
-    """Deliver a packet and compare; what is wrong is told with the packet's fields and a hint."""
+    """Deliver a packet and compare; AssertionError has the packet's fields, both answers and a hint."""
     try:
         found = submission.call("deliver", packet)
     except SubmissionError as error:
@@ -96,7 +96,7 @@ def _expect(submission: Submission, packet: bytes, expected: str | None, hint: s
 
 
 def fields(packet: bytes) -> Iterator[str]:
-    """Say where the values stand in an IPv4 packet, if it is a whole one."""
+    """Yield each value of an IPv4 packet with its offset, if the packet is whole."""
     read = wire_packet.read(packet)
     if isinstance(read, TCPSegment | UDPDatagram):
         at = (packet[0] & 15) * 4

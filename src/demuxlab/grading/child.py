@@ -1,8 +1,8 @@
 """Runs a learner's file and answers questions about it, as JSON lines. Standard library only.
 
 `python -P -s -S -B child.py FILE`: reads requests from what was standard input when it began, and answers on
-what was standard output. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one;
-what it offers to be used, such as sockets, stays with it: a `Remote` asks for each call over the same pipe.
+what was standard output. Bytes travel as {"bytes": "hex"}. The checker never shares a process with this one:
+of its objects, such as sockets, the file has a `Proxy`, whose method calls go over the same pipe.
 """
 
 import builtins
@@ -30,22 +30,22 @@ _LIMITS = {
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
 
 
-NOBODY = "there is nobody to ask here: take input() out"
+NO_INPUT = "there is no input to read here: take input() out"
 
 
 class Hung(BaseException):
-    """A call has taken too long; it names the learner's line that runs."""
+    """A call has taken too long; `line` is the learner's line that was running."""
 
     def __init__(self, line: int | None) -> None:
         self.line = line
 
 
 class Absent(Exception):
-    """The file lacks what it is asked for; it names it."""
+    """The file lacks a function, class or method; the message names it."""
 
 
-class Remote:
-    """Something that stays with the checker: calling a method asks for it, and waits for the answer."""
+class Proxy:
+    """Stands for an object of the checker: a method call is sent there, and waits for the answer."""
 
     def __init__(self, name: str, constants: dict[str, Any]) -> None:
         self.__dict__.update(constants)
@@ -56,7 +56,7 @@ class Remote:
             raise AttributeError(method)
         return lambda *arguments, **keywords: ask(self._name, method, arguments, keywords)
 
-    def __enter__(self) -> "Remote":
+    def __enter__(self) -> "Proxy":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,10 +64,12 @@ class Remote:
 
 
 def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """Ask the checker to call a method of something that stays with it."""
+    """Let the checker call a method of its object `name`; return the result, or raise its OSError."""
     named = [[key, encode(value)] for key, value in keywords.items()]
     tell({"ask": name, "method": method, "arguments": encode(list(arguments)), "keywords": named})
+    began = real_time() - delay()
     line = requests.readline()
+    away.append(real_time() - delay() - began)
     if not line:
         os._exit(0)  # the checker has gone
     answer = json.loads(line)
@@ -81,7 +83,7 @@ def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, 
 def decode(value: Any) -> Any:
     """Return a request's argument as the Python value that it stands for."""
     if isinstance(value, dict) and "object" in value:
-        return Remote(value["object"], value["constants"])
+        return Proxy(value["object"], value["constants"])
     if isinstance(value, dict) and list(value) == ["tuple"]:
         return tuple(decode(part) for part in value["tuple"])
     if isinstance(value, dict) and list(value) == ["bytes"]:
@@ -92,14 +94,14 @@ def decode(value: Any) -> Any:
 
 
 def encode(value: Any) -> Any:
-    """Return an answer as JSON can carry it; what it cannot becomes a note of its type."""
+    """Return an answer as values of JSON; an object of any other type becomes the type's name."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"bytes": bytes(value).hex()}
     if isinstance(value, tuple):
         return {"tuple": [encode(part) for part in value]}
     if isinstance(value, list):
         return [encode(part) for part in value]
-    if isinstance(value, Remote):
+    if isinstance(value, Proxy):
         return {"object": value._name}
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -107,7 +109,7 @@ def encode(value: Any) -> Any:
 
 
 def failure(error: BaseException, path: str) -> dict[str, Any]:
-    """Return what a learner needs to know of an exception: its kind, its words, its line."""
+    """Return an exception as an answer: type, message, and the line of the learner's file."""
     if isinstance(error, Hung):
         return {"raised": "Hung", "message": "", "line": error.line, "kind": "hung"}
     if isinstance(error, Absent):
@@ -115,10 +117,10 @@ def failure(error: BaseException, path: str) -> dict[str, Any]:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None)
     message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-    told = {"raised": type(error).__name__, "message": message[:MAX_MESSAGE], "line": line}
+    answer = {"raised": type(error).__name__, "message": message[:MAX_MESSAGE], "line": line}
     if isinstance(error, SyntaxError):
-        told["column"] = error.offset
-    return told
+        answer["column"] = error.offset
+    return answer
 
 
 def load(path: str) -> ModuleType:
@@ -133,6 +135,8 @@ def load(path: str) -> ModuleType:
 
 requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+away: list[float] = []
+"""Seconds that each call of something that stays with the checker took, in the request at hand."""
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -141,7 +145,7 @@ def tell(answer: dict[str, Any]) -> None:
 
 
 def limit() -> None:
-    """Limit this process for good, before anything of the learner's runs."""
+    """Set the limits of this process, hard ones, before anything of the learner's runs (setrlimit(2))."""
     try:
         import resource
     except ImportError:
@@ -210,7 +214,7 @@ class Clock:
 
 def no_input(_prompt: object = "") -> NoReturn:
     """Stand in for `input`, which would wait for ever."""
-    raise EOFError(NOBODY)
+    raise EOFError(NO_INPUT)
 
 
 def settle() -> None:
@@ -237,12 +241,13 @@ def delay() -> float:
 def watch(path: str, seconds: float, cpu_seconds: float) -> None:
     """Raise `Hung` in the learner's code after so many seconds, or seconds of computing; 0 for never.
 
-    The seconds in which it waited for a processor that others had do not count.
+    The seconds in which it waited for a processor that others had, or for the checker, do not count.
     """
+    away.clear()
     end = real_time() - delay() + seconds
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGALRM and real_time() - delay() < end:
+        if number == signal.SIGALRM and real_time() - delay() - sum(away) < end:
             return
         while frame is not None and frame.f_code.co_filename != path:
             frame = frame.f_back

@@ -1,7 +1,7 @@
-"""Finds what was handed in: files, folders, archives, and what learning systems make of them.
+"""Finds the submissions in files, folders and archives, also in those that learning systems export.
 
-No link is followed and no archive is opened in this process (`unpack`). A submission that cannot be taken is
-its learner's own mistake: it is graded with a sentence about that. What is left out is named.
+No link is followed and no archive is opened in this process (`unpack`). A submission that cannot be read is
+its learner's own mistake: it is graded with a sentence about that. Files that are left out are listed.
 """
 
 import json
@@ -35,7 +35,7 @@ PROBLEMS = marked(
         "archives": "{count} archives could be meant: hand in one exercise.py",
         "empty": "the folder is empty: hand in one exercise.py",
         "link": "{file} is a link or a device: hand in the file itself",
-        "special": "{file} is no ordinary file",
+        "special": "{file} is not a regular file",
         "large": "the file has more than {size} bytes",
         "many": "the archive has more than {count} files: hand in the exercise only",
         "crowd": "the folder has more than {count} files: hand in the exercise only",
@@ -158,8 +158,8 @@ def _in_folder(folder: Path, skipped: list[str]) -> list[_Upload]:
             rest.append(_alone(path))
         else:
             skipped.append(path.name)
-    for learner, told in with_groups(known).items():
-        known[learner].learner = told
+    for learner, grouped in with_groups(known).items():
+        known[learner].learner = grouped
     return [*known.values(), *rest]
 
 

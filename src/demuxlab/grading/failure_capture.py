@@ -14,14 +14,13 @@ MOST = 1000
 """Packets kept: the last ones, for the last is what it is about."""
 
 
-def save(packets: Sequence[tuple[bytes, str]], lab: Path, check: str, said: Sequence[str]) -> str:
+def save(packets: Sequence[tuple[bytes, str]], path: Path, about: str, said: Sequence[str]) -> str:
     """Write the packets that a check asked about, in order; return a line that says where they are."""
-    path = path_of(lab, check)
     kept = packets[-MOST:]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb", buffering=0) as file:
-            _write(file_writer := PcapngWriter(file, comment=f"{lab.name}: {check}"), kept, said)
+            _write(file_writer := PcapngWriter(file, comment=about), kept, said)
             if file_writer.error is not None:
                 raise file_writer.error
     except OSError as error:

@@ -26,7 +26,7 @@ from demuxlab.grading.submission import InfrastructureError
 from demuxlab.language import _
 
 _one_at_a_time = threading.Lock()
-"""pytest runs once in a process at a time; who wants more starts more processes."""
+"""pytest is not reentrant: one run at a time in a process. `workers` starts several processes."""
 _TRIES = 3
 
 
@@ -89,8 +89,8 @@ def jobs(
 
 
 def _key(checks: str, each: HandedIn, seed: str) -> str:
-    who = each.learner
-    depends = f"{checks} {each.name} {who.number} {who.group} {who.late} {each.digest} {seed}"
+    owner = each.learner
+    depends = f"{checks} {each.name} {owner.number} {owner.group} {owner.late} {each.digest} {seed}"
     return sha256(depends.encode()).hexdigest()[:16]
 
 
@@ -167,6 +167,17 @@ def grade(job: Job) -> dict[str, Any]:
     }
 
 
+def captures(job: Job) -> dict[str, bytes]:
+    """Return what each visible check that fails had asked about, as a capture by the check's name.
+
+    The same file under the same seed fails alike, so this can be had at any time after `grade`.
+    """
+    language.use(job.language)
+    with tempfile.TemporaryDirectory(prefix="demuxlab-") as folder:
+        _run_checks(job, f"--packets={folder}")
+        return {path.stem: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
 class _Collector:
     """A pytest plugin that keeps what each check earned."""
 
@@ -179,13 +190,13 @@ class _Collector:
                 self.rows.setdefault(report.nodeid, value)  # type: ignore[arg-type]
 
 
-def _run_checks(job: Job) -> list[dict[str, Any]]:
+def _run_checks(job: Job, packets: str = "--no-packets") -> list[dict[str, Any]]:
     collector = _Collector()
     with tempfile.TemporaryDirectory(prefix="demuxlab-") as folder, _one_at_a_time:
         file = Path(folder) / "exercise.py"
         file.write_bytes(f"raise ImportError({job.problem!r})\n".encode() if job.problem else job.source)
         options = [*inventory.options(job.lab, job.hidden), f"--submission={file}", f"--seed={job.seed}"]
-        options += ["--no-packets", f"--patience={job.patience}"]
+        options += [packets, f"--patience={job.patience}"]
         with inventory.fresh():
             pytest.main(options, plugins=[collector])
     return list(collector.rows.values())

@@ -24,11 +24,12 @@ _FORMULA = re.compile(rf"(^|[;,|\t\r\n]\s*[\"']*)(?=[{_SIGNS}])")
 def table(results: Sequence[Result]) -> str:
     """Return CSV with one row a submission and one column a check."""
     names = list(dict.fromkeys(test["name"] for result in results for test in result["tests"]))
-    head = ("submission", "lab", "points", "max_points", "isolation", "seed")
+    head = ["submission", "lab", "points", "max_points", "isolation", "seed"]
+    head += ["raw_points", "days_late"] if any("days_late" in result for result in results) else []
     rows: list[list[object]] = [[*head, *names]]
     for result in results:
         earned = {test["name"]: test["points"] for test in result["tests"]}
-        rows.append([*(result[key] for key in head), *(earned.get(name, "") for name in names)])
+        rows.append([*(result.get(key, "") for key in head), *(earned.get(name, "") for name in names)])
     return _csv(rows)
 
 
@@ -43,10 +44,10 @@ def canvas(results: Sequence[Result], title: str = "") -> str:
     rows: list[list[object]] = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column]]
     rows.append(["    Points Possible", "", "", "", "", results[0]["max_points"] if results else 0])
     for result in results:
-        who = learner(result)
-        number = who["number"] if who["number"].isdigit() else ""
+        owner = learner(result)
+        number = owner["number"] if owner["number"].isdigit() else ""
         login = "" if number else result["submission"]
-        rows.append([who["name"], number, "", login, "", result["points"]])
+        rows.append([owner["name"], number, "", login, "", result["points"]])
     return _csv(rows)
 
 
@@ -69,9 +70,9 @@ def moodle(results: Sequence[Result], worksheet: str = "") -> str:
     ]
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())  # as strtotime() of PHP reads it
     for result in results:
-        who = learner(result)
-        number = who["number"] or result["submission"]
-        row = [f"Participant {number}" if number.isdigit() else number, who["name"], ""]
+        owner = learner(result)
+        number = owner["number"] or result["submission"]
+        row = [f"Participant {number}" if number.isdigit() else number, owner["name"], ""]
         row += ["Submitted for grading", result["points"], result["max_points"], "Yes", "-", now]
         rows.append([*row, _as_html(result)])
     return _csv(rows)
@@ -82,7 +83,7 @@ def _filled(worksheet: str, results: Sequence[Result]) -> str:
         list(row) for row in csv.reader(io.StringIO(worksheet.removeprefix("\ufeff")))
     ]
     head, body = (rows[0], [row for row in rows[1:] if row]) if rows else ([], [])
-    most = _maximum_column(body)
+    most = maximum_column(body)
     # In all languages the columns are: …, grade, maximum, can be changed, two dates, …, comments.
     if most is None or any(len(row) != len(head) for row in body) or len(head) < most + 3:
         raise CallError(
@@ -109,7 +110,7 @@ def _filled(worksheet: str, results: Sequence[Result]) -> str:
     return _csv([head, *body])
 
 
-def _maximum_column(body: Sequence[Sequence[object]]) -> int | None:
+def maximum_column(body: Sequence[Sequence[object]]) -> int | None:
     """Return the column of the maximum grade: the first with the same number in every row."""
     for place in range(3, min(map(len, body), default=0)):
         cells = {str(row[place]) for row in body}
@@ -135,9 +136,9 @@ def nbgrader(results: Sequence[Result]) -> str:
         ]
     ]
     for result in results:
-        who = learner(result)
+        owner = learner(result)
         raw = result["raw_points"] if "raw_points" in result else result["points"]
-        identity = [result["lab"], "", "", who["number"] or result["submission"], who["name"], "", ""]
+        identity = [result["lab"], "", "", owner["number"] or result["submission"], owner["name"], "", ""]
         points = (raw, raw - result["points"], result["points"], result["max_points"])
         rows.append([*identity, *(float(value) for value in points)])
     return _csv(rows)
@@ -164,16 +165,18 @@ def learner(result: Result) -> dict[str, Any]:
 
 def feedback(result: Result) -> str:
     """Return what a learner is to read: the points, and the stories of the visible checks that failed."""
-    told = [
+    failed = [
         f"{sentence(test['name'])}: {test['points']}/{test['max_points']}\n{test['message']}".rstrip()
         for test in result["tests"]
         if test["visible"] and not test["passed"]
     ]
+    late = result.get("days_late", 0)
     head = [
         f"{result['points']}/{result['max_points']}",
+        *([_("{points} points, {days} days late", points=result["raw_points"], days=late)] if late else []),
         *([result["problem"]] if result.get("problem") else []),
     ]
-    return "\n\n".join([*head, *([] if result.get("problem") else told)])
+    return "\n\n".join([*head, *([] if result.get("problem") else failed)])
 
 
 def sentence(name: str) -> str:

@@ -162,8 +162,8 @@ class _Collected:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
-            told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            lines = [line.removeprefix("E").strip() for line in told.splitlines() if line.strip()]
+            message = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            lines = [line.removeprefix("E").strip() for line in message.splitlines() if line.strip()]
             self.failures.append((report.nodeid or report.fspath, lines[-1] if lines else report.outcome))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -171,7 +171,7 @@ class _Collected:
 
 
 def protect(hidden: Path, level: str) -> None:
-    """Take the rights to hidden checks from everybody else, before any learner's code runs.
+    """Let only their owner read the hidden checks, before any learner's code runs.
 
     In the sandbox they do not exist. Below it learners' code sees what others may read. CallError where it
     would run as the user that the checks belong to.

@@ -19,7 +19,7 @@ _CANVAS = re.compile(
     r"(?P<name>.+?)_(?:(?P<late>LATE_)(?P<number>\d+)|(?P<number_>\d{3,}))_(?P<order>\d{3,})_(?P<rest>.+)",
     re.DOTALL,
 )
-"""The numbers are long where nothing else says Canvas: lab_04_2_kim.py is somebody's own name."""
+"""Canvas's numbers have three digits or more: lab_04_2_kim.py is a name that a learner chose."""
 _CANVAS_WITHOUT_NAME = re.compile(
     r"(?P<late>LATE_)?(?P<number>anon_[A-Za-z0-9]+)_(?P<order>\d+)_(?P<rest>.+)", re.DOTALL
 )
@@ -83,12 +83,12 @@ def with_groups(found: Iterable[Learner]) -> dict[Learner, Learner]:
     hyphened = [learner for learner in learners if "-" in learner.name]
     groups = {learner.name.partition("-")[0] for learner in hyphened}
     shared = len(hyphened) == len(learners) > len(groups)
-    told = {learner: learner for learner in learners}
+    grouped = {learner: learner for learner in learners}
     for learner in hyphened:
         group, _hyphen, name = learner.name.partition("-")
         if name and (shared or _LIKE_A_GROUP.search(group)):
-            told[learner] = replace(learner, name=name, group=group)
-    return told
+            grouped[learner] = replace(learner, name=name, group=group)
+    return grouped
 
 
 def original(name: str) -> str:

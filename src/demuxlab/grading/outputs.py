@@ -47,7 +47,7 @@ def gradescope(results: Sequence[Result]) -> str:
 
 
 def classroom50(results: Sequence[Result]) -> str:
-    """Return Classroom 50's result.json (classroom50/result/v1); who and what stands in the environment."""
+    """Return Classroom 50's result.json (classroom50/result/v1); the commit is in the environment."""
     result = _only(results, "Classroom 50")
     commit = os.environ.get("COMMIT_URL", "")
     hidden = count(1)

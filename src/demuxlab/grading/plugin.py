@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=10.0,
         help="seconds that one call may take; six times so much for all",
     )
+    group.addoption("--packets", metavar="DIR", help="keep captures of visible failures in DIR")
     group.addoption("--no-packets", action="store_true", help="keep no capture of a failure's packets")
     group.addoption(
         "--isolation",
@@ -120,20 +121,20 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check whose ground is missing, and say so."""
+    """Skip a check if one that it `needs` has failed, and name that one."""
     results = item.config.stash[_RESULTS]
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             ground = results.get(item.nodeid.replace(item.name, name))
             if ground is not None and not ground["passed"]:
-                pytest.skip(_("its ground is missing: first pass `{check}`", check=_(_sentence(name))))
+                pytest.skip(_("it needs `{check}` to pass first", check=_(_sentence(name))))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Score a check, and tell a failure as a story: the steps so far, then what was expected and found."""
+    """Score a check; a failure becomes a story: the steps so far, then what was expected and found."""
     report = yield
     mark = item.get_closest_marker("points")
     if mark is None or (report.when != "call" and report.passed):
@@ -176,9 +177,9 @@ def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | N
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, None, None]:
-    """Tell the stories in the place of pytest's own lists; at the end the points, and what to do first."""
+    """Print the stories in place of pytest's own lists; at the end the points, and what to do first."""
     scored: dict[str, dict[str, Any]] = {}
-    told: list[str] = []
+    stories: list[str] = []
     whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
     for report in (report for kind in terminalreporter.stats.values() for report in kind):
         for key, value in getattr(report, "user_properties", ()):
@@ -191,19 +192,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     for outcome, reports in whole.items():
         ours = [report for report in reports if report.nodeid in scored]
         if outcome == "failed":
-            told += [str(report.longrepr) for report in ours]
+            stories += [str(report.longrepr) for report in ours]
         else:
             waiting = Counter(_message(report) for report in ours)
-            told += [
+            stories += [
                 _("not asked yet: {count} more ({why})", count=count, why=why)
                 for why, count in waiting.items()
             ]
         terminalreporter.stats[outcome] = [each for each in reports if each.nodeid not in scored]
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    if told and config.option.tbstyle != "no":
+    if stories and config.option.tbstyle != "no":
         terminalreporter.section(_("what failed"))
-        _print_stories(terminalreporter, told)
+        _print_stories(terminalreporter, stories)
     yield
     terminalreporter.stats.update({outcome: reports for outcome, reports in whole.items() if reports})
     _print_points(terminalreporter, [scored[nodeid] for nodeid in order], config)
@@ -212,14 +213,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         _note_progress(config.rootpath, scored)
 
 
-def _print_stories(terminalreporter: Any, told: list[str]) -> None:
+def _print_stories(terminalreporter: Any, stories: list[str]) -> None:
     """Print stories; those of checks that fail as an earlier one did are lines, below one another."""
     from demuxlab.grading.stories import on_screen
 
-    for story, following in zip(told, [*told[1:], ""], strict=True):
+    for story, following in zip(stories, [*stories[1:], ""], strict=True):
         lines = story.splitlines()
-        if len(lines) == 1 and told[0] != story and told[0].startswith(story):
-            continue  # the file that cannot be loaded is told once
+        if len(lines) == 1 and stories[0] != story and stories[0].startswith(story):
+            continue  # the file that cannot be loaded is reported once
         again = following.splitlines()[1:] == lines[1:]
         terminalreporter.write_line(on_screen(lines[:1] if again else [*lines, ""]))
 
@@ -270,21 +271,25 @@ def _story(asked: "Submission", name: str, error: BaseException, config: pytest.
     lines = stories.of(asked, name, error)
     if (seed := config.getoption("--seed")) and len(lines) > 2:
         lines.append(_("again: add --seed {seed}", seed=seed))
-    if asked.packets and len(lines) > 2 and _keeps_packets(config, folder):
+    if asked.packets and len(lines) > 2 and (path := _capture(config, folder, name)):
         from demuxlab.grading.failure_capture import save
 
-        lines.append(save(asked.packets, folder, name, str(error).splitlines()))
+        lines.append(save(asked.packets, path, f"{folder.name}: {name}", str(error).splitlines()))
     return "\n".join(lines)
 
 
-def _keeps_packets(config: pytest.Config, folder: Path) -> bool:
-    return (folder / "lab.py").is_file() and not config.getoption("--no-packets")
+def _capture(config: pytest.Config, folder: Path, name: str) -> Path | None:
+    """Return where the packets of a check that fails are kept; None where they are not."""
+    from demuxlab.grading.failure_capture import path_of
+
+    if chosen := config.getoption("--packets"):
+        return None if folder in config.stash[_HIDDEN] else Path(chosen, f"{name.replace(' ', '_')}.pcapng")
+    kept = (folder / "lab.py").is_file() and not config.getoption("--no-packets")
+    return path_of(folder, name) if kept else None
 
 
 def _forget_packets(item: pytest.Item, name: str) -> None:
     """Remove the capture of an earlier failure of a check that now passes."""
-    if _keeps_packets(item.config, item.path.parent):
-        from demuxlab.grading.failure_capture import path_of
-
+    if not item.config.getoption("--packets") and (path := _capture(item.config, item.path.parent, name)):
         with suppress(OSError):
-            path_of(item.path.parent, name).unlink()
+            path.unlink()

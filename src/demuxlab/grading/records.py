@@ -68,7 +68,7 @@ class Records:
         return [job for job in jobs if job.key not in self._known]
 
     def keep(self, job: Job, result: dict[str, Any]) -> None:
-        """Keep a result for good; a second one of the same job is dropped.
+        """Append a result and sync the file; a second result of the same job is ignored.
 
         OSError where the file takes no more: then it ends with the result before.
         """

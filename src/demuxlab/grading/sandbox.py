@@ -27,7 +27,6 @@ from demuxlab.grading import another_user, sandbox_cures, system_calls
 from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
-LEVELS = (BUBBLEWRAP, LIMITS, PROCESS)
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
@@ -43,8 +42,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(slots=True)
-class Inmate:
-    """A running process of a learner's file; `stdin` and `stdout` carry the questions and answers."""
+class LearnerProcess:
+    """The process that runs a learner's file; requests go to its stdin, answers come from its stdout."""
 
     process: "subprocess.Popen[bytes]"
     level: str
@@ -56,7 +55,7 @@ class Inmate:
             status = self.process.wait(1)
         except subprocess.TimeoutExpired:
             return 0
-        return -status if status < 0 else max(0, status - 128)  # bwrap(1) tells signals as a shell does
+        return -status if status < 0 else max(0, status - 128)  # bwrap(1) reports signals as a shell does
 
     def learner(self) -> int | None:
         """Return the process that runs the learner's file, below those of bwrap(1); None where unknown."""
@@ -69,7 +68,7 @@ class Inmate:
         return pid
 
     def end(self) -> None:
-        """Kill it, and all that it started as far as the level allows."""
+        """Kill it, and the processes that it started as far as the level allows."""
         self.process.kill()
         if self.level == LIMITS:
             _kill_group(self.process.pid)
@@ -85,7 +84,7 @@ class Inmate:
 def best() -> str:
     """Return the best level that this machine allows this user.
 
-    Raises DemuxlabError where not even a lesser level starts: a learner's points must not hang on that.
+    Raises DemuxlabError where no level starts: a learner's points must not depend on that.
     """
     if why_not_bubblewrap() is None:
         return BUBBLEWRAP
@@ -101,7 +100,7 @@ def best() -> str:
 
 @cache
 def why_not_bubblewrap() -> DemuxlabError | None:
-    """Return why there is no sandbox by bubblewrap, in its own words, with the cure; None where it starts."""
+    """Return bubblewrap's own message about why it does not start, with the cure; None where it starts."""
     if shutil.which("bwrap") is None:
         return DemuxlabError(
             _("bubblewrap is not installed"),
@@ -113,10 +112,10 @@ def why_not_bubblewrap() -> DemuxlabError | None:
     return DemuxlabError(_("the sandbox does not start ({why})", why=problem), sandbox_cures.cure(problem))
 
 
-def _trial(starting: Callable[[], Inmate]) -> str | None:
+def _trial(starting: Callable[[], LearnerProcess]) -> str | None:
     """Start a process and end it; return what it wrote where it did not become ready."""
     try:
-        inmate = starting()
+        running = starting()
     except DemuxlabError as error:
         return str(error)
     except OSError as error:
@@ -124,18 +123,18 @@ def _trial(starting: Callable[[], Inmate]) -> str | None:
             raise  # that is not about the sandbox
         return str(error)
     try:
-        answer, errors = inmate.process.communicate(timeout=_TRIAL_TIMEOUT)
+        answer, errors = running.process.communicate(timeout=_TRIAL_TIMEOUT)
     except subprocess.TimeoutExpired:
         return _("no answer in {seconds} s", seconds=_TRIAL_TIMEOUT)
     finally:
-        inmate.end()
+        running.end()
     if answer.startswith(b'{"ready"'):
         return None
     lines = errors.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else _("no answer")
 
 
-def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
+def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
     """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
     _prepare_thread()
     if level == BUBBLEWRAP:
@@ -157,10 +156,10 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> Inmate:
         env=_environment(HOME=folder.name, PYTHONHASHSEED=str(hash_seed)),
         start_new_session=True,
     )
-    return Inmate(process, level, folder)
+    return LearnerProcess(process, level, folder)
 
 
-def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> Inmate:
+def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
     child, file, calls = map(_in_memory, (_CHILD.read_bytes(), source, system_calls.program()))
     binds = [
         *("--seccomp", str(calls)),
@@ -191,7 +190,7 @@ def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> Inmate:
     finally:
         for descriptor in (child, file, calls):
             os.close(descriptor)
-    return Inmate(process, BUBBLEWRAP)
+    return LearnerProcess(process, BUBBLEWRAP)
 
 
 @cache

@@ -1,7 +1,7 @@
 """The instructor's secret, from which the seeds of submissions come.
 
 A seed is an HMAC (RFC 2104) over the lab and the submission: its learner, who has the file, cannot compute
-it, and no change to a file can choose it. The learner is told the seed of a failure, which repeats it.
+it, and no change to a file can choose it. A failure's story names its seed, which repeats the failure.
 """
 
 import hmac

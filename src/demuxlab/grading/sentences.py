@@ -1,7 +1,7 @@
-"""What a learner is told about a submission: English where checks look at it, retold where a person reads it.
+"""The sentences of a story: made in English, where checks look at them; translated where a person reads them.
 
-A check may look for "raised OSError" in what it was told, so all is made in English; the report tells it
-again in the reader's language.
+A check may look for "raised OSError" in an exception's text, so every sentence is made in English. The report
+translates it into the reader's language by its pattern.
 """
 
 import re
@@ -64,7 +64,7 @@ _PLAIN = marked(
         "a number that is not finite",
         "a number of more than 256 bits",
         "a call that cannot be made",
-        "there is nobody to ask here: take input() out",
+        "there is no input to read here: take input() out",
         "function",
         "method",
         "class",
@@ -102,8 +102,8 @@ _TEMPLATES = (
     *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
-_RETOLD = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")
-"""What inside a sentence is one of these sentences itself, or in a catalog."""
+_SENTENCES = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")
+"""The values that are sentences themselves, of this module or of a catalog."""
 _FORMS = {"error": r"\w+", "line": r"(?: in line \d+)?|\d+"}
 """What some values look like, so that each pattern has one way to match."""
 
@@ -120,16 +120,16 @@ def _pattern(template: str) -> re.Pattern[str]:
 _PATTERNS = [(template, _pattern(template)) for template in _TEMPLATES]
 
 
-def retold(line: str) -> str:
-    """Return a line in the reader's language: a known sentence with its values, or a check's own words."""
-    if (told := _(line)) != line:
-        return told
+def translated(line: str) -> str:
+    """Return a line in the reader's language: a sentence of this module with its values, or a check's own."""
+    if (translation := _(line)) != line:
+        return translation
     for template, pattern in _PATTERNS:
         if match := pattern.fullmatch(line):
             return _filled(_(template), match.groupdict())
-    for template, told in language.with_values().items():
+    for template, translation in language.with_values().items():
         if match := _numbered(template).fullmatch(line):
-            return _PLACE.sub(lambda place: retold(match[int(place[1])]), told)
+            return _PLACE.sub(lambda place: translated(match[int(place[1])]), translation)
     return line
 
 
@@ -143,6 +143,6 @@ def _numbered(template: str) -> re.Pattern[str]:
 def _filled(template: str, values: dict[str, str]) -> str:
     def value(place: re.Match[str]) -> str:
         name = place[1]
-        return retold(values[name]) if name in _RETOLD else values[name]
+        return translated(values[name]) if name in _SENTENCES else values[name]
 
     return _PLACE.sub(value, template)

@@ -18,7 +18,7 @@ def compare(found: Sequence[HandedIn], starter: Path, folder: Path) -> Path | No
     What all have from the starter does not count. CallError where they cannot be compared.
     """
     if importlib.util.find_spec("compare50") is None:
-        raise CallError(_("no compare50 here"), "pip install 'demuxlab[similar]'")
+        raise CallError(_("compare50 is not installed"), "pip install 'demuxlab[similar]'")
     if folder.exists():
         raise CallError(_("{folder} is there already", folder=folder), _("name a new folder"))
     readable = [each for each in found if not each.problem and "/" not in each.name]

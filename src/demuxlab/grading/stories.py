@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from demuxlab import layout
 from demuxlab.grading import sentences
-from demuxlab.grading.sentences import retold
+from demuxlab.grading.sentences import translated
 from demuxlab.grading.submission import LoadError
 from demuxlab.language import _, english
 
@@ -41,23 +41,23 @@ class Stories:
         """The check that first failed for a reason."""
 
     def of(self, asked: "Submission", name: str, error: BaseException) -> list[str]:
-        """Return the story of a check that failed, `name` as a sentence; a line where it was told before."""
+        """Return the story of a check that failed, `name` as a sentence; a line where it is a repetition."""
         said = str(error).splitlines() or [type(error).__name__]
         if isinstance(error, LoadError):
             first = self._first.setdefault((asked.path, "loading"), name)
-            whole = [*(retold(line) for line in said), *_printed(asked)]
+            whole = [*(translated(line) for line in said), *_printed(asked)]
             return whole if first == name else whole[:1]
         why = _reason(asked, "\n".join(said))
         first = self._first.setdefault((asked.path, why), name) if why else name
         if first != name:
-            return [_("check: {name}", name=_(name)), _("  as above: {why}", why=retold(why))]
+            return [_("check: {name}", name=_(name)), _("  as above: {why}", why=translated(why))]
         return [_("check: {name}", name=_(name)), *_steps(asked), *_end(asked, said), *_printed(asked)]
 
 
 def _reason(asked: "Submission", said: str) -> str:
-    """Return why a check failed where it is no matter of values, "" where it is."""
-    told, fault = asked.fault
-    if told and told in said:
+    """Return why a check failed, if not for a wrong value: what the code raised, or a wrong type; else ""."""
+    message, fault = asked.fault
+    if message and message in said:
         return fault
     mistyped = mistaken_type(said)
     return english(sentences.RETURNED, what=asked.last, mistyped=_mistyped(mistyped)) if mistyped else ""
@@ -71,20 +71,20 @@ def _mistyped(kinds: tuple[str, str]) -> str:
 def _steps(asked: "Submission") -> Iterator[str]:
     if asked.story:
         yield _("steps so far:")
-        yield from (f"  {number}. {retold(step)}" for number, step in enumerate(asked.story, 1))
+        yield from (f"  {number}. {translated(step)}" for number, step in enumerate(asked.story, 1))
 
 
 def _end(asked: "Submission", said: Sequence[str]) -> Iterator[str]:
-    """Yield what was expected and found; a hint only where the code answered with a value to speak of."""
+    """Yield what was expected and found; a hint only where the code returned a value of the right type."""
     yield _("then:")
     whole = "\n".join(said)
     mistyped = mistaken_type(whole)
     silent = asked.silent and asked.fault[0] in whole
     for line in said:
         if not ((mistyped or silent) and line.startswith("hint: ")):
-            yield f"  {retold(line)}"
+            yield f"  {translated(line)}"
     if mistyped:
-        yield f"  {retold(_mistyped(mistyped))}"
+        yield f"  {translated(_mistyped(mistyped))}"
 
 
 def _printed(asked: "Submission") -> Iterator[str]:

@@ -6,7 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NoReturn
 from demuxlab.errors import DemuxlabError
 from demuxlab.grading import sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
-from demuxlab.grading.sandbox import Inmate
-from demuxlab.grading.words import in_words, is_packet
+from demuxlab.grading.sandbox import LearnerProcess
+from demuxlab.grading.words import as_text, is_packet
 from demuxlab.language import _, english
 
 CALL_TIMEOUT = 10.0
@@ -36,6 +36,8 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
 
+_LOOK_AGAIN = 0.05
+"""Seconds after which a process is looked at again that has no processor when its time is over."""
 _OWN_ALARM = 0.95
 """The share of a call's time after which the learner's process itself names the line that it is in."""
 
@@ -56,11 +58,11 @@ class InfrastructureError(DemuxlabError):
     """The submission could not be graded, and that is not its fault."""
 
 
-class Offer:
-    """Something that the checker keeps and lets a learner's file use, a socket for instance.
+class RemoteObject:
+    """An object of the checker that a learner's file uses through a `child.Proxy`, such as a socket.
 
-    Subclasses name in `METHODS` what may be called; what those raise as OSError, the learner's code gets.
-    `CONSTANTS` are plain attributes.
+    Subclasses list in `METHODS` the methods that may be called; their OSErrors are raised in the learner's
+    code. `CONSTANTS` are plain attributes.
     """
 
     METHODS: ClassVar[frozenset[str]] = frozenset()
@@ -73,14 +75,18 @@ class Budget:
 
     left: float = 6 * CALL_TIMEOUT
     hung: set[str] = field(default_factory=set)
-    """The functions of which a call did not come to an end: the next one is given up sooner."""
+    """The functions of which a call did not end: the next call gets less time."""
 
 
 @dataclass(slots=True)
 class _Deadline:
-    """When an answer must be there; later where others had the processor that it needed."""
+    """When an answer must be there; it moves by the time that the process waited for a processor."""
 
     at: float
+    more: float = 0.0
+    """Seconds that the learner's process may compute after that, if it is not asleep."""
+    computed: float | None = None
+    """Seconds that it had computed when the time was over for the first time."""
 
 
 class Submission:
@@ -102,13 +108,13 @@ class Submission:
         self.level = level or sandbox.best()
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str]] = []
-        """Every IP packet that the learner's file was asked about, and in which words."""
+        """Every IP packet that the learner's file was asked about, and the request as text."""
         self.shift = 0
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")
-        """What the learner's file did last in place of answering: the sentence, and one without values."""
+        """How the last request failed to get an answer: the sentence, and the same without values."""
         self.silent = False
-        """Whether it gave no answer at all then, so that a check's hint is about something else."""
+        """Whether there was no answer to compare, so that a check's hint does not apply."""
         self.returned_tuple = False
         """Whether the last answer was a tuple, which `call` and `function` return as a list."""
         self.last = ""
@@ -116,9 +122,9 @@ class Submission:
         self._budget = budget or Budget()
         self._learner: int | None = None
         self._delayed = 0.0
-        """Seconds of the queue for a processor that are made up for."""
-        self._offers: dict[str, Offer] = {}
-        self._inmate: Inmate | None = None
+        """Seconds of waiting for a processor that have been added to deadlines."""
+        self._objects: dict[str, RemoteObject] = {}
+        self._running: LearnerProcess | None = None
         self._started = 0
         self._buffer = b""
         self._printed = b""
@@ -126,26 +132,26 @@ class Submission:
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
         self._ask("new", name, arguments)
-        self.story.append(english(sentences.MADE, what=f"{name}({in_words(arguments)})"))
+        self.story.append(english(sentences.MADE, what=f"{name}({as_text(arguments)})"))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method of the object that `new` made; return its answer, tuples as lists."""
-        return self._told("method", name, arguments)
+        return self._request("method", name, arguments)
 
     def function(self, name: str, *arguments: Any) -> Any:
         """Call a function of the learner's file; return its answer, tuples as lists."""
-        return self._told("function", name, arguments)
+        return self._request("function", name, arguments)
 
     @contextmanager
-    def summed_up(self, words: str) -> Iterator[None]:
-        """Let many requests stand as one step of the story; the one that fails is told as well."""
+    def summed_up(self, step: str) -> Iterator[None]:
+        """Show the block's requests as one step of the story; one that fails is shown as well."""
         begin = len(self.story)
         try:
             yield
         except BaseException:
-            self.story[begin:] = [words, *self.story[begin:][-1:]]
+            self.story[begin:] = [step, *self.story[begin:][-1:]]
             raise
-        self.story[begin:] = [words]
+        self.story[begin:] = [step]
 
     @property
     def printed(self) -> str:
@@ -154,22 +160,23 @@ class Submission:
 
     def close(self) -> None:
         """End the learner's process, and read what it printed last."""
-        if self._inmate is not None:
-            self._inmate.process.kill()
-            stderr = self._inmate.process.stderr
+        if self._running is not None:
+            self._credit()
+            self._running.process.kill()
+            stderr = self._running.process.stderr
             if stderr is not None and select.select([stderr], [], [], 0)[0]:
                 self._printed += os.read(stderr.fileno(), _MAX_PRINTED)
-            self._inmate.end()
-            self._inmate = None
+            self._running.end()
+            self._running = None
             self._buffer = b""
 
     # Asking
 
-    def _told(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        asked = f"{name}({in_words(arguments)})"
+    def _request(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
+        asked = f"{name}({as_text(arguments)})"
         self.packets += [(part, asked) for part in arguments if is_packet(part)]
         value = self._ask(do, name, arguments)
-        self.story.append(english(sentences.CALLED, what=asked, result=in_words((value,))))
+        self.story.append(english(sentences.CALLED, what=asked, result=as_text((value,))))
         return value
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -180,12 +187,13 @@ class Submission:
         self._ready()
         self.last = name
         began = time.monotonic()
-        deadline = _Deadline(began + min(self.timeout, self._budget.left))
+        given = min(self.timeout, self._budget.left)
+        deadline = _Deadline(began + given, given)
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
             while "ask" in answer:
-                self._say(self._use_offer(answer), name, deadline)
+                self._say(self._call_object(answer), name, deadline)
                 answer = self._answer(name, deadline)
         finally:
             self._budget.left -= time.monotonic() - began
@@ -196,13 +204,13 @@ class Submission:
         return self._decode(value)
 
     def _raised(self, answer: dict[str, Any], name: str, arguments: tuple[Any, ...]) -> NoReturn:
-        """Say what the learner's code did in place of answering."""
+        """Raise the error of a request that got no answer: the code raised, hung or lacks the function."""
         number, error = answer["line"], answer["raised"]
         line = english(sentences.IN_LINE, line=number) if number else ""
         if answer["kind"] == "loading":
             self.close()
             raise LoadError(self._loading(answer, line), number)
-        asked = f"{name}({in_words(arguments)})"
+        asked = f"{name}({as_text(arguments)})"
         if answer["kind"] == "absent":
             kind, _space, absent = answer["message"].partition(" ")
             self._fail(english(sentences.ABSENT, kind=kind, name=absent))
@@ -211,37 +219,37 @@ class Submission:
             self._budget.hung.add(name)
             self._fail(english(sentences.HUNG, what=name, line=line))
         self.story.append(english(sentences.CALLED, what=asked, result=error))
-        told = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
+        message = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
         silent = error in ("NotImplementedError", "EOFError", "NameError")
-        self._fail(told, f"{name}: {error}{line}: {answer['message']}", silent=silent)
+        self._fail(message, f"{name}: {error}{line}: {answer['message']}", silent=silent)
 
     def _loading(self, answer: dict[str, Any], line: str) -> str:
         """Return why the file cannot be loaded, and the line of its source with a caret where one helps."""
         if answer["raised"] == "Hung":
-            told = english(sentences.LOADING_HANGS, file=self.path.name, line=line)
+            message = english(sentences.LOADING_HANGS, file=self.path.name, line=line)
         else:
-            told = english(
+            message = english(
                 sentences.LOADING,
                 file=self.path.name, error=answer["raised"], line=line, message=answer["message"],
             )  # fmt: skip
         source = self.path.read_text("utf-8", "replace").splitlines()
         # A file that cannot be read is replaced by one that only raises why: that line is not the learner's.
         if not line or not 0 < answer["line"] <= len(source) or source[0].startswith("raise ImportError("):
-            return told
+            return message
         text, column = neutral(source[answer["line"] - 1]).replace("\t", " "), answer["column"]
         start = max(0, (column or 0) - _MAX_SHOWN + 10)  # a long line is shown from near the caret on
-        told += f"\n{answer['line']:5} | {text[start:][:_MAX_SHOWN]}"
-        return (
-            told + f"\n{'':5} | {' ' * (column - 1 - start)}^" if column and column <= len(text) + 1 else told
-        )
+        message += f"\n{answer['line']:5} | {text[start:][:_MAX_SHOWN]}"
+        if column and column <= len(text) + 1:
+            message += f"\n{'':5} | {' ' * (column - 1 - start)}^"
+        return message
 
-    def _fail(self, told: str, fault: str = "", *, silent: bool = True) -> NoReturn:
-        self.fault, self.silent = (told, fault or told), silent
-        raise SubmissionError(told)
+    def _fail(self, message: str, fault: str = "", *, silent: bool = True) -> NoReturn:
+        self.fault, self.silent = (message, fault or message), silent
+        raise SubmissionError(message)
 
     def _ready(self) -> None:
         """Start the process where none runs, and wait until it can be asked."""
-        if self._inmate is not None:
+        if self._running is not None:
             return
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
@@ -251,7 +259,7 @@ class Submission:
             if len(source) > MAX_SOURCE:
                 raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
             # What a file keeps across processes must not be its hashes: each process has another seed.
-            self._inmate = sandbox.start(source, self.level, hash_seed=self._started)
+            self._running = sandbox.start(source, self.level, hash_seed=self._started)
             self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
@@ -260,14 +268,14 @@ class Submission:
             said = self._printed.decode(errors="replace").strip()
             self.close()
             raise _no_sandbox(said or _("no answer"))
-        self._learner = self._inmate.learner()
+        self._learner = self._running.learner()
         self._delayed = self._delay()
 
     def _say(self, words: dict[str, Any], name: str, deadline: _Deadline) -> None:
         """Write one line, while the learner's process may be busy printing."""
-        assert self._inmate is not None
-        assert self._inmate.process.stdin is not None
-        pipe = self._inmate.process.stdin.fileno()
+        assert self._running is not None
+        assert self._running.process.stdin is not None
+        pipe = self._running.process.stdin.fileno()
         os.set_blocking(pipe, False)
         rest = memoryview(json.dumps(words).encode() + b"\n")
         while rest:
@@ -296,9 +304,9 @@ class Submission:
 
     def _line(self, deadline: _Deadline) -> bytes | None:
         """Return the next line, or None where there is none by then, where it is too long, or at the end."""
-        assert self._inmate is not None
-        assert self._inmate.process.stdout is not None
-        pipe = self._inmate.process.stdout.fileno()
+        assert self._running is not None
+        assert self._running.process.stdout is not None
+        pipe = self._running.process.stdout.fileno()
         while b"\n" not in self._buffer:
             if not self._wait(deadline):
                 return None
@@ -311,11 +319,11 @@ class Submission:
 
     def _wait(self, deadline: _Deadline, *, writing: bool = False) -> bool:
         """Wait until an answer, or room for a request, is there; keep what is printed first."""
-        assert self._inmate is not None
-        process = self._inmate.process
+        assert self._running is not None
+        process = self._running.process
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
-        while (left := deadline.at - time.monotonic()) > 0 or (left := self._made_up(deadline)) > 0:
+        while (left := deadline.at - time.monotonic()) > 0 or (left := self._seconds_until(deadline)) > 0:
             can_read, can_write, _none = select.select(reading, for_room, [], left)
             if process.stderr in can_read:
                 assert process.stderr is not None
@@ -327,26 +335,35 @@ class Submission:
                 return True
         return False
 
-    def _made_up(self, deadline: _Deadline) -> float:
-        """Put a deadline off by what was spent in the queue for a processor; return the seconds until then.
+    def _seconds_until(self, deadline: _Deadline) -> float:
+        """Move a deadline by the time spent waiting for a processor; return the seconds until then.
 
-        On a busy machine an honest answer is late, and that is no fault of the submission.
+        On a busy machine an honest answer is late, and that is no fault of the submission. A process that
+        waits in the queue right now has that time counted only afterwards: it is looked at again.
         """
+        deadline.at += self._credit()
+        left = deadline.at - time.monotonic()
+        if left <= 0 and self._is_runnable(deadline):
+            deadline.at, left = time.monotonic() + _LOOK_AGAIN, _LOOK_AGAIN
+        return left
+
+    def _credit(self) -> float:
+        """Give the budget back what was spent in the queue since the last time; return the seconds."""
         delay = self._delay()
         more, self._delayed = max(0.0, delay - self._delayed), max(delay, self._delayed)
-        deadline.at += more
         self._budget.left += more
-        return deadline.at - time.monotonic()
+        return more
 
     def _delay(self) -> float:
-        """Return the seconds that the submission, and we who ask it, have waited for a processor."""
-        files = ["/proc/thread-self/schedstat"]
-        files += [f"/proc/{self._learner}/schedstat"] if self._learner is not None else []
-        nanoseconds = 0
-        for file in files:
-            with suppress(OSError, IndexError, ValueError):
-                nanoseconds += int(Path(file).read_text(encoding="ascii").split()[1])
-        return nanoseconds / 1e9
+        """Return the seconds that the learner's process and this one have waited for a processor."""
+        return _scheduled("thread-self")[1] + _scheduled(self._learner)[1]
+
+    def _is_runnable(self, deadline: _Deadline) -> bool:
+        """Tell whether the process neither sleeps nor has computed for too long after its deadline."""
+        computed = _scheduled(self._learner)[0]
+        if deadline.computed is None:
+            deadline.computed = computed
+        return _state(self._learner) == "R" and 0 < computed < deadline.computed + deadline.more
 
     def _no_answer(self, name: str) -> NoReturn:
         self.close()
@@ -354,8 +371,8 @@ class Submission:
         self._fail(english(sentences.NO_ANSWER, what=name, seconds=self.timeout))
 
     def _ended(self, name: str) -> NoReturn:
-        assert self._inmate is not None
-        status = self._inmate.exit_status()
+        assert self._running is not None
+        status = self._running.exit_status()
         self.close()
         if status == signal.SIGXCPU:
             self._fail(english(sentences.PROCESSOR, what=name))
@@ -365,17 +382,17 @@ class Submission:
 
     # Values
 
-    def _use_offer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Call what the learner's code asks for; return what it is told."""
-        offer, method = self._offers.get(str(asked["ask"])), asked["method"]
-        if offer is None or method not in offer.METHODS:
-            kind = "nothing" if offer is None else type(offer).__name__.lower()
-            there = _offered(offer)
+    def _call_object(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Call the method that the learner's code asks for; return the answer to it."""
+        target, method = self._objects.get(str(asked["ask"])), asked["method"]
+        if target is None or method not in target.METHODS:
+            kind = "nothing" if target is None else type(target).__name__.lower()
+            there = _methods_of(target)
             return {"wrong": english(sentences.NO_METHOD, kind=kind, method=method, there=there)}
         arguments = [self._decode(part) for part in asked["arguments"]]
         keywords = {name: self._decode(part) for name, part in asked["keywords"]}
         try:
-            value = getattr(offer, method)(*arguments, **keywords)
+            value = getattr(target, method)(*arguments, **keywords)
         except OSError as error:
             return {"number": error.errno or 0, "message": error.strerror or str(error)}
         except (TypeError, ValueError) as error:
@@ -385,9 +402,9 @@ class Submission:
     def _encode(self, value: Any) -> Any:
         if isinstance(value, bytes):
             return {"bytes": value.hex()}
-        if isinstance(value, Offer):
+        if isinstance(value, RemoteObject):
             name = str(id(value))
-            self._offers[name] = value
+            self._objects[name] = value
             return {"object": name, "constants": value.CONSTANTS}
         if isinstance(value, tuple):
             return {"tuple": [self._encode(part) for part in value]}
@@ -406,14 +423,31 @@ class Submission:
             except ValueError:
                 return "<something else>"
         kind = neutral(value.get("type", "something else"))[:100]
-        return self._offers.get(value.get("object", ""), f"<{kind}>")
+        return self._objects.get(value.get("object", ""), f"<{kind}>")
+
+
+def _scheduled(process: int | str | None) -> tuple[float, float]:
+    """Return the seconds that a process has computed, and has waited for a processor (proc(5), schedstat)."""
+    try:
+        computed, waited = Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[:2]
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return int(computed) / 1e9, int(waited) / 1e9
+
+
+def _state(process: int | None) -> str:
+    """Return a process's state as proc(5) writes it: R where it runs, or would if it had a processor."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _no_sandbox(why: str) -> InfrastructureError:
     return InfrastructureError(_("the sandbox does not start ({why})", why=why), _("run it again"))
 
 
-def _offered(offer: Offer | None) -> str:
-    if offer is None:
+def _methods_of(target: RemoteObject | None) -> str:
+    if target is None:
         return "use what you were given"
-    return f"there are {', '.join(sorted(offer.METHODS))}"
+    return f"there are {', '.join(sorted(target.METHODS))}"

@@ -133,8 +133,8 @@ def _take(stream: IO[bytes], lab: str, budget: list[int], depth: int) -> tuple[s
     for number, (name, read) in enumerate(_members(stream, budget)):
         if number >= MEMBERS:
             raise Unfit("many", count=MEMBERS)
-        words = parts(name)
-        if name.startswith(("/", "\\")) or ".." in words or (words and words[0][1:2] == ":"):
+        components = parts(name)
+        if name.startswith(("/", "\\")) or ".." in components or (components and components[0][1:2] == ":"):
             raise Unfit("outside", name=name[:200])
         if is_python(name) or is_archive(name):
             found[name] = read  # a later version replaces an earlier one

@@ -1,4 +1,4 @@
-"""What a learner's file is asked, in words for the story of a failure."""
+"""Requests and answers as text, for the story of a failure."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _MAX = 200
 _SHOWN = 24
 
 
-def in_words(values: tuple[Any, ...]) -> str:
+def as_text(values: tuple[Any, ...]) -> str:
     """Return arguments or an answer, packets by their fields."""
     return ", ".join(_packet(value) if is_packet(value) else _plain(value) for value in values)
 

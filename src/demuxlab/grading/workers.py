@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,25 +28,28 @@ _JOBS_PER_PROCESS = 200
 
 Outcome = tuple[Job, dict[str, Any] | None, str]
 """A job with its result, or with the reason why there is none."""
+Function = Callable[[Job], dict[str, Any]]
 
 
-def on_this_machine(jobs: Sequence[Job], processes: int = 0) -> Iterator[Outcome]:
-    """Grade in pools of processes, one a core; one that is killed costs only a rerun."""
+def on_this_machine(
+    jobs: Sequence[Job], processes: int = 0, function: Function | None = None
+) -> Generator[Outcome, None, None]:
+    """Grade, or do `function`, in pools of processes, one a core; one that is killed costs only a rerun."""
     processes = processes or os.cpu_count() or 1
     # A pool for each batch: max_tasks_per_child may hang for ever (CPython issue 115634).
     batch = processes * _JOBS_PER_PROCESS
     for first in range(0, len(jobs), batch):
-        yield from _in_pools(jobs[first : first + batch], processes)
+        yield from _in_pools(jobs[first : first + batch], processes, function or grade)
 
 
-def _in_pools(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
+def _in_pools(jobs: Sequence[Job], processes: int, function: Function) -> Iterator[Outcome]:
     """Grade in one pool, and in another one what is left where a process of the first was killed."""
     left = {job.key: job for job in jobs}
     for _try in range(_TRIES):
         with _pool(processes) as pool:
             try:
                 with _untouched_by_ctrl_c():
-                    futures = {pool.submit(grade, job): job for job in left.values()}
+                    futures = {pool.submit(function, job): job for job in left.values()}
                 for future in as_completed(futures):
                     job = futures[future]
                     try:
@@ -85,7 +88,8 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             process.kill()
         raise
     finally:
-        # In this order: who is killed here has processes yet that will take the folder away.
+        # First while the pool lives: if this process is killed here, the pool's processes remove the folder
+        # (`_end_with_parent`). Then what they have written meanwhile.
         shutil.rmtree(folder, ignore_errors=True)
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +97,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what it has made is taken away."""
+    """Let SIGTERM end the block as Ctrl-C does, so that its files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -126,7 +130,7 @@ def _end_with_parent(folder: Path) -> None:
 
 @contextmanager
 def _untouched_by_ctrl_c() -> Iterator[None]:
-    """Let processes that are started in the block never see Ctrl-C: who started them sees to their end."""
+    """Block SIGINT in processes that are started in the block: their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -19,7 +19,9 @@ from demuxlab.language import _
 from demuxlab.links.base import Link
 from demuxlab.recording.recorder import Recorder
 from demuxlab.telling.rows import HEADERS, Entry
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, fixed
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire.address import from_text, to_text
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ class Lab:
             )
         own = [self._figures.address(address) for address in addresses]
         secret = f"{self.name}/{name}" if hosts else self.name
-        host = Host(name, own, secret=secret.encode()[:64], mtu=mtu, loops_back=False)
+        # The captures of the course show one size of the receive buffer, and its window scale.
+        settings = Settings(receive_limits=fixed(RECEIVE.first), send_limits=fixed(SEND.first))
+        host = Host(name, own, secret=secret.encode()[:64], mtu=mtu, loops_back=False, tcp_settings=settings)
         host.demultiplexer.explain = True
         for address in own:
             self._note_name(name, address)
@@ -165,11 +169,11 @@ class Lab:
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
         """Leave the block's packets out of table and capture, such as those of a thousand clients."""
-        self._recording = False
+        self._record(False)
         try:
             yield
         finally:
-            self._recording = True
+            self._record(True)
 
     def finish(self) -> None:
         """End the run: packets that its sockets send when they are garbage-collected are not carried."""
@@ -231,6 +235,12 @@ class Lab:
 
     # Recording
 
+    def _record(self, recording: bool) -> None:
+        self._recording = recording
+        for host in self._network.hosts:
+            # Nobody reads which sockets lost, and finding that out takes most of the time.
+            host.demultiplexer.explain = recording
+
     def _arrived(self, host: Host, packet: bytes, delivery: Delivery, now: float) -> None:
         if self._recording:
             self.journal.received(delivery, host.name if len(self._network.hosts) > 1 else None)
@@ -242,11 +252,11 @@ class Lab:
                 self._show(self.journal.entries[-1])
 
     def _show(self, entry: Entry) -> None:
-        """Tell one packet and its decision, and wait for a key."""
+        """Print one packet and its decision, and wait for a key."""
         row = dict(zip(HEADERS, entry.as_row(), strict=True))
         ends = f"{row['from']} → {row['to']}  " if row["from"] else ""
-        told = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
-        self._tell(layout.paragraph(told))
+        line = f"  {row['frame']}: {ends}{row['segment']}  ⇒ {row['socket']} ({row['rule']})"
+        self._tell(layout.paragraph(line))
         assert self._pause is not None
         self._pause()
 

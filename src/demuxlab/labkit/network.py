@@ -96,7 +96,7 @@ class Network:
         if end == math.inf:
             raise LabError(
                 _("a call would wait for ever"),
-                _("nobody has anything to send, so let the peer act before it"),
+                _("no host has anything to send: let the peer act before this call"),
             )
         self._microseconds = round(end)
         return False

@@ -43,7 +43,7 @@ def decisions(entries: Iterable[Entry]) -> str:
 
 
 def _drawn(names: dict[str, str], rows: list[dict[str, str]]) -> tuple[bool, str]:
-    """Return whether a table fits with all words whole, and the table."""
+    """Return whether a table fits without a line break inside a word, and the table."""
     headers, grid = list(names.values()), [[row[header] for header in names] for row in rows]
     return layout.fits(headers, grid), layout.table(headers, grid)
 

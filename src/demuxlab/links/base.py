@@ -13,7 +13,7 @@ class LinkUnavailable(CallError):
 
 
 class Refused(LinkUnavailable):
-    """The system refused what the link needs.
+    """The system does not permit what the link needs.
 
     The texts are English with {names} for the values: the process that asked for the link may speak another
     language than this one, and makes the error again `from_json`.

@@ -1,4 +1,4 @@
-"""Which networks this machine already routes: a TUN takes no part of them. Used by the opener alone."""
+"""The networks that this machine routes already, which a TUN must not overlap. Used by the opener alone."""
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network

@@ -149,7 +149,7 @@ def _tun(request: Request) -> tuple[list[int], str]:
 
 
 def _offload(descriptor: int) -> str:
-    """Let the kernel hand over what it has not cut; return what that is, or nothing with an old kernel."""
+    """Switch on segmentation and checksum offload (TUNSETOFFLOAD); return what for, "" with an old kernel."""
     for name, offloads in _OFFLOADS.items():
         with suppress(OSError):
             fcntl.ioctl(descriptor, _TUNSETOFFLOAD, offloads)
@@ -158,7 +158,7 @@ def _offload(descriptor: int) -> str:
 
 
 def _quieten(name: str, *, with_ipv6: bool) -> None:
-    """Let the kernel's end forward nothing and say nothing by itself (router and neighbour messages)."""
+    """Switch off forwarding, router solicitations and neighbour discovery on the kernel's end."""
     for setting, value in (
         (f"ipv4/conf/{name}/forwarding", "0"),
         (f"ipv6/conf/{name}/forwarding", "0"),

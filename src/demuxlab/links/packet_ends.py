@@ -90,7 +90,7 @@ class TunOutside:
         self._socket.sendto(packet, (self._device, _ETH_P_IPV6 if version == 6 else _ETH_P_IP))
 
     def receive(self, timeout: float) -> bytes | None:
-        """Return the next packet that came out of the TUN; what we sent ourselves is passed over."""
+        """Return the next packet that came out of the TUN; skip those that this end has sent."""
         while select.select([self._socket], [], [], timeout)[0]:
             packet, address = self._socket.recvfrom(MAX_PACKET)
             if address[2] != _PACKET_OUTGOING:

@@ -132,7 +132,7 @@ class FullRecorder:
         number = delivery.socket.number if delivery.socket else None
         if segment is None or delivery.copies:
             return packet_options(comment=comment_of(delivery), inbound=True, queue=number)
-        # The same decision about a flow's next segment is said the same way.
+        # The next segment of the flow with the same decision gets the same options.
         made = delivery.lookup, delivery.socket, delivery.rule, delivery.verdict, delivery.reply
         said = self._said.get(segment.key)
         if said is None or said[0] != made or said[1] != segment.protocol:

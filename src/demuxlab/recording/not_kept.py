@@ -7,7 +7,7 @@ from demuxlab.language import _
 
 
 def not_kept(path: Path, writer: WholeBlocks, lost: int) -> str:
-    """Return that packets, or the whole file, were lost, and why; empty where nothing was."""
+    """Return the line that packets, or the whole file, were lost, and why; empty where nothing was."""
     if not lost:
         gone = _("{path} is not there any more: it was moved or deleted during the run", path=path)
         return "" if path.exists() else gone

@@ -64,7 +64,7 @@ class Conversation:
     ways: tuple[Way, Way]
     """From `a` and from `b`."""
     opener: int | None = None
-    """Who sent the SYN: 0 or 1."""
+    """The side that sent the SYN: 0 is `a`, 1 is `b`."""
     unreachable: int = 0
     """The frame of an ICMP error about it."""
     reuses: int = 0

@@ -219,7 +219,7 @@ def example(ladder: Ladder) -> Markup | None:
             aside = chip_width(_chip_text(queue), 104) / 2 + 3
             target = 190 - aside if x < 190 else 190 + aside
             parts.append(arrow(x, y, target, tops[queue] + 9, f"arrow {ladder.of_queue(queue)}"))
-    title = _("The demultiplexing example: who reached which socket of {host}", host=server)
+    title = _("The demultiplexing example: which client reached which socket of {host}", host=server)
     return drawing(WIDTH, bottom, title, *parts)
 
 

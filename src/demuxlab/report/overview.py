@@ -1,4 +1,4 @@
-"""The overview of a capture's conversations: who talked with whom, how much, when, and how it went.
+"""The overview of a capture's conversations: endpoints, packets, bytes, time, and how each ended.
 
 It is for captures without decisions of ours, and has the largest conversations.
 """

@@ -1,5 +1,10 @@
-"""The report as one HTML file: no script, no other file, no network."""
+"""The report as one HTML file: no other file, no network.
 
+Its one script plays the ladder; the page permits that one by its hash, and reads as well without it.
+"""
+
+import base64
+import hashlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +49,10 @@ _TEXTS = marked(
     {
         "multiplexing": "Several sockets of one host gather what they send onto one link.",
         "layer": "Ports are the transport layer's business; the layers below look at addresses.",
-        "demultiplexing": "The headers of one segment, the values that are looked at, and who wins.",
+        "demultiplexing": "The headers of one segment, the values compared, and the socket that wins.",
         "socket": "The door between process and transport layer, and the five things it is made of.",
         "program": "Which call caused which frames. Calls are inferred; frames were captured.",
-        "example": "Who reached which socket, and from which port.",
+        "example": "Which client reached which socket, and from which port.",
     }
 )
 LADDER = "ladder"
@@ -77,6 +82,8 @@ def html(story: Story) -> str:
         if story.decided
         else _("Tap a row, or press Enter on it, for its fields and the first of its data."),
         ladder_html=_ladder(laid_out),
+        script=_script(),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode(),
         overview=overview.rows(story),
         overview_text=overview.summary(story),
         sockets=sockets,
@@ -114,6 +121,11 @@ def svg(story: Story, name: str) -> str:
         return ""
     head, end, rest = drawing.partition(">")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}{end}{tag("style", style("drawing.css"))}{rest}\n'
+
+
+@cache
+def _script() -> Markup:
+    return style("play.js")
 
 
 @cache

@@ -12,7 +12,7 @@ from demuxlab.demux.verdicts import Rule, Verdict
 from demuxlab.report.conversations import Conversation, Endpoint
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
 from demuxlab.telling import comment
-from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
+from demuxlab.telling.decision import CONNECTED_RULES, LISTENING_RULES, Decision, Loser
 from demuxlab.wire import endpoints, icmp, ip
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
@@ -358,7 +358,7 @@ class _StoryBuilder:
     def _kind(self, protocol: str, rule: Rule | None, local: str, remote: str) -> str:
         if protocol == "udp":
             return DATAGRAMS
-        if rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
+        if rule in LISTENING_RULES:
             return LISTENING
         return CLIENT if (local, remote) in self._openers else DATA
 

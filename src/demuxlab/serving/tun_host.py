@@ -150,7 +150,7 @@ def _refuse_unless_one_host(address: IPv4Address | IPv6Address) -> None:
     elif address.is_link_local:
         wrong = _("{address} belongs to one link, and a machine has several", address=address)
     elif address in ends or address.is_unspecified or address in _THIS_NETWORK or address == _BROADCAST:
-        wrong = _("{address} stands for a whole network, not for one host", address=address)
+        wrong = _("{address} is the address of a network, not of a host", address=address)
     else:
         return
     raise CallError(wrong, _("give an address such as {right}", right=DEFAULT_ADDRESS))

@@ -19,7 +19,8 @@ globals()["__all__"] += _own_names  # the library has its own by now
 with suppress(ImportError):  # a system without these calls
     from demuxlab.sockets import system_calls
 
-    # socket.sendfile and asyncio give it our descriptors, and no error would tell them to send instead.
+    # socket.sendfile and asyncio call it with our descriptors: the kernel's would not fail on them, so
+    # that neither would fall back to send.
     system_calls.install_sendfile()
 __doc__ = f"""The standard library's `socket` module on demuxlab's transport layer.
 

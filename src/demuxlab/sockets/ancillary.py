@@ -83,7 +83,7 @@ def _of_datagram(opened: OpenSocket, details: Details) -> Iterator[Item]:
 
 
 def of_error(queued: QueuedError) -> list[Item]:
-    """Return the control message of an error: struct sock_extended_err, and who sent it (ip(7))."""
+    """Return the control message of an error: struct sock_extended_err, and its sender's address (ip(7))."""
     message, four = queued.message, queued.message.protocol == ip.ICMP
     origin = _FROM_ICMP if four else _FROM_ICMPV6
     extended = struct.pack("=I4BII", queued.error, origin, message.type, message.code, 0, 0, 0)

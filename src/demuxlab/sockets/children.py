@@ -33,10 +33,10 @@ class _Child:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.table = Descriptors()
-        """Its descriptors, by the numbers that it calls them here."""
+        """What the child has open, by the numbers that its requests use."""
 
     def open(self, opened: OpenSocket) -> int:
-        """Let the child have an open socket; return the number that it is to call it by."""
+        """Give the child access to an open socket; return the number by which it refers to that socket."""
         return self.table.open(opened).number
 
 

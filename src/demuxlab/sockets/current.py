@@ -43,7 +43,7 @@ def in_use() -> "RunsHost | ParentsHost | None":
 
 
 def forked() -> None:
-    """Be a child: no thread of the parent's holds the lock here."""
+    """Replace the lock in a forked child: a thread that held it exists only in the parent."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
 

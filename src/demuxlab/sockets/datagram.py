@@ -17,7 +17,6 @@ from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.transport.udp import UDPEndpoint
-from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, BROADCAST_IPV4, is_any, unmapped
 
 _BROADCASTS = (BROADCAST_IPV4, b"\x7f\xff\xff\xff")
@@ -125,7 +124,6 @@ class DatagramSocket(InetSocket):
         *,
         whole: bool,  # noqa: ARG002
     ) -> int:
-        self._send_timeout(flags)
         if flags & _socket.MSG_OOB:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         with self._open() as opened:
@@ -158,8 +156,9 @@ class DatagramSocket(InetSocket):
         remote = _reachable(address.host)
         four = len(unmapped(remote)) == len(ANY_IPV4)
         source, *given = ancillary.for_sending(opened, control, four=four)
-        set_here = zip(endpoint.fields_for(remote), given, strict=True)
-        fields = ip.Fields(*(own if value is None else value for own, value in set_here))
+        set_here = zip(("traffic_class", "hop_limit"), given, strict=True)
+        changed = {name: value for name, value in set_here if value is not None}
+        fields = endpoint.fields_for(remote)._replace(**changed)  # type: ignore[arg-type]
         endpoint.send_to(data, remote, address.port, opened.now, source=source, fields=fields)
 
 

@@ -167,7 +167,7 @@ class Descriptors:
             descriptor.close(wait=False)
 
     def forked(self) -> None:
-        """Be a child's table: no thread of the parent's holds the lock here."""
+        """Replace the lock in a forked child: a thread that held it exists only in the parent."""
         self._lock = threading.RLock()
 
 

@@ -11,12 +11,12 @@ from demuxlab.sockets.descriptors import Descriptor, descriptors
 
 
 class _Prepared(NamedTuple):
-    """What a child needs."""
+    """What a forked child needs to reach the process that runs the host."""
 
     channel: Channel | None
-    """To the process that runs the host; None where it had no descriptors left for one."""
+    """None where that process had no descriptor left for it."""
     numbers: dict[Descriptor, int]
-    """Of the child's sockets, as that process calls them."""
+    """The number of each socket in the child's requests."""
 
 
 _prepared: _Prepared | None = None
@@ -32,7 +32,7 @@ def _before() -> None:
         _prepared = _of_child()
     else:
         return  # a lab's host, which has no threads: the child has a whole copy
-    # No other thread is in the middle of something that the child would find half done.
+    # Fork while no other thread changes the host: the child would have a half-changed copy.
     _held[:] = [host.lock] if host is not None else []
     for lock in _held:
         lock.acquire()

@@ -21,7 +21,6 @@ T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
 _TCP_CM_INQ = 36
-_CANNOT = getattr(_socket, "MSG_FASTOPEN", 0)
 
 
 class Message(NamedTuple):
@@ -381,12 +380,6 @@ class InetSocket(ABC):
         if self._timeout is None and (flags & _socket.MSG_DONTWAIT or self._open().nonblocking):
             return 0.0
         return self._timeout
-
-    def _send_timeout(self, flags: int) -> float | None:
-        """Return the timeout of a call that sends; OSError with EOPNOTSUPP for unsupported flags."""
-        if flags & _CANNOT:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return self._call_timeout(flags)
 
 
 def c_int(value: Any) -> int:

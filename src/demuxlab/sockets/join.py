@@ -1,4 +1,4 @@
-"""A Python that a program of ours has started: its sockets are those of that program's host."""
+"""A Python process started by a program of ours: its sockets belong to that program's host."""
 
 import _socket
 import os
@@ -12,14 +12,14 @@ _VARIABLE = "DEMUXLAB_SOCKETS"
 
 
 def invite() -> None:
-    """Let the Pythons that this process starts from now on join it."""
+    """Make each Python process that this one starts use its host (see `startup/sitecustomize.py`)."""
     os.environ[_VARIABLE] = children.of_this_process().listen()
     folders = [str(Path(__file__).with_name("startup")), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
 
 
 def joined() -> bool:
-    """Join the process that started this one, if there is one that still runs."""
+    """Join the process that started this one; return False if there is none, or it has ended."""
     if _VARIABLE not in os.environ:
         return False
     try:
@@ -30,7 +30,7 @@ def joined() -> bool:
 
 
 def join() -> None:
-    """Be a child of the process that started this one; OSError where it has ended."""
+    """Use the host of the process that started this one for all sockets; OSError where it has ended."""
     own = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     own.connect("\0" + os.environ[_VARIABLE])
     host = parent.ParentsHost(Channel(own))

@@ -16,14 +16,17 @@ from typing import Any, NamedTuple
 from demuxlab.demux.socket import CLOSED
 from demuxlab.sockets import ancillary, tcp_info
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.path_mtu import DONT_FRAGMENT
 from demuxlab.wire.address import is_any, is_multicast
 
 _MAX_SIZE = 1024
 """The most bytes that getsockopt gives out (Modules/socketmodule.c)."""
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
-_TCP_INQ = 36
+_TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
+_IP_MTU_DISCOVER, _IP_MTU, _IPV6_MTU_DISCOVER, _IPV6_MTU = 10, 14, 23, 24
 _SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_BINDTOIFINDEX = 18, 20, 21, 62
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
@@ -132,15 +135,49 @@ def _setting(field: str, convert: Callable[[bytes], Any]) -> Write:
     return write
 
 
+def _fast_open(field: str, convert: Callable[[bytes], Any], *, listening: bool = False) -> Write:
+    """Change a setting of TCP Fast Open; EINVAL once the socket connects, or, if not `listening`, listens."""
+    change = _setting(field, convert)
+
+    def write(opened: OpenSocket, value: bytes) -> None:
+        endpoint = opened.endpoint
+        if isinstance(endpoint, TCPEndpoint):
+            if not endpoint.unconnected and not (listening and endpoint.listening):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            change(opened, value)
+
+    return write
+
+
 def _ip_field(name: str) -> Write:
     """Change a field of the IP header of what is sent."""
 
     def write(opened: OpenSocket, value: bytes) -> None:
         endpoint = opened.endpoint
         owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
-        owner.ip = owner.ip._replace(**{name: _int(value)})
+        owner.ip = owner.ip._replace(**{name: _int(value)})  # type: ignore[arg-type]
 
     return write
+
+
+def _path_mtu_discovery(opened: OpenSocket, value: bytes) -> None:
+    """Choose whether packets may be fragmented, and whose reports of the MTU count (ip(7))."""
+    mode, endpoint = _int(value), opened.endpoint
+    owner = endpoint.settings if isinstance(endpoint, TCPEndpoint) else endpoint
+    owner.path_mtu_discovery = mode
+    owner.ip = owner.ip._replace(dont_fragment=mode in DONT_FRAGMENT)
+
+
+def _path_mtu(opened: OpenSocket) -> bytes:
+    """Return the MTU towards the peer (IP_MTU, IPV6_MTU)."""
+    endpoint = opened.endpoint
+    remote = endpoint.socket.remote_address
+    if isinstance(endpoint, TCPEndpoint):
+        if endpoint.connected:
+            return _bytes(endpoint.path_mtu)
+    elif remote:
+        return _bytes(endpoint.path_mtu(remote, opened.now))
+    raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
 
 def _on(value: bytes) -> bool:
@@ -238,7 +275,8 @@ def _window_clamp(opened: OpenSocket, value: bytes) -> None:
     """Bound the receive window by the receive buffer (tcp(7))."""
     if isinstance(opened.endpoint, TCPEndpoint) and _int(value):
         settings = opened.endpoint.settings
-        settings.receive_buffer = min(settings.receive_buffer, _int(value))
+        first, most = settings.receive_limits
+        settings.receive_limits = Limits(min(first, _int(value)), min(most, _int(value)))
 
 
 def _describing(opened: OpenSocket, _value: bytes) -> None:
@@ -330,7 +368,7 @@ def _of_tcp(read: Callable[[TCPEndpoint], bytes | None]) -> Read:
 def _receive_buffer_size(opened: OpenSocket) -> bytes:
     endpoint = opened.endpoint
     if isinstance(endpoint, TCPEndpoint):
-        return _bytes(endpoint.settings.receive_buffer)
+        return _bytes(endpoint.receive_buffer)
     return _bytes(endpoint.limit)
 
 
@@ -361,7 +399,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _SO_BINDTOIFINDEX): Option(_device_by_index),
     (_SOL, _socket.SO_RCVBUF): Option(_receive_buffer, _receive_buffer_size),
     (_SOL, _socket.SO_SNDBUF): Option(
-        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.settings.send_buffer))
+        _setting("send_buffer", _int), _of_tcp(lambda endpoint: _bytes(endpoint.send_buffer))
     ),
     (_SOL, _socket.SO_LINGER): Option(_setting("linger", _linger)),
     (_SOL, _socket.SO_KEEPALIVE): Option(_setting("keepalive", _on)),
@@ -373,6 +411,10 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,
     (_IP, _socket.IP_TOS): Option(_ip_field("traffic_class")),
     (_IP, _socket.IP_TTL): Option(_ip_field("hop_limit")),
+    (_IP, _IP_MTU_DISCOVER): Option(_path_mtu_discovery),
+    (_IP, _IP_MTU): Option(read=_path_mtu),
+    (_IPV6, _IPV6_MTU_DISCOVER): Option(_path_mtu_discovery),
+    (_IPV6, _IPV6_MTU): Option(read=_path_mtu),
     (_IP, _socket.IP_ADD_MEMBERSHIP): Option(_membership("join", four=True), named=True),
     (_IP, _socket.IP_DROP_MEMBERSHIP): Option(_membership("leave", four=True), named=True),
     (_IP, _socket.IP_MULTICAST_LOOP): Option(_loop),
@@ -389,6 +431,10 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_TCP, _socket.TCP_CORK): Option(_setting("cork", _on)),
     (_TCP, _socket.TCP_NOTSENT_LOWAT): Option(_setting("notsent_lowat", _limit)),
     (_TCP, _TCP_INQ): _REMEMBERED,
+    (_TCP, _socket.TCP_FASTOPEN): Option(_fast_open("fast_open_queue", _int, listening=True)),
+    (_TCP, _TCP_FASTOPEN_CONNECT): Option(_fast_open("fast_open_connect", _on)),
+    (_TCP, _TCP_FASTOPEN_KEY): Option(_setting("fast_open_key", bytes)),
+    (_TCP, _TCP_FASTOPEN_NO_COOKIE): Option(_fast_open("fast_open_without_cookie", _on, listening=True)),
     (_TCP, _socket.TCP_QUICKACK): Option(_setting("quickack", _on)),
     (_TCP, _socket.TCP_KEEPIDLE): Option(_setting("keepalive_idle", _seconds)),
     (_TCP, _socket.TCP_KEEPINTVL): Option(_setting("keepalive_interval", _seconds)),
@@ -413,17 +459,17 @@ _HEADERS = {(_IP, _socket.IP_OPTIONS), *((_IPV6, name) for name in (50, 54, 55, 
 _STORED = {
     # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),
-    # IP_RETOPTS, IP_MTU_DISCOVER, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
-    *((_IP, number) for number in (7, 10, 15, 19, 24)),
-    # Receiving of extension headers and path MTUs, which are not told; IPV6_DONTFRAG
+    # IP_RETOPTS, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
+    *((_IP, number) for number in (7, 15, 19, 24)),
+    # Receiving of extension headers and path MTUs, which are not reported; IPV6_DONTFRAG
     *((_IPV6, number) for number in (53, 56, 58, 60, 62)),
-    # IPV6_MULTICAST_IF, IPV6_MTU_DISCOVER, IPV6_TRANSPARENT, IPV6_FREEBIND
-    *((_IPV6, number) for number in (17, 23, 75, 78)),
+    # IPV6_MULTICAST_IF, IPV6_TRANSPARENT, IPV6_FREEBIND
+    *((_IPV6, number) for number in (17, 75, 78)),
 }
 """Without effect on our packets, and harmless: a host has one link and one processor, and checks each address
 when it is bound."""
 _STORED_OF_STREAMS = {
-    # TCP_SYNCNT, TCP_LINGER2, TCP_FASTOPEN
-    *((_TCP, number) for number in (7, 8, 23)),
+    # TCP_SYNCNT, TCP_LINGER2
+    *((_TCP, number) for number in (7, 8)),
 }
 """Without effect on the bytes that arrive."""

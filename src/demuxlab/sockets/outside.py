@@ -1,4 +1,4 @@
-"""Libraries with sockets of their own: hidden where their users do without them, else named when imported."""
+"""Libraries that use the kernel's sockets directly: hidden if optional, else a warning when imported."""
 
 import importlib.abc
 import importlib.util
@@ -29,14 +29,14 @@ _PYOPENSSL = "OpenSSL.SSL"
 
 
 def watch() -> None:
-    """Hide and name them in this process, from now on."""
+    """Hide the optional ones in this process from now on, and warn about imports of the others."""
     for name in _HIDDEN:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds nothing, and sees what is imported."""
+    """Finds no module: it only watches which ones are imported."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
         if name in _NAMED:
@@ -58,7 +58,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _refuse_sockets_after(loader: Any) -> None:
-    """Let a loader of OpenSSL.SSL change `Connection`: it gives OpenSSL the descriptor of its socket."""
+    """Make OpenSSL.SSL's `Connection` refuse sockets of ours: it passes their descriptors to OpenSSL."""
     execute = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:

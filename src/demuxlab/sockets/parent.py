@@ -154,7 +154,7 @@ def is_parents(descriptor: Descriptor) -> bool:
 
 
 def take_over(host: ParentsHost, numbers: dict[Descriptor, int]) -> None:
-    """Let the sockets of these descriptors be the parent's, in a process that was just forked."""
+    """After fork(2), in the child: replace the sockets of these descriptors by the parent's."""
     if _use_methods not in _done:
         _use_methods()
         _done.append(_use_methods)
@@ -222,7 +222,7 @@ def _send(
     *,
     whole: bool,
 ) -> int:
-    opened, timeout = own._open(), own._send_timeout(flags)
+    opened, timeout = own._open(), own._call_timeout(flags)
 
     def send(piece: bytes) -> int:
         taken: int = _until(
@@ -302,7 +302,7 @@ _done: list[Callable[[], None]] = []
 
 
 def _use_methods() -> None:
-    """Let the socket objects of this process find out which sockets are the parent's."""
+    """Make the methods of socket objects work on the parent's sockets too."""
     for kind in StreamSocket, DatagramSocket:
         for name, of_parents in _METHODS.items():
             setattr(kind, name, _either(getattr(kind, name), of_parents))

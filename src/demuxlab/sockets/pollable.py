@@ -126,10 +126,10 @@ class Pollable:
         self._hung_up, self._failed = True, failed
 
     def reset(self) -> None:
-        """Be without peer again, under the same number, and watched by the same epolls."""
+        """Return to the state without a peer, under the same number, and watched by the same epolls."""
         if self._inner is not None and self.has(self.number):
             watched = _registrations(self.number)
-            self._inner.close()  # wakes who waits
+            self._inner.close()  # wakes the threads that wait
             outer = _alone()
             dup2(outer.fileno(), self.number, inheritable=False)
             outer.close()
@@ -233,10 +233,10 @@ def _registrations(number: int) -> list[tuple[int, bytes]]:
         with suppress(OSError):
             if os.readlink(f"/proc/self/fd/{epoll}") == "anon_inode:[eventpoll]":
                 lines = Path(f"/proc/self/fdinfo/{epoll}").read_text().splitlines()
-                for words in (line.split() for line in lines if line.startswith("tfd:")):
+                for fields in (line.split() for line in lines if line.startswith("tfd:")):
                     # tfd: NUMBER events: HEX data: HEX
-                    if int(words[1]) == number:
-                        found.append((int(epoll), _EVENT.pack(int(words[3], 16), int(words[5], 16))))
+                    if int(fields[1]) == number:
+                        found.append((int(epoll), _EVENT.pack(int(fields[3], 16), int(fields[5], 16))))
     return found
 
 

@@ -13,8 +13,10 @@ from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.pollable import Pollable
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.fast_open import Switch
 from demuxlab.transport.tcp.states import State
 
+_MSG_FASTOPEN = getattr(_socket, "MSG_FASTOPEN", 0x20000000)
 _LOOPBACK_BROADCAST = b"\x7f\xff\xff\xff"
 
 
@@ -72,12 +74,42 @@ class StreamSocket(InetSocket):
                 if address.host == _LOOPBACK_BROADCAST:
                     raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
                 self._endpoint.connect(address.host, address.port, opened.now)
+                if self._endpoint.deferred:
+                    return
                 opened.connecting = True
                 if timeout == 0:
                     raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
             elif timeout == 0 and self._endpoint.connecting:
                 raise BlockingIOError(errno.EALREADY, os.strerror(errno.EALREADY))
         self._retry_until(self._connected, timeout, opened.send_timeout)
+
+    def _connect_with(self, data: memoryview, flags: int, address: Address | None) -> int:
+        """Connect by TCP Fast Open; return how much of the data the SYN carries (RFC 7413).
+
+        0: the socket is connected, and has the data still to send.
+        """
+        timeout = self._call_timeout(flags)
+        with self._open() as opened:
+            endpoint = self._endpoint
+            if endpoint.deferred:
+                sent = endpoint.send_syn_with(data, opened.now, waits=timeout is None)
+            elif not endpoint.settings.fast_open & Switch.CLIENT:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+            elif opened.connecting and endpoint.connected:
+                # As in Linux: only the call that finds the connection established makes it so.
+                opened.connecting = False
+                return 0
+            elif address is None and endpoint.unconnected:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            else:
+                where = (address.host, address.port) if address is not None else (b"", 0)
+                sent = endpoint.connect(*where, opened.now, data, waits=timeout is None)
+            opened.connecting = True
+        if timeout is None:
+            self._retry_until(self._connected, timeout, opened.send_timeout)
+        elif not sent:
+            raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        return sent
 
     def _connected(self) -> bool | None:
         endpoint = self._endpoint
@@ -154,15 +186,21 @@ class StreamSocket(InetSocket):
         self,
         data: memoryview,
         flags: int,
-        address: Address | None,  # noqa: ARG002
+        address: Address | None,
         control: Sequence[Item] = (),
         *,
         whole: bool,
     ) -> int:
         ancillary.check(control)
+        if flags & _MSG_FASTOPEN or self._endpoint.deferred:
+            sent = self._connect_with(data, flags, address)
+            if sent and (sent == len(data) or self._call_timeout(flags) is not None):
+                return sent
+            with data[sent:] as rest:
+                return sent + self._send(rest, flags & ~_MSG_FASTOPEN, None, whole=whole)
         more, end = bool(flags & _socket.MSG_MORE), bool(flags & _socket.MSG_EOR)
         urgent = bool(flags & _socket.MSG_OOB)
-        timeout, opened = self._send_timeout(flags), self._open()
+        timeout, opened = self._call_timeout(flags), self._open()
         sent = 0
         # A blocking socket without timeout sends everything, as the kernel does.
         everything = whole or timeout is None

@@ -276,7 +276,7 @@ def ioctl(ours: Descriptor, request: int, arg: Any = 0, mutate_flag: bool = True
     with ours.opened as opened:
         value = int(getattr(opened, counts[request]))
     if isinstance(arg, int):
-        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # an address that nobody gave
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))  # a pointer as a number
     with memoryview(arg) as whole, whole.cast("B") as buffer:
         if not buffer.readonly and mutate_flag:
             _INT.pack_into(buffer, 0, value)

@@ -137,7 +137,7 @@ class TLSObject:
         own.limit_calls(left)
 
     def _receive(self, deadline: float | None, what: str) -> None:
-        """Give OpenSSL what comes of the record in hand: first its header, then its body."""
+        """Receive bytes of the current record for OpenSSL: first of its header, then of its body."""
         wanted = self._body_left or _HEADER_LENGTH - len(self._header)
         self._limit(self._reader, deadline, what)
         try:

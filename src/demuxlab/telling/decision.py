@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from demuxlab.demux import lookup
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.protocols import PROTOCOLS
+from demuxlab.demux.protocols import PROTOCOLS, TCP
 from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.verdicts import Reason, Reply, Rule, Verdict
 from demuxlab.wire import ip
@@ -17,6 +17,8 @@ from demuxlab.wire.segment import Segment
 
 CONNECTED_RULES = tuple(protocol.connected for protocol in PROTOCOLS.values())
 """The rules that compare the segment's source too."""
+LISTENING_RULES = TCP.rules[1:]
+"""The rules by which a listening socket gets a segment."""
 
 
 @dataclass(frozen=True, slots=True)

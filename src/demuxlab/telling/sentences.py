@@ -51,7 +51,9 @@ def of(decision: Decision, protocol: str, source: str, destination: str) -> str:
     if decision.verdict == Verdict.QUEUE_FULL:
         return said + " " + _("But its queue is full: the segment is dropped.")
     if decision.reply == Reply.RST:
-        return said + " " + _("It acknowledges what was never sent, so RST is the answer.")
+        return (
+            said + " " + _("It has an ACK, but there is no connection, and a listener has sent nothing: RST.")
+        )
     return said
 
 

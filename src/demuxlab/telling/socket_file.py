@@ -31,7 +31,7 @@ class SocketFileError(CallError):
 def load(text: str, table: SocketTable) -> None:
     """Enter the sockets of a file's text into a table, in their order; raises SocketFileError."""
     entries = [_Entry(text, start, entry) for entry, start in _entries(text)]
-    # Data sockets come last: they were made by listeners, and so never stand in a bind's way.
+    # Data sockets come last: accept(2) makes them, so that they never conflict with a bind.
     for entry in sorted(entries, key=lambda entry: entry.is_data_socket):
         entry.enter(table)
 

@@ -14,7 +14,7 @@ from demuxlab.demux.slot import in_one_group
 from demuxlab.demux.verdicts import Reply, Rule, Verdict
 from demuxlab.language import Say, _, marked
 from demuxlab.telling import reasons
-from demuxlab.telling.decision import label
+from demuxlab.telling.decision import LISTENING_RULES, label
 from demuxlab.wire import icmp, ip
 from demuxlab.wire import segment as flags
 from demuxlab.wire.address import endpoint_text, is_any, to_text
@@ -226,7 +226,7 @@ class _Steps:
     def _decided_elsewhere(self, lookup: Lookup) -> Iterator[list[str]]:
         say, rule = self.say, self._delivery.rule
         own = lookup.own
-        yield [say("Who decides? A demultiplexer in the table's place.") + " " + self._wins(rule)]
+        yield [say("Which demultiplexer decides? One in the table's place.") + " " + self._wins(rule)]
         yield [
             say(
                 "What would the table have done? Given it to {name} (rule: {rule}).",
@@ -292,12 +292,12 @@ class _Steps:
         if delivery.verdict == Verdict.QUEUE_FULL:
             return say(_FULL.get(delivery.counter, _DROPPED)) + self._counted()
         if delivery.reply == Reply.RST:
-            return say("It acknowledges what was never sent: RST is the answer.")
+            return say("It has an ACK, but there is no connection, and a listener has sent nothing: RST.")
         if delivery.copies:
             return say("Each of them has a copy in its queue.")
         if not isinstance(segment, TCPSegment):
             return say("It waits in {name}'s queue until the process reads it.", name=name)
-        if delivery.rule in (Rule.LISTENER, Rule.WILDCARD_LISTENER):
+        if delivery.rule in LISTENING_RULES:
             return self._listened(segment)
         return say("{name} takes it: it belongs to that connection.", name=name)
 

@@ -8,6 +8,8 @@ from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import SocketTable
 from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
+from demuxlab.transport.tcp.fast_open import Cache
+from demuxlab.transport.tcp.path_mtu import Paths
 from demuxlab.transport.timers import Timers
 from demuxlab.wire.address import is_any
 
@@ -31,6 +33,10 @@ class Services:
     timers: Timers = field(default_factory=Timers)
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""
+    paths: Paths = field(default_factory=Paths)
+    """What routers have reported of the MTUs of paths."""
+    fast_open: Cache = field(default_factory=Cache)
+    """The cookies that servers gave to this host."""
     counters: Counter[str] = field(default_factory=Counter)
     """Counters beside those of deliveries and drops, by their names in nstat(8)."""
 

@@ -10,6 +10,7 @@ from demuxlab.demux.queue import DEFAULT_LIMIT, OVERHEAD, BoundedQueue
 from demuxlab.demux.socket import CLOSED, Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
+from demuxlab.transport.tcp.path_mtu import FOLLOW_ICMP, Discovery
 from demuxlab.wire import icmp, ip, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, is_multicast, mapped, unmapped
@@ -17,6 +18,8 @@ from demuxlab.wire.segment import Segment
 
 MAX_PAYLOAD = {4: udp.MAX_LENGTH - 20 - udp.HEADER_LENGTH, 16: udp.MAX_LENGTH - udp.HEADER_LENGTH}
 """The largest payload by address length: 65,507 bytes on IPv4, 65,527 on IPv6."""
+_HEADERS = {4: 20 + udp.HEADER_LENGTH, 16: 40 + udp.HEADER_LENGTH}
+"""Of IP and UDP, by address length."""
 
 FULL = Drop(protocols.UDP.queue_full)
 Datagram = tuple[bytes, bytes, int]
@@ -60,7 +63,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
 
     __slots__ = (
         *("_closed", "_groups", "_services", "details", "error", "errors", "ip", "loops"),
-        *("multicast_hop_limit", "on_change", "reports", "socket"),
+        *("multicast_hop_limit", "on_change", "path_mtu_discovery", "reports", "socket"),
     )
 
     def __init__(self, services: Services, socket: Socket, limit: int = DEFAULT_LIMIT) -> None:
@@ -70,6 +73,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         """The pending error, from an ICMP message, as an errno; 0: none."""
         self.ip = ip.DEFAULT_FIELDS
         """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
+        self.path_mtu_discovery: int = Discovery.WANT
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER."""
         self.multicast_hop_limit = 1
         """IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS."""
         self.details: deque[Details | None] | None = None
@@ -107,7 +112,7 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         payload: bytes,
         address: bytes,
         port: int,
-        now: float = 0.0,  # noqa: ARG002
+        now: float = 0.0,
         *,
         source: bytes = b"",
         fields: ip.Fields | None = None,
@@ -122,6 +127,8 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         remote = unmapped(address)
         if len(payload) > MAX_PAYLOAD[len(remote)]:
             raise OSError(errno.EMSGSIZE, f"a datagram holds {MAX_PAYLOAD[len(remote)]} bytes at most")
+        if self.never_fragments and len(payload) + _HEADERS[len(remote)] > self.path_mtu(remote, now):
+            raise OSError(errno.EMSGSIZE, "the path takes no such datagram, and the socket never fragments")
         if port == 0:
             raise OSError(errno.EINVAL, "port 0 cannot be sent to: name the receiver's port")
         source = source or self._services.source(self.socket, remote)
@@ -137,6 +144,18 @@ class UDPEndpoint(BoundedQueue[Datagram]):
             # A copy for the host's own members of the group (RFC 1112, section 6.1).
             self._services.loop_back(wire_packet.build(source, remote, ip.UDP, datagram, fields=fields))
         return len(payload)
+
+    @property
+    def never_fragments(self) -> bool:
+        """Tell whether a datagram that is too large for the path is refused (IP_PMTUDISC_DO and PROBE)."""
+        return self.path_mtu_discovery in (Discovery.DO, Discovery.PROBE)
+
+    def path_mtu(self, remote: bytes, now: float) -> int:
+        """Return the MTU towards an address, in bytes (IP_MTU)."""
+        mtu, reported = self._services.mtu_for(remote), self._services.paths.get(remote, now)
+        if reported is None or self.path_mtu_discovery == Discovery.PROBE:
+            return mtu
+        return min(mtu, reported.mtu)
 
     def fields_for(self, remote: bytes) -> ip.Fields:
         """Return the IP header's fields of what is sent to an address."""
@@ -228,13 +247,19 @@ class UDPEndpoint(BoundedQueue[Datagram]):
         payload, source, port = self.items[0]
         return Received(payload, mapped(source) if self.socket.family == 6 else source, port)
 
-    def icmp_error(self, message: icmp.ICMPMessage, quoted: icmp.Quoted, _now: float) -> None:
+    def icmp_error(self, message: icmp.ICMPMessage, quoted: icmp.Quoted, now: float) -> None:
         """Make an ICMP error about a datagram of this socket pending (RFC 1122, section 4.1.3.3).
 
         Only a connected socket gets them, and only hard errors: others may be temporary (udp(7)). A socket
         with `reports` gets and keeps all.
         """
+        mtu = icmp.reported_mtu(message)
+        if mtu is not None and self.path_mtu_discovery in FOLLOW_ICMP:
+            self._services.paths.report(quoted.destination, mtu, now)
         error, hard = icmp_errors.about_datagram(message)
+        if mtu is not None:
+            # Hard for a socket that does not fragment (ip(7): IP_PMTUDISC_DO).
+            error, hard = errno.EMSGSIZE, self.path_mtu_discovery == Discovery.DO
         if not error or not (self.reports or (hard and self.socket.remote_address)):
             return
         self.error = error

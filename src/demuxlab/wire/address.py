@@ -47,6 +47,11 @@ def is_loopback(address: bytes) -> bool:
     return address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
 
 
+def is_link_local(address: bytes) -> bool:
+    """Tell whether the address is in fe80::/10 (RFC 4291, section 2.5.6): valid on one link."""
+    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
 def unmapped(address: bytes) -> bytes:
     """Return the IPv4 address of ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2), any other address unchanged."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED_PREFIX) else address

@@ -58,11 +58,6 @@ _LINUX_LLC = 4
 _NFLOG_PAYLOAD = 9
 
 
-def supported(linktype: int) -> bool:
-    """Tell whether `network_packet` knows the link header of this linktype."""
-    return linktype in LINKTYPE_NAMES
-
-
 def network_packet(linktype: int, frame: bytes, names: list[str] | None = None) -> bytes | NotIP:
     """Return the IP packet of a frame, including padding, or `NotIP`; never raises.
 

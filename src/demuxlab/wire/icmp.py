@@ -127,6 +127,16 @@ def port_unreachable(packet: bytes, source: bytes, destination: bytes) -> bytes:
     return build(source, destination, UNREACHABLE_V6, PORT_UNREACHABLE_V6, 0, packet[:_MAX_QUOTE_V6])
 
 
+def reported_mtu(message: ICMPMessage) -> int | None:
+    """Return the MTU that "fragmentation needed" or "packet too big" reports; None for other messages.
+
+    0 from a router that does not know RFC 1191.
+    """
+    if message.protocol == ip.ICMP and (message.type, message.code) == (UNREACHABLE, FRAGMENTATION_NEEDED):
+        return message.rest & 0xFFFF
+    return message.rest if message.protocol == ip.ICMPV6 and message.type == TOO_BIG_V6 else None
+
+
 def read_quoted(data: bytes) -> Quoted | None:
     """Read the packet that an ICMP error quotes. It may end anywhere after the ports, so nothing is verified.
 

@@ -34,6 +34,8 @@ class Fields(NamedTuple):
     """Type of service (IPv4) or traffic class (IPv6): DSCP and ECN, a byte (RFC 2474, RFC 3168)."""
     hop_limit: int = 64
     """Time to live (IPv4) or hop limit (IPv6)."""
+    dont_fragment: bool = True
+    """DF (IPv4): routers drop what is too large, and report it (RFC 1191)."""
 
 
 DEFAULT_FIELDS = Fields()

@@ -112,7 +112,9 @@ def tcp(
     own = {"traffic_class": fields.traffic_class, "hop_limit": fields.hop_limit}
     total = len(header) + length
     if len(source) == 4:
-        outer = ipv4.header(source, destination, ip.TCP, total, identification=identification, **own)
+        flags = ipv4.DONT_FRAGMENT if fields.dont_fragment else 0
+        place = identification
+        outer = ipv4.header(source, destination, ip.TCP, total, identification=place, fragment=flags, **own)
     else:
         outer = ipv6.header(source, destination, ip.TCP, total, **own)
     return Large(outer + header, data, length, size, destination)

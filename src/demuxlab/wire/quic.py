@@ -4,8 +4,9 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 _LONG, _FIXED = 0x80, 0x40
-_VERSIONS = frozenset((0x00000001, 0x6B3343CF))  # RFC 9000, RFC 9369
-_DRAFT = 0xFF0000
+VERSIONS = (0x00000001, 0x6B3343CF)  # RFC 9000, RFC 9369
+DRAFTS = (0xFF0000, 0xFACEB0)
+"""The first three bytes of the versions of drafts and of experiments, which have the same headers."""
 _MAX_ID = 20
 _SHORTEST = 21  # of a packet with a short header that an endpoint accepts (RFC 9000, section 10.3)
 
@@ -23,7 +24,7 @@ def read_long(datagram: bytes) -> LongHeader | None:
     if len(datagram) < 7 or datagram[0] & (_LONG | _FIXED) != _LONG | _FIXED:
         return None
     version = int.from_bytes(datagram[1:5], "big")
-    if version not in _VERSIONS and version >> 8 != _DRAFT:
+    if version not in VERSIONS and version >> 8 not in DRAFTS:
         return None
     at = 6 + datagram[5]
     if datagram[5] > _MAX_ID or at >= len(datagram) or datagram[at] > _MAX_ID:

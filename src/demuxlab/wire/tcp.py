@@ -16,6 +16,9 @@ HEADER_LENGTH = 20
 _HEADER = struct.Struct("!HHIIBBHHH")
 _TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
 _END, _NOP, _MSS, _WINDOW_SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
+_FAST_OPEN, _EXPERIMENTAL, _FAST_OPEN_MAGIC = 34, 254, b"\xf9\x89"
+_LEAST_COOKIE, _LARGEST_COOKIE = 4, 16
+_TIMESTAMPS_PREFIX = bytes([_NOP, _NOP, _TIMESTAMPS, 10])
 _MAX_WINDOW_SCALE = 14
 
 
@@ -101,6 +104,15 @@ def unfinished_header(
     return _HEADER.pack(*fields, pseudo, 0) + options
 
 
+class FastOpenCookie(NamedTuple):
+    """The Fast Open option of a SYN or SYN,ACK (RFC 7413, section 4.1.1)."""
+
+    value: bytes = b""
+    """4 to 16 bytes; empty: a cookie is asked for."""
+    experimental: bool = False
+    """In the option of RFC 6994, as before RFC 7413."""
+
+
 class Options(NamedTuple):
     """The TCP options of a segment; None, False or empty for those it does not have."""
 
@@ -111,15 +123,20 @@ class Options(NamedTuple):
     """TSval and TSecr (RFC 7323, section 3.2)."""
     sack: tuple[tuple[int, int], ...] = ()
     """Left and right edge of each block (RFC 2018, section 3)."""
+    fast_open: FastOpenCookie | None = None
 
 
 def read_options(data: bytes) -> Options:
     """Read options; those from the first malformed one on are ignored (RFC 9293, section 3.1)."""
+    if len(data) == _TIMESTAMPS_OPTION.size and data[:4] == _TIMESTAMPS_PREFIX:
+        # Nearly all segments carry timestamps and nothing else (RFC 7323, appendix A).
+        return Options(timestamps=_TIMESTAMPS_OPTION.unpack(data)[4:])
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted = False
     timestamps: tuple[int, int] | None = None
     sack: tuple[tuple[int, int], ...] = ()
+    fast_open: FastOpenCookie | None = None
     at = 0
     while at < len(data) and data[at] != _END:
         kind = data[at]
@@ -141,8 +158,21 @@ def read_options(data: bytes) -> Options:
         elif kind == _SACK and length > 2 and (length - 2) % 8 == 0:
             edges = struct.unpack(f"!{(length - 2) // 4}I", value)
             sack = tuple(zip(edges[::2], edges[1::2], strict=True))
+        elif kind == _FAST_OPEN:
+            fast_open = _cookie(value, fast_open)
+        elif kind == _EXPERIMENTAL and value[:2] == _FAST_OPEN_MAGIC:
+            fast_open = _cookie(value[2:], fast_open, experimental=True)
         at += length
-    return Options(mss, window_scale, sack_permitted, timestamps, sack)
+    return Options(mss, window_scale, sack_permitted, timestamps, sack, fast_open)
+
+
+def _cookie(
+    value: bytes, before: FastOpenCookie | None, *, experimental: bool = False
+) -> FastOpenCookie | None:
+    """Return a Fast Open option; one of another length is as good as none (RFC 7413, section 4.1.1)."""
+    size = len(value)
+    valid = not size or (_LEAST_COOKIE <= size <= _LARGEST_COOKIE and size % 2 == 0)
+    return FastOpenCookie(value, experimental) if valid else before
 
 
 def split_options(data: bytes) -> list[tuple[int, bytes]]:
@@ -183,4 +213,9 @@ def build_options(options: Options) -> bytes:
     if options.sack:
         edges = [edge for block in options.sack for edge in block]
         out += struct.pack(f"!BBBB{len(edges)}I", _NOP, _NOP, _SACK, 2 + 4 * len(edges), *edges)
+    if options.fast_open is not None:
+        value, experimental = options.fast_open
+        kind, head = (_EXPERIMENTAL, _FAST_OPEN_MAGIC) if experimental else (_FAST_OPEN, b"")
+        option = bytes((kind, 2 + len(head) + len(value))) + head + value
+        out += option + bytes((_NOP,)) * (-len(option) % 4)
     return out

@@ -35,8 +35,8 @@ local function decoded(text)
     return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
--- "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" is the sockets, the rule, what it looked at, and the rest;
--- where the rule is none of ours, last what stands in its place.
+-- Splits "P4: connection 10.9.0.10:9157 → 10.9.0.20:80; …" into the sockets, the rule, the values that it compared,
+-- and the rest; of a rule that is not in RULES, the fifth result is its text.
 -- In captures of older versions a name may hold separators, but only a rule has an address behind it.
 local function choice(text)
     local names, group, more = text:match("^.-: a copy each to (.-): ([%d%[][^%s;]*)(.*)$")
@@ -53,7 +53,7 @@ local function choice(text)
         end
     end
     if name == nil then
-        -- A rule that is none of ours: what a demultiplexer in the table's place calls it.
+        -- The text of a demultiplexer in the table's place, in place of a rule.
         local head, rest = text:match("^(.-)(; .*)$")
         local socket, reason = (head or text):match("^(.-): (.+)$")
         return {decoded(socket or head or text)}, nil, nil, rest or "", reason
@@ -62,8 +62,8 @@ local function choice(text)
     return {decoded(name)}, rule, (key:gsub(" takes %S+$", "")), rest
 end
 
--- After the first "; ": the reply, and one part for each socket that lost. What is no reply is a loser, in whatever
--- words: none is left out.
+-- After the first "; ": the reply, and one part for each socket that lost. Every part that is not a reply is a loser,
+-- also one of unknown form.
 local function ending(text)
     local losers, reply = {}, nil
     for part in (text:gsub("^; ", "") .. "; "):gmatch("(.-); ") do

@@ -6,6 +6,7 @@ import pytest
 
 from demuxlab.fast.path import FastPath
 from demuxlab.host import Host
+from demuxlab.transport.tcp.path_mtu import Probing
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.wire import icmp, ip, packet, tcp
@@ -715,8 +716,10 @@ def test_data_behind_the_peer_s_own_fin_is_no_part_of_the_stream():
 
 
 def without_timestamps(settings):
-    """Without timestamps, so that nothing measures the round trip of what was sent twice."""
+    """Without timestamps, so that nothing measures the round trip of what was sent twice; nor are segments
+    made smaller after timeouts."""
     settings.timestamps = False
+    settings.mtu_probing = Probing.NEVER
 
 
 def test_a_peer_that_takes_its_window_back_and_answers_is_alive():

@@ -3,8 +3,9 @@
 import pytest
 
 from demuxlab.transport.tcp import phases
+from demuxlab.transport.tcp.buffers import fixed
 from demuxlab.transport.tcp.congestion import NewReno
-from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
+from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
 from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
@@ -21,7 +22,7 @@ class Flow:
 
     def __init__(self, count=10, sack=True, more=100, cwnd=None, settle=True):
         self.now = 10.0
-        settings = Settings(send_buffer=1 << 20, nodelay=True, congestion=NewReno)
+        settings = Settings(send_limits=fixed(1 << 20), nodelay=True, congestion=NewReno)
         self.sender = sender = Sender(-1, settings)
         sender.mss, sender.recovery.sack = MSS, sack
         sender.window = sender.max_window = 1 << 20
@@ -393,3 +394,15 @@ def test_an_empty_queue_is_shared_and_stays_empty():
     flow.ack(1, after=RTT)
     assert flow.recovery.queue is EMPTY
     assert len(EMPTY) == 0
+
+
+def test_what_left_later_in_one_moment_is_not_lost_by_what_left_before():
+    # New data, then a lower number again, both at one time of the clock: the ACK of the first says nothing.
+    recovery = LossRecovery()
+    old, new = SentSegment(0, 100, 0, 1.0), SentSegment(100, 200, 0, 2.0)
+    recovery.sent(old)
+    recovery.sent(new)
+    recovery.retransmitted(old, 2.0)
+    rack = Rack()
+    rack.arrived(new, 3.0, 1.0)
+    assert rack.find_lost(recovery.queue, 0.0, 3.0) == (0, 0.0)

@@ -7,7 +7,7 @@ _CHALLENGES, _CHALLENGE_PERIOD = 10, 1.0
 
 
 class Acknowledgments:
-    """What is owed to the peer. A wanted ACK goes with the next segment, at the latest after this one."""
+    """Whether the peer is owed an ACK (`wanted`): it goes with data, or alone after the segment."""
 
     __slots__ = ("_challenges", "_challenges_since", "_quick", "_unacknowledged", "last_sent", "wanted")
 
@@ -34,8 +34,12 @@ class Acknowledgments:
         self.wanted = True
         return False
 
+    def hasten(self, count: int) -> None:
+        """Acknowledge so many segments at once."""
+        self._quick = max(self._quick, count)
+
     def challenge(self, now: float, limited: bool) -> bool:
-        """Want a challenge ACK; False where there were too many in this second (RFC 5961, section 7)."""
+        """Request a challenge ACK; False where there were too many in this second (RFC 5961, section 7)."""
         if now - self._challenges_since >= _CHALLENGE_PERIOD:
             self._challenges_since, self._challenges = now, 0
         if limited and self._challenges >= _CHALLENGES:

@@ -1,22 +1,24 @@
 """What a segment does to a connection: SEGMENT ARRIVES (RFC 9293, sections 3.10.7.3 and 3.10.7.4).
 
-In the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter or more careful
-than the RFC, as Linux; the comments say so.
+The steps are in the order of the RFC: sequence number, RST, SYN, ACK, data, FIN. Where Linux is stricter than
+the RFC, this does as Linux; a comment says where.
 """
 
 import errno
+from collections.abc import Sequence
 
 from demuxlab.demux.socket import Drop
 from demuxlab.demux.verdicts import Reply
 from demuxlab.transport.tcp import handshake, phases, sequence, time_wait
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, Phase
+from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.states import CAN_RECEIVE, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, RST, SYN, URG, TCPSegment
+from demuxlab.wire.segment import ACK, ECE, FIN, RST, SYN, URG, TCPSegment
 
 _REORDERING_TOLERANCE = 1
 """Ticks of the peer's clock by which a segment may be older than the one before (Linux: TCP_PAWS_WINDOW)."""
@@ -32,7 +34,8 @@ def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> Drop
 def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | None:
     """RFC 9293, section 3.10.7.3."""
     has_ack = segment.flags & ACK
-    acknowledges_syn = has_ack and segment.acknowledgment == block.sender.next % sequence.MODULUS
+    number = sequence.unwrap(segment.acknowledgment, block.sender.unacked)  # SEG.ACK
+    acknowledges_syn = has_ack and block.sender.unacked < number <= block.sender.next
     if has_ack and not acknowledges_syn:
         return None if segment.flags & RST else Drop(reply=Reply.RST)
     if segment.flags & RST:
@@ -50,10 +53,14 @@ def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop |
         if first is not None:
             block.transmit(first, now)
         return None
-    block.sender.acknowledge(block.sender.next, now, _round_trip(block, options, now))
+    block.sender.acknowledge(number, now, _round_trip(block, options, now))
     block.transition(Event.SYN_ACK)
     block.establish(now)
-    block.acknowledgments.wanted = True
+    handshake.finish_fast_open(block, segment, options, now)
+    if block.fast_open is not None and block.fast_open.waits:
+        block.deadlines.delay_acknowledgment(now)
+    else:
+        block.acknowledgments.wanted = True
     return None
 
 
@@ -67,22 +74,22 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
     start = sequence.unwrap(segment.sequence, receiver.next)  # SEG.SEQ
     options = tcp.read_options(segment.options) if segment.options else None
     acknowledges_all = segment.acknowledgment == sender.next % sequence.MODULUS
+    early = block.early
     duplicate_syn = syn_received and start + 1 == receiver.next
     if duplicate_syn and acknowledges_all and segment.flags & (SYN | ACK | RST) == SYN | ACK:
         # Duplicate SYN: process only what follows it (RFC 9293, section 3.5, figure 7).
         start += 1
         segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
         block.acknowledgments.wanted = True
-    if passive_open and not acknowledges_all and segment.flags & (ACK | RST) == ACK:
-        return Drop(
-            reply=Reply.RST
-        )  # acknowledges no SYN,ACK of ours: before any test of SEG.SEQ, as in Linux
+    if passive_open and not early and not acknowledges_all and segment.flags & (ACK | RST) == ACK:
+        # It acknowledges no SYN,ACK of ours: before any test of SEG.SEQ, as in Linux.
+        return Drop(reply=Reply.RST)
     if not _is_acceptable(block, segment, start, options, now):
         return None
     if passive_open and segment.flags & (SYN | RST) == SYN:
         # Another SYN than the one that made this connection: its sender does not know it, as in Linux.
-        block.end(0)
-        return Drop(reply=Reply.RST)
+        block.end(errno.ECONNRESET if early else 0)
+        return None if early else Drop(reply=Reply.RST)
     if segment.flags & RST:
         _handle_reset(block, start, now)
         return None
@@ -93,7 +100,7 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
     if not segment.flags & ACK:
         return None
     number = sequence.unwrap(segment.acknowledgment, sender.unacked)  # SEG.ACK
-    if syn_received and not sender.unacked < number <= sender.next:
+    if (syn_received or early) and not sender.unacked < number <= sender.next:
         return Drop(reply=Reply.RST)
     if number > sender.next or number < sender.oldest_acknowledgment:
         # Perhaps forged: so far the segment has changed nothing (RFC 5961, section 5).
@@ -102,7 +109,7 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
     block.last_received_at = now
     block.unanswered_probes = 0
     _update_recent_timestamp(block, start, number, options, now)
-    if syn_received:
+    if syn_received or early:
         _complete_handshake(block, segment, start, number, options, now)
     _handle_acknowledgment(block, segment, start, number, options, now)
     return _handle_data(block, segment, start, now)
@@ -122,7 +129,7 @@ def _is_acceptable(
     if (
         passive_open
         and segment.flags & (SYN | ACK | RST) == SYN
-        and start + 1 == receiver.next
+        and start == (block.fast_open.initial if block.fast_open and block.early else receiver.next - 1)
         and first is not None
         and not old
     ):
@@ -207,8 +214,11 @@ def _complete_handshake(
     now: float,
 ) -> None:
     sender = block.sender
-    # A CLOSE that was queued leads straight to FIN-WAIT-1.
-    block.transition(Event.ACK_OF_SYN if sender.buffer.fin is None else Event.CLOSE)
+    if block.state is State.SYN_RECEIVED:
+        # A CLOSE that was queued leads straight to FIN-WAIT-1.
+        block.transition(Event.ACK_OF_SYN if sender.buffer.fin is None else Event.CLOSE)
+    if block.fast_open is not None:
+        block.fast_open.pending = False
     if block.passive:
         sender.first_acknowledgeable = number
     sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come
@@ -227,19 +237,14 @@ def _handle_acknowledgment(
 ) -> None:
     """Process an ACK that is neither too old nor beyond SND.NXT, and its SACK blocks."""
     sender, deadlines = block.sender, block.deadlines
-    blocks = [
-        (sequence.unwrap(left, sender.unacked), sequence.unwrap(right, sender.unacked))
-        for left, right in (options.sack if options and sender.recovery.sack else ())
-    ]
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
-    ack = Acknowledgment(number, now, _round_trip(block, options, now))
-    ack.duplicate = (
-        number == sender.unacked and sender.in_flight and not segment.length and not window_changed
-    )
     if number < sender.unacked or not sender.in_flight:
         return  # old, or nothing that it could be about
+    ack = Acknowledgment(number, now, _round_trip(block, options, now))
+    ack.echo = sender.ecn is not None and bool(segment.flags & ECE)
+    ack.duplicate = number == sender.unacked and not segment.length and not window_changed
     before = sender.recovery.phase
-    sender.process(ack, blocks)
+    sender.process(ack, _sack_blocks(sender, options))
     if ack.duplicated is not None and block.statistics is not None:
         block.statistics.dsacks += 1
     wait = phases.respond(sender, ack)
@@ -250,6 +255,14 @@ def _handle_acknowledgment(
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)
+
+
+def _sack_blocks(sender: Sender, options: tcp.Options | None) -> Sequence[tuple[int, int]]:
+    """Return the blocks that an ACK reports, unwrapped (RFC 2018)."""
+    if options is None or not options.sack or not sender.recovery.sack:
+        return ()
+    unacked = sender.unacked
+    return [(sequence.unwrap(left, unacked), sequence.unwrap(right, unacked)) for left, right in options.sack]
 
 
 def _fin_acknowledged(block: ControlBlock, now: float) -> None:
@@ -286,6 +299,9 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
         _note_urgent(block, start + segment.urgent - 1)
     if block.urgent is not None:
         block.urgent.arrived(start, segment.payload)
+    ecn = block.sender.ecn
+    if ecn is not None and ecn.arrived(segment):
+        acknowledgments.hasten(2)
     size, fin = len(segment.payload), bool(segment.flags & FIN)
     half_closed = block.state in (State.FIN_WAIT_1, State.FIN_WAIT_2)
     if (block.orphan or (block.read_shutdown and half_closed)) and start + size > receiver.next:

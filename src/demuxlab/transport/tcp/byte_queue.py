@@ -9,18 +9,18 @@ Bytes = bytes | bytearray | memoryview
 
 
 class _Pieces(deque[Bytes]):
-    """The pieces, and where `ByteQueue.at` found the last one: what is sent is mostly read in order."""
+    """The pieces, and where `ByteQueue.at` found the last one: what is sent is mostly read in order.
 
-    __slots__ = ("marks", "place", "start", "urgent_end")
+    One is made whenever data comes after all was read, so that its values begin as the class's.
+    """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.place = self.start = 0
-        """The index of that piece, and the position of its first byte."""
-        self.marks: list[int] = []
-        """Where segments must end: see `SendBuffer.mark`."""
-        self.urgent_end = 0
-        """The number behind the last urgent byte; 0: none."""
+    place: int = 0
+    start: int = 0
+    """The index of that piece, and the position of its first byte."""
+    marks: tuple[int, ...] = ()
+    """Where segments must end: see `SendBuffer.mark`."""
+    urgent_end: int = 0
+    """The number behind the last urgent byte; 0: none."""
 
 
 class ByteQueue:
@@ -87,7 +87,7 @@ class ByteQueue:
         self._size -= size
         if not pieces:
             self._pieces = None
-        else:
+        elif pieces.place or pieces.start:
             pieces.place = pieces.start = 0
         return parts
 
@@ -102,7 +102,8 @@ class ByteQueue:
         while start >= begins + len(pieces[place]):
             begins += len(pieces[place])
             place += 1
-        pieces.place, pieces.start = place, begins
+        if place:
+            pieces.place, pieces.start = place, begins
         part = _part(pieces[place], start - begins, size)
         if len(part) == size:
             return (part,)

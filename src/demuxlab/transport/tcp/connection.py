@@ -12,13 +12,17 @@ from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
 from demuxlab.transport.tcp import arrival, handshake, phases, sequence, timeouts
 from demuxlab.transport.tcp import mss as mss_rules
+from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.fast_open import FastOpen
+from demuxlab.transport.tcp.path_mtu import FOLLOW_ICMP
+from demuxlab.transport.tcp.rtt import INITIAL
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_RECEIVE, CAN_SEND, RESET_BY_ABORT, Event, State
 from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire import icmp, ip, tcp
+from demuxlab.wire import icmp, tcp
 from demuxlab.wire.segment import Segment, TCPSegment
 
 
@@ -48,19 +52,38 @@ class TCPConnection(ControlBlock):
 
     # OPEN
 
-    def open(self, now: float) -> None:
-        """Send a SYN: active OPEN (section 3.10.1)."""
-        self.last_received_at = now
-        self.sender.mss = self.path_mss
+    def prepare(self) -> None:
+        """Begin an active OPEN, so far without a SYN: the first write sends it (TCP_FASTOPEN_CONNECT)."""
         self.transition(Event.ACTIVE_OPEN)
-        self.transmit(self.sender.send_syn(now), now)
-        self.flush(now)
 
-    def answer(self, syn: TCPSegment, now: float) -> None:
-        """Answer a listening socket's SYN with SYN,ACK (section 3.10.7.2)."""
+    def open(self, now: float, data: Bytes | None = None, *, waits: bool = False) -> int:
+        """Send a SYN: active OPEN (section 3.10.1); return how much of `data` it carries.
+
+        With `data`, even if empty, by TCP Fast Open: as much as a cookie permits, or a request for a cookie.
+        `waits`: the rest follows as soon as the connection is established.
+        """
+        self.last_received_at = now
+        self._recall_path(now)
+        self.sender.mss = self.path_mss
+        if self.state is State.CLOSED:
+            self.transition(Event.ACTIVE_OPEN)
+        syn = self.sender.send_syn(now)
+        taken = handshake.begin_fast_open(self, data, now) if data is not None else 0
+        if self.fast_open is not None and data is not None:
+            self.fast_open.waits = waits and taken < len(data)
+        self.transmit(syn, now)
+        self.flush(now)
+        return taken
+
+    def answer(self, syn: TCPSegment, now: float, fast_open: FastOpen | None = None) -> None:
+        """Answer a listening socket's SYN with SYN,ACK (section 3.10.7.2); `fast_open`: see `handshake`."""
         self.last_received_at, self.passive = now, True
+        self.fast_open = fast_open
+        self._recall_path(now)
         self._receive_syn_in_listen()
         handshake.receive_syn(self, syn, now)
+        if self.early:
+            handshake.take_data_of_syn(self, syn, now)
         self.transmit(self.sender.send_syn(now), now)
         self.flush(now)
 
@@ -69,6 +92,11 @@ class TCPConnection(ControlBlock):
         self._receive_syn_in_listen()
         handshake.restore_from_cookie(self, ack, options, now)
         self.handle_segment(ack, now)
+
+    def _recall_path(self, now: float) -> None:
+        """Begin with what a router has reported to another connection."""
+        if self.settings.path_mtu_discovery in FOLLOW_ICMP:
+            self.reported = self.services.paths.get(self.socket.remote_address, now)
 
     def _receive_syn_in_listen(self) -> None:
         # A data socket begins as a copy of its listening socket.
@@ -99,7 +127,7 @@ class TCPConnection(ControlBlock):
             sender.buffer.mark()
         if urgent and size:
             sender.buffer.mark_urgent()
-        if size and self.state in CAN_SEND:
+        if size and (self.state in CAN_SEND or self.early):
             sender.corked = more
             self.flush(now)
             sender.corked = False
@@ -157,7 +185,12 @@ class TCPConnection(ControlBlock):
         return size
 
     def _has_read(self, size: int, now: float) -> None:
-        if size and self.state in CAN_RECEIVE and self.receiver.window_update_due(self.sender.mss):
+        if not size or not (self.state in CAN_RECEIVE or self.early):
+            return
+        receiver, sender, most = self.receiver, self.sender, self.settings.receive_limits.most
+        if receiver.limit < most:
+            receiver.grow(size, most, sender.mss, sender.rtt.srtt or INITIAL, now)
+        if receiver.window_update_due(sender.mss):
             self.acknowledge(now)
 
     # CLOSE, ABORT
@@ -169,8 +202,8 @@ class TCPConnection(ControlBlock):
             self.end(errno.ECONNRESET)
         elif self.allows(Event.CLOSE):
             self.sender.buffer.finish()
-            # In SYN-RECEIVED the event is queued until our SYN is acknowledged.
-            if self.state is not State.SYN_RECEIVED:
+            # In SYN-RECEIVED the event is queued until our SYN is acknowledged, unless data moves already.
+            if self.state is not State.SYN_RECEIVED or self.early:
                 self.transition(Event.CLOSE)
                 self.flush(now)
 
@@ -240,19 +273,23 @@ class TCPConnection(ControlBlock):
         if not self.sender.unacked <= number < self.sender.next:
             self.services.counters["TcpExtOutOfWindowIcmps"] += 1
             return
-        kind = (message.type, message.code)
-        if kind == (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED) or message.type == icmp.TOO_BIG_V6:
-            mtu = message.rest & 0xFFFF if message.protocol == ip.ICMP else message.rest
+        if (mtu := icmp.reported_mtu(message)) is not None:
             self._reduce_path_mtu(mtu, now)
-        elif self.state in (State.SYN_SENT, State.SYN_RECEIVED) and icmp_errors.unreachable(message):
+        elif self._ends_by_icmp and icmp_errors.unreachable(message):
             self.end(icmp_errors.unreachable(message))
+
+    @property
+    def _ends_by_icmp(self) -> bool:
+        """In the handshake, unless the application has the connection already (Linux)."""
+        accepted = self.fast_open is not None and self.fast_open.accepted
+        return self.state in (State.SYN_SENT, State.SYN_RECEIVED) and not accepted
 
     def _reduce_path_mtu(self, mtu: int, now: float) -> None:
         remote = self.socket.remote_address
         mtu = mss_rules.bounded_mtu(mtu, len(remote))
-        if mtu < (self.path_mtu or self.services.mtu_for(remote)):
-            self.path_mtu = mtu
-            self.sender.reduce_mss(self.send_mss)
-            phases.too_large(self.sender)
+        if mtu < self.mtu and self.settings.path_mtu_discovery in FOLLOW_ICMP:
+            self.reported = self.services.paths.report(remote, mtu, now)
+            self.adjust_mss()
+            phases.send_again(self.sender)
             self.retransmit_lost(now)
             self.flush(now)

@@ -11,10 +11,12 @@ from typing import Protocol
 from demuxlab.demux import socket as table_state
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import mss, output, sequence
+from demuxlab.transport.tcp import ecn, mss, output, sequence
 from demuxlab.transport.tcp.acknowledgments import Acknowledgments
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.deadlines import Deadlines
+from demuxlab.transport.tcp.fast_open import FastOpen
+from demuxlab.transport.tcp.path_mtu import Probing, Reported, Search
 from demuxlab.transport.tcp.receiver import Receiver
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.sender import Sender
@@ -25,7 +27,7 @@ from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from demuxlab.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
 
@@ -47,7 +49,7 @@ class ControlBlock(StateMachine, ABC):
 
     __slots__ = (
         *("acknowledgments", "deadline", "deadlines", "entered", "error", "last_received_at", "on_change"),
-        *("orphan", "parent", "passive", "path_mtu", "peer_mss", "read_shutdown"),
+        *("fast_open", "orphan", "parent", "passive", "peer_mss", "read_shutdown", "reported"),
         *("receiver", "send_shift", "sender", "services", "socket", "statistics", "timestamps", "urgent"),
         "unanswered_probes",
     )
@@ -68,10 +70,12 @@ class ControlBlock(StateMachine, ABC):
         """Where the peer's urgent data is, until it has been read."""
         self.peer_mss: int | None = None
         """The MSS option of the peer's SYN."""
-        self.path_mtu = 0
-        """What an ICMP message reported; 0: the route's MTU."""
+        self.reported: Reported | None = None
+        """What a router reported of the path's MTU."""
         self.passive = False
         """A listening socket made the connection."""
+        self.fast_open: FastOpen | None = None
+        """Where the connection uses TCP Fast Open (RFC 7413)."""
         self.parent: Parent | None = None
         self.read_shutdown = False
         """The application has shut reading down."""
@@ -104,13 +108,23 @@ class ControlBlock(StateMachine, ABC):
     def tick(self, now: float) -> None:
         """Do what is due."""
 
+    @property
+    def early(self) -> bool:
+        """Tell whether data moves although our SYN,ACK is not acknowledged yet (RFC 7413, section 4.2.2)."""
+        return self.fast_open is not None and self.fast_open.pending
+
+    @property
+    def in_handshake(self) -> bool:
+        """Tell whether our SYN is not acknowledged yet."""
+        return self.state in _UNSYNCHRONIZED or self.early
+
     # Sizes
 
     @property
     def mtu(self) -> int:
         """The path's MTU, in bytes."""
         mtu = self.services.mtu_for(self.socket.remote_address)
-        return min(mtu, self.path_mtu) if self.path_mtu else mtu
+        return min(mtu, self.reported.mtu) if self.reported is not None else mtu
 
     @property
     def path_mss(self) -> int:
@@ -122,6 +136,10 @@ class ControlBlock(StateMachine, ABC):
         """How much data a segment carries at most."""
         length = len(self.socket.remote_address)
         return mss.of_segments(self.peer_mss, self.path_mss, length, self.timestamps is not None)
+
+    def adjust_mss(self) -> None:
+        """Follow a change of the path's MTU, or of the search for it."""
+        self.sender.change_mss(self.path_mss if self.state is State.SYN_SENT else self.send_mss)
 
     # Segments
 
@@ -151,8 +169,10 @@ class ControlBlock(StateMachine, ABC):
 
     def transmit(self, segment: SentSegment, now: float) -> None:
         """Send a segment of the retransmission queue, with the present acknowledgment and window."""
+        again = segment.transmissions > 1
         if segment.flags & SYN:
-            self._send(segment.start, SYN if self.state is State.SYN_SENT else SYN | ACK, (), now)
+            data = () if again or self.state is not State.SYN_SENT else self.sender.data_of_syn
+            self._send(segment.start, self._syn_flags(again=again), data, now)
             return
         sender = self.sender
         data = sender.payload(segment)
@@ -160,9 +180,14 @@ class ControlBlock(StateMachine, ABC):
         if data and (ends_all or segment.end in sender.buffer.marks):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
-        self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now)
-        if segment.transmissions > 1 and self.statistics is not None:
+        self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now, again=again)
+        if again and self.statistics is not None:
             self.statistics.bytes_retransmitted += sum(map(len, data))
+
+    def _syn_flags(self, *, again: bool) -> int:
+        if self.state is State.SYN_SENT:
+            return SYN | ecn.offer(self.settings.ecn, again=again)
+        return SYN | ACK | (ECE if self.sender.ecn is not None else 0)
 
     def acknowledge(self, now: float) -> None:
         """Send an ACK."""
@@ -181,7 +206,9 @@ class ControlBlock(StateMachine, ABC):
         sent = self.acknowledgments.challenge(now, limited=bool(self.settings.answer_period))
         self.services.counters["TcpExtTCPChallengeACK" if sent else "TcpExtTCPACKSkippedChallenge"] += 1
 
-    def _send(self, start: int, flags: int, data: tuple[Bytes, ...], now: float) -> None:
+    def _send(
+        self, start: int, flags: int, data: tuple[Bytes, ...], now: float, *, again: bool = False
+    ) -> None:
         acknowledgment = 0
         if flags & ACK:
             acknowledgment = self.receiver.next
@@ -197,6 +224,9 @@ class ControlBlock(StateMachine, ABC):
             self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
         elif self.statistics is not None:
             self.statistics.sent += 1
+        options, fields = self._options(flags, data, now), self.settings.ip
+        if self.sender.ecn is not None and not flags & SYN:
+            flags, fields = self.sender.ecn.mark(flags, fields, new=bool(data) and not again)
         output.submit(
             self.services,
             self.socket,
@@ -204,11 +234,11 @@ class ControlBlock(StateMachine, ABC):
             acknowledgment=acknowledgment,
             flags=flags,
             window=window,
-            options=self._options(flags, data, now),
+            options=options,
             data=data,
             urgent=urgent,
-            mss=self.sender.mss,
-            fields=self.settings.ip,
+            mss=max(self.sender.mss, self.sender.search.size if self.sender.search is not None else 0),
+            fields=fields,
         )
 
     def _window_field(self, flags: int) -> int:
@@ -243,19 +273,22 @@ class ControlBlock(StateMachine, ABC):
     def _syn_options(self, now: float) -> tcp.Options:
         """A SYN offers all options, a SYN,ACK those that the peer's SYN had (RFC 7323, RFC 2018)."""
         settings = self.settings
-        shift = mss.window_shift(settings.receive_buffer)
+        cookie = self.fast_open.take_cookie() if self.fast_open is not None else None
+        shift = mss.window_shift(settings.receive_limits.most)
         if self.state is State.SYN_SENT:
             return tcp.Options(
                 mss=self.path_mss,
                 window_scale=shift if settings.window_scale else None,
                 sack_permitted=settings.sack,
                 timestamps=self.new_timestamps(0, now).option(now) if settings.timestamps else None,
+                fast_open=cookie,
             )
         return tcp.Options(
             mss=self.path_mss,
             window_scale=shift if self.receiver.shift or self.send_shift else None,
             sack_permitted=self.sender.recovery.sack,
             timestamps=self.timestamps.option(now) if self.timestamps is not None else None,
+            fast_open=cookie,
         )
 
     def new_timestamps(self, recent: int, now: float) -> Timestamps:
@@ -282,13 +315,17 @@ class ControlBlock(StateMachine, ABC):
         if self.state in (State.CLOSED, State.TIME_WAIT):
             return
         sender, deadlines = self.sender, self.deadlines
-        synchronized = self.state not in _UNSYNCHRONIZED
+        if self.reported is not None and now >= self.reported.until:
+            # Perhaps the path takes more by now (RFC 1191, section 6.3; RFC 8201, section 4).
+            self.reported = None
+            self.adjust_mss()
+        synchronized = self.state not in _UNSYNCHRONIZED or self.early
         if synchronized:
             self.send_pending(now)
         if sender.in_flight:
             deadlines.in_flight(now, sender.rtt)
             if (
-                synchronized
+                not self.in_handshake
                 and deadlines.loss_detection == NEVER
                 and sender.may_probe
                 and self.settings.tail_loss_probe
@@ -307,6 +344,8 @@ class ControlBlock(StateMachine, ABC):
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
         self.sender.established()
+        if self.settings.mtu_probing == Probing.ALWAYS:
+            self.sender.search = Search(self.sender.mss, now)
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)
         if self.settings.keepalive:
             self.deadlines.set_keepalive(now + self.settings.keepalive_idle)

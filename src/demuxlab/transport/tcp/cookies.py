@@ -1,7 +1,7 @@
 """SYN cookies: the state of a half-open connection is in the SYN,ACK, which the peer returns (RFC 4987, 3.6).
 
 The initial number of the SYN,ACK holds a time counter (5 bits), the peer's MSS out of eight (3 bits) and a
-keyed hash (24 bits). Where timestamps are in use, the lowest bits of ours hold the window scale and SACK.
+keyed hash (24 bits). Where timestamps are in use, the lowest bits of ours hold window scale, SACK and ECN.
 """
 
 from hashlib import blake2b
@@ -43,10 +43,16 @@ def _hash(key: bytes, first: int, counter: int, index: int, secret: bytes) -> in
     return int.from_bytes(blake2b(data, digest_size=3, key=secret, person=b"cookie").digest(), "big")
 
 
-def stamp(clock: int, options: tcp.Options) -> int:
-    """Return a timestamp, near `clock`, whose lowest six bits encode window scale and SACK."""
+def stamp(clock: int, options: tcp.Options, *, ecn: bool) -> int:
+    """Return a timestamp, near `clock`, whose lowest six bits encode window scale, SACK and ECN."""
     scale = _NO_SCALE if options.window_scale is None else options.window_scale
-    return (clock & ~0x3F | options.sack_permitted << 4 | scale) & 0xFFFFFFFF
+    return (clock & ~0x3F | ecn << 5 | options.sack_permitted << 4 | scale) & 0xFFFFFFFF
+
+
+def decode_ecn(ack: TCPSegment) -> bool:
+    """Tell whether ECN was agreed, by the echoed timestamp."""
+    stamps = tcp.read_options(ack.options).timestamps
+    return stamps is not None and bool(stamps[1] & 32)
 
 
 def decode_options(ack: TCPSegment, mss: int) -> tcp.Options:

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import sequence
+from demuxlab.transport.tcp import handshake, sequence
+from demuxlab.transport.tcp.buffers import Limits
+from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
@@ -18,6 +20,11 @@ from demuxlab.wire.segment import TCPSegment
 
 _LOOPBACK = {4: b"\x7f\0\0\1", 16: bytes(15) + b"\1"}
 _CONNECTING = (State.SYN_SENT, State.SYN_RECEIVED)
+
+
+def _within(limits: Limits, size: int) -> int:
+    """Return the size of a buffer that may have grown, after a change of its limits."""
+    return min(max(size, limits.first), limits.most)
 
 
 class TCPEndpoint:
@@ -96,8 +103,14 @@ class TCPEndpoint:
             self._services, connection.socket, settings=connection.settings, connection=connection
         )
 
-    def connect(self, address: bytes, port: int, now: float) -> None:
-        """Begin to connect (connect(2)); `connected` or `take_error` give the result."""
+    def connect(
+        self, address: bytes, port: int, now: float, data: Bytes | None = None, *, waits: bool = False
+    ) -> int:
+        """Begin to connect (connect(2)); `connected` or `take_error` give the result.
+
+        `data` goes with the SYN as far as a cookie permits it (MSG_FASTOPEN of send(2)); returns how much.
+        `waits`: the rest is written as soon as the connection is established.
+        """
         if self._connection is not None:
             code = errno.EALREADY if self.connecting else errno.EISCONN
             raise OSError(code, os.strerror(code))
@@ -124,7 +137,25 @@ class TCPEndpoint:
         initial = sequence.initial(self.socket.key, self._services.secret, now)
         self._connection = TCPConnection(self._services, self.socket, self.settings, initial)
         self._connection.on_change = self._on_change
-        self._connection.open(now)
+        if data is None and self.settings.fast_open_connect:
+            if handshake.may_send_early(self._connection):
+                self._connection.prepare()
+                return 0
+            data = b""
+        return self._connection.open(now, data, waits=waits)
+
+    def send_syn_with(self, data: Bytes, now: float, *, waits: bool) -> int:
+        """Send the SYN that `connect` has put off, with data; return how much."""
+        assert self._connection is not None
+        return self._connection.open(now, data, waits=waits)
+
+    @property
+    def deferred(self) -> bool:
+        """Tell whether `connect` has put the SYN off until data is written (TCP_FASTOPEN_CONNECT)."""
+        connection = self._connection
+        return (
+            connection is not None and connection.state is State.SYN_SENT and not connection.sender.in_flight
+        )
 
     # Data
 
@@ -262,12 +293,14 @@ class TCPEndpoint:
     @property
     def connecting(self) -> bool:
         """Tell whether the handshake is not complete yet."""
-        return self._connection is not None and self._connection.state in _CONNECTING
+        connection = self._connection
+        return connection is not None and connection.state in _CONNECTING and not connection.early
 
     @property
     def connected(self) -> bool:
         """Tell whether the handshake is complete and the connection not over."""
-        return self._connection is not None and self._connection.state in SYNCHRONIZED
+        connection = self._connection
+        return connection is not None and (connection.state in SYNCHRONIZED or connection.early)
 
     @property
     def closed(self) -> bool:
@@ -300,8 +333,10 @@ class TCPEndpoint:
             return self._listener is None
         if connection.error or connection.state is State.CLOSED or self._write_shut:
             return True
+        if self.deferred:
+            return True
         return (
-            connection.state in CAN_SEND
+            (connection.state in CAN_SEND or connection.early)
             and connection.sender.buffer.room * 3 >= connection.sender.buffer.limit
             and not connection.enough_unsent
         )
@@ -398,9 +433,28 @@ class TCPEndpoint:
         """Apply changed settings of the buffers and keepalive."""
         connection = self._connection
         if connection is not None:
-            connection.sender.buffer.limit = self._settings.send_buffer
-            connection.receiver.limit = self._settings.receive_buffer
+            sender, receiver, settings = connection.sender, connection.receiver, self._settings
+            sender.buffer.limit = _within(settings.send_limits, sender.buffer.limit)
+            receiver.limit = _within(settings.receive_limits, receiver.limit)
             connection.set_keepalive(now)
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of the receive buffer (SO_RCVBUF)."""
+        connection = self._connection
+        return connection.receiver.limit if connection is not None else self._settings.receive_buffer
+
+    @property
+    def send_buffer(self) -> int:
+        """Bytes of the send buffer (SO_SNDBUF)."""
+        connection = self._connection
+        return connection.sender.buffer.limit if connection is not None else self._settings.send_buffer
+
+    @property
+    def path_mtu(self) -> int:
+        """The MTU towards the peer, in bytes (IP_MTU)."""
+        assert self._connection is not None
+        return self._connection.mtu
 
     @property
     def mss(self) -> int:

@@ -25,7 +25,7 @@ STATES = {
     State.CLOSING: 11,
 }
 """Linux's numbers of the states."""
-_TIMESTAMPS, _SACK, _WINDOW_SCALE = 1, 2, 4
+_TIMESTAMPS, _SACK, _WINDOW_SCALE, _ECN, _ECN_SEEN, _SYN_DATA = 1, 2, 4, 8, 16, 32
 _NOTHING = Statistics()
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
@@ -91,6 +91,7 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
         "tcpi_data_segs_out": statistics.data_segments_sent,
         # Our SYN was delivered as well.
         "tcpi_delivered": 1 + statistics.data_segments_sent - sender.retransmissions - unacked + sacked,
+        "tcpi_delivered_ce": sender.ecn.delivered if sender.ecn is not None else 0,
         "tcpi_dsack_dups": statistics.dsacks,
     }
 
@@ -99,8 +100,14 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
     receiver, statistics = connection.receiver, connection.statistics or _NOTHING
     options = _TIMESTAMPS * (connection.timestamps is not None) + _SACK * connection.sender.recovery.sack
     options += _WINDOW_SCALE * bool(receiver.shift or connection.send_shift)
+    if connection.fast_open is not None and connection.fast_open.data:
+        options += _SYN_DATA
+    ecn = connection.sender.ecn
+    if ecn is not None:
+        options += _ECN + _ECN_SEEN * ecn.seen
     return {
         "tcpi_options": options,
+        "tcpi_fastopen_client_fail": connection.fast_open.failure if connection.fast_open is not None else 0,
         "tcpi_snd_wscale": connection.send_shift,
         "tcpi_rcv_wscale": receiver.shift,
         "tcpi_ato": int(DELAYED_ACK * 1_000_000),

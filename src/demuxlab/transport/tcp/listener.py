@@ -1,5 +1,6 @@
 """A listening socket: makes a data socket for each SYN, and queues those that completed the handshake."""
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,13 +9,14 @@ from demuxlab.demux.demultiplexer import listener_drop
 from demuxlab.demux.protocols import BACKLOG_FULL
 from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import cookies, sequence
+from demuxlab.transport.tcp import cookies, ecn, fast_open, sequence
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.fast_open import FastOpen, Switch
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
 from demuxlab.wire import ip, tcp
-from demuxlab.wire.segment import ACK, RST, SYN, Segment, TCPSegment
+from demuxlab.wire.segment import ACK, ECE, RST, SYN, Segment, TCPSegment
 
 
 class TCPListener(StateMachine):
@@ -47,6 +49,10 @@ class TCPListener(StateMachine):
         self._children = 0
         self._cookies_until = 0.0
         self._half_open: dict[TCPConnection, None] = {}
+        self._early = 0
+        """Connections that move data before their handshake is complete (RFC 7413)."""
+        self._reset_early: deque[float] = deque()
+        """Until when those that were reset meanwhile count as well: forged SYNs gain nothing."""
         self._accept_queue: deque[TCPConnection] = deque()
         socket.handler = self
 
@@ -57,7 +63,12 @@ class TCPListener(StateMachine):
 
     def accept(self) -> TCPConnection | None:
         """Return the oldest connection that completed its handshake (accept(2)), or None."""
-        return self._accept_queue.popleft() if self._accept_queue else None
+        if not self._accept_queue:
+            return None
+        connection = self._accept_queue.popleft()
+        if connection.fast_open is not None:
+            connection.fast_open.accepted = True
+        return connection
 
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
         """Answer a SYN with SYN,ACK; accept the ACK of a SYN cookie; refuse the rest (RFC 9293, 3.10.7.2)."""
@@ -77,7 +88,10 @@ class TCPListener(StateMachine):
         initial = sequence.initial(segment.key, self._services.secret, now)
         connection = self._spawn(segment, SYN_RECEIVED, initial)
         self._half_open[connection] = None
-        connection.answer(segment, now)
+        connection.answer(segment, now, self._fast_open(segment, now))
+        if connection.early:
+            self._early += 1
+            self._queue(connection)
         return None
 
     def close(self, now: float) -> None:
@@ -111,14 +125,51 @@ class TCPListener(StateMachine):
         """Forget a connection whose handshake has failed."""
         assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
+        if connection.early:
+            self._early -= 1
+            if connection.error == errno.ECONNRESET and self.state is State.LISTEN:
+                self._reset_early.append(connection.last_received_at + fast_open.RESET_MEMORY)
 
     def established(self, connection: ControlBlock) -> None:
         """Queue a connection for `accept`."""
         assert isinstance(connection, TCPConnection)
         self._half_open.pop(connection, None)
+        if connection.fast_open is not None and connection.fast_open.initial >= 0:
+            self._early -= 1  # queued since its SYN
+        else:
+            self._queue(connection)
+
+    def _queue(self, connection: TCPConnection) -> None:
         self._accept_queue.append(connection)
         if self.on_change is not None:
             self.on_change()
+
+    # TCP Fast Open (RFC 7413)
+
+    def _fast_open(self, syn: TCPSegment, now: float) -> FastOpen | None:
+        """Return how a SYN is answered: with or without its data, with or without a cookie."""
+        settings = self.settings
+        offered = tcp.read_options(syn.options).fast_open
+        if offered is None and not syn.payload:
+            return None
+        if not settings.fast_open & Switch.SERVER or not self._takes_early(now):
+            return None
+        without = settings.fast_open_without_cookie or bool(settings.fast_open & Switch.SERVER_WITHOUT_COOKIE)
+        keys = settings.fast_open_key or self._services.secret[: fast_open.KEY_SIZE].ljust(fast_open.KEY_SIZE)
+        accepted, answer = fast_open.check(offered, keys, syn.source, syn.destination, needed=not without)
+        found = FastOpen(answer)
+        if accepted:
+            found.initial, found.pending = syn.sequence, True
+        return found
+
+    def _takes_early(self, now: float) -> bool:
+        """Tell whether one more connection may move data before its handshake is complete."""
+        settings = self.settings
+        everywhere = settings.fast_open & Switch.SERVER_WITHOUT_OPTION
+        limit = settings.fast_open_queue or (self.backlog if everywhere else 0)
+        while self._reset_early and self._reset_early[0] <= now:
+            self._reset_early.popleft()
+        return self._early + len(self._reset_early) < limit
 
     # Cookies
 
@@ -135,11 +186,12 @@ class TCPListener(StateMachine):
         self._services.counters["TcpExtSyncookiesSent"] += 1
         offered = tcp.read_options(syn.options)
         mtu = self._services.mtu_for(syn.source)
-        answer = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60))
+        answer, flags = tcp.Options(mss=mtu - (40 if len(syn.source) == 4 else 60)), SYN | ACK
         if offered.timestamps is not None and self.settings.timestamps:
             # The other options are encoded in the timestamp; without one they are not offered.
             clock = sequence.clock(syn.key, self._services.secret, now)
-            stamp = cookies.stamp(clock, offered), offered.timestamps[0]
+            flags |= ECE if ecn.agreed(self.settings.ecn, syn, answers=False) else 0
+            stamp = cookies.stamp(clock, offered, ecn=bool(flags & ECE)), offered.timestamps[0]
             scale = None if offered.window_scale is None else 0
             answer = answer._replace(
                 timestamps=stamp, sack_permitted=offered.sack_permitted, window_scale=scale
@@ -151,7 +203,7 @@ class TCPListener(StateMachine):
             syn.source_port,
             sequence=cookies.make(syn, offered, self._services.secret, now),
             acknowledgment=syn.sequence + 1 & 0xFFFFFFFF,
-            flags=SYN | ACK,
+            flags=flags,
             window=cookies.WINDOW,
             options=tcp.build_options(answer),
         )

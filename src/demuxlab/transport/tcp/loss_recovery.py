@@ -49,6 +49,8 @@ class Acknowledgment:
     """As RFC 5681, section 2, defines one."""
     advanced: bool = False
     """It advances SND.UNA."""
+    echo: bool = False
+    """ECE: a router has marked a packet (RFC 3168)."""
     delivered: int = 0
     """Bytes that are now known to have arrived, acknowledged or SACKed."""
     sacked: bool = False
@@ -91,10 +93,11 @@ class Episode:
 class LossRecovery:
     """The retransmission queue of one connection, and the recovery under way."""
 
-    __slots__ = ("episode", "phase", "probe", "queue", "rack", "sack")
+    __slots__ = ("_turn", "episode", "phase", "probe", "queue", "rack", "sack")
 
     def __init__(self) -> None:
         self.queue = EMPTY
+        self._turn = 0
         self.sack = False
         """Both sides agreed on selective acknowledgments (RFC 2018)."""
         self.phase = Phase.OPEN
@@ -109,6 +112,7 @@ class LossRecovery:
         """Append a new segment."""
         if self.queue is EMPTY:
             self.queue = RetransmissionQueue()
+        self._turn = segment.turn = self._turn + 1
         self.queue.append(segment)
         if self.episode is not None and self.episode.prr is not None:
             self.episode.prr.sent += len(segment)
@@ -116,6 +120,7 @@ class LossRecovery:
     def retransmitted(self, segment: SentSegment, now: float) -> None:
         """Count a segment of the queue as sent again."""
         self.queue.mark_retransmitted(segment, now)
+        self._turn = segment.turn = self._turn + 1
         if self.episode is not None:
             self.episode.retransmitted(len(segment), now)
 

@@ -1,5 +1,7 @@
 """How large a segment may be, and how far a window is shifted (RFC 9293, section 3.7.1; RFC 7323)."""
 
+from functools import lru_cache
+
 _DEFAULT = {4: 536, 16: 1220}
 """The peer's MSS where its SYN names none, by address length."""
 _HEADERS = {4: 40, 16: 60}
@@ -18,6 +20,7 @@ def of_path(mtu: int, address_length: int, limit: int = 0) -> int:
     return min(mss, limit or mss)
 
 
+@lru_cache(maxsize=1024)  # connections to the same network share the number
 def of_segments(peer: int | None, path: int, address_length: int, timestamps: bool) -> int:
     """Return how much data a segment carries: what peer and path take, less the timestamps option."""
     size = max(min(peer or _DEFAULT[address_length], path), _MIN_MSS)
@@ -25,7 +28,7 @@ def of_segments(peer: int | None, path: int, address_length: int, timestamps: bo
 
 
 def bounded_mtu(mtu: int, address_length: int) -> int:
-    """Return an MTU that an ICMP message reports; below the minimum of its IP version it is not believed."""
+    """Return the MTU that an ICMP message reports, at least the minimum of its IP version."""
     return max(mtu, _MIN_MTU[address_length])
 
 

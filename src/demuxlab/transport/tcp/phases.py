@@ -3,7 +3,7 @@
     OPEN → DISORDER      something arrived out of order
     → RECOVERY           a segment is lost: the window shrinks by PRR (RFC 9937), lost segments go again
     → LOSS               the timer expired: one segment, then slow start (RFC 5681, section 3.1)
-    → CWR                the window shrinks by PRR, though nothing is to be sent again
+    → CWR                the peer echoes congestion (ECN): the window shrinks by PRR, nothing goes again
     RECOVERY, LOSS, CWR → OPEN    all sent before is acknowledged, or it was spurious (RFC 4015, RFC 5682)
 
 As Linux does it (`tcp_fastretrans_alert`). Each function acts on the `Sender` of a connection.
@@ -21,10 +21,18 @@ def respond(sender: Sender, ack: Acknowledgment) -> float:
     Returns after how many seconds RACK is to look for losses again; 0: not at all.
     """
     recovery = sender.recovery
+    untroubled = recovery.sack and recovery.rack is None and recovery.probe is None
+    if untroubled and recovery.phase is Phase.OPEN and not ack.echo:
+        # No SACK block has ever come, and no probe is out: there is nothing to detect or to undo.
+        if ack.advanced:
+            sender.grow(ack.delivered, ack.now)
+        return 0.0
     _note_duplicates(sender, ack)
     if recovery.probe is not None:
         _probe_answered(sender, ack)
     episode, wait = recovery.episode, 0.0
+    if ack.echo:
+        _echoed(sender, ack)
     if episode is not None and _has_ended(sender, ack, episode):
         _end(sender, ack)
     if recovery.phase is Phase.RECOVERY:
@@ -35,8 +43,13 @@ def respond(sender: Sender, ack: Acknowledgment) -> float:
         wait = _detect(sender, ack)
     if recovery.phase < Phase.RECOVERY:
         wait = _detect(sender, ack)
+        if ack.lost and _mtu_probe_lost(sender):
+            return wait
         if ack.lost:
             _reduce(sender, ack, Phase.RECOVERY)
+        elif ack.echo and recovery.phase is not Phase.CWR:
+            # Once a round trip; what was marked is not undone (RFC 3168, section 6.1.2).
+            _reduce(sender, ack, Phase.CWR)
         elif recovery.phase is not Phase.CWR:
             _open_or_disorder(sender)
     _set_window(sender, ack)
@@ -47,7 +60,7 @@ def look_for_losses(sender: Sender, now: float) -> float:
     """RACK's reordering timer has expired (RFC 8985, section 6.3)."""
     ack = Acknowledgment(sender.unacked, now)
     wait = _detect(sender, ack)
-    if ack.lost and sender.recovery.phase < Phase.RECOVERY:
+    if ack.lost and sender.recovery.phase < Phase.RECOVERY and not _mtu_probe_lost(sender):
         _reduce(sender, ack, Phase.RECOVERY)
         _set_window(sender, ack)
     return wait
@@ -68,13 +81,17 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
         undo = episode.undo
     recovery.episode = Episode(sender.next, undo, None)
     recovery.episode.frto = frto and (new or sender.timeouts > 0)
+    if sender.search is not None and sender.search.size:
+        sender.search.give_up()
+        recovery.queue.cut(sender.mss)
     recovery.phase, recovery.probe = Phase.LOSS, None
     recovery.lose_all(now)
     control.cwnd = recovery.queue.pipe + sender.mss
+    sender.notify_reduction()
 
 
-def too_large(sender: Sender) -> None:
-    """Segments in flight were too large for the path: all are sent again, with the window as it is."""
+def send_again(sender: Sender) -> None:
+    """All in flight is sent again, with the window as it is: lost for another reason than congestion."""
     recovery = sender.recovery
     recovery.queue.clear_sacked()
     for segment in recovery.queue:
@@ -96,6 +113,14 @@ def _note_duplicates(sender: Sender, ack: Acknowledgment) -> None:
         undo.duplicated(*ack.duplicated, ack.number)
 
 
+def _echoed(sender: Sender, ack: Acknowledgment) -> None:
+    """Count what was delivered; a reduction that congestion caused is not undone."""
+    if sender.ecn is not None:
+        sender.ecn.delivered += -(-ack.delivered // sender.mss)
+    if sender.recovery.episode is not None:
+        sender.recovery.episode.undo = None
+
+
 def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
     """A tail loss probe is out: did it repair a loss? (RFC 8985, section 7.4.2)."""
     recovery = sender.recovery
@@ -110,11 +135,13 @@ def _probe_answered(sender: Sender, ack: Acknowledgment) -> None:
         if recovery.phase < Phase.CWR:
             # An acknowledgment of more than the probe: the original was lost, and nothing else shows it.
             sender.congestion.recovery_begins(sender.congestion.cwnd, ack.now)
+            sender.notify_reduction()
 
 
 def _has_ended(sender: Sender, ack: Acknowledgment, episode: Episode) -> bool:
     if sender.recovery.phase is Phase.CWR:
-        return ack.number > episode.point or not sender.recovery.queue
+        # As in Linux: an ACK beyond it shows that CWR has arrived.
+        return ack.number > episode.point
     # Without SACK, duplicates may be of the same loss until an ACK goes beyond it (RFC 6582, section 4).
     beyond = sender.recovery.sack or not sender.recovery.queue
     return ack.number > episode.point or (beyond and ack.number >= episode.point)
@@ -196,16 +223,35 @@ def _detect(sender: Sender, ack: Acknowledgment) -> float:
     return sender.recovery.detect(ack, sender.mss, rtt.minimum, rtt.srtt)
 
 
+def _mtu_probe_lost(sender: Sender) -> bool:
+    """Only a probe of the path's MTU is lost: send it again in parts, and keep the window (RFC 4821, 7.6.2).
+
+    Of a probe that is lost with other data nothing can be said; it goes again in parts as well.
+    """
+    search, recovery = sender.search, sender.recovery
+    if search is None or not search.size:
+        return False
+    alone = sender.unacked == search.start and recovery.phase < Phase.CWR
+    if alone:
+        search.lost()
+        recovery.phase, recovery.episode = Phase.LOSS, Episode(sender.next, None, None)
+    else:
+        search.give_up()
+    recovery.queue.cut(sender.mss)
+    return alone
+
+
 def _reduce(sender: Sender, ack: Acknowledgment, phase: Phase) -> None:
     """Begin to shrink the congestion window by PRR."""
     recovery, control = sender.recovery, sender.congestion
-    undo = Undo(control, sender.unacked)
+    undo = Undo(control, sender.unacked) if phase is Phase.RECOVERY else None
     outstanding = sender.next - sender.unacked
     flight = outstanding - recovery.queue.sacked + ack.delivered
-    control.recovery_begins(outstanding, ack.now)
+    control.recovery_begins(flight if phase is Phase.CWR else outstanding, ack.now)
     prr = ProportionalRateReduction(control.ssthresh, flight)
     recovery.episode, recovery.phase = Episode(sender.next, undo, prr), phase
     recovery.probe = None
+    sender.notify_reduction()
 
 
 def _set_window(sender: Sender, ack: Acknowledgment) -> None:

@@ -20,11 +20,15 @@ _EXACT = 1e-9
 class Rack:
     """RACK.segment, RACK.rtt and the reordering window of one connection."""
 
-    __slots__ = ("_dsack_round", "_end", "_persist", "_sent_at", "_steps", "dup_thresh", "reordered", "rtt")
+    __slots__ = ("_dsack_round", "_last", "_persist", "_steps", "dup_thresh", "reordered", "rtt")
 
     def __init__(self) -> None:
-        self._sent_at, self._end = float("-inf"), -1
-        """RACK.xmit_ts and RACK.end_seq: of the segment sent last among those that have arrived."""
+        self._last = 0, -1
+        """Turn and RACK.end_seq of the segment sent last among those that have arrived.
+
+        Not its time, as RFC 8985 has it: segments of one moment were sent one after the other, and what is
+        sent again has a lower number than new data that left before it.
+        """
         self.rtt = 0.0
         """RACK.rtt: the round trip of that segment."""
         self.reordered = False
@@ -41,7 +45,7 @@ class Rack:
         if segment.transmissions > 1 and rtt < min_rtt - _EXACT:
             return  # too soon: it was the original that arrived
         self.rtt = rtt
-        self._sent_at, self._end = max((self._sent_at, self._end), (segment.sent_at, segment.end))
+        self._last = max(self._last, (segment.turn, segment.end))
 
     def reordering(self, distance: int) -> None:
         """A segment sent once has arrived this many segments behind later ones (step 3)."""
@@ -49,7 +53,7 @@ class Rack:
         self.dup_thresh = min(max(self.dup_thresh, distance), _MAX_DUP_THRESH)
 
     def duplicated(self, unacked: int, following: int) -> None:
-        """DSACK: a retransmission was for nothing; wait longer, once a round trip (step 4)."""
+        """DSACK: a retransmission was spurious; widen the reordering window, once a round trip (step 4)."""
         if unacked >= self._dsack_round:
             self._dsack_round = following
             self._steps = min(self._steps + 1, 255)
@@ -72,7 +76,7 @@ class Rack:
         """Mark what is lost (step 5); return its bytes, and in how many seconds to look again, 0: never."""
         lost, wait = [], 0.0
         for segment in queue.by_time():
-            if (segment.sent_at, segment.end) >= (self._sent_at, self._end):
+            if (segment.turn, segment.end) >= self._last:
                 break
             remaining = segment.sent_at + self.rtt + window - now
             if remaining <= _EXACT:

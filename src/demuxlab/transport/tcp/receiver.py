@@ -6,11 +6,10 @@ Sequence numbers are unwrapped. Memory is bounded by `limit`: nothing beyond the
 from bisect import bisect_right
 from operator import itemgetter
 
+from demuxlab.transport.tcp.buffers import ReceiveGrowth
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
 
-DEFAULT_LIMIT = 262_144
-"""Bytes of the receive buffer."""
 _MAX_SACK_BLOCKS = 4
 _MAX_BLOCKS = 1024
 """Blocks of data out of order: an honest peer leaves few gaps, and each costs memory and time."""
@@ -29,6 +28,7 @@ class Receiver:
         "data",
         "duplicate",
         "fin",
+        "growth",
         "limit",
         "next",
         "right_edge",
@@ -42,6 +42,8 @@ class Receiver:
         """RCV.NXT + RCV.WND as the peer knows it: it never moves back (RFC 9293, section 3.8.6)."""
         self.limit = limit
         """Bytes of the receive buffer."""
+        self.growth: ReceiveGrowth | None = None
+        """Made with the first data that is read."""
         self.shift = 0
         """Rcv.Wind.Shift (RFC 7323, section 2.3)."""
         self.data = ByteQueue()
@@ -106,6 +108,14 @@ class Receiver:
         left = self.right_edge - self.next
         growth = min(max(0, self.limit - len(self.data)), self.max_window) - left
         return growth >= min(self.limit // 2, 2 * mss) and 2 * growth >= left
+
+    def grow(self, read: int, most: int, mss: int, round_trip: float, now: float) -> None:
+        """The application has read so many bytes: let the buffer grow if they arrive faster than before."""
+        if self.growth is None:
+            self.growth = ReceiveGrowth(mss, now)
+        wanted = self.growth.read(read, mss, round_trip, now)
+        if wanted > self.limit:
+            self.limit = min(wanted, most)
 
     def receive(self, start: int, payload: Bytes, fin: bool) -> bool:
         """Receive a segment's data; return whether RCV.NXT advanced."""

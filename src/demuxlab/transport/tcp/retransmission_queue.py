@@ -17,7 +17,7 @@ _start = attrgetter("start")
 class SentSegment:
     """A segment of the queue: the numbers `start` to `end`, exclusive, SYN and FIN included."""
 
-    __slots__ = ("end", "flags", "in_pipe", "lost", "sacked", "sent_at", "start", "transmissions")
+    __slots__ = ("end", "flags", "in_pipe", "lost", "sacked", "sent_at", "start", "transmissions", "turn")
 
     def __init__(self, start: int, end: int, flags: int, now: float) -> None:
         self.start = start
@@ -25,6 +25,8 @@ class SentSegment:
         self.flags = flags
         self.sent_at = now
         """When it was sent last, in seconds."""
+        self.turn = 0
+        """Its place among all that the connection has sent: the clock may show one time for several."""
         self.transmissions = 1
         self.sacked = False
         """It has arrived, though others before it have not."""
@@ -36,7 +38,7 @@ class SentSegment:
     def split_off(self, start: int, end: int, flags: int) -> "SentSegment":
         """Return a part of the segment as one of its own, of which the same is known."""
         part = SentSegment(start, end, flags, self.sent_at)
-        part.transmissions = self.transmissions
+        part.transmissions, part.turn = self.transmissions, self.turn
         part.sacked, part.lost, part.in_pipe = self.sacked, self.lost, self.in_pipe
         return part
 
@@ -65,7 +67,7 @@ class RetransmissionQueue:
         self._lost: list[SentSegment] = []
         """A heap of those that are or were lost; what is no longer lost leaves it when it comes up."""
         self._by_time: dict[SentSegment, None] | None = None
-        """Those in the network in the order in which they were sent last; None while nobody needs it."""
+        """Those in the network in the order in which they were sent last; None until `by_time` builds it."""
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -102,7 +104,7 @@ class RetransmissionQueue:
         """Return the segments in the network, the one sent longest ago first (RFC 8985, section 6.2)."""
         if self._by_time is None:
             under_way = (segment for segment in self._segments if segment.in_pipe)
-            self._by_time = dict.fromkeys(sorted(under_way, key=lambda one: (one.sent_at, one.end)))
+            self._by_time = dict.fromkeys(sorted(under_way, key=lambda one: (one.turn, one.end)))
         return self._by_time
 
     def forget_times(self) -> None:
@@ -146,7 +148,7 @@ class RetransmissionQueue:
         segment.flags &= ~SYN
 
     def split(self, *edges: int) -> None:
-        """Cut the segments in which one of these numbers lies, so that their parts can fare differently."""
+        """Cut the segments in which one of these numbers lies, so that each part can be marked by itself."""
         for edge in edges:
             place = bisect_right(self._segments, edge, key=_start) - 1
             if place < 0:

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from demuxlab.transport.tcp.byte_queue import ByteQueue, Bytes
 
-DEFAULT_LIMIT = 262_144
-"""Bytes."""
-
 
 class SendBuffer(ByteQueue):
     """A byte queue whose first byte has the number `start`; at most `limit` bytes."""
@@ -42,7 +39,7 @@ class SendBuffer(ByteQueue):
     def mark(self) -> None:
         """End a segment after what was written so far (MSG_EOR of send(2))."""
         if self._pieces is not None:
-            self._pieces.marks.append(self.start + len(self))
+            self._pieces.marks += (self.start + len(self),)
 
     def mark_urgent(self) -> None:
         """The last byte written is urgent (MSG_OOB of send(2))."""

@@ -7,9 +7,13 @@ round-trip estimator and Nagle's algorithm; each decides its own matter. Sequenc
 from collections.abc import Sequence
 
 from demuxlab.transport.tcp import nagle
+from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
+from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.path_mtu import Search
+from demuxlab.transport.tcp.rack import DUP_THRESH
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -24,6 +28,8 @@ DEFAULT_MSS = 536
 """RFC 9293, section 3.7.1."""
 _PROBE_MARGIN = 0.002
 """Seconds by which a probe timeout exceeds two round trips (Linux: TCP_TIMEOUT_MIN)."""
+_PROBE_SEGMENTS = 11
+"""The least window, in segments, with which the path's MTU is probed (Linux)."""
 _SMALL_WINDOW, _MIN_SEGMENT = 536, 48
 
 
@@ -31,9 +37,9 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked"),
-        *("buffer", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "settings", "timeouts", "unacked", "window"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
+        *("buffer", "first_acknowledgeable", "largest_mss", "max_window", "mss", "next", "offload_size"),
+        *("recovery", "retransmissions", "rtt", "search", "settings", "timeouts", "unacked", "window"),
     )
 
     def __init__(self, initial: int, settings: Settings) -> None:
@@ -52,6 +58,8 @@ class Sender:
         """The first number that the peer may acknowledge at all."""
         self.mss = DEFAULT_MSS
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
+        self.largest_mss = DEFAULT_MSS
+        """What IP and the peer permit."""
         self.offload_size = 0
         """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
         self.buffer = SendBuffer(initial + 1, settings.send_buffer)
@@ -60,6 +68,10 @@ class Sender:
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
         """Made with the congestion control."""
+        self.ecn: ECN | None = None
+        """Where both ends agreed on it."""
+        self.search: Search | None = None
+        """The search for the path's MTU, where there is one."""
         self.corked = False
         """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
         self._small_end = initial
@@ -79,7 +91,7 @@ class Sender:
     @property
     def in_flight(self) -> bool:
         """Tell whether something was sent and is not acknowledged."""
-        return bool(self.recovery.queue)
+        return self.recovery.queue is not EMPTY
 
     @property
     def has_unsent(self) -> bool:
@@ -113,7 +125,8 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        return recovery.sack and recovery.phase is Phase.OPEN and recovery.probe is None
+        undisturbed = recovery.phase in (Phase.OPEN, Phase.CWR)
+        return recovery.sack and undisturbed and recovery.probe is None
 
     @property
     def probe_timeout(self) -> float:
@@ -134,6 +147,21 @@ class Sender:
     def send_syn(self, now: float) -> SentSegment:
         """Put our SYN in flight."""
         return self._send(self.next, 1, SYN, now)
+
+    def send_with_syn(self, data: bytes | bytearray | memoryview, room: int, now: float) -> int:
+        """Put data in flight together with our SYN, which is to be sent; return how much (RFC 7413)."""
+        size = self.buffer.write(data[:room])
+        if size:
+            self._restart(now)
+            self._send(self.next, size, 0, now)
+            self.all_sent(now)
+        return size
+
+    @property
+    def data_of_syn(self) -> tuple[bytes | bytearray | memoryview, ...]:
+        """What is in flight together with our SYN."""
+        start = self.buffer.start
+        return self.buffer.segment(start, self.next) if self.next > start else ()
 
     def next_segment(self, now: float, ignore_cwnd: bool = False) -> SentSegment | None:
         """Return the next segment to send now, or None: lost ones first, then new data, then FIN.
@@ -191,6 +219,9 @@ class Sender:
     def _next_new(self, now: float) -> SentSegment | None:
         buffer = self.buffer
         unsent, fin = buffer.unsent(self.next), buffer.fin
+        if self.search is not None and unsent > self.mss and (size := self._probe_size(unsent, now)):
+            self.search.sent(self.next, size)
+            return self._send(self.next, size, 0, now)
         if unsent and buffer.marks:
             unsent = buffer.until_mark(self.next, unsent)
         if not unsent and fin is None:
@@ -205,6 +236,20 @@ class Sender:
         if size < self.mss:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
+
+    def _probe_size(self, unsent: int, now: float) -> int:
+        """Return the size of the segment that probes the path's MTU now, 0 for none (RFC 4821, section 7.4).
+
+        There must be enough behind it to show its loss soon, and room for that.
+        """
+        search, cwnd, mss = self.search, self.congestion.cwnd, self.mss
+        if search is None or search.size or self.recovery.phase is not Phase.OPEN or self.buffer.marks:
+            return 0
+        size = search.next_size(self.largest_mss, now)
+        needed = size + (DUP_THRESH + 1) * mss
+        usable = self.unacked + self.window - self.next
+        fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
+        return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
     def _restart(self, now: float) -> None:
         """Nothing was in flight: what is known of the path ages (RFC 2861; RFC 9438, section 5.8)."""
@@ -226,12 +271,14 @@ class Sender:
         if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
-        if not recovery.queue:
+        if recovery.queue is EMPTY:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + size > cwnd:
             return 0
-        if size == full and self.offload_size > full and recovery.sack:
+        # A segment with CWR is not cut: only its first part may carry it.
+        whole = self.ecn is not None and self.ecn.reduced
+        if size == full and self.offload_size > full and recovery.sack and not whole:
             # Several full segments in one, which the link cuts.
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
@@ -309,6 +356,9 @@ class Sender:
         the two is acknowledged (RFC 7323, section 4).
         """
         self.unacked, self.timeouts = number, 0
+        if self.search is not None and self.search.size and number >= self.search.end:
+            self.search.arrived()
+            self.change_mss(self.largest_mss)
         self.buffer.acknowledged(number)
         measured = oldest if oldest is not None else echoed
         if measured is not None:
@@ -329,19 +379,29 @@ class Sender:
 
     def grow(self, size: int, now: float) -> None:
         """So many bytes have arrived: let the congestion window grow if it was in full use."""
-        control = self.congestion
+        control, buffer = self.congestion, self.buffer
         if self._use is None or self._use.is_full(control):
             control.acknowledged(size, now, self.rtt.srtt)
+            if buffer.waited_for and 2 * control.cwnd > buffer.limit:
+                buffer.limit = send_size(control.cwnd, self.settings.send_limits, buffer.limit)
         else:
             control.limited_by_application(now)
 
     def restore(self, undo: Undo) -> None:
-        """Put the congestion control back as it was before a reduction that was for nothing."""
+        """Restore the congestion control from before a spurious reduction (RFC 4015, section 3.2)."""
         self._congestion = undo.restore(self.congestion)
+        if self.ecn is not None:
+            self.ecn.reduced = False
 
-    def reduce_mss(self, mss: int) -> None:
-        """Send smaller segments; those in flight that are too large are cut."""
-        self.mss = mss
+    def notify_reduction(self) -> None:
+        """The congestion window has shrunk: let the peer know (RFC 3168, section 6.1.2)."""
+        if self.ecn is not None:
+            self.ecn.reduced = True
+
+    def change_mss(self, mss: int) -> None:
+        """Send segments of another size, as far as the search permits; those in flight are cut to it."""
+        self.largest_mss = mss
+        self.mss = mss = min(mss, self.search.low) if self.search is not None else mss
         # No sign of congestion (RFC 1191, section 6.4): cwnd stays.
         if self._congestion is not None:
             self._congestion.mss = mss

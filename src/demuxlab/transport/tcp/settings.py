@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from demuxlab.transport.tcp import ecn
+from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits, fixed
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
-from demuxlab.transport.tcp.receiver import DEFAULT_LIMIT as RECEIVE_BUFFER
-from demuxlab.transport.tcp.send_buffer import DEFAULT_LIMIT as SEND_BUFFER
+from demuxlab.transport.tcp.fast_open import Switch
+from demuxlab.transport.tcp.path_mtu import Discovery, Probing
 from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
 
 SYN_BACKLOG = 256
@@ -17,8 +19,8 @@ class Settings:
 
     ip: Fields = DEFAULT_FIELDS
     """IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS."""
-    receive_buffer: int = RECEIVE_BUFFER
-    send_buffer: int = SEND_BUFFER
+    receive_limits: Limits = RECEIVE
+    send_limits: Limits = SEND
     nodelay: bool = False
     cork: bool = False
     """TCP_CORK: what does not fill a segment waits."""
@@ -52,3 +54,37 @@ class Settings:
     """RFC 5682."""
     dsack: bool = True
     """RFC 2883."""
+    fast_open: int = Switch.CLIENT | Switch.SERVER
+    """RFC 7413 (Linux: net.ipv4.tcp_fastopen, whose default is the client alone)."""
+    fast_open_key: bytes = b""
+    """One key of 16 bytes or two (TCP_FASTOPEN_KEY); none: the host's."""
+    fast_open_queue: int = 0
+    """TCP_FASTOPEN: how many connections may move data before their handshake is complete."""
+    fast_open_connect: bool = False
+    """TCP_FASTOPEN_CONNECT: the first write connects, where a cookie is known."""
+    fast_open_without_cookie: bool = False
+    """TCP_FASTOPEN_NO_COOKIE."""
+    path_mtu_discovery: int = Discovery.WANT
+    """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER."""
+    mtu_probing: int = Probing.BLACK_HOLE
+    """RFC 4821 (Linux: net.ipv4.tcp_mtu_probing, off by default)."""
+    ecn: int = ecn.ACCEPT
+    """RFC 3168 (Linux: net.ipv4.tcp_ecn)."""
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of the receive buffer at first; once set, it does not grow (SO_RCVBUF)."""
+        return self.receive_limits.first
+
+    @receive_buffer.setter
+    def receive_buffer(self, size: int) -> None:
+        self.receive_limits = fixed(size)
+
+    @property
+    def send_buffer(self) -> int:
+        """Bytes of the send buffer at first; once set, it does not grow (SO_SNDBUF)."""
+        return self.send_limits.first
+
+    @send_buffer.setter
+    def send_buffer(self, size: int) -> None:
+        self.send_limits = fixed(size)

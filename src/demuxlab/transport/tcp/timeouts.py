@@ -8,8 +8,8 @@ import errno
 from demuxlab.transport.tcp import phases
 from demuxlab.transport.tcp.control_block import ControlBlock
 from demuxlab.transport.tcp.deadlines import Deadline
+from demuxlab.transport.tcp.path_mtu import BLACK_HOLE_TIMEOUTS, SMALLEST, Search
 from demuxlab.transport.tcp.rtt import MAXIMUM
-from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
 
 _SYN_RETRIES, _DATA_RETRIES, _ORPHAN_RETRIES = 6, 15, 8
@@ -39,7 +39,7 @@ def handle_due(block: ControlBlock, now: float) -> int | None:
 
 def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     """Nothing was acknowledged: send again, or give up (RFC 6298, section 5; RFC 9293, section 3.8.3)."""
-    sender, handshake = block.sender, block.state in (State.SYN_SENT, State.SYN_RECEIVED)
+    sender, handshake = block.sender, block.in_handshake
     if _user_timeout_passed(block, now):
         return errno.ETIMEDOUT
     if sender.window == 0 and not handshake and not block.orphan:
@@ -49,14 +49,29 @@ def _retransmission_timeout(block: ControlBlock, now: float) -> int | None:
     elif sender.timeouts >= (_SYN_RETRIES if handshake else _DATA_RETRIES):
         return errno.ETIMEDOUT
     block.deadlines.stalled(now - sender.rtt.rto)
-    if handshake:
-        sender.recovery.lose_all(now)
+    first = sender.recovery.queue.first
+    may_be_black_hole = sender.timeouts >= BLACK_HOLE_TIMEOUTS and sender.window > 0 and not handshake
+    if may_be_black_hole and block.settings.mtu_probing and first is not None and len(first) > SMALLEST:
+        _leave_black_hole(block, now)
+    if handshake and first is not None:
+        # Nothing but the SYN is sent again: what follows it may have arrived (Linux).
+        sender.recovery.queue.mark_lost(first)
     else:
         phases.timed_out(sender, now, frto=block.settings.frto)
     sender.timeouts += 1
     sender.rtt.backoff += 1
     block.retransmit_lost(now)
     return None
+
+
+def _leave_black_hole(block: ControlBlock, now: float) -> None:
+    """Perhaps the path takes no segments of this size, and no router says so (RFC 4821, section 7.7)."""
+    sender = block.sender
+    if sender.search is None:
+        sender.search = Search(block.send_mss, now)
+    else:
+        sender.search.shrink()
+    block.adjust_mss()
 
 
 def _reordering_timeout(block: ControlBlock, now: float) -> None:

@@ -10,7 +10,7 @@ _PAWS_EXPIRY = 24 * 24 * 3600.0
 
 
 class Timestamps:
-    """Our clock counts milliseconds from an offset that strangers do not know (section 5.4)."""
+    """Our clock counts milliseconds from an offset that an off-path attacker cannot guess (section 5.4)."""
 
     __slots__ = ("_offset", "recent", "recent_at")
 

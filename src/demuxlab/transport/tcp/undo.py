@@ -1,4 +1,4 @@
-"""Whether a recovery was for nothing: Eifel detection, DSACK, and what is then put back (RFC 4015, RFC 3522).
+"""Whether a recovery was spurious, by Eifel detection or DSACK, and how to undo it (RFC 4015, RFC 3522).
 
 Times are in seconds; sequence numbers are unwrapped.
 """

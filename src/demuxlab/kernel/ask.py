@@ -1,0 +1,229 @@
+"""Which socket gets this packet? What comes before the lookup, the lookup, and what is nearby."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from demuxlab.demux.verdicts import Reply, Verdict
+from demuxlab.kernel import decision, firewall, nearest, netlink, processes, programs, snapshot
+from demuxlab.kernel.decision import CONNECTED, UNKNOWN, Answer, Question
+from demuxlab.kernel.namespace import inside
+from demuxlab.kernel.records import Note, Process
+from demuxlab.kernel.snapshot import Snapshot
+from demuxlab.language import marked
+from demuxlab.wire import ip
+from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopback, to_text
+
+LOOPBACK = "lo"
+_NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
+_FORWARDED = marked("the packet goes out by {device} instead")
+_DROPPED = marked("an nftables rule drops it ({rule})")
+_REJECTED = marked("an nftables rule rejects it ({rule})")
+_REDIRECTED = marked("an nftables rule sends it to {destination} instead ({rule})")
+_MAYBE = marked("an nftables rule may decide about it first ({rule})")
+_NO_FIREWALL = marked("the firewall's rules could not be read: call it with sudo, and have nft installed")
+_IPTABLES = marked("iptables has rules of the old kind ({tables}): see iptables-legacy-save")
+_PROGRAM_CHOSE = marked("the BPF sk_lookup program {name} chose this socket: the table is not asked")
+_PROGRAM_DROPS = marked("the BPF sk_lookup program {name} drops it: the table is not asked")
+_PROGRAM_LEAVES = marked("the BPF sk_lookup program {name} was run, and leaves the choice to the table")
+_PROGRAM_ELSEWHERE = marked("the BPF sk_lookup program {name} chose a socket that is not listed here")
+_NO_PROGRAMS = marked("whether a BPF sk_lookup program chooses cannot be asked: call it with sudo")
+_DOCKER = marked("docker-proxy only passes it on, to {destination} in the container")
+_RAW = marked("{process} has a raw socket of this protocol and gets a copy")
+_ELSEWHERE = marked("that address is in the network namespace of {process}: the sockets are those there")
+_NO_NAMESPACES = marked("the sockets of some network namespaces were not looked at: sudo sees more")
+_NO_SUCH = marked("no network namespace that could be entered has that address")
+_TABLES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
+
+
+def ask(question: Question) -> tuple[Answer, Snapshot]:
+    """Answer a question about a packet, in the network namespace of this thread."""
+    question = _completed(question)
+    zone = question.device if is_link_local(question.destination) else ""
+    kind, _device = netlink.route(question.destination, zone)
+    found = snapshot.take(question.protocol, question.port)
+    before: list[Note] = []
+    unsure: list[Note] = []
+    established = _is_connected(question, found)
+    for met in _rules(question, kind, established, unsure):
+        if met.what == firewall.MAYBE:
+            unsure.append(Note(_MAYBE, {"rule": met.rule}))
+        elif met.what in (firewall.DROP, firewall.REJECT):
+            text = _DROPPED if met.what == firewall.DROP else _REJECTED
+            reply = None if met.what == firewall.DROP else Reply.RST if met.resets else Reply.PORT_UNREACHABLE
+            notes = [Note(text, {"rule": met.rule})]
+            return Answer(Verdict.NO_SOCKET, reply=reply, before=notes, unsure=unsure), found
+        else:
+            to = _redirected(question, met)
+            where = endpoint_text(to.destination, to.port)
+            before.append(Note(_REDIRECTED, {"destination": where, "rule": met.rule}))
+            return _elsewhere(to, before, unsure)
+    if kind not in (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST) and not is_any(question.destination):
+        return _not_ours(question, before, unsure), found
+    answer = _here(question, found, kind)
+    answer.before[:0] = before
+    answer.unsure[:0] = unsure
+    return answer, found
+
+
+def _completed(question: Question) -> Question:
+    """Connecting to the wildcard reaches loopback; what comes from here comes in on loopback."""
+    if is_any(question.destination):
+        loopback = b"\x7f\0\0\1" if len(question.destination) == 4 else bytes(15) + b"\1"
+        question = question._replace(destination=loopback)
+    if question.device:
+        return question
+    if is_loopback(question.destination):
+        return question._replace(device=LOOPBACK)
+    if question.source:
+        kind, device = netlink.route(question.source)
+        return question._replace(device=LOOPBACK if kind == netlink.LOCAL else device)
+    return question
+
+
+def _is_connected(question: Question, found: Snapshot) -> bool:
+    ends = question.destination, question.port, question.source, question.source_port
+    return any(record[3:7] == ends for record in found.records)
+
+
+def _rules(question: Question, kind: int, established: bool, unsure: list[Note]) -> Iterator[firewall.Met]:
+    """Yield what the packet meets of the firewall's rules, and note what could not be read."""
+    tables: set[str] = set()
+    for path in _TABLES:
+        try:
+            tables |= set(Path(path).read_text(encoding="ascii").split())
+        except OSError:
+            continue
+    if tables:
+        unsure.append(Note(_IPTABLES, {"tables": ", ".join(sorted(tables))}))
+    rules = firewall.ruleset()
+    if rules is None:
+        unsure.append(Note(_NO_FIREWALL))
+        return
+    source = question.source or (question.destination if is_loopback(question.destination) else b"")
+    packet = firewall.Packet(
+        question.protocol,
+        question.destination,
+        question.port,
+        source,
+        question.source_port,
+        question.device,
+        from_here=question.device == LOOPBACK,
+        is_local=kind == netlink.LOCAL,
+        established=established,
+    )
+    yield from firewall.meets(rules, packet)
+
+
+def _redirected(question: Question, met: firewall.Met) -> Question:
+    destination = met.destination or question.destination
+    if not met.destination and question.device == LOOPBACK:
+        destination = b"\x7f\0\0\1" if len(destination) == 4 else bytes(15) + b"\1"
+    return question._replace(destination=destination, port=met.port or question.port)
+
+
+def _elsewhere(question: Question, before: list[Note], unsure: list[Note]) -> tuple[Answer, Snapshot]:
+    """Answer for the address that a rule sends the packet to: here, or in another network namespace."""
+    kind, _device = netlink.route(question.destination)
+    if kind == netlink.LOCAL:
+        found = snapshot.take(question.protocol, question.port)
+        answer = _here(question, found, kind)
+    else:
+        found = Snapshot([])
+        answer = Answer(UNKNOWN, unsure=[Note(_NO_SUCH)])
+        namespaces, _all_seen = processes.namespaces()
+        for pid in namespaces.values():
+            there = inside(pid, lambda: _there(question))
+            if there is not None:
+                answer, found = there
+                process = str(processes.describe(pid).name)
+                answer.before.append(Note(_ELSEWHERE, {"process": f"{process}[{pid}]"}))
+                break
+    answer.before[:0] = before
+    answer.unsure[:0] = unsure
+    return answer, found
+
+
+def _there(question: Question) -> tuple[Answer, Snapshot]:
+    kind, _device = netlink.route(question.destination)
+    if kind != netlink.LOCAL:
+        raise OSError("another namespace has this address")
+    found = snapshot.take(question.protocol, question.port)
+    return _here(question._replace(device=""), found, kind), found
+
+
+def _not_ours(question: Question, before: list[Note], unsure: list[Note]) -> Answer:
+    _kind, device = netlink.route(question.destination)
+    before = [*before, Note(_NOT_OURS, {"address": to_text(question.destination)})]
+    if device:
+        before.append(Note(_FORWARDED, {"device": device}))
+    return Answer(Verdict.NO_SOCKET, before=before, unsure=unsure)
+
+
+def _here(question: Question, found: Snapshot, kind: int) -> Answer:
+    """Answer by the lookup of this namespace, a BPF program's choice, and what is nearby."""
+    broadcasts = (question.destination,) if kind == netlink.BROADCAST else ()
+    answer = decision.decide(question, found, broadcasts)
+    rule = answer.delivery.rule if answer.delivery else None
+    if rule not in CONNECTED and kind == netlink.LOCAL:
+        _ask_programs(question, found, answer)
+    for process in found.raw:
+        answer.before.append(Note(_RAW, {"process": process}))
+    if answer.record is not None:
+        for process in found.processes(answer.record):
+            answer.before += _docker_proxy(process)
+    elif answer.verdict == Verdict.NO_SOCKET:
+        answer.nearest += _nearby(question, found, answer)
+    return answer
+
+
+def _ask_programs(question: Question, found: Snapshot, answer: Answer) -> None:
+    chosen = programs.sk_lookup(question)
+    if chosen is None:
+        answer.unsure.append(Note(_NO_PROGRAMS))
+        return
+    for program in chosen:
+        name = {"name": program.name}
+        if program.drops:
+            answer.verdict, answer.record, answer.group = Verdict.NO_SOCKET, None, []
+            answer.before.append(Note(_PROGRAM_DROPS, name))
+            return
+        if program.cookie:
+            everything = snapshot.take(question.protocol)
+            found.holders.update(everything.holders)
+            record = next((r for r in everything.records if r.cookie == program.cookie), None)
+            answer.verdict = UNKNOWN if record is None else Verdict.DELIVERED
+            answer.record, answer.group, answer.losers, answer.reply = record, [], [], None
+            answer.chosen_by_program = True
+            answer.before.append(Note(_PROGRAM_CHOSE if record else _PROGRAM_ELSEWHERE, name))
+            return
+        answer.before.append(Note(_PROGRAM_LEAVES, name))
+
+
+def _docker_proxy(process: Process) -> Iterator[Note]:
+    """docker's userland proxy accepts connections for a container; its command line says which."""
+    if process.name != "docker-proxy":
+        return
+    words = dict(zip(process.command, process.command[1:], strict=False))
+    address, port = words.get("-container-ip"), words.get("-container-port")
+    if address and port:
+        yield Note(_DOCKER, {"destination": f"{address}:{port}"})
+
+
+def _nearby(question: Question, found: Snapshot, answer: Answer) -> Iterator[Note]:
+    yield from nearest.on_this_port(question, found)
+    other = ip.UDP if question.protocol == ip.TCP else ip.TCP
+    yield from nearest.of_other_protocol(snapshot.take(other, question.port))
+    first = [record for record in netlink.sockets(question.protocol) if not record.remote]
+    holders = processes.holders({record.inode for record in first}).by_inode
+    yield from nearest.other_ports(question, found, Snapshot(first, holders))
+    there = []
+    namespaces, all_seen = processes.namespaces()
+    for pid in namespaces.values():
+        records = inside(pid, lambda: netlink.sockets(question.protocol, question.port))
+        all_seen = all_seen and (records is not None or not Path(f"/proc/{pid}").exists())
+        if records:
+            holders = processes.holders({record.inode for record in records}).by_inode
+            there.append((processes.describe(pid), Snapshot(records, holders)))
+    if not all_seen:
+        answer.unsure.append(Note(_NO_NAMESPACES))
+    yield from nearest.in_namespaces(there)

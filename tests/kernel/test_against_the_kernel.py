@@ -1,0 +1,49 @@
+"""`why` and `why bind` against real sockets in a namespace: a small part each time, the whole with --long."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tests.kernel.laboratory import ALONE
+
+
+def judged(module: str, *arguments: object) -> dict[str, object]:
+    # With a /proc of its own, in which there are few processes to look through.
+    command = [*ALONE, sys.executable, "-m", f"tests.kernel.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if any(missing in done.stderr for missing in ("unshare: ", "/dev/net/tun", "OracleUnavailable")):
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    "tables", [10, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3000)])]
+)
+def test_the_one_that_is_named_is_the_one_that_got_it(tables):
+    found = judged("lookups", tables)
+    assert found["wrong"] == 0, found["stories"]
+
+
+@pytest.mark.parametrize(
+    "binds", [100, pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(3000)])]
+)
+def test_the_errno_of_bind_is_the_kernels(binds):
+    found = judged("binds", binds)
+    assert found["wrong"] == 0, found["stories"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "cases"),
+    [
+        ((2000, 40, 10), 25_000),
+        pytest.param((1, 1, 40), 1_000_000, marks=[pytest.mark.long, pytest.mark.timeout(6000)]),
+    ],
+)
+def test_kernel_readable_way_and_quick_way_agree_about_every_table_of_up_to_three_sockets(shares, cases):
+    found = judged("exhaustive", *shares)
+    assert found["wrong"] == 0, found["stories"]
+    assert found["cases by both ways"] > cases
+    assert found["tables in the kernel"] > 80

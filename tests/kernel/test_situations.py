@@ -1,0 +1,230 @@
+"""What `demuxlab why` says of sockets that this test opens, in a namespace of its own where it is root."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from tests.kernel.laboratory import ALONE
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
+BEGIN = """
+import json, os, socket, subprocess, sys, time
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+subprocess.run(["ip", "address", "add", "10.9.0.2/32", "dev", "lo"], check=True)
+def why(*words, user=None, before=()):
+    command = [*before, sys.executable, "-m", "demuxlab", "why", *words, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, user=user)
+    assert done.stderr == "", done.stderr
+    print(done.stdout)
+"""
+
+
+def answers(script: str, *, needs: tuple[str, ...] = ()) -> list[dict]:
+    """Run a script in a new network namespace; return what each of its calls of `why` said."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip", *needs))):
+        pytest.skip(f"needs root and {', '.join(('unshare', 'ip', *needs))}")
+    program = BEGIN + textwrap.dedent(script)
+    done = subprocess.run(
+        [*ALONE, "--net", sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if "unshare failed" in done.stderr or "BPF is not there" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line]
+
+
+def test_a_listening_socket_a_connection_and_nobody():
+    listening, connected, nobody, other = answers("""
+        server = socket.create_server(("127.0.0.1", 8080))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        server.accept()[0].detach()
+        here = "127.0.0.1:%d" % client.getsockname()[1]
+        why("tcp", "127.0.0.1:8080")
+        why("tcp", "127.0.0.1:8080", "--from", here, "--explain")
+        why("tcp", "10.9.0.2:8080")
+        why("udp", "127.0.0.1:8080")
+    """)
+    assert listening["rule"] == "listener"
+    assert listening["process"].keys() >= {"pid", "fd", "name"}
+    assert listening["socket"] == {"local": ["127.0.0.1", 8080], "remote": None, "state": "listen"}
+    assert listening["losers"][0]["reason"].startswith("its peer is 127.0.0.1:")
+    assert (connected["rule"], connected["socket"]["state"]) == ("connection", "established")
+    assert connected["process"]["fd"] != listening["process"]["fd"]
+    assert len(connected["explanation"]) == 4
+    assert (nobody["verdict"], nobody["reply"], nobody["process"]) == ("no-socket", "rst", None)
+    assert "127.0.0.0/8 and ::1 are reached from this machine alone" in nobody["nearest"][0]
+    assert (other["reply"], "protocol, tcp" in other["nearest"][0]) == ("port-unreachable", True)
+
+
+def test_a_forked_server_and_a_group():
+    shared, group = answers("""
+        server = socket.create_server(("0.0.0.0", 8080))
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+        members = [socket.create_server(("0.0.0.0", 8081), reuse_port=True) for _ in range(3)]
+        why("tcp", "127.0.0.1:8080")
+        why("tcp", "127.0.0.1:8081")
+        os.kill(child, 9)
+    """)
+    assert len(shared["holders"]) == 2
+    assert "2 processes share this socket" in shared["unsure"][0]
+    assert (group["process"], len(group["group"])) == (None, 3)
+
+
+def test_nftables_redirects_and_drops():
+    redirected, dropped, rejected, left_alone = answers(
+        """
+        rules = '''
+        table ip t {
+            chain a { type nat hook output priority -100; tcp dport 80 redirect to :8080; }
+            chain b {
+                type filter hook input priority 0; udp dport 53 drop; tcp dport 81 reject with tcp reset;
+            }
+        }'''
+        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+        server = socket.create_server(("0.0.0.0", 8080))
+        why("tcp", "127.0.0.1:80")
+        why("udp", "127.0.0.1:53")
+        why("tcp", "127.0.0.1:81")
+        why("tcp", "127.0.0.1:8080")
+        """,
+        needs=("nft",),
+    )
+    assert redirected["socket"]["local"] == ["0.0.0.0", 8080]
+    assert redirected["before"] == [
+        "an nftables rule sends it to 127.0.0.1:8080 instead (table ip t, chain a, handle 3)"
+    ]
+    assert (dropped["verdict"], dropped["reply"]) == ("no-socket", None)
+    assert (rejected["verdict"], rejected["reply"]) == ("no-socket", "rst")
+    assert left_alone["before"] == []
+
+
+def test_a_sk_lookup_program_is_asked_for_its_choice():
+    chosen, left = answers("""
+        from tests.kernel import sk_lookup
+        server = socket.create_server(("127.0.0.1", 7777))
+        other = socket.create_server(("127.0.0.1", 7000))
+        try:
+            kept = sk_lookup.attach(7000, server)
+        except OSError as error:
+            sys.exit(f"BPF is not there: {error}")
+        why("tcp", "127.0.0.1:7000")
+        why("tcp", "127.0.0.1:7777")
+        client = socket.create_connection(("127.0.0.1", 7000))
+        server.settimeout(5)
+        server.accept()
+    """)
+    assert (chosen["rule"], chosen["socket"]["local"]) == ("bpf sk_lookup", ["127.0.0.1", 7777])
+    assert chosen["before"] == ["the BPF sk_lookup program to_one chose this socket: the table is not asked"]
+    assert left["rule"] == "listener"
+
+
+def test_another_namespace_is_named():
+    [nobody] = answers("""
+        there = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-c",
+             "import socket; s = socket.create_server(('0.0.0.0', 8099)); print('up', flush=True); input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        there.stdout.readline()
+        why("tcp", "127.0.0.1:8099")
+        there.stdin.close()
+        there.wait()
+    """)
+    assert any("in another network namespace python" in note for note in nobody["nearest"]), nobody
+
+
+def test_an_ordinary_user_learns_what_was_not_seen():
+    theirs, nobody, low = answers("""
+        server = socket.create_server(("127.0.0.1", 8080))
+        if subprocess.run([sys.executable, "-c", "import demuxlab"], user=65534).returncode:
+            sys.exit("unshare failed: another user cannot run this Python")
+        why("tcp", "127.0.0.1:8080", user=65534)
+        why("tcp", "127.0.0.1:81", user=65534)
+        why("bind", "tcp", "127.0.0.1:81", user=65534)
+    """)
+    assert (theirs["process"], theirs["socket"]["local"]) == (None, ["127.0.0.1", 8080])
+    said = " ".join(theirs["unsure"])
+    for missing in ("firewall's rules could not be read", "did not show their sockets", "sk_lookup"):
+        assert missing in said
+    assert "some network namespaces were not looked at" in " ".join(nobody["unsure"])
+    assert (low["errno"], "setcap" in low["cures"][0]["cure"]) == ("EACCES", True)
+
+
+def test_time_wait_a_raw_socket_and_a_link_local_address():
+    time_wait, link_local = answers("""
+        server = socket.create_server(("127.0.0.1", 8080))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        peer = "127.0.0.1:%d" % client.getsockname()[1]
+        data = server.accept()[0]
+        data.close()
+        client.recv(1)
+        client.close()
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        why("tcp", "127.0.0.1:8080", "--from", peer)
+        raw.close()
+        subprocess.run(["ip", "address", "add", "fe80::2/64", "dev", "lo", "nodad"], check=True)
+        one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        one.bind(("fe80::2", 53, 0, 1))
+        why("udp", "[fe80::2%lo]:53")
+    """)
+    assert (time_wait["rule"], time_wait["socket"]["state"]) == ("connection", "time-wait")
+    assert "a new SYN with a higher sequence number" in time_wait["unsure"][0]
+    assert "has a raw socket of this protocol and gets a copy" in time_wait["before"][0]
+    assert (link_local["verdict"], link_local["socket"]["local"]) == ("delivered", ["fe80::2", 53])
+
+
+def test_from_inside_a_container_the_processes_outside_are_not_seen():
+    [outside] = answers(f"""
+        server = socket.create_server(("127.0.0.1", 8080))
+        why("tcp", "127.0.0.1:8080", before={ALONE})
+    """)
+    assert (outside["verdict"], outside["rule"], outside["process"]) == ("delivered", "listener", None)
+    assert "no process that can be seen has this socket" in " ".join(outside["unsure"])
+
+
+def test_bind_says_what_is_in_the_way_and_what_helps():
+    listens, time_wait, low, foreign = answers("""
+        server = socket.create_server(("127.0.0.1", 8080), reuse_port=True)
+        why("bind", "tcp", "127.0.0.1:8080", "--reuse-address")
+        client = socket.create_connection(("127.0.0.1", 8080))
+        data = server.accept()[0]
+        data.close()
+        client.recv(1)
+        client.close()
+        server.close()
+        why("bind", "tcp", "127.0.0.1:8080")
+        why("bind", "tcp", "127.0.0.1:80", "--to", "127.0.0.1:8080")
+        why("bind", "udp", "10.9.0.3:53")
+    """)
+    assert (listens["allowed"], listens["errno"]) == (False, "EADDRINUSE")
+    assert listens["in_the_way"][0]["reason"] == "it listens there"
+    assert "set SO_REUSEPORT before bind (--reuse-port)" in [cure["cure"] for cure in listens["cures"]]
+    assert time_wait["in_the_way"][0]["socket"]["state"] == "time-wait"
+    assert time_wait["cures"][0]["cure"].startswith("set SO_REUSEADDR before bind")
+    assert (low["allowed"], low["ports"]["unprivileged_from"]) == (True, 1024)
+    assert foreign["errno"] == "EADDRNOTAVAIL"
+
+
+def test_the_page_shows_what_is_printed():
+    blocks = re.findall(r"```\n\$ sudo demuxlab (why .*)\n((?:.*\n)*?)```", PAGE.read_text(encoding="utf-8"))
+    shown = [text for _call, text in blocks]
+    [printed] = answers(f"""
+        web = socket.create_server(("0.0.0.0", 8080))
+        ours = socket.create_server(("127.0.0.1", 8081))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        data = web.accept()[0]
+        printed = []
+        for call in {[call for call, _text in blocks]!r}:
+            command = [sys.executable, "-m", "demuxlab", *call.split()]
+            done = subprocess.run(command, capture_output=True, text=True)
+            printed.append(done.stdout.replace(f"[{{os.getpid()}}]", "[4242]"))
+        print(json.dumps(printed))
+    """)
+    assert [" ".join(text.split()) for text in printed] == [" ".join(text.split()) for text in shown]
