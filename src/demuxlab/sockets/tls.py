@@ -77,7 +77,13 @@ class TLSObject:
         """Shake hands (SSL_do_handshake)."""
         deadline = self._deadline()
         self._until_done(self._engine.do_handshake, deadline, "handshake")
-        self._send(deadline, "handshake")
+        try:
+            self._send(deadline, "handshake")
+        except (BrokenPipeError, ConnectionResetError):
+            # As in OpenSSL: a client may leave before a server's session tickets, and what it sent is read.
+            if not (self._engine.server_side and self._engine.version() == "TLSv1.3"):
+                raise
+            self._unsent = b""
 
     def read(self, size: int, buffer: Any = None) -> Any:
         """Return at most `size` bytes, or read them into the buffer and return their number (SSL_read)."""
