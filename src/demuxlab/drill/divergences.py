@@ -69,8 +69,6 @@ def _segmentation(step: DifferingStep) -> bool:
     # The segment at the end may be cut where the other stack's is not.
     near = ours[0] == kernels[0] and abs(ours[1] - kernels[1]) < _SEGMENT
     too_big = "frag_needed" in step.scenario.steps[step.number]
-    # Or the congestion window ends both after as many segments.
-    near = near or (small and ours[0] == kernels[0] and len(step.ours) == len(step.kernels) > 1)
     return (near and (small or (timed_out and single))) or (too_big and ours == kernels)
 
 
