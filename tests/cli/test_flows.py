@@ -160,6 +160,8 @@ def test_a_quic_connection_is_followed(tmp_path, engine, linktype):
     back = (SERVER, CLIENT, (443, 50000))
     packets = [
         datagram(*there, long(b"ORIGINAL", b"CLIENT01")),
+        datagram(*back, long(b"CLIENT01", b"RETRY001")),  # a Retry packet, then the server's own ID
+        datagram(*there, long(b"RETRY001", b"CLIENT01")),
         datagram(*back, long(b"CLIENT01", b"SERVER02")),
         datagram(*there, short(b"SERVER02")),
         datagram(*moved, short(b"SERVER02")),

@@ -4,10 +4,12 @@ import random
 import re
 import shutil
 import subprocess
+import zlib
 from collections import Counter
 
 import pytest
 from tests.flows import zoo
+from tests.flows.corpus import TUNNELS, Hosts
 
 from demuxlab.flows.count import count
 from demuxlab.wire import ip, tcp
@@ -97,6 +99,42 @@ def by_us(path, engine) -> Counter:
 def test_conversations_equal_those_of_tshark(path, theirs, engine):
     assert len(theirs) > 500
     assert by_us(path, engine) == theirs
+
+
+def _ends(found: Counter) -> set:
+    return {(protocol, a[0]) for protocol, a, _b, _what in found}
+
+
+def test_a_tunnel_over_udp_counts_once(tmp_path):
+    """tshark counts the datagram outside and the packet inside."""
+    path = tmp_path / "x.pcap"
+    hosts = Hosts(1)
+    frame = TUNNELS["VXLAN"](hosts, 0x0800, hosts.tcp())
+    path.write_bytes(zoo.pcap(linktype=101, records=[(1, 0, frame, len(frame))]))
+    inner, outer = ("tcp", to_text(hosts.a)), ("udp", to_text(hosts.b))
+    assert _ends(by_tshark(path)) == {inner, outer}
+    assert _ends(by_us(path, "numpy")) == {outer}
+    [conversation] = count(path, inside_udp=True).table.conversations()
+    assert conversation.protocol == ip.TCP
+
+
+def test_what_is_not_unpacked(tmp_path):
+    """tshark reads what is in an 802.11 A-MSDU and in an IPComp packet; here it counts as left out."""
+    hosts = Hosts(1)
+    inside = b"\xaa\xaa\3\0\0\0\x08\0" + hosts.tcp()
+    aggregate = b"\x88\1" + bytes(2) + bytes(range(18)) + bytes(2) + b"\x80\0"
+    aggregate += bytes(range(12)) + len(inside).to_bytes(2, "big") + inside
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = deflate.compress(hosts.udp()[20:]) + deflate.flush()
+    path = tmp_path / "x.pcap"
+    for linktype, frame, protocol in (
+        (105, aggregate, "tcp"),
+        (101, hosts.over(108, b"\x11\0\0\2" + packed), "udp"),
+    ):
+        path.write_bytes(zoo.pcap(linktype=linktype, records=[(1, 0, frame, len(frame))]))
+        assert {each for each, _host in _ends(by_tshark(path))} == {protocol}
+        counted = count(path)
+        assert (len(counted.table.first), sum(counted.left_out.values())) == (0, 1)
 
 
 def test_a_port_used_again_is_one_conversation(tmp_path):

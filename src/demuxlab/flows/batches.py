@@ -193,8 +193,8 @@ class Batches:
         """Read the buffer up to a block that is not whole; add the packets of all sections but the last.
 
         The engine reads packet after packet quickly, but stops at other blocks: what it looked ahead is lost.
-        So it is used only while runs of packets are long, and looks twice as far ahead as they usually
-        are. The blocks of short runs are read one by one.
+        So it is used only while runs of packets are long, and looks twice as far ahead as they usually are,
+        or as far as this one is long. The blocks of short runs are read one by one.
         """
         while True:
             section = self._section
@@ -224,7 +224,7 @@ class Batches:
 
     def _find(self, section: "_Section") -> None:
         """Find packets with the engine, as far ahead as is likely to be worth it."""
-        look_ahead = max(_SHORTEST_LOOK, 2 * self._usual_run)
+        look_ahead = max(_SHORTEST_LOOK, 2 * self._usual_run, self._run)
         while True:
             start, end = self._at, min(self._end, self._at + look_ahead)
             frames, self._at = self._engine.pcapng(

@@ -9,7 +9,7 @@ import numpy as np
 from demuxlab.flows.batches import Batch, Group
 from demuxlab.flows.engine import Hints
 from demuxlab.flows.one_by_one import Record
-from demuxlab.flows.rows import MULTIPLIERS, Indices
+from demuxlab.flows.rows import MULTIPLIERS, Indices, Words
 from demuxlab.wire import endpoints
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.endpoints import Endpoints
@@ -88,5 +88,6 @@ class Follower:
             self._names.setdefault(path, " → ".join(endpoint_text(*end) for end in ends))
 
 
-def _slots(prefixes: np.ndarray) -> np.ndarray:
-    return prefixes * MULTIPLIERS[0] >> np.uint64(64) - _BITS
+def _slots(prefixes: Words) -> Words:
+    slots: Words = prefixes * MULTIPLIERS[0] >> np.uint64(64) - _BITS
+    return slots

@@ -104,6 +104,8 @@ class Table(NamedTuple):
     @staticmethod
     def of(rows: Rows) -> "Table":
         """Pair the directions of one file to conversations."""
+        if (rows.first[1:] < rows.first[:-1]).any():
+            rows = Rows(*_selected(rows, np.argsort(rows.first)))
         back = _back(rows.keys)
         reversed = _is_less(back, rows.keys)
         none = np.zeros_like(rows.packets)
@@ -116,7 +118,7 @@ class Table(NamedTuple):
             rows.first,
             rows.time,
             reversed,
-        )._combined(np.argsort(rows.first))
+        )._combined()
 
     @staticmethod
     def merged(tables: "Sequence[Table]") -> "Table":
@@ -125,22 +127,30 @@ class Table(NamedTuple):
             return tables[0]
         joined = Table(*_joined(tables))
         file = np.repeat(np.arange(len(tables)), [len(table.first) for table in tables])
-        return joined._combined(np.lexsort((joined.first, file, joined.time)))
+        by_first = np.lexsort((joined.first, file, joined.time))
+        return Table(*_selected(joined, by_first))._combined()
 
-    def _combined(self, by_first: Indices) -> "Table":
-        table = Table(*_selected(self, by_first))
-        order, starts, firsts = grouped(table.keys)
-        each = Table(
-            table.keys[:, firsts],
-            _sums(table.packets[order], starts),
-            _sums(table.bytes[order], starts),
-            _sums(table.packets_back[order], starts),
-            _sums(table.bytes_back[order], starts),
-            table.first[firsts],
-            table.time[firsts],
-            table.reversed[firsts],
+    def _combined(self) -> "Table":
+        """Return each conversation once, of columns in the order of their first packets."""
+        order, starts, firsts = grouped(self.keys)
+        if len(firsts) == len(order):
+            return self
+        by_first = np.argsort(firsts)
+        firsts = firsts[by_first]
+
+        def summed(column: Words) -> Words:
+            return _sums(column[order], starts)[by_first]
+
+        return Table(
+            self.keys[:, firsts],
+            summed(self.packets),
+            summed(self.bytes),
+            summed(self.packets_back),
+            summed(self.bytes_back),
+            self.first[firsts],
+            self.time[firsts],
+            self.reversed[firsts],
         )
-        return Table(*_selected(each, np.argsort(firsts)))
 
     def largest(self, count: int) -> Indices:
         """Return the indices of the `count` conversations with most bytes; equal ones in their order."""
@@ -226,7 +236,9 @@ def _back(keys: Words) -> Words:
 
 
 def _is_less(one: Words, other: Words) -> NDArray[np.bool_]:
-    less = np.zeros(one.shape[1], np.bool_)
-    for word in range(WORDS):  # the last one decides
-        less = np.where(one[word] == other[word], less, one[word] < other[word])
+    less: NDArray[np.bool_] = one[0] < other[0]
+    for word in range(1, WORDS):  # the last one decides
+        equal = one[word] == other[word]
+        if not equal.all():
+            less = np.where(equal, less, one[word] < other[word])
     return less

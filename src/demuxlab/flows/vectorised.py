@@ -3,7 +3,7 @@
 It counts packets of the common layouts and leaves all others to `one_by_one`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from struct import Struct
 from typing import Any
 
@@ -92,6 +92,11 @@ def _field(data: Bytes, kind: str) -> Any:
     """Return a view in which item n is the number that begins at byte n."""
     width = np.dtype(kind).itemsize
     return np.ndarray(len(data) - width + 1, kind, data, strides=(1,))
+
+
+def _is_any(values: Any, wanted: Sequence[int]) -> Any:
+    """Return which values are among a few wanted ones; faster than `np.isin`."""
+    return np.logical_or.reduce([values == each for each in wanted])
 
 
 def _count_before_first(bad: Any) -> int:
@@ -216,14 +221,14 @@ class VectorCounter:
 
 
 def _hints(data: Bytes, frames: Indices, protocol: Any, segments: Indices, firsts: Indices) -> Hints:
-    """Return the datagrams that may be of QUIC; `firsts` are the packets that are first in their direction."""
+    """Return the datagrams that may be of QUIC; `firsts` are the first packets of their directions."""
     datagrams = np.flatnonzero(protocol == ip.UDP)
     if not len(datagrams):
         return _NO_HINTS
     long = datagrams[data[segments[datagrams] + udp.HEADER_LENGTH] >= 0xC0]
     if len(long):
-        version = _field(data, ">u4")[segments[long] + udp.HEADER_LENGTH + 1]
-        long = long[np.isin(version, quic.VERSIONS) | np.isin(version >> 8, quic.DRAFTS)]
+        version = _field(data, ">u4")[segments[long] + udp.HEADER_LENGTH + 1].astype(np.uint32)
+        long = long[_is_any(version, quic.VERSIONS) | _is_any(version >> 8, quic.DRAFTS)]
     firsts = firsts[protocol[firsts] == ip.UDP]
     short = firsts[data[segments[firsts] + udp.HEADER_LENGTH] >> 6 == 1]
     return Hints(*(np.column_stack((frames[which], segments[which])) for which in (long, short)))
@@ -234,12 +239,12 @@ def find_packets(link: Link, data: Bytes, frames: Indices) -> tuple[Indices, Any
     numbers = _field(data, ">u2")
     at = frames + link.payload
     if link.ethertype_at >= 0:
-        kind = numbers[frames + link.ethertype_at].astype(np.intp)
+        kind = numbers[frames + link.ethertype_at].astype(np.uint16)
         for _ in range(MAX_TAGS):
-            tagged = np.isin(kind, _VLAN_TAGS)
+            tagged = _is_any(kind, _VLAN_TAGS)
             if not tagged.any():
                 break
-            kind = np.where(tagged, numbers[at + 2], kind)
+            kind = np.where(tagged, numbers[at + 2], kind).astype(np.uint16)
             at = at + 4 * tagged
         may_be_4, may_be_6 = kind == 0x0800, kind == 0x86DD
     elif link.family:
