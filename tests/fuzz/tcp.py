@@ -391,7 +391,8 @@ class Game:
             assert not (sent.in_pipe and (sent.lost or sent.sacked))
             place = sent.end
         assert place == sender.next
-        assert queue.pipe == sum(len(sent) for sent in in_flight if sent.in_pipe)
+        assert queue.pipe == sum(queue.whole(len(sent)) * sent.in_pipe for sent in in_flight)
+        assert queue.doubled == sum(sent.in_pipe > 1 for sent in in_flight)
         assert sender.congestion.cwnd >= 1
         assert sender.buffer.unsent(sender.next) <= len(sender.buffer)
         assert queue.sacked == sum(len(sent) for sent in in_flight if sent.sacked)
