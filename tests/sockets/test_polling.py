@@ -142,6 +142,23 @@ def test_edge_of_writing(pair):
         assert epoll.poll(0) == []
 
 
+def test_exclusive_registrations_of_one_listener():
+    exclusive = IN | select.EPOLLEXCLUSIVE
+    with sockets.create_server(("127.0.0.1", 0)) as listener, select.epoll() as one, select.epoll() as two:
+        for epoll in one, two:
+            epoll.register(listener, exclusive)
+            with pytest.raises(OSError, match=f"Errno {errno.EINVAL}"):
+                epoll.modify(listener, exclusive)  # epoll_ctl(2): only EPOLL_CTL_ADD knows it
+            assert epoll.poll(0) == []
+        with sockets.create_connection(listener.getsockname()):
+            # The connection would wake one of two threads; each that asks anew is answered.
+            for epoll in one, two:
+                assert epoll.poll(0) == [(listener.fileno(), IN)]
+            listener.accept()[0].close()
+            for epoll in one, two:
+                assert epoll.poll(0) == []
+
+
 def test_closing_leaves_the_epoll_by_itself(pair):
     client, server = pair
     with select.epoll() as epoll:

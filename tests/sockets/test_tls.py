@@ -212,6 +212,28 @@ def test_sessions_are_used_again(secure, contexts):
             assert second.session_reused
 
 
+def test_a_client_may_close_at_once(secure):
+    client, server = secure
+    client.close()
+    # A server that had sent its session tickets, which the client never reads, would find a reset.
+    with server:
+        assert server.recv(1) == b""
+
+
+def test_session_tickets_follow_the_first_data(secure):
+    client, server = secure
+    with client, server:
+        client.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            client.recv(1)
+        assert not client.session.has_ticket
+        client.send(b"x")
+        assert server.recv(1) == b"x"
+        with pytest.raises(ssl.SSLWantReadError):
+            client.recv(1)
+        assert client.session.has_ticket
+
+
 def test_the_server_chooses_a_context_by_name(pair, contexts):
     client_context, other = contexts
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

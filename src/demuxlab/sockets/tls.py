@@ -61,6 +61,8 @@ class TLSObject:
         """Bytes of records that the socket had no room for."""
         self._owed: int | None = None
         """How much data the write encrypted that could not be sent at once; the repeated call returns it."""
+        self._tickets = 0
+        """The size of the session tickets that wait for the client's first data."""
         # OpenSSL's object is for one thread at a time, and records leave in order.
         self._engine_lock, self._sending = threading.Lock(), threading.RLock()
 
@@ -75,15 +77,15 @@ class TLSObject:
 
     def do_handshake(self) -> None:
         """Shake hands (SSL_do_handshake)."""
-        deadline = self._deadline()
+        deadline, first = self._deadline(), self._engine.version() is None
         self._until_done(self._engine.do_handshake, deadline, "handshake")
-        try:
+        if first and self._engine.server_side and self._engine.version() == "TLSv1.3":
+            # Session tickets (RFC 8446, section 4.6.1) leave once the client has sent data, or with the first
+            # answer, as in BoringSSL: a client that has no question and closes with tickets unread would
+            # reset the connection. OpenSSL sends them now, and the kernel is mostly too slow for that.
+            self._tickets = self._outgoing.pending
+        else:
             self._send(deadline, "handshake")
-        except (BrokenPipeError, ConnectionResetError):
-            # As in OpenSSL: a client may leave before a server's session tickets, and what it sent is read.
-            if not (self._engine.server_side and self._engine.version() == "TLSv1.3"):
-                raise
-            self._unsent = b""
 
     def read(self, size: int, buffer: Any = None) -> Any:
         """Return at most `size` bytes, or read them into the buffer and return their number (SSL_read)."""
@@ -152,6 +154,7 @@ class TLSObject:
             if not data:
                 self._incoming.write_eof()
                 return
+            self._tickets = 0
             self._incoming.write(data)
             if self._body_left:
                 self._body_left -= len(data)
@@ -180,7 +183,7 @@ class TLSObject:
 
     def _send_if_possible(self) -> None:
         """Send what there is room for. A thread that writes does so itself: reading must not wait for it."""
-        if self._outgoing.pending and self._sending.acquire(blocking=False):
+        if self._outgoing.pending > self._tickets and self._sending.acquire(blocking=False):
             try:
                 self._send(0.0, "write")
             except OSError:
