@@ -3,6 +3,7 @@
 import pytest
 
 from demuxlab.transport.tcp.congestion import ALGORITHMS, INFINITE, Cubic, NewReno
+from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
 
 MSS = 1000
@@ -174,6 +175,24 @@ def test_slow_start_goes_on_when_the_round_trip_falls_again():
 def test_a_steady_round_trip_never_ends_slow_start():
     control = Cubic(MSS)
     assert rounds_of(control, *[0.1] * 6) == [20, 40, 80, 160, 320, 640]
+
+
+def test_slow_start_that_an_undo_continues_ends_when_the_round_trip_grows_as_well():
+    control = Cubic(MSS)
+    undo = Undo(control, 0)
+    control.recovery_begins()
+    undo.restore(control)
+    assert control.ssthresh == INFINITE
+    rounds_of(control, 0.1, 0.1, *[0.12] * 7)
+    assert control.ssthresh < INFINITE
+
+
+def test_a_timeout_within_a_recovery_forgets_the_old_window():
+    control = avoiding(Cubic, 10)
+    control.recovery_begins()
+    control.forget()
+    control.acknowledged(7 * MSS, 1.0)
+    assert control.cwnd == 7 * MSS
 
 
 # Congestion window validation (RFC 2861, RFC 7661)
