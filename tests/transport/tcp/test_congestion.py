@@ -114,8 +114,17 @@ def test_cubic_does_not_grow_by_the_time_of_silence():
     for control in steady, idle:
         control.recovery_begins()
         windows(control, 0.0)
-    idle.resumed(20.0)
+    idle.resumed(20.0, 21.0)
     assert windows(idle, 21.0) == pytest.approx(windows(steady, 1.0))
+
+
+def test_silence_from_before_the_cubic_began_does_not_delay_it():
+    control = avoiding(Cubic, 10)
+    control.recovery_begins()
+    control.acknowledged(6 * MSS, 1.0)
+    control.resumed(0.016, 1.01)
+    control.acknowledged(7 * MSS, 1.01)
+    assert control.cwnd == 8 * MSS
 
 
 def test_nor_by_the_time_in_which_the_application_sent_less():

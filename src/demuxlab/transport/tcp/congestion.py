@@ -95,7 +95,7 @@ class NewReno:
             self._keep_ssthresh()
             self.cwnd = max(self._whole(self.cwnd >> min(int(seconds / rto), 32)), restart)
 
-    def resumed(self, seconds: float) -> None:
+    def resumed(self, seconds: float, now: float) -> None:
         """Sending begins again after so many seconds in which nothing was in flight."""
 
     def reduce_unused(self, used: int) -> None:
@@ -214,11 +214,12 @@ class Cubic(NewReno):
         super().forget()
         self._w_max, self._round_trip, self._epoch_start = 0, NEVER, None
 
-    def resumed(self, seconds: float) -> None:
+    def resumed(self, seconds: float, now: float) -> None:
         """The cubic does not grow while nothing is sent (RFC 9438, section 5.8)."""
         if self._epoch_start is not None:
-            self._epoch_start += seconds
-            self._at += seconds
+            # What was sent last may be older than the epoch.
+            self._epoch_start = min(self._epoch_start + seconds, now)
+            self._at = min(self._at + seconds, now)
 
     def limited_by_application(self, now: float) -> None:
         """Nor does it while less is sent than the window allows (RFC 9438, section 5.8)."""
