@@ -1,6 +1,6 @@
 """What fork(2) does to our sockets: the child keeps them, and its calls go through the parent."""
 
-# getaddrinfo imports this at its first call, and a child forked meanwhile would wait for that import for ever.
+# getaddrinfo imports this at its first call; a child forked meanwhile would wait for that import for ever.
 import encodings.idna  # noqa: F401
 import os
 import threading
