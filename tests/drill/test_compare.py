@@ -273,6 +273,16 @@ def test_a_last_segment_without_push_is_a_disagreement():
     assert not unexplained(steps, pushed, within)
 
 
+def test_data_that_linux_cut_by_a_small_window_is_a_divergence_only_once_the_window_opens():
+    whole = observed(packet(ACK, 101, 536), packet(ACK, 637, 536), packet(ACK, 1173, 2000))
+    cut = observed(packet(ACK, 101, 536), packet(ACK, 637, 64), packet(ACK, 701, 200))
+    small, opened = "< . 1:1(0) ack 1 win 100", "< . 1:1(0) ack 101 win 32000"
+    assert not unexplained((small, "write(4, ..., 4000)", opened), whole, cut)
+    assert unexplained((small, opened), whole, cut), "nothing was written before"
+    assert unexplained((opened, "write(4, ..., 4000)", opened), whole, cut), "the window was never small"
+    assert unexplained((small, "write(4, ..., 4000)", opened), cut, whole), "ours is cut"
+
+
 def test_a_datagram_is_compared():
     sent = Observed("0", "", (), (UDPPacket(False, 10),))
     assert unexplained(("write(3, ..., 10)",), sent, observed(result="0"))

@@ -72,6 +72,21 @@ def _segmentation(step: DifferingStep) -> bool:
     return (near and (small or (timed_out and single))) or (too_big and ours == kernels)
 
 
+def _cut_at_the_write(step: DifferingStep) -> bool:
+    """Tell whether a window opens for data written before, which the kernel has cut by the small window."""
+    ours, kernels, opening = _reach(step.ours), _reach(step.kernels), step.segment
+    if ours is None or kernels is None or opening is None or opening.window is None:
+        return False
+    offered = [one.window for one in step.segments[:-1] if not one.flags & SYN and one.window is not None]
+    written = any(text.startswith("write(") for text in step.scenario.steps[: step.number])
+    small = max(offered, default=_SMALL_WINDOW)
+    opened = small < _SMALL_WINDOW and small < opening.window
+    # Linux queues pieces of two segments at most, each of half the window or all of a small one.
+    pieces = all(one.size <= other.size for one, other in zip(step.kernels, step.ours[:-1], strict=False))
+    cut = step.kernels[-1].size <= 2 * small and pieces and kernels[1] <= ours[1]
+    return written and opened and ours[0] == kernels[0] and cut
+
+
 def _reach(sent: Packets) -> tuple[int, int] | None:
     """Return where the data of segments begins and ends; None where they are not one run of data."""
     data = [packet for packet in sent if packet.size]
@@ -159,6 +174,13 @@ DIVERGENCES: Sequence[Divergence] = (
         "Linux joins small segments when it retransmits them; ours cuts each by itself where the path's "
         "MTU has become smaller",
         _segmentation,
+    ),
+    Divergence(
+        marked("data written while the window was small"),
+        "RFC 9293, section 3.8.6.2.1",
+        "Linux cuts data at the write(2), by the largest window until then, and sends these pieces when the "
+        "window has opened; ours cuts what is queued by the window in which it is sent",
+        _cut_at_the_write,
     ),
     Divergence(
         marked("an ICMP error while connecting"),

@@ -37,10 +37,10 @@ _NO_LIMITS = {
 }
 # The sysctls of a script in lockstep: what is sent depends on the steps alone, not on the time between them.
 _LOCKSTEP = {
-    # What depends on time, RACK and TLP, and what our TCP does not have, ECN.
+    # What depends on time, RACK and TLP.
     "net.ipv4.tcp_recovery": "0",
     "net.ipv4.tcp_early_retrans": "0",
-    "net.ipv4.tcp_ecn": "0",
+    "net.ipv4.tcp_ecn": "2",
     # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",
     # A packet for the card to segment is not deferred in the hope that it grows.

@@ -14,6 +14,8 @@ _SYN = "< S 0:0(0) win 65535 <mss 1000,sackOK>"
 _SYN_ACK = "< S. 0:0(0) ack 1 win 65535 <mss 1000,sackOK>"
 _ACK = "< . 1:1(0) ack 1 win 65535"
 _NODELAY = "setsockopt({socket}, SOL_TCP, TCP_NODELAY, [1], 4)"
+_COOKIES = 0.2
+"""How many of the SYNs ask for a cookie (RFC 7413)."""
 _UDP = (
     "socket(..., SOCK_DGRAM, IPPROTO_UDP)",
     "fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK)",
@@ -118,6 +120,35 @@ def large_transfer(story: Story) -> None:
             story.do(PAUSE)
         elif kind == "write":
             _write(story, 10 * _MSS)
+        story.do(INFO)
+
+
+def marked_packets(story: Story) -> None:
+    """Both ends agreed on ECN: packets of the peer that routers have marked, and marks that it echoes.
+
+    Its SYN asks for a Fast Open cookie now and then, which this listening socket does not give.
+    """
+    random, peer = story.random, story.peer
+    syn = _SYN.replace(" S ", random.choice((" SEW ", " SEW ", " SEW ", " SE ", " SW ")))
+    story.do(*LISTEN, syn.replace("sackOK", "sackOK,FO") if random.random() < _COOKIES else syn)
+    story.do(_ACK, "accept(3, ..., ...)", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK)")
+    story.socket = 4
+    _write(story, 10 * _MSS)
+    for _ in range(random.randint(1, 6)):
+        under_way = (peer.sent - peer.unacked) // _MSS
+        kind = random.choice(("data", "data", "echo", "echo", "ack", "write"))
+        if kind == "data":
+            # A sender marks its packets only where both ends agreed (RFC 3168, section 6.1.1).
+            code = random.choice(("ce", "ce", "ect0", "noecn")) if "SEW" in syn else "noecn"
+            flags = random.choice((".", "W."))
+            start = peer.next
+            story.do(f"< [{code}] {flags} {start}:{start + 100}(100) ack {peer.unacked} win 65535")
+        elif kind == "write":
+            _write(story, 3 * _MSS)
+        elif under_way:
+            peer.unacked += random.randint(1, under_way) * _MSS
+            flags = "E." if kind == "echo" else "."
+            story.do(f"< {flags} {peer.next}:{peer.next}(0) ack {peer.unacked} win 65535")
         story.do(INFO)
 
 
@@ -270,5 +301,5 @@ def special_addresses(story: Story) -> None:
 
 PATHS: Sequence[Callable[[Story], None]] = (
     *(lost_syn, long_path, large_transfer, large_transfer, closed_window, shrunk_window, reset_at_an_edge),
-    *(errors_for_tcp, two_connections, datagrams, special_addresses),
+    *(errors_for_tcp, two_connections, datagrams, special_addresses, marked_packets),
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from demuxlab.transport.tcp.congestion import ALGORITHMS, INFINITE, Cubic, NewReno
+from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
 
 MSS = 1000
@@ -113,8 +114,17 @@ def test_cubic_does_not_grow_by_the_time_of_silence():
     for control in steady, idle:
         control.recovery_begins()
         windows(control, 0.0)
-    idle.resumed(20.0)
+    idle.resumed(20.0, 21.0)
     assert windows(idle, 21.0) == pytest.approx(windows(steady, 1.0))
+
+
+def test_silence_from_before_the_cubic_began_does_not_delay_it():
+    control = avoiding(Cubic, 10)
+    control.recovery_begins()
+    control.acknowledged(6 * MSS, 1.0)
+    control.resumed(0.016, 1.01)
+    control.acknowledged(7 * MSS, 1.01)
+    assert control.cwnd == 8 * MSS
 
 
 def test_nor_by_the_time_in_which_the_application_sent_less():
@@ -174,6 +184,24 @@ def test_slow_start_goes_on_when_the_round_trip_falls_again():
 def test_a_steady_round_trip_never_ends_slow_start():
     control = Cubic(MSS)
     assert rounds_of(control, *[0.1] * 6) == [20, 40, 80, 160, 320, 640]
+
+
+def test_slow_start_that_an_undo_continues_ends_when_the_round_trip_grows_as_well():
+    control = Cubic(MSS)
+    undo = Undo(control, 0)
+    control.recovery_begins()
+    undo.restore(control)
+    assert control.ssthresh == INFINITE
+    rounds_of(control, 0.1, 0.1, *[0.12] * 7)
+    assert control.ssthresh < INFINITE
+
+
+def test_a_timeout_within_a_recovery_forgets_the_old_window():
+    control = avoiding(Cubic, 10)
+    control.recovery_begins()
+    control.forget()
+    control.acknowledged(7 * MSS, 1.0)
+    assert control.cwnd == 7 * MSS
 
 
 # Congestion window validation (RFC 2861, RFC 7661)

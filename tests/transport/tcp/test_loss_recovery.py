@@ -221,6 +221,15 @@ def test_the_third_duplicate_makes_a_loss_and_each_counts_as_one_arrival():
     assert flow.pipe == 12 - 3
 
 
+def test_more_duplicates_than_segments_mean_that_all_in_flight_may_be_reordered():
+    flow = Flow(1, sack=False, cwnd=10, more=0)
+    flow.ack()
+    assert (flow.recovery.dup_thresh, flow.phase) == (1, Phase.OPEN)
+    flow.sender.buffer.write(bytes(5 * MSS))
+    flow.send()
+    assert flow.ack() == [0]
+
+
 def test_a_partial_acknowledgment_shows_the_next_hole():
     flow = Flow(6, sack=False, more=0)
     for _ in range(5):
@@ -314,6 +323,20 @@ def test_f_rto_sends_new_data_and_learns_from_what_follows():
     assert flow.ack(1, after=0.01) == [10, 11], "new data, not what is taken for lost"
     flow.ack(2, after=0.01)
     assert (flow.phase, flow.lost) == (Phase.OPEN, []), "segment 1 was never sent again"
+
+
+def test_what_an_undone_timeout_sent_again_is_still_under_way_when_the_original_is_lost():
+    queue = RetransmissionQueue(MSS)
+    segment = SentSegment(0, MSS, 0, 1.0)
+    queue.append(segment)
+    queue.mark_lost(segment)
+    queue.mark_retransmitted(segment, 2.0)
+    queue.clear_lost()
+    assert (queue.pipe, queue.doubled) == (2 * MSS, 1)
+    queue.mark_lost(segment)
+    assert (segment.lost, queue.pipe, queue.doubled) == (False, MSS, 0)
+    queue.mark_lost(segment)
+    assert (segment.lost, queue.pipe) == (True, 0)
 
 
 def test_f_rto_sees_a_real_loss_by_a_duplicate():

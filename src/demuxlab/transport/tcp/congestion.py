@@ -81,7 +81,12 @@ class NewReno:
     def timed_out(self) -> None:
         """Start over with one segment, the loss window (RFC 5681, section 3.1)."""
         self.recovery_begins()
+        self.forget()
         self.cwnd = self.mss
+
+    def forget(self) -> None:
+        """The timer has expired: what was learnt of the path counts no more, within a recovery neither."""
+        self._acknowledged = 0
 
     def idled(self, seconds: float, rto: float) -> None:
         """Nothing was in flight for so long: half the window each RTO, down to the initial one (RFC 2861)."""
@@ -90,7 +95,7 @@ class NewReno:
             self._keep_ssthresh()
             self.cwnd = max(self._whole(self.cwnd >> min(int(seconds / rto), 32)), restart)
 
-    def resumed(self, seconds: float) -> None:
+    def resumed(self, seconds: float, now: float) -> None:
         """Sending begins again after so many seconds in which nothing was in flight."""
 
     def reduce_unused(self, used: int) -> None:
@@ -199,21 +204,22 @@ class Cubic(NewReno):
         segments = self.cwnd // self.mss
         gives_way = segments < self._w_max
         self._w_max = int(segments * (1 + _CUBIC_BETA) / 2) if gives_way else segments
-        self._epoch_start = self._hystart = None
+        self._epoch_start = None
         self._acknowledged = 0
         self.ssthresh = max(int(segments * _CUBIC_BETA), 2) * self.mss
         self.cwnd = self.ssthresh
 
-    def timed_out(self) -> None:
-        """Start over; W_max is forgotten, so that the cubic begins where slow start ends (section 4.8)."""
-        super().timed_out()
-        self._w_max, self._round_trip = 0, NEVER
+    def forget(self) -> None:
+        """W_max as well, so that the cubic begins where slow start ends (RFC 9438, section 4.8)."""
+        super().forget()
+        self._w_max, self._round_trip, self._epoch_start = 0, NEVER, None
 
-    def resumed(self, seconds: float) -> None:
+    def resumed(self, seconds: float, now: float) -> None:
         """The cubic does not grow while nothing is sent (RFC 9438, section 5.8)."""
         if self._epoch_start is not None:
-            self._epoch_start += seconds
-            self._at += seconds
+            # What was sent last may be older than the epoch.
+            self._epoch_start = min(self._epoch_start + seconds, now)
+            self._at = min(self._at + seconds, now)
 
     def limited_by_application(self, now: float) -> None:
         """Nor does it while less is sent than the window allows (RFC 9438, section 5.8)."""

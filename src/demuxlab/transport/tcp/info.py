@@ -6,7 +6,6 @@ from demuxlab.transport.tcp import congestion
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
-from demuxlab.transport.tcp.rack import DUP_THRESH
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.statistics import Statistics
@@ -80,7 +79,7 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
         "tcpi_snd_ssthresh": _ssthresh(sender.congestion.ssthresh, sender.mss),
         "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
         "tcpi_snd_wnd": sender.window,
-        "tcpi_reordering": recovery.rack.dup_thresh if recovery.rack is not None else DUP_THRESH,
+        "tcpi_reordering": recovery.dup_thresh,
         "tcpi_reord_seen": int(recovery.rack is not None and recovery.rack.reordered),
         "tcpi_pmtu": connection.mtu,
         "tcpi_bytes_acked": sender.unacked - sender.first_acknowledgeable,

@@ -22,6 +22,7 @@ from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
 from demuxlab.transport.tcp.undo import Undo, echoes_earlier
 
+_MAX_DUP_THRESH = 300
 _turns = count(1)
 """Numbers what is sent, for all connections: only the order within one matters."""
 
@@ -101,12 +102,14 @@ class Episode:
 class LossRecovery:
     """The retransmission queue of one connection, and the recovery under way."""
 
-    __slots__ = ("episode", "phase", "probe", "queue", "rack", "sack")
+    __slots__ = ("dup_thresh", "episode", "phase", "probe", "queue", "rack", "sack")
 
     def __init__(self) -> None:
         self.queue = EMPTY
         self.sack = False
         """Both sides agreed on selective acknowledgments (RFC 2018)."""
+        self.dup_thresh = DUP_THRESH
+        """DupThresh; it grows with the distance over which segments were reordered."""
         self.phase = Phase.OPEN
         self.episode: Episode | None = None
         """In CWR, RECOVERY and LOSS."""
@@ -177,7 +180,8 @@ class LossRecovery:
             ack.original = True
         if self.sack and self.rack is not None and segment.start < sacked_end:
             distance = (sacked_end - segment.start) // max(len(segment), 1)
-            self.rack.reordering(distance)
+            self.rack.reordered = True
+            self.dup_thresh = min(max(self.dup_thresh, distance), _MAX_DUP_THRESH)
 
     def _advance_without_sack(self) -> None:
         self.queue.duplicates = 0
@@ -231,6 +235,10 @@ class LossRecovery:
         if arrived:
             self.queue.duplicates += 1
             ack.segments += 1
+        elif self.queue:
+            # More duplicates than segments that can have arrived: as many may be reordered as are in flight,
+            # be it a single one (Linux: tcp_check_reno_reordering).
+            self.dup_thresh = min(self.queue.count_segments(), _MAX_DUP_THRESH)
 
     # Losses
 
@@ -248,18 +256,18 @@ class LossRecovery:
         if not rack.advanced:
             return None
         aggressive = self.phase >= Phase.RECOVERY or (
-            not rack.reordered and self._sacked_segments(mss, rack.dup_thresh) >= rack.dup_thresh
+            not rack.reordered and self._sacked_segments(mss, self.dup_thresh) >= self.dup_thresh
         )
         window = rack.window(min_rtt, srtt, aggressive)
         lost, wait = rack.find_lost(self.queue, window, ack.now)
         ack.lost += sum(map(len, lost))
-        ack.lost_again = any(segment.transmissions > 1 for segment in lost)
+        ack.lost_again = any(segment.lost and segment.transmissions > 1 for segment in lost)
         return wait
 
     @property
     def reorders(self) -> bool:
         """Tell whether much was reordered: then what arrives out of order shows no loss (Linux)."""
-        return self.rack is not None and self.rack.dup_thresh > DUP_THRESH
+        return self.dup_thresh > DUP_THRESH
 
     @property
     def reneged(self) -> bool:
@@ -287,7 +295,7 @@ class LossRecovery:
             # A partial ACK shows the next loss (RFC 6582, section 3.2), unless the rest was just sent again.
             lost = ack.advanced and not (first.transmissions > 1 and first.in_pipe)
         else:
-            lost = self.phase < Phase.RECOVERY and self.queue.duplicates >= DUP_THRESH
+            lost = self.phase < Phase.RECOVERY and self.queue.duplicates >= self.dup_thresh
         if lost:
             self.queue.mark_lost(first)
             ack.lost += len(first)
@@ -295,6 +303,9 @@ class LossRecovery:
     def lose_all(self, now: float) -> None:
         """The timer has expired: all is lost that has not arrived and was not just sent (RFC 8985, 6.3)."""
         queue = self.queue
+        if self.phase <= Phase.DISORDER and self._sacked_segments(queue.mss, DUP_THRESH) >= DUP_THRESH:
+            # So many duplicate ACKs, and yet a timeout: less was reordered than it seemed (Linux).
+            self.dup_thresh = min(self.dup_thresh, DUP_THRESH)
         first = queue.first
         if not self.sack or (first is not None and first.sacked):
             # The peer has dropped what it reported (RFC 2018, section 8), or never reported anything.
@@ -303,6 +314,8 @@ class LossRecovery:
             recent = self.rack is not None and segment is not first and self.rack.recent(segment, now)
             if not segment.sacked and not recent:
                 queue.mark_lost(segment)
+        if first is not None and not first.lost:
+            queue.mark_lost(first)  # both transmissions: it goes again in any case
         queue.duplicates = 0
 
 

@@ -97,6 +97,7 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
         control.timed_out()
     else:
         undo = episode.undo
+        control.forget()
     recovery.episode = Episode(sender.next, undo, None)
     recovery.episode.frto = frto and (new or sender.timeouts > 0)
     if sender.search is not None and sender.search.size:

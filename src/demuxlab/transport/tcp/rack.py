@@ -8,7 +8,6 @@ from demuxlab.transport.tcp.retransmission_queue import RetransmissionQueue, Sen
 
 DUP_THRESH = 3
 """DupThresh (RFC 5681, section 3.2): so many later arrivals mean a loss while nothing was reordered."""
-_MAX_DUP_THRESH = 300
 _PERSIST = 16
 """Recoveries after which a reordering window that DSACK has widened is narrow again."""
 _MARGIN = 0.002
@@ -20,7 +19,7 @@ _EXACT = 1e-9
 class Rack:
     """RACK.segment, RACK.rtt and the reordering window of one connection."""
 
-    __slots__ = ("_dsack_round", "_last", "_persist", "_steps", "advanced", "dup_thresh", "reordered", "rtt")
+    __slots__ = ("_dsack_round", "_last", "_persist", "_steps", "advanced", "reordered", "rtt")
 
     def __init__(self) -> None:
         self._last = 0, -1
@@ -34,8 +33,7 @@ class Rack:
         self.advanced = False
         """Something has arrived since losses were looked for."""
         self.reordered = False
-        """RACK.reordering_seen."""
-        self.dup_thresh = DUP_THRESH
+        """RACK.reordering_seen: a segment sent once has arrived behind later ones (step 3)."""
         self._steps = 1
         """RACK.reo_wnd_mult."""
         self._persist = 0
@@ -48,11 +46,6 @@ class Rack:
             return  # too soon: it was the original that arrived
         self.rtt, self.advanced = rtt, True
         self._last = max(self._last, (segment.turn, segment.end))
-
-    def reordering(self, distance: int) -> None:
-        """A segment sent once has arrived this many segments behind later ones (step 3)."""
-        self.reordered = True
-        self.dup_thresh = min(max(self.dup_thresh, distance), _MAX_DUP_THRESH)
 
     def duplicated(self, unacked: int, following: int) -> None:
         """DSACK: a retransmission was spurious; widen the reordering window, once a round trip (step 4)."""

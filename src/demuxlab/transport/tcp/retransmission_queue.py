@@ -126,6 +126,10 @@ class RetransmissionQueue:
             return None
         return min(segment.sent_at for segment in self._segments if segment.in_pipe > 1)
 
+    def count_segments(self) -> int:
+        """Return how many segments of the MSS are in flight."""
+        return sum(self.whole(len(segment)) for segment in self._segments) // self.mss
+
     def append(self, segment: SentSegment) -> None:
         """Put a new segment at the end."""
         self._segments.append(segment)
@@ -275,7 +279,12 @@ class RetransmissionQueue:
         self._by_time = None
 
     def mark_lost(self, segment: SentSegment) -> None:
-        """A segment is lost."""
+        """A segment is lost; of one that is in the network twice, the first transmission (Linux)."""
+        if segment.in_pipe > 1:
+            self._leave_pipe(segment)
+            segment.in_pipe = 1
+            self.pipe += self.whole(len(segment))
+            return
         self._leave_pipe(segment)
         if not segment.lost:
             segment.lost = True

@@ -267,7 +267,7 @@ class Sender:
         if self._congestion is None:
             self._use = WindowUse(now)
         else:
-            self._congestion.resumed(now - self._last_sent_at)
+            self._congestion.resumed(now - self._last_sent_at, now)
             if self._use is not None:
                 self._use.restarted(now)
 
