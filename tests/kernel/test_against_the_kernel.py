@@ -1,4 +1,8 @@
-"""`why` and `why bind` against real sockets in a namespace: a small part each time, the whole with --long."""
+"""`why` and `why bind` against real sockets in a namespace: a small part each time, more with --long.
+
+The whole, a matter of half an hour, is `python -m tests.kernel.lookups 1000`, `… binds 5000` and
+`… exhaustive 1 1 20`, as root.
+"""
 
 import json
 import subprocess
@@ -19,16 +23,14 @@ def judged(module: str, *arguments: object) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize(
-    "tables", [10, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3000)])]
-)
+@pytest.mark.parametrize("tables", [10, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
 def test_the_one_that_is_named_is_the_one_that_got_it(tables):
     found = judged("lookups", tables)
     assert found["wrong"] == 0, found["stories"]
 
 
 @pytest.mark.parametrize(
-    "binds", [100, pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(3000)])]
+    "binds", [100, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
 def test_the_errno_of_bind_is_the_kernels(binds):
     found = judged("binds", binds)
@@ -39,7 +41,7 @@ def test_the_errno_of_bind_is_the_kernels(binds):
     ("shares", "cases"),
     [
         ((2000, 40, 10), 25_000),
-        pytest.param((1, 1, 20), 990_000, marks=[pytest.mark.long, pytest.mark.timeout(6000)]),
+        pytest.param((10, 10, 400), 90_000, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
     ],
 )
 def test_kernel_readable_way_and_quick_way_agree_about_every_table_of_up_to_three_sockets(shares, cases):
