@@ -151,11 +151,11 @@ class ControlBlock(StateMachine, ABC):
     def send_pending(self, now: float) -> None:
         """Send all that may be sent now."""
         sender = self.sender
-        next_segment = sender.next_segment
         unsent, following, sender.burst_end = sender.has_unsent, sender.next, -1
-        segment = next_segment(now)
-        if segment is None and not unsent:
+        if not unsent and sender.recovery.queue.first_lost is None:
             return
+        next_segment = sender.next_segment
+        segment = next_segment(now)
         while segment is not None:
             self.transmit(segment, now)
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
