@@ -89,9 +89,9 @@ def test_english_can_be_asked_for(tmp_path):
 
 def test_what_doctor_finds_stands_below_each_other(tmp_path):
     lines = call("doctor", folder=tmp_path, LANG="ko_KR.UTF-8").stdout.splitlines()
-    found = [re.split("  +", line) for line in lines if line[:1] in ("✓", "✗")]
-    assert any(KOREAN.search(what) for what, _ in found)
-    for line, (_, detail) in zip(lines, found, strict=False):
+    found = [(line, *re.split("  +", line)) for line in lines if line[:1] in ("✓", "✗")]
+    assert any(KOREAN.search(what) for _line, what, _detail in found)
+    for line, _what, detail in found:
         assert wcswidth(line.removesuffix(detail)) == 37, line
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from demuxlab import language
+from demuxlab.layout import width_of
 
 
 @pytest.fixture
@@ -76,11 +78,14 @@ def test_labs_lists_them(call):
     assert "04_tcp_four_tuple" in out
 
 
-def test_doctor_has_a_cure_for_each_no(call):
+def test_doctor_has_a_cure_for_each_no(call, monkeypatch):
+    monkeypatch.setattr("demuxlab.cli.doctor.why_not_bubblewrap", lambda: "it hangs: " + "mend it " * 20)
     status, out, _ = call("doctor")
     assert status == 0
     assert "TUN" in out
-    assert all(":" in line or "/" in line for line in out.splitlines() if line.startswith("✗"))
+    findings = re.split(r"^(?=[✓✗])", out, flags=re.MULTILINE)
+    assert all(":" in found or "/" in found for found in findings if found.startswith("✗"))
+    assert max(map(width_of, out.splitlines())) <= 80
 
 
 SOCKETS = {

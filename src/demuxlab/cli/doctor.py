@@ -15,12 +15,19 @@ from demuxlab.links.base import LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.wireshark.program import find
 
+_DETAIL = 37
+"""The column in which what was found begins."""
+
 
 @click.command(name="doctor", help=_("Say what this machine allows, and how to mend what it does not."))
 def command() -> None:
     """Say what this machine allows, and how to mend what it does not."""
+    room = max(layout.terminal_width() - _DETAIL, _DETAIL)
     for works, what, detail in _findings():
-        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, 34)} {detail}")
+        first, *rest = layout.wrapped(detail, room)
+        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, _DETAIL - 3)} {first}")
+        for line in rest:
+            click.echo(" " * _DETAIL + line)
     click.echo("\n" + _("Every lab also runs with --link memory, which needs none of this."))
 
 
