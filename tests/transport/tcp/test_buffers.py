@@ -45,10 +45,11 @@ def test_a_long_path_is_filled(family):
 def test_an_application_that_does_not_read_keeps_its_first_buffer():
     network = Network(Faults(delay=0.05))
     client, server = network.establish()
+    first = server.receive_buffer
     while client.write(bytes(65_536), network.now):
         network.run(limit=1.0)
-    assert server.receive_buffer == RECEIVE.first
-    assert server.waiting <= RECEIVE.first
+    assert server.receive_buffer == first
+    assert server.waiting <= first
 
 
 def test_a_buffer_that_has_grown_stays_when_an_option_changes():

@@ -63,15 +63,15 @@ def test_reports_expire_and_are_bounded():
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_a_black_hole_is_found_and_left(family):
+def test_a_black_hole_is_found_and_left(family, pytestconfig):
     network = Narrow(family=family)
     client, server = network.establish()
     data = bytes(400_000)
     assert transfer(network, client, server, data) == data
     largest = network.limit - (40 if family == 4 else 60) - 12
     assert largest - 8 < client.mss <= largest
-    # Four times the first segments, then one probe after the other.
-    assert client.info()["tcpi_bytes_retrans"] < 40_000
+    # Four times the first segments, then one probe after the other; with offload the first flight is larger.
+    assert client.info()["tcpi_bytes_retrans"] < (100_000 if pytestconfig.getoption("--offload") else 40_000)
 
 
 def test_without_probing_a_black_hole_stays_one():
