@@ -104,14 +104,7 @@ def test_the_window_shrinks_by_what_waits(submission: Submission) -> None:
     sent = 0
     for size in (1460, 1460, 620):
         sent += size
-        expect(
-            submission,
-            first + sent,
-            "it is in order and within the window: all of it is taken",
-            "segment",
-            first + sent - size,
-            stream(draw, size),
-        )
+        expect_taken(submission, first + sent - size, stream(draw, size))
         hint = f"{sent} bytes wait in a buffer of {CAPACITY}"
         expect(submission, CAPACITY - sent, hint, "window")
     submission.call("read", 1000)
@@ -125,14 +118,7 @@ def test_the_window_shrinks_by_what_waits(submission: Submission) -> None:
 def test_what_is_too_early_waits_for_what_is_missing(submission: Submission) -> None:
     draw = drawing("too early")
     first, data = opened(submission, draw), stream(draw, 30)
-    expect(
-        submission,
-        first + 10,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:10],
-    )
+    expect_taken(submission, first, data[:10])
     hint = f"bytes {first + 10} to {first + 19} are missing: they are still the next ones expected"
     expect(submission, first + 10, hint, "segment", first + 20, data[20:])
     hint = "an application must never see the stream with a hole in it"
@@ -183,14 +169,7 @@ def test_a_duplicate_is_not_delivered_twice(submission: Submission) -> None:
 def test_an_overlap_is_delivered_once(submission: Submission) -> None:
     draw = drawing("overlap")
     first, data = opened(submission, draw), stream(draw, 60)
-    expect(
-        submission,
-        first + 10,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:10],
-    )
+    expect_taken(submission, first, data[:10])
     hint = "its first 5 bytes were there before, the others are new: take those"
     expect(submission, first + 20, hint, "segment", first + 5, data[5:20])
     expect(submission, data[:20], "each byte once", "read", 100)
@@ -208,14 +187,7 @@ def test_a_segment_without_data_changes_nothing(submission: Submission) -> None:
     hint = "an ACK without data brings no byte: the next one expected stays"
     for number in (first, first + 5):
         expect(submission, first, hint, "segment", number, b"")
-    expect(
-        submission,
-        first + 10,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data,
-    )
+    expect_taken(submission, first, data)
     expect(submission, data, "the 10 bytes", "read", 100)
 
 
@@ -226,14 +198,7 @@ def test_a_segment_without_data_changes_nothing(submission: Submission) -> None:
 def test_what_is_too_early_does_not_shrink_the_window(submission: Submission) -> None:
     draw = drawing("early window")
     first, data = opened(submission, draw), stream(draw, 300)
-    expect(
-        submission,
-        first + 100,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:100],
-    )
+    expect_taken(submission, first, data[:100])
     expect(submission, first + 100, "too early", "segment", first + 200, data[200:])
     hint = "the window begins with the byte expected, so what came too early lies within it: 100 bytes wait"
     expect(submission, CAPACITY - 100, hint, "window")
@@ -245,14 +210,7 @@ def test_what_is_too_early_does_not_shrink_the_window(submission: Submission) ->
 def test_what_lies_beyond_the_window_is_thrown_away(submission: Submission) -> None:
     draw = drawing("beyond")
     first, data = opened(submission, draw, capacity=100), stream(draw, 150)
-    expect(
-        submission,
-        first + 60,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:60],
-    )
+    expect_taken(submission, first, data[:60])
     hint = "the window is 40 bytes: of these 60 the first 40 are taken, the others must come again"
     expect(submission, first + 100, hint, "segment", first + 60, data[60:120])
     expect(submission, data[:100], "a buffer never holds more than its capacity", "read", 200)
@@ -265,14 +223,7 @@ def test_what_lies_beyond_the_window_is_thrown_away(submission: Submission) -> N
 def test_the_window_holds_for_what_is_too_early_as_well(submission: Submission) -> None:
     draw = drawing("beyond, early")
     first, data = opened(submission, draw, capacity=100), stream(draw, 120)
-    expect(
-        submission,
-        first + 30,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:30],
-    )
+    expect_taken(submission, first, data[:30])
     expect(submission, first + 30, "too early", "segment", first + 80, data[80:])
     hint = f"the window ended at {first + 99}: the last 20 bytes lay beyond it"
     expect(submission, first + 100, hint, "segment", first + 30, data[30:80])
@@ -283,14 +234,7 @@ def test_the_window_holds_for_what_is_too_early_as_well(submission: Submission) 
 def test_a_full_buffer_takes_nothing_until_it_is_read(submission: Submission) -> None:
     draw = drawing("full")
     first, data = opened(submission, draw, capacity=50), stream(draw, 70)
-    expect(
-        submission,
-        first + 50,
-        "it is in order and within the window: all of it is taken",
-        "segment",
-        first,
-        data[:50],
-    )
+    expect_taken(submission, first, data[:50])
     expect(submission, 0, "50 bytes wait in a buffer of 50", "window")
     expect(submission, first + 50, "the window is closed", "segment", first + 50, data[50:])
     expect(submission, data[:20], "the oldest bytes", "read", 20)
@@ -438,3 +382,9 @@ def shown(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(part, bytes) for part in value):
         return f"{len(value)} segments of {[len(part) for part in value][:8]} bytes"
     return repr(value)[:200]
+
+
+def expect_taken(submission: Submission, start: int, data: bytes) -> None:
+    """A segment that is in order and fits into the window."""
+    hint = "it is in order and within the window: all of it is taken"
+    expect(submission, start + len(data), hint, "segment", start, data)
