@@ -80,9 +80,10 @@ class TLSObject:
         deadline, first = self._deadline(), self._engine.version() is None
         self._until_done(self._engine.do_handshake, deadline, "handshake")
         if first and self._engine.server_side and self._engine.version() == "TLSv1.3":
-            # Session tickets (RFC 8446, section 4.6.1) leave once the client has sent data, or with the first
-            # answer, as in BoringSSL: a client that has no question and closes with tickets unread would
-            # reset the connection. OpenSSL sends them now, and the kernel is mostly too slow for that.
+            # Session tickets (RFC 8446, section 4.6.1) leave once the client has sent data, or with our first
+            # data, as in BoringSSL: close with tickets unread is an RST (RFC 1122, section 4.2.2.13), and a
+            # client that only shakes hands would cause it. OpenSSL sends them at once; over the kernel's
+            # sockets they mostly arrive when such a client has already closed.
             self._tickets = self._outgoing.pending
         else:
             self._send(deadline, "handshake")
