@@ -83,7 +83,8 @@ def test_a_run_speaks_korean_when_told_to(words, lang, tmp_path):
 
 
 def test_english_can_be_asked_for(tmp_path):
-    done = call("--language", "en", *RUN, folder=tmp_path, LANG="ko_KR.UTF-8")
+    done = call("--language", "en", *RUN, "--captures", "here", folder=tmp_path, LANG="ko_KR.UTF-8")
+    assert done.stdout.splitlines()[-1].startswith("capture: here")
     assert not KOREAN.search(done.stdout + done.stderr)
 
 

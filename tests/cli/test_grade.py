@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -403,7 +404,8 @@ def test_the_archive_for_gradescope_runs(course, grade):
     (place / "results").mkdir()
     script = (place / "source" / "run_autograder").read_text()
     assert (place / "source" / "setup.sh").read_text().count("bubblewrap") == 1
-    script = script.replace("/autograder/venv/bin/python", sys.executable).replace("/autograder", str(place))
+    python = shlex.quote(sys.executable)
+    script = script.replace("/autograder/venv/bin/python", python).replace("/autograder", str(place))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads((place / "results" / "results.json").read_text())
@@ -423,7 +425,7 @@ def test_the_archive_for_gradescope_runs(course, grade):
         assert (told["score"], said in told["output"]) == (0, True)
         for name in files:
             (place / "submission" / name).unlink()
-    broken = script.replace(sys.executable, "/nowhere/python")
+    broken = script.replace(python, "/nowhere/python")
     subprocess.run(["bash", "-c", broken], capture_output=True, timeout=60, check=False)
     told = json.loads((place / "results" / "results.json").read_text())
     assert (told["score"], "not your fault" in told["output"]) == (0, True)

@@ -12,7 +12,10 @@ import pytest
 from demuxlab.capture.reader import Capture
 from demuxlab.wireshark import program as wireshark
 
-STAND_IN = """#!{python}
+# The path of an interpreter with a space in it cannot stand in the first line.
+STAND_IN = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, os, sys, time
 piped = sys.stdin.buffer.read({read}) if "-" in sys.argv else b""
 with open({notes!r} + ".part", "w") as file:

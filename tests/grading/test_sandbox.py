@@ -271,7 +271,8 @@ def test_other_address_families_are_refused(tmp_path, inside):
 def test_nothing_of_the_caller_is_seen(tmp_path, inside, monkeypatch):
     monkeypatch.setenv("A_SECRET", "of the instructor")
     source = "def f():\n    seen = open('/proc/1/environ').read() + open('/proc/self/environ').read()\n"
-    (tmp_path / "exercise.py").write_text(source + "    return seen, open('/proc/keys').read()\n")
+    source += "    try: return seen, open('/proc/keys').read()\n"
+    (tmp_path / "exercise.py").write_text(source + "    except PermissionError: return seen, ''\n")
     asked = Submission(tmp_path / "exercise.py")
     environment, keys = asked.function("f")
     asked.close()

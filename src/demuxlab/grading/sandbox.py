@@ -209,6 +209,8 @@ def _namespaces() -> tuple[str, ...]:
             options += ["--ro-bind", str(folder), str(folder)]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(_TMP_SIZE), "--tmpfs", "/tmp"]
+    for listed in filter(os.path.exists, ("/proc/keys", "/proc/key-users")):
+        options += ["--ro-bind", "/dev/null", listed]  # they list the keyrings of other sandboxes
     # After /tmp: the interpreter may lie there.
     for folder in _interpreter():
         if not folder.is_relative_to("/usr"):
