@@ -91,18 +91,17 @@ class Options:
 
     def getsockopt(self, level: int, name: int, size: int = 0) -> int | bytes:
         """getsockopt(2). Raises OSError for an unknown option."""
-        known = self._name(level, name)
+        known = self._name(level, name, errno.EOPNOTSUPP)
         default = _DEFAULTS.get(known, 0)
         if isinstance(default, tuple):
             default = default[self._udp]
         value = self._values.get((level, name), struct.pack("i", default))
         return value[:size] if size else int(struct.unpack_from("i", value)[0])
 
-    def _name(self, level: int, number: int) -> str:
+    def _name(self, level: int, number: int, of_udp: int = errno.ENOPROTOOPT) -> str:
         known = _known().get((level, number))
         if known is None or (level == library.IPPROTO_TCP and self._udp):
-            is_udp = known is not None and self._family == library.AF_INET
-            code = errno.EOPNOTSUPP if is_udp else errno.ENOPROTOOPT
+            code = of_udp if known is not None and self._family == library.AF_INET else errno.ENOPROTOOPT
             raise OSError(code, os.strerror(code))
         return known
 
