@@ -25,7 +25,8 @@ _LIMITS = {
     "RLIMIT_FSIZE": 1 << 20,
     "RLIMIT_NPROC": 16,
     "RLIMIT_NOFILE": 64,
-    "RLIMIT_CORE": 0,
+    "RLIMIT_SIGPENDING": 64,
+    "RLIMIT_CORE": 1,  # with 0 a program that takes core dumps through a pipe still gets them (core(5))
 }
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
 
@@ -194,7 +195,9 @@ class Clock:
         for name, given in (("asctime", 0), ("strftime", 1)):
             setattr(time, name, self._today_where_none(getattr(time, name), given))
         time.sleep = self._slept(time.sleep)
-        sys.modules["_datetime"] = None  # type: ignore[assignment]
+        os.times = lambda: os.times_result((0.0, 0.0, 0.0, 0.0, self.seconds()))
+        # Their forms in C, and uuid's, would read the system's clock.
+        sys.modules.update(dict.fromkeys(("_datetime", "_uuid")))  # type: ignore[arg-type]
 
     def _now_where_none(self, function: Any, given: int) -> Any:
         return lambda *values: function(*values) if len(values) > given else function(self.seconds())
@@ -222,11 +225,45 @@ def settle() -> None:
 
     PYTHONHASHSEED has fixed the order of sets.
     """
-    draw = random.Random(0)
-    os.urandom = draw.randbytes
-    random._urandom = draw.randbytes  # type: ignore[attr-defined]
+    draw, seed = random.Random(0), random.Random.seed
+
+    def drawn(self: random.Random, a: Any = None, version: int = 2) -> None:
+        seed(self, draw.getrandbits(64) if a is None else a, version)
+
+    random.Random.seed = drawn  # type: ignore[method-assign]
+    random.seed = random._inst.seed
+    os.urandom = random._urandom = draw.randbytes  # type: ignore[attr-defined]
     random.seed(0)
     Clock().install()
+    settle_system()
+
+
+def settle_system() -> None:
+    """Fix what the system says of files' times, of processors and of its load."""
+    for name in ("stat", "lstat", "fstat"):
+        setattr(os, name, without_times(getattr(os, name)))
+    for name, value in (("cpu_count", 1), ("process_cpu_count", 1), ("getloadavg", (0.0, 0.0, 0.0))):
+        setattr(os, name, lambda value=value: value)
+    os.sched_getaffinity = lambda _process: {0}
+    if "resource" in sys.modules:
+        resource = sys.modules["resource"]
+        resource.getrusage = lambda _who: resource.struct_rusage([0] * 16)  # type: ignore[attr-defined]
+    if hasattr(os, "getrandom"):
+        os.getrandom = lambda size, flags=0: os.urandom(size)  # noqa: ARG005
+
+
+def without_times(function: Any) -> Any:
+    """Return a function such as os.stat, whose times are those of `Clock.BEGIN` and whose device is 0."""
+
+    def stat(*arguments: Any, **keywords: Any) -> os.stat_result:
+        real, nanoseconds = function(*arguments, **keywords), Clock.BEGIN
+        seconds = nanoseconds // 10**9
+        fields = {name: getattr(real, name) for name in ("st_blksize", "st_blocks") if hasattr(real, name)}
+        for kind in "amc":
+            fields |= {f"st_{kind}time": float(seconds), f"st_{kind}time_ns": nanoseconds}
+        return os.stat_result((*real[:2], 0, *real[3:7], seconds, seconds, seconds), fields)
+
+    return stat
 
 
 def delay() -> float:
