@@ -11,6 +11,8 @@ Three levels, best first; a result names the one that it was graded at:
 
 import ctypes
 import errno
+import importlib.util
+import marshal
 import os
 import shutil
 import subprocess
@@ -161,9 +163,9 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
         return _start_bubblewrap(source, hash_seed)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exercise.py"
-    child = path.with_name("child.py")
+    child = path.with_name("child.pyc")
     path.write_bytes(source)
-    shutil.copyfile(_CHILD, child)
+    child.write_bytes(_child())
     os.chmod(folder.name, 0o755)
     process = another_user.start(
         [*_python(), str(child), str(path)],
@@ -180,10 +182,10 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
 
 
 def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
-    child, file, calls = map(_in_memory, (_CHILD.read_bytes(), source, system_calls.program()))
+    child, file, calls = map(_in_memory, (_child(), source, system_calls.program()))
     binds = [
         *("--seccomp", str(calls)),
-        *("--ro-bind-data", str(child), "/course/child.py"),
+        *("--ro-bind-data", str(child), "/course/child.pyc"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
         *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
     ]
@@ -196,7 +198,7 @@ def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
                 "--remount-ro",
                 "/",
                 *_python(),
-                "/course/child.py",
+                "/course/child.pyc",
                 "/course/exercise.py",
             ],
             another_user.number(),
@@ -256,6 +258,13 @@ def _environment(**more: str) -> dict[str, str]:
         {} if os.name == "posix" else {name: os.environ[name] for name in _OF_WINDOWS & os.environ.keys()}
     )
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **needed, **more}
+
+
+@cache
+def _child() -> bytes:
+    """Return the program of the learner's process, compiled: to compile it takes longer than to run it."""
+    code = compile(_CHILD.read_bytes(), _CHILD.name, "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
 @cache
