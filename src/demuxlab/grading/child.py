@@ -357,35 +357,38 @@ def main() -> None:
     builtins.input = no_input
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     path = os.path.abspath(sys.argv[1])
-    module: ModuleType | None = None
-    things: list[Any] = [None]
+    things: list[Any] = [None, None]
     while line := requests.readline():
-        request = scan(line, 0)[0]
-        loading = module is None
+        tell(reply(scan(line, 0)[0], path, things))
+
+
+def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, Any]:
+    """Do what is asked for; `things` keeps the file's module, and the object that was made last."""
+    loading = things[0] is None
+    try:
         try:
-            try:
-                watch(path, *request["patience"])
-                module = module or load(path)
-                loading = False
-                answer = answered(request, module, things)
-            finally:
-                watch(path, 0, 0)
-        except BaseException as error:
-            answer = failure(error, path)
-            if loading:
-                answer["kind"] = "loading"
-        tell(answer)
+            watch(path, *request["patience"])
+            things[0] = things[0] or load(path)
+            loading = False
+            return answered(request, things)
+        finally:
+            watch(path, 0, 0)
+    except BaseException as error:
+        answer = failure(error, path)
+        if loading:
+            answer["kind"] = "loading"
+        return answer
 
 
-def answered(request: dict[str, Any], module: ModuleType, things: list[Any]) -> dict[str, Any]:
-    """Do what is asked for; `things` has the object that the latest request for a new one made."""
+def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
+    """Answer a request to a file that is loaded."""
     arguments = [decode(argument) for argument in request["arguments"]]
     if request["do"] == "new":
-        things[:] = [found(module, "class", request["name"])(*arguments)]
+        things[1] = found(things[0], "class", request["name"])(*arguments)
         return {"value": None}
     if request["do"] == "method":
-        return {"value": encode(found(things[0], "method", request["name"])(*arguments))}
-    return {"value": encode(found(module, "function", request["name"])(*arguments))}
+        return {"value": encode(found(things[1], "method", request["name"])(*arguments))}
+    return {"value": encode(found(things[0], "function", request["name"])(*arguments))}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ Three levels, best first; a result names the one that it was graded at:
   as bytes: no path of ours exists inside.
 - `limits`: a process with limits only, under a user of its own where root grades.
 - `process`: a process, on a system without limits (Windows).
+
+Where there are no processes at all, in a browser, it is `practice`.
 """
 
 import ctypes
@@ -28,7 +30,7 @@ from demuxlab.errors import DemuxlabError
 from demuxlab.grading import another_user, sandbox_cures, system_calls
 from demuxlab.language import _
 
-BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
+BUBBLEWRAP, LIMITS, PROCESS, PRACTICE = "bubblewrap", "limits", "process", "practice"
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
@@ -108,6 +110,8 @@ def best() -> str:
 
     Raises DemuxlabError where no level starts: a learner's points must not depend on that.
     """
+    if sys.platform == "emscripten":
+        return PRACTICE
     if why_not_bubblewrap() is None:
         return BUBBLEWRAP
     level = LIMITS if os.name == "posix" else PROCESS
