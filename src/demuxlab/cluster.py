@@ -39,7 +39,8 @@ def on_cluster(
     except ImportError as error:
         raise CallError(_("Dask is not installed"), "pip install 'demuxlab[cluster]'") from error
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     own = None
     if address == "local":
         # Dask's profiler walks through the workers' stacks, which are pytest's: it costs half of their time.
@@ -70,6 +71,11 @@ def _outcomes(
     try:
         futures = client.map(function, list(jobs.values()), key=list(jobs), pure=False, retries=_TRIES)
         for future in _as_they_come(as_completed(futures), client):
+            if future.cancelled():
+                raise DemuxlabError(
+                    _("the connection to the cluster is lost"),
+                    _("start one and run it again, it goes on from here"),
+                )
             error = future.exception()
             yield future.key, None if error else future.result(), error
             future.release()  # the worker frees the result

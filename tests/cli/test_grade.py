@@ -275,7 +275,7 @@ def test_similar_pairs_are_told_where_compare50_is_there(course, grade):
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
-    """A Dask scheduler with two workers: its address, and the workers' processes."""
+    """A Dask scheduler with two workers: its address, and the processes, the scheduler's last."""
     pytest.importorskip("distributed")
     file = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
@@ -288,17 +288,28 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]
         time.sleep(0.05)
     worker = [*dask, "worker", "--nthreads", "1", "--no-nanny", *common]
     workers = [subprocess.Popen(worker, **quiet) for _ in range(2)]
-    yield json.loads(file.read_text())["address"], workers
-    for process in (*workers, scheduler):
+    processes = [*workers, scheduler]
+    yield json.loads(file.read_text())["address"], processes
+    for process in processes:
         process.kill()
         process.wait()
 
 
 def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
-    address, workers = cluster
+    address, processes = cluster
+    grading = begun_on_cluster(course, address)
+    processes[0].kill()
+    whole = grade("in", "--json", "--results", "whole.jsonl")
+    told, errors = grading.communicate(timeout=60)
+    assert grading.returncode == 0, errors
+    assert told.decode() == whole.stdout
+    assert len((course / "cluster.jsonl").read_bytes().splitlines()) == 15
+
+
+def begun_on_cluster(course: Path, address: str) -> "subprocess.Popen[bytes]":
+    """Begin to grade fifteen submissions; return when there are the first results."""
     for number in range(12):
         (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
-    whole = grade("in", "--json", "--results", "whole.jsonl")
     results = course / "cluster.jsonl"
     process = subprocess.Popen(
         [sys.executable, "-m", "demuxlab", "grade", "04", "--course", "labs", "in", "--json",
@@ -309,16 +320,35 @@ def test_a_cluster_gives_the_same_though_a_worker_dies(course, grade, cluster):
     while not results.exists() or results.read_bytes().count(b"\n") < 4:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    workers[0].kill()
-    told, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert told.decode() == whole.stdout
-    assert len(results.read_bytes().splitlines()) == 15
+    return process
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        (slice(2), "the cluster has no workers any more: start some and run it again"),
+        (slice(2, 3), "the connection to the cluster is lost: start one and run it again"),
+    ],
+    ids=["workers", "scheduler"],
+)
+def test_a_cluster_that_vanishes_is_told_and_what_is_graded_is_kept(course, grade, cluster, who, said):
+    address, processes = cluster
+    grading = begun_on_cluster(course, address)
+    for process in processes[who]:
+        process.kill()
+    _told, errors = grading.communicate(timeout=60)
+    assert grading.returncode == 1
+    [_dashboard, *lines] = errors.decode().splitlines()
+    assert [line for line in lines if said not in line] == []
+    kept = (course / "cluster.jsonl").read_bytes().count(b"\n")
+    again = grade("in", "--json", "--results", "cluster.jsonl")
+    assert f"{kept} were graded before" in again.stderr
+    assert len(rows(again)) == 15
 
 
 def test_a_cluster_without_workers_is_told(course, grade, cluster):
-    address, workers = cluster
-    for worker in workers:
+    address, processes = cluster
+    for worker in processes[:2]:
         worker.kill()
         worker.wait()
     done = grade("in", "--cluster", address)

@@ -7,7 +7,9 @@ import lzma
 import random
 import tarfile
 import time
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +51,49 @@ def taped(*members: str, mode: str = "w", text: bytes = TEXT) -> bytes:
             member.size = len(text)
             tape.addfile(member, io.BytesIO(text))
     return made.getvalue()
+
+
+def named_in(name: str, encoding: str) -> bytes:
+    """Return a zip file whose name is in an encoding that it does not state."""
+    raw = name.encode(encoding)
+    return zipped("x" * len(raw)).replace(b"x" * len(raw), raw)
+
+
+def zip64() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive, archive.open("exercise.py", "w", force_zip64=True) as file:
+        file.write(TEXT)
+    return made.getvalue()
+
+
+def sparse(size: int) -> bytes:
+    """Return a tar of GNU's with a file of that size, of which only the last bytes, `TEXT`, are kept."""
+    member = tarfile.TarInfo("exercise.py")
+    member.size = len(TEXT)
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[156:157] = tarfile.GNUTYPE_SPARSE
+    head[386:410] = b"%011o\0%011o\0" % (size - len(TEXT), len(TEXT))
+    head[483:495] = b"%011o\0" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")
+    head[148:156] = b"%06o\0 " % (256 + sum(head[:148]) + sum(head[156:512]))
+    return bytes(head) + TEXT.ljust(512, b"\0") + bytes(1024)
+
+
+def huge_dictionary() -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    data = bytearray(lzma.compress(taped("exercise.py"), filters=filters))
+    at = data.index(b"\x21\x01") + 2
+    data[at] = 40  # 4 GiB
+    data[20:24] = zlib.crc32(bytes(data[12:20])).to_bytes(4, "little")
+    return bytes(data)
+
+
+def looping() -> bytes:
+    """Return a tar whose header goes back by its size (CVE-2025-8194)."""
+    member = tarfile.TarInfo("exercise.py")
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[124:136] = b"\xff" * 10 + b"\xfe\x00"
+    head[148:156] = b"%06o\0 " % (256 + sum(head[:148]) + sum(head[156:512]))
+    return bytes(head) + bytes(1024)
 
 
 def layout(folder: Path, files: dict[str, bytes]) -> Path:
@@ -161,13 +206,63 @@ def test_what_is_graded_alone_is_one_submission_whatever_it_holds(tmp_path):
         ({"gus.zip": taped("exercise.py", mode="w:xz")}, ("gus", "", "", False)),
         ({"hal.zip": zipped("hw/exercise.py", "venv/lib/site-packages/a.py")}, ("hal", "", "", False)),
         ({"lab_04_2_ida.py": TEXT}, ("lab_04_2_ida", "", "", False)),
+        ({"Kim_Lee Jo_5_assignsubmission_file/exercise.py": TEXT}, ("Kim_Lee Jo", "5", "", False)),
+        ({"Participant_12_assignsubmission_file_/exercise.py": TEXT}, ("Participant", "12", "", False)),
+        (
+            {
+                "Lab 4_kim1_attempt_2026-11-28-09-00-00_exercise.py": b"old",
+                "Lab 4_kim1_attempt_2026-11-28-09-00-00.txt": b"Name: Kim",
+                "Lab 4_kim1_attempt_2026-11-29-08-00-00_exercise.py": TEXT,
+            },
+            ("kim1", "", "", False),
+        ),
+        (
+            {
+                "77-98 - Ann Ito - Nov 9, 2026 930 PM - exercise.py": b"old",
+                "77-98 - Ann Ito - Nov 29, 2026 1000 AM - exercise.py": TEXT,
+                "index.html": b"",
+            },
+            ("Ann Ito", "77", "", False),
+        ),
+        ({"77-98 - Ann Ito - Nov 29, 2026 930 AM/a.py": TEXT}, ("Ann Ito", "77", "", False)),
+        (
+            {"Kim, Minsu(kim1)/Submission attachment(s)/exercise.py": TEXT},
+            ("Kim, Minsu(kim1)", "", "", False),
+        ),
+        (
+            {"submission_4711/exercise.py": TEXT, "submission_metadata.yml": b""},
+            ("submission_4711", "", "", False),
+        ),
+        (
+            {
+                "lab-kim/labs/04_x/exercise.py": TEXT,
+                "lab-kim/labs/05_x/exercise.py": b"",
+                "lab-kim/.git/a.py": b"",
+            },
+            ("lab-kim", "", "", False),
+        ),
+        (
+            {unicodedata.normalize("NFD", "김민수_9_assignsubmission_file_a.py"): TEXT},
+            ("김민수", "9", "", False),
+        ),
+        ({unicodedata.normalize("NFD", "김민수.py"): TEXT}, ("김민수", "", "", False)),
+        ({"kim\\hw\\exercise.py": TEXT}, ("hw", "", "", False)),
+        ({"export/Ann Ito_101_assignsubmission_file_/a.py": TEXT}, ("Ann Ito", "101", "", False)),
+        ({"cp949.zip": named_in("과제/연습.py", "cp949")}, ("cp949", "", "", False)),
+        ({"sjis.zip": named_in("ソ.py", "cp932")}, ("sjis", "", "", False)),
+        ({"nfd.zip": zipped(unicodedata.normalize("NFD", "과제.py"))}, ("nfd", "", "", False)),
+        ({"sfx.zip": b"MZ" + bytes(600) + zipped("exercise.py")}, ("sfx", "", "", False)),
+        ({"zip64.zip": zip64()}, ("zip64", "", "", False)),
+        ({"in_tar.tar": taped("hw.zip", text=zipped("exercise.py"))}, ("in_tar", "", "", False)),
+        ({"sparse.tar": sparse(len(TEXT))}, ("sparse", "", "", False)),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_the_file_that_is_meant_is_found_and_its_learner(tmp_path, files, learner):
     found, skipped = collect([layout(tmp_path, {**files, "zz.py": b"y = 1"})], "04_x")
     mine, other = sorted(found, key=lambda each: each.name == "zz")
-    assert (mine.source, mine.problem, other.name, skipped) == (TEXT, "", "zz", [])
+    assert (mine.source, mine.problem, other.name) == (TEXT, "", "zz")
+    assert skipped in ([], ["index.html"], ["submission_metadata.yml"])
     told = mine.learner
     assert (told.name, told.number, told.group, told.late) == learner
 
@@ -269,6 +364,14 @@ def linked(kind: bytes) -> bytes:
     return made.getvalue()
 
 
+def method(number: int) -> bytes:
+    """Return a zip file that is compressed in a way that Python may not know."""
+    data = bytearray(zipped("exercise.py"))
+    for at in (8, data.index(b"PK\x01\x02") + 10):
+        data[at : at + 2] = number.to_bytes(2, "little")
+    return bytes(data)
+
+
 def encrypted() -> bytes:
     data = bytearray(zipped("exercise.py"))
     data[6] |= 1
@@ -300,6 +403,18 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "hard.tar": (lambda: linked(tarfile.LNKTYPE), "exercise.py is a link or a device"),
     "device.tar": (lambda: linked(tarfile.CHRTYPE), "exercise.py is a link or a device"),
     "secret.zip": (encrypted, "secret.zip cannot be read: "),
+    "egg.egg": (lambda: b"EGGA" + bytes(50), "EGG archives are not read"),
+    "alz.alz": (lambda: b"ALZ\x01" + bytes(50), "ALZ archives are not read"),
+    "fifo.tar": (lambda: linked(tarfile.FIFOTYPE), "exercise.py is a link or a device"),
+    "sparse.tar": (lambda: sparse(1 << 40), "the file has more than 1048576 bytes"),
+    "dictionary.tar.xz": (huge_dictionary, "the archive takes more than 512 MB of memory"),
+    "loop.tar": (looping, "loop.tar cannot be read: "),
+    "method.zip": (lambda: method(93), "method.zip cannot be read: "),
+    "doll.zip": (
+        lambda: zipped(*(f"{n}.zip" for n in range(16)), text=matryoshka(3)),
+        "16 archives could be",
+    ),
+    "bomb_in_bomb.zip": (lambda: zipped("a.zip", text=HOSTILE["bomb.zip"][0]()), "the file has more than"),
 }
 
 

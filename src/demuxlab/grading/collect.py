@@ -19,7 +19,7 @@ from demuxlab.errors import CallError
 from demuxlab.files import reading
 from demuxlab.grading import unpack
 from demuxlab.grading.answers import neutral
-from demuxlab.grading.learners import Learner, Named, named, original, with_groups
+from demuxlab.grading.learners import Learner, Named, composed, named, original, with_groups
 from demuxlab.grading.unpack import Unfit
 from demuxlab.language import _, marked
 
@@ -106,7 +106,7 @@ def collect(paths: Iterable[Path], lab: str = "", *, alone: bool = False) -> tup
                 _("{path} does not exist", path=path), _("name a file or a folder of submissions")
             )
         with reading(path, _("name a file or a folder of submissions")):
-            if not alone and _is_collection(path):
+            if not alone and _is_collection(path, lab):
                 uploads += _in_folder(path, skipped)
             else:
                 uploads.append(_alone(path))
@@ -125,9 +125,14 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_collection(path: Path) -> bool:
-    """Tell whether a folder holds submissions, and is not one itself: exercise.py with nothing beside it."""
+def _is_collection(path: Path, lab: str) -> bool:
+    """Tell whether a folder holds submissions, and is not one itself.
+
+    One learner's folder has exercise.py with nothing beside it, or is a copy of the course.
+    """
     if path.is_symlink() or not path.is_dir() or named(path.name):
+        return False
+    if lab and (path / "labs" / lab / EXERCISE).is_file():
         return False
     names = [entry.name for entry in path.iterdir()]
     if EXERCISE not in names:
@@ -149,11 +154,13 @@ def _alone(path: Path) -> _Upload:
 def _in_folder(folder: Path, skipped: list[str]) -> list[_Upload]:
     """Return the uploads of a folder of submissions; of a learner's several entries, one upload."""
     known: dict[Learner, _Upload] = {}
-    rest = []
+    rest: list[_Upload] = []
     for path in sorted(folder.iterdir()):
         entry = None if path.name.startswith(".") else named(path.name)
         if entry is not None:
             known.setdefault(entry.learner, _Upload(entry.learner, [])).entries.append((entry, path))
+        elif _is_export(path):
+            rest += _in_folder(path, skipped)
         elif _could_be_one(path) or (path.is_symlink() and not unpack.is_junk(path.name)):
             rest.append(_alone(path))
         else:
@@ -163,15 +170,24 @@ def _in_folder(folder: Path, skipped: list[str]) -> list[_Upload]:
     return [*known.values(), *rest]
 
 
+def _is_export(path: Path) -> bool:
+    """Tell whether a folder in a folder of submissions holds several learners' work: an export as it came."""
+    if path.is_symlink() or not path.is_dir() or unpack.is_junk(path.name):
+        return False
+    return any(named(entry.name) for entry in path.iterdir() if not entry.name.startswith("."))
+
+
 def _stem(path: Path) -> str:
-    if path.name == EXERCISE:
-        return path.resolve().parent.name
+    *folders, last = unpack.parts(path.name) or [path.name]  # Windows' paths as names: kim\\exercise.py
+    if last == EXERCISE:
+        return composed(folders[-1] if folders else path.resolve().parent.name)
+    last = composed(last)
     if path.is_dir() and not path.is_symlink():
-        return path.name
+        return last
     for suffix in sorted((*unpack.SUFFIXES, ".py"), key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.name
+        if last.lower().endswith(suffix):
+            return last[: -len(suffix)]
+    return last
 
 
 def _take(upload: _Upload, lab: str) -> HandedIn:

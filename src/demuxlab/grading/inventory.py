@@ -33,6 +33,8 @@ _LEFT_OUT = ("skip", "skipif", "xfail")
 def options(lab: str, hidden: str) -> list[str]:
     """Return pytest's options for the checks of a lab: no configuration, no plugin and no file but these."""
     chosen = [lab, *([f"--hidden={hidden}"] if hidden else []), "-c", os.devnull, "--rootdir", lab]
+    # Else pytest looks through every folder on the way from the root of the file system to the lab.
+    chosen += ["--confcutdir", lab]
     chosen += ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:terminal"]
     return [*chosen, "--capture=no", "-W", "ignore", "-p", "demuxlab.grading.plugin"]
 

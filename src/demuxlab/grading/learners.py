@@ -1,19 +1,25 @@
 """Whose file it is, as the name says that a learning system gave it.
 
-Moodle (`mod/assign`, "Download all submissions") and Canvas (`ContentZipper`, "Download submissions") put the
-learner's name, a number and the rest before the name that the learner chose:
+Moodle (`mod/assign`, "Download all submissions"), Canvas (`ContentZipper`, "Download submissions"),
+Blackboard ("Assignment File Download") and Brightspace put the learner's name, a number and the rest before
+the name that the learner chose:
 
     Ann Ito_4711_assignsubmission_file_/exercise.py          a folder each
     Group A-Ann Ito_4711_assignsubmission_file_exercise.py   files, with groups
     itoann_LATE_98765_12345_exercise-2.py                    user 98765, attachment 12345, second upload
+    Lab 4_aito_attempt_2026-11-29-09-30-00_exercise.py       and a ….txt of Blackboard's about the attempt
+    4711-98 - Ann Ito - Nov 29, 2026 930 AM - exercise.py    or a folder each
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 _MOODLE = re.compile(
-    r"(?P<name>[^_]+)_(?P<number>\d+)_assign(?:submission|feedback)_[a-z]+(?:_(?P<rest>.*))?", re.DOTALL
+    r"(?P<name>.+?)_(?P<number>\d+)_assign(?:submission|feedback)_[a-z]+(?:_(?P<rest>.*))?", re.DOTALL
 )
 _CANVAS = re.compile(
     r"(?P<name>.+?)_(?:(?P<late>LATE_)(?P<number>\d+)|(?P<number_>\d{3,}))_(?P<order>\d{3,})_(?P<rest>.+)",
@@ -26,6 +32,14 @@ _CANVAS_WITHOUT_NAME = re.compile(
 _CANVAS_TEXT = re.compile(
     r"(?P<name>.+?)_(?P<late>LATE_)?(?P<number>\d+)_(?P<rest>(?:text|link)\.html)", re.DOTALL
 )
+_BLACKBOARD = re.compile(
+    r".+_(?P<name>[^_]+)_attempt_(?P<date>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)", re.DOTALL
+)
+_BRIGHTSPACE = re.compile(
+    r"(?P<number>\d+)-\d+ ?- ?(?P<name>.+?) ?- ?(?P<date>\w+ \d+, \d{4} \d{3,4} [AP]M)(?: ?- ?(?P<rest>.+))?",
+    re.DOTALL,
+)
+_DATES = "%Y-%m-%d-%H-%M-%S", "%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p"
 _COPY = re.compile(r"(?:-\d+| ?\(\d+\)| - Copy| copy)(?=(?:\.[A-Za-z0-9]+)*$)")
 """What browsers and Canvas add to a name that is there already: exercise-2.py, exercise (1).py."""
 _LIKE_A_GROUP = re.compile(
@@ -62,6 +76,7 @@ class Named:
 
 def named(entry: str) -> Named | None:
     """Return what an entry's name says; None where no system gave it."""
+    entry = composed(entry)
     if match := _MOODLE.fullmatch(entry):
         return Named(Learner(match["name"].strip(), match["number"]), match["rest"] or "")
     for pattern in (_CANVAS_WITHOUT_NAME, _CANVAS, _CANVAS_TEXT):
@@ -70,7 +85,25 @@ def named(entry: str) -> Named | None:
             number = fields["number"] or fields["number_"]
             learner = Learner(fields.get("name") or "", number, late=bool(fields["late"]))
             return Named(learner, fields["rest"], int(fields.get("order") or 0))
+    if match := _BLACKBOARD.fullmatch(entry):
+        return Named(Learner(match["name"]), match["rest"] or "attempt.txt", _moment(match["date"]))
+    if match := _BRIGHTSPACE.fullmatch(entry):
+        return Named(Learner(match["name"], match["number"]), match["rest"] or "", _moment(match["date"]))
     return None
+
+
+def _moment(date: str) -> int:
+    """Return a number that grows with a date."""
+    date = re.sub(r" (\d{3}) ", r" 0\1 ", date)  # 930 AM
+    for form in _DATES:
+        with suppress(ValueError):
+            return int(datetime.strptime(date, form).strftime("%Y%m%d%H%M%S"))
+    return 0
+
+
+def composed(name: str) -> str:
+    """Return a name with each letter as one character: macOS writes accents and Hangul in parts (NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def with_groups(found: Iterable[Learner]) -> dict[Learner, Learner]:

@@ -32,7 +32,7 @@ SOURCE = 1 << 20
 EXERCISE = "exercise.py"
 SUFFIXES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"),
-    *(".gz", ".bz2", ".xz", ".7z", ".rar"),
+    *(".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".lz", ".z", ".alz", ".egg", ".cab"),
 )
 """What an archive's name ends with, in small letters; those that cannot be opened get a sentence too."""
 _MADE_BY_TOOLS = ("__macosx", "__pycache__", ".git", ".venv", "venv", "site-packages", "node_modules")
@@ -41,7 +41,18 @@ _STREAMS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ\x00", lzma.open),
 )
-_FOREIGN = ((b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "RAR"), (b"(\xb5/\xfd", "Zstandard"))
+_FOREIGN = (
+    *((b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "RAR"), (b"(\xb5/\xfd", "Zstandard")),
+    *(
+        (b"ALZ\x01", "ALZ"),
+        (b"EGGA", "EGG"),
+        (b"MSCF", "Cabinet"),
+        (b"LZIP", "lzip"),
+        (b"\x1f\x9d", "compress"),
+    ),
+)
+_NAMES = "utf-8", "cp949", "cp932", "cp437"
+"""What names in a zip file are written in that does not say so: macOS, Korean and Japanese Windows, DOS."""
 _CHUNK = 1 << 16
 
 _Member = tuple[str, "Callable[[], bytes] | None"]
@@ -159,19 +170,21 @@ def _ordinary(name: str, found: dict[str, Callable[[], bytes] | None]) -> bytes:
 
 def _members(stream: IO[bytes], budget: list[int]) -> Iterator[_Member]:
     """Yield each member's name and a function that returns its bytes, None for a link or a device."""
-    head = stream.read(6)
+    head = stream.read(512)
     for start, kind in _FOREIGN:
         if head.startswith(start):
             raise Unfit("foreign", format=kind)
     stream.seek(0)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        yield from _in_zip(stream, budget)
-        return
     for start, opened in _STREAMS:
         if head.startswith(start):
             with opened(stream) as expanded:
                 yield from _in_tar(_Limited(expanded, budget))
             return
+    is_tar = head[257:262] == b"ustar"  # whose last member may be a zip file
+    if head.startswith(b"PK") or (not is_tar and zipfile.is_zipfile(stream)):
+        yield from _in_zip(stream, budget)
+        return
+    stream.seek(0)
     yield from _in_tar(_Limited(stream, budget))
 
 
@@ -184,7 +197,19 @@ def _in_zip(stream: IO[bytes], budget: list[int]) -> Iterator[_Member]:
                 return _all(_Limited(file, budget), member.filename)
 
         if not member.is_dir():
-            yield member.filename, None if stat.S_ISLNK(member.external_attr >> 16) else read
+            ordinary = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+            yield _name(member), read if ordinary else None
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name; zipfile takes what is not marked as UTF-8 for cp437."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    raw = member.filename.encode("cp437", "replace")
+    for encoding in _NAMES:
+        with suppress(UnicodeDecodeError):
+            return raw.decode(encoding)
+    return member.filename
 
 
 def _in_tar(stream: _Limited) -> Iterator[_Member]:
@@ -213,7 +238,8 @@ def _all(file: Any, name: str) -> bytes:
 
 def confine() -> None:
     """Limit this process, and give up root's rights, before it reads a byte of the archive."""
-    "".encode("cp437")  # what zipfile decodes names with: loaded while files can still be read
+    for encoding in _NAMES:
+        "".encode(encoding)  # loaded while files can still be read
     with suppress(ImportError):
         import resource
 
