@@ -53,4 +53,13 @@ def find(word: str, folder: Path | None = None) -> LabFolder:
     if near:
         offered = rests.get(near[0], near[0])
         raise NoSuchLab(_("no lab is called {word!r}", word=word), _("did you mean {near}?", near=offered))
-    raise NoSuchLab(_("no lab is called {word!r}", word=word), _("there are {labs}", labs=", ".join(names)))
+    first, last = names[0][:2], names[-1][:2]
+    raise NoSuchLab(
+        _("no lab is called {word!r}", word=word),
+        _(
+            "there are {first} to {last}: {command} lists them",
+            first=first,
+            last=last,
+            command="demuxlab labs",
+        ),
+    )

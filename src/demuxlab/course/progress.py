@@ -37,6 +37,11 @@ class Progress:
         changed = "" if kept.get("file") == self._fingerprint() else " *"
         return f"{kept.get('points')}/{kept.get('of')}{changed}"
 
+    def is_solved(self) -> bool:
+        """Tell whether the exercise had all points when it was graded last."""
+        kept = self._kept("exercise")
+        return bool(kept) and kept.get("points") == kept.get("of")
+
     def quiz(self) -> str:
         """Return "7/9", or "" where no sheet was marked."""
         kept = self._kept("quiz")
