@@ -188,6 +188,12 @@ def test_a_sheet_with_answers_is_not_written_over(demuxlab: Command) -> None:
     assert said.endswith("quiz 04 --check quiz/04_tcp_four_tuple-kim.txt")
 
 
+def test_a_report_without_a_name_is_of_the_newest_run(demuxlab: Command, course: Path) -> None:
+    assert "no capture: name one, or run a lab first" in one_line(demuxlab("report"))
+    demuxlab("run", "03", "--link", "memory")
+    assert demuxlab("report").stdout.startswith("report: 03_udp_two_tuple-memory-")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -61,7 +61,7 @@ def test_what_is_offered_stays_with_the_checker(ask: Ask):
     submission = ask("def run(clock): return clock.read(), clock.read(10), clock.TICK")
     assert submission.function("run", clock) == [1, 12, 5]
     assert clock.reads == 2
-    assert submission.story == ["called run(clock) → [1, 12, 5]"]
+    assert submission.story == ["called run(clock) → (1, 12, 5)"]
 
 
 def test_what_an_offer_returns_can_be_used_and_given_back(ask: Ask):

@@ -20,7 +20,7 @@ def command() -> None:
         headers.pop()
     click.echo(tables.table(headers, [row[: len(headers)] for row in rows]))
     if any("*" in row[2] for row in rows):
-        click.echo(_("* exercise.py was changed since: grade it again"))
+        click.echo(_("* these points are the best so far; exercise.py was changed since"))
     if unsolved := next((lab for lab in course.labs() if not Progress(lab).is_solved()), None):
         handout = next_steps.shown(unsolved.path / "README.md")
         number = unsolved.name[:2]

@@ -4,6 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
+from demuxlab.course import next_steps
 from demuxlab.errors import CallError
 from demuxlab.labkit.folder import PACKAGE, SCRIPT, LabFolder
 from demuxlab.language import _
@@ -37,6 +38,14 @@ def labs(folder: Path | None = None) -> list[LabFolder]:
     """Return all labs in order, those of `course_folder` where no folder is given."""
     scripts = sorted((folder or course_folder()).glob(f"[0-9][0-9]_*/{SCRIPT}"))
     return [LabFolder(script.parent) for script in scripts]
+
+
+def newest_capture() -> Path:
+    """Return the capture that a run saved last; CallError where there is none."""
+    runs = {path for folder in (labs()[0].captures, Path("captures")) for path in folder.glob("*-*.pcapng")}
+    if not runs:
+        raise CallError(_("no capture"), _("name one, or run a lab first"))
+    return next_steps.shown(max(runs, key=lambda path: path.stat().st_mtime).resolve())
 
 
 def find(word: str, folder: Path | None = None) -> LabFolder:

@@ -15,7 +15,7 @@ NAME = ".progress.json"
 
 
 class Progress:
-    """The last points of one lab's exercise and quiz, in labs/.progress.json; a damaged file is replaced."""
+    """The best points of one lab's exercise and quiz, in labs/.progress.json; a damaged file is replaced."""
 
     def __init__(self, lab: LabFolder) -> None:
         self._lab = lab
@@ -66,6 +66,9 @@ class Progress:
 
     def _note(self, what: str, value: dict[str, Any]) -> None:
         kept = self._read()
+        before = self._kept(what)
+        if before.get("of") == value["of"] and (before.get("points") or 0) > value["points"]:
+            return
         kept.setdefault(self._lab.name, {})[what] = value
         new = self._path.with_name(f"{NAME}.{os.getpid()}")
         with suppress(OSError):  # a read-only course keeps no record

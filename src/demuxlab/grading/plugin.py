@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demuxlab import language
+from demuxlab import language, layout
 from demuxlab.language import _
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
     told = len(failed)
     if (failed or skipped) and config.option.tbstyle != "no":
-        terminalreporter.section(_("what failed"))
+        terminalreporter.write_line(layout.heading(_("what failed")))
         told = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
     yield
     terminalreporter.stats.update({outcome: those for outcome, those in whole.items() if those})
@@ -246,7 +246,7 @@ def _print_points(
     names = [_sentence(row["name"]) for row in rows]
     failed = [row for row in rows if not row["passed"]]
     every = config.stash.get(_ALL, [("", row["max_points"]) for row in rows])
-    terminalreporter.section(_("points"))
+    terminalreporter.write_line(layout.heading(_("points")))
     if all(row["loads"] for row in rows):
         terminalreporter.write_line(stories.table_of_points(rows, names, reasons) + "\n")
     points = _("points: {points} of {most}", points=earned, most=possible)

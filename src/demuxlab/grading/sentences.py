@@ -112,7 +112,7 @@ _TEMPLATES = (
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
 _SENTENCES = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")
 """The values that are sentences themselves, of this module or of a catalog."""
-_FORMS = {"error": r"\w+", "line": r"(?: in line \d+)?|\d+"}
+_FORMS = {"error": r"[\w.]+", "line": r"(?: in line \d+)?|\d+"}
 """What some values look like, so that each pattern has one way to match."""
 
 

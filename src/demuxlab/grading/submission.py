@@ -32,6 +32,8 @@ _CRASHES = {
     for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
     if (number := getattr(signal, name, None))
 }
+_NO_ANSWERS = ("NotImplementedError", "EOFError", "NameError", "UnboundLocalError", "AttributeError")
+"""Exceptions that say nothing about packets: a check's hint would be about another mistake."""
 _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
@@ -224,7 +226,7 @@ class Submission:
             self._fail(english(sentences.HUNG, what=name, line=line), brief=brief)
         self.story.append(english(sentences.CALLED, what=asked, result=error))
         message = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
-        silent = error in ("NotImplementedError", "EOFError", "NameError")
+        silent = error in _NO_ANSWERS
         brief = english(sentences.AT_LINE, line=number, what=error) if number else error
         self._fail(message, f"{name}: {error}{line}: {answer['message']}", brief, silent=silent)
 
