@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+
+try:
+    from hypothesis import settings
+except ModuleNotFoundError:
+    raise SystemExit(
+        "The project's own tests need more packages: .venv/bin/pip install -e '.[test]'\n"
+        "To grade an exercise name its folder: .venv/bin/pytest labs/01_port_fields"
+    ) from None
 
 from demuxlab.grading import another_user
 from demuxlab.host import Host

@@ -35,7 +35,7 @@ def run(lab: Lab) -> None:
     p1.sendto(data.upper(), peer)
     [answer] = lab.replies()
 
-    lab.step("Process P2 decides for the highest port, {port}, and sends first. A answers.", port=highest)
+    lab.step("Process P2 chooses the highest port, {port}, and sends first. A answers.", port=highest)
     p2 = lab.program("P2", b).socket(SOCK_DGRAM)
     p2.bind((b.address, highest))
     p2.sendto(b"ready", (a.address, far))
@@ -68,7 +68,7 @@ def run(lab: Lab) -> None:
     lab.check("TCP and UDP have the same first four bytes", ports(datagram) == ports(segment))
     lab.check("read by hand they are {port} and 80", ports(datagram) == (far, 80), port=far)
     lab.check("B's answers have the two ports exchanged", ports(syn_ack) == ports(answer) == (80, far))
-    lab.check("the port that P2 decided for stands first in its datagram", ports(first) == (highest, far))
+    lab.check("the port that P2 chose stands first in its datagram", ports(first) == (highest, far))
     lab.check("the highest port is two bytes of ones: ff ff", header(first)[:2] == b"\xff\xff")
     lab.check("port 0 is nobody's", ICMP in refusal and (refusal[ICMP].type, refusal[ICMP].code) == (3, 3))
     lab.check("options move the ports from byte 20 to byte 36", ports_start(pushed) == 36)

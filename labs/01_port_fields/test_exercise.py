@@ -128,7 +128,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
 def test_a_packet_that_ends_before_the_ports_has_none(submission: Submission) -> None:
     far, near = ports(drawing("cut"), 2)
     whole = packet(far, near, options=b"\x01" * 4)
-    expect(submission, "ports_in_packet", whole, wanted=(far, near), hint="the whole packet")
+    expect(submission, "ports_in_packet", whole, wanted=(far, near), hint="nothing is cut off yet")
     with submission.summed_up("gave its first bytes, fewer and fewer"):
         for size in reversed(range(len(whole))):
             wanted = (far, near) if size >= 28 else None
@@ -152,7 +152,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
     draw = drawing("garbage")
     far, near = ports(draw, 2)
     good = packet(far, near)
-    expect(submission, "ports_in_packet", good, wanted=(far, near), hint="nothing is wrong with this one")
+    expect(submission, "ports_in_packet", good, wanted=(far, near), hint="nothing is wrong here yet")
     expect(submission, "ports_in_packet", changed(good, 0, 0x65), wanted=None, hint="the version is 6, not 4")
     hint = "an IP header has 5 words or more"
     expect(submission, "ports_in_packet", changed(good, 0, 0x44), wanted=None, hint=hint)

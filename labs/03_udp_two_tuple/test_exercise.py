@@ -219,7 +219,7 @@ def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     packet = datagram((a, far), (b, near), b"data", options=b"\x01" * 4)
-    expect(submission, packet, "P1", "the whole packet")
+    expect(submission, packet, "P1", "nothing is cut off yet")
     with submission.summed_up("delivered its first bytes, fewer and fewer"):
         for size in reversed(range(len(packet))):
             hint = f"only {size} of {len(packet)} bytes came: compare the lengths before you read a field"
@@ -233,7 +233,7 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
     good = datagram((a, far), (b, near), b"data")
-    expect(submission, good, "P1", "nothing is wrong with this one")
+    expect(submission, good, "P1", "nothing is wrong here yet")
     empty = datagram((a, far), (b, near), b"")
     expect(submission, empty, "P1", "a UDP length of 8 is a datagram without data: it is delivered too")
     shorter = changed(good, 24, 0, 10)
@@ -253,7 +253,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
     draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, ("P1", b, near))
-    expect(submission, datagram((a, far), (b, near)), "P1", "nothing is wrong with this one")
+    expect(submission, datagram((a, far), (b, near)), "P1", "nothing is wrong here yet")
     with submission.summed_up("delivered up to 300 packets of random bytes"):
         for _ in range(300):
             packet = bytearray(draw.randbytes(draw.randrange(60)))
@@ -273,9 +273,13 @@ def test_ten_thousand_sockets_are_told_apart(submission: Submission) -> None:
         for (address, port), name in bound.items():
             submission.call("bind", address, port, name)
     [far] = ports(draw, 1)
+    hint = "others share a value: all values belong into the key"
     for destination in draw.sample(sorted(bound), 50):
         expect(
-            submission, datagram((a, far), destination), bound[destination], "a dictionary finds it at once"
+            submission,
+            datagram((a, far), destination),
+            bound[destination],
+            hint,
         )
 
 

@@ -67,8 +67,8 @@ class TCPDemultiplexer:
         Drop what no socket owns, what is not TCP, and what is cut short or has a wrong length. Never raise
         because of what is in a packet. Checksums need no look.
 
-        Example, frame 1 of the lab's capture. After `connect("P4", "10.9.0.10", 9157, "10.9.0.20", 80)` it
-        goes to "P4". With only `listen("web", "0.0.0.0", 80)` it goes to "web":
+        Example, frame 1 of the lab's capture. When it came there was only `listen("web", "0.0.0.0", 80)`, so
+        it went to "web". After `connect("P4", "10.9.0.10", 9157, "10.9.0.20", 80)` the same goes to "P4":
 
             45 00 00 28 00 01 00 00 40 06 66 a0 0a 09 00 0a 0a 09 00 14   IP: 10.9.0.10 to 10.9.0.20
             23 c5 00 50 00 00 03 e8 00 00 00 00 50 02 20 00 53 b6 00 00   TCP: 0x23c5 = 9157 to 0x0050 = 80

@@ -22,7 +22,7 @@ def run(lab: Lab) -> None:
     far, far2, files_port = lab.port(9157), lab.port(5775), lab.port(8089)
 
     lab.step("Server B: a web server listens on port 80 and starts one process for each client: P4, then P5.")
-    lab.say("Process P6 listens on port {port}, and has a UDP socket with the same number.", port=files_port)
+    lab.say("Process P6 listens on port {port}, and has a UDP socket on port {port} too.", port=files_port)
     one_process_each = iter(("P4", "P5"))
     web = b.listen(80, name="web", name_child=lambda _syn: next(one_process_each))
     files = b.listen(files_port, name="P6 listening", name_child=lambda _syn: "P6")
@@ -33,7 +33,7 @@ def run(lab: Lab) -> None:
     to_c = list(ask(lab, c, far, b.address, 80, web))
     to_c2 = list(ask(lab, c, far2, b.address, files_port, files))
 
-    lab.step("C/P2 sends a datagram to P6: no connection, the two values of the destination do.")
+    lab.step("C/P2 sends P6 a datagram: without a connection the destination's address and port are enough.")
     lab.send(IP(src=c.address, dst=b.address) / UDP(sport=far2, dport=files_port) / b"hello, P6")
     question = datagrams.receive()
     if question is not None:
@@ -59,11 +59,10 @@ def run(lab: Lab) -> None:
             client=client,
             port=port,
         )
-    lab.check(
-        "the web server's replies have the numbers reversed", all(ports(p) == (80, far) for p in to_a + to_c)
-    )
-    lab.check("and so have those of P6", all(ports(packet) == (files_port, far2) for packet in to_c2))
-    lab.check("the datagram's answer has its numbers reversed", ports(answer) == (files_port, far2))
+    answered = all(ports(packet) == (80, far) for packet in to_a + to_c)
+    lab.check("in the web server's replies source and destination are exchanged", answered)
+    lab.check("and so they are in those of P6", all(ports(packet) == (files_port, far2) for packet in to_c2))
+    lab.check("in the datagram's answer they are exchanged too", ports(answer) == (files_port, far2))
 
 
 def ask(

@@ -28,10 +28,10 @@ def test_a_connection_request_reaches_the_listening_socket(submission: Submissio
     draw = drawing("first step")
     [a, b], [far, near, free] = addresses(draw, 2), ports(draw, 3)
     opened(submission, listening=[("web", b, near)])
-    hint = "the flags do not matter here: what no connection owns is the listening socket's"
-    expect(submission, segment((a, far), (b, near)), "web", hint)
     hint = "look up the destination address (bytes 16-19 of the IP header) and the destination port"
     expect(submission, segment((a, far), (b, near), SYN), "web", hint)
+    hint = "the flags do not matter here: what no connection owns is the listening socket's"
+    expect(submission, segment((a, far), (b, near)), "web", hint)
     expect(submission, segment((a, far), (b, free), SYN), None, "nobody listens on this port: return None")
 
 
@@ -118,7 +118,8 @@ def test_the_four_values_do_not_run_into_each_other(submission: Submission) -> N
     far = draw.randrange(100, 1000)
     one, two = ("10.9.0.1", 1000 + far), ("10.9.0.11", far)
     opened(submission, connected=[("P4", one, (b, near)), ("P5", two, (b, near))])
-    hint = 'as glued text "10.9.0.1" + "1234" equals "10.9.0.11" + "234": make the key a tuple'
+    glued = f"{one[0]}{one[1]}"
+    hint = f"glued together, the address and port of both are {glued}: make the key a tuple"
     expect(submission, segment(one, (b, near)), "P4", hint)
     expect(submission, segment(two, (b, near)), "P5", hint)
 
@@ -251,7 +252,7 @@ def test_a_packet_cut_short_or_of_wrong_length_gives_none(submission: Submission
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
     packet = segment((a, far), (b, near), payload=b"data")
-    expect(submission, packet, "P4", "the whole packet")
+    expect(submission, packet, "P4", "nothing is cut off yet")
     with submission.summed_up("delivered its first bytes, fewer and fewer"):
         for size in reversed(range(len(packet))):
             hint = f"only {size} of {len(packet)} bytes came: compare the lengths before you read a field"
@@ -285,7 +286,7 @@ def test_garbage_gives_none(submission: Submission) -> None:
     draw = drawing("garbage")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connected=[("P4", (a, far), (b, near))])
-    expect(submission, segment((a, far), (b, near)), "P4", "nothing is wrong with this one")
+    expect(submission, segment((a, far), (b, near)), "P4", "nothing is wrong here yet")
     with submission.summed_up("delivered up to 300 packets of random bytes"):
         for _ in range(300):
             packet = bytearray(draw.randbytes(draw.randrange(60)))
@@ -304,8 +305,14 @@ def test_ten_thousand_connections_to_one_port_are_told_apart(submission: Submiss
     with submission.summed_up("connected 10,000 times, 1,000 ports of each of 10 clients"):
         for source, name in open_.items():
             submission.call("connect", name, *source, b, near)
+    hint = "others share a value: all values belong into the key"
     for source in draw.sample(sorted(open_), 50):
-        expect(submission, segment(source, (b, near)), open_[source], "a dictionary finds it at once")
+        expect(
+            submission,
+            segment(source, (b, near)),
+            open_[source],
+            hint,
+        )
 
 
 # The real thing
@@ -322,6 +329,8 @@ def test_the_reference_capture_finds_its_sockets(submission: Submission) -> None
     with Capture(CAPTURE) as capture:
         for frame in capture:
             hint = f"this is frame {frame.number} of captures/{CAPTURE.name}: {frame.comment}"
+            if frame.data[9] != ip.TCP:
+                hint = f"frame {frame.number} of the capture is not TCP (byte 9): no TCP socket gets it"
             expect(submission, frame.data, owners.get(frame.number), hint)
             if frame.number in accepted:
                 submission.call("connect", *accepted[frame.number])

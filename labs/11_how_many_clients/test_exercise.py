@@ -124,7 +124,7 @@ def test_address_and_port_do_not_run_into_each_other(submission: Submission) -> 
     far = drawing("glued").randrange(100, 1000)
     one, two = ("10.9.0.1", 1000 + far), ("10.9.0.11", far)
     opened(submission, 100, [one, two])
-    hint = 'as glued text "10.9.0.1" + "1234" equals "10.9.0.11" + "234": make the key a tuple'
+    hint = f"glued together, the address and port of both are {one[0]}{one[1]}: make the key a tuple"
     expect(submission, FIRST, hint, "owner", *one)
     expect(submission, FIRST + 1, hint, "owner", *two)
 
@@ -143,8 +143,15 @@ def test_one_port_has_more_than_65535_connections(submission: Submission) -> Non
         for begin in range(0, len(clients), 8200):
             numbers = list(range(FIRST + begin, FIRST + begin + 8200))
             expect(submission, numbers, hint, "serve", clients[begin : begin + 8200])
+    hint = "others share a value: all values belong into the key"
     for index in (0, 32_800, 65_535, 65_599, *draw.sample(range(len(clients)), 30)):
-        expect(submission, FIRST + index, "a dictionary finds it at once", "owner", *clients[index])
+        expect(
+            submission,
+            FIRST + index,
+            hint,
+            "owner",
+            *clients[index],
+        )
     with submission.summed_up("closed every hundredth of them"):
         for number in range(100, FIRST + 65_600, 100):
             close(submission, number)

@@ -337,7 +337,7 @@ def test_what_is_cut_short_or_has_a_wrong_length_stays(submission: Submission) -
     begun(submission, ((b, asked), (container, inner)))
     for protocol in BOTH:
         given, wanted = way_in((a, far), (b, asked), (container, inner), protocol)
-        expect(submission, "inbound", given, wanted, "the whole packet")
+        expect(submission, "inbound", given, wanted, "nothing is cut off yet")
         with submission.summed_up("handed in its first bytes, fewer and fewer"):
             for size in reversed(range(len(given))):
                 hint = f"only {size} of {len(given)} bytes came: compare the lengths before you read a field"

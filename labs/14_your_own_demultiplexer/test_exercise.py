@@ -341,7 +341,7 @@ def test_what_is_broken_reaches_nobody_and_is_not_answered(submission: Submissio
     opened(submission, listen("web", (b, near)), bind("P7", (b, near)))
     syn, data = segment((a, far), (b, near), SYN), datagram((a, far), (b, near), b"data")
     for packet, name in ((syn, "web"), (data, "P7")):
-        expect(submission, packet, name, "nothing is wrong with this one")
+        expect(submission, packet, name, "nothing is wrong here yet")
         padded = packet + bytes(46 - len(packet))
         expect(submission, padded, name, "what is beyond the IP total length is padding and does not count")
         expect(submission, changed(packet, 6, 0x40, 0), name, "only DF is set: this is no fragment")
@@ -373,7 +373,7 @@ def test_packets_cut_short_and_garbage_reach_nobody(submission: Submission) -> N
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, connect("P4", (a, far), (b, near)), bind("P7", (ANY, near)))
     for packet, name in ((segment((a, far), (b, near)), "P4"), (datagram((a, far), (b, near)), "P7")):
-        expect(submission, packet, name, "the whole packet")
+        expect(submission, packet, name, "nothing is cut off yet")
         with submission.summed_up("delivered its first bytes, fewer and fewer"):
             for size in reversed(range(len(packet))):
                 hint = f"only {size} of {len(packet)} bytes came: compare the lengths before you read a field"
@@ -398,8 +398,14 @@ def test_ten_thousand_connections_to_one_port_come_and_go(submission: Submission
         for source, name in names.items():
             submission.call("connect", name, *source, b, near)
     drawn = draw.sample(sorted(names), 100)
+    hint = "others share a value: all values belong into the key"
     for source in drawn[:50]:
-        expect(submission, segment(source, (b, near)), names[source], "a dictionary finds it at once")
+        expect(
+            submission,
+            segment(source, (b, near)),
+            names[source],
+            hint,
+        )
     with submission.summed_up("closed 50 of them"):
         for source in drawn[:50]:
             submission.call("close", names[source])

@@ -54,6 +54,12 @@ def paragraph(line: str, columns: int | None = None) -> str:
     return first + f"\n{rest}".join(wrapped(body, columns - len(rest)))
 
 
+def heading(text: str) -> str:
+    """Return a line as wide as the terminal, with a text in its middle."""
+    free = terminal_width() - width_of(text) - 2
+    return f"{'=' * (free // 2)} {text} {'=' * (free - free // 2)}"
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], columns: int | None = None) -> str:
     """Return a table in lines, as wide as the terminal at most: cells are wrapped where they must be.
 

@@ -183,7 +183,15 @@ def test_the_same_learner_gets_the_same_capture(demuxlab: Command, tmp_path: Pat
 
 def test_a_sheet_with_answers_is_not_written_over(demuxlab: Command) -> None:
     demuxlab("quiz", "04", "--student", "kim")
-    assert "move it away first" in one_line(demuxlab("quiz", "04", "--student", "kim"))
+    said = one_line(demuxlab("quiz", "04", "--student", "kim"))
+    assert "is there already: fill it in, then: " in said
+    assert said.endswith("quiz 04 --check quiz/04_tcp_four_tuple-kim.txt")
+
+
+def test_a_report_without_a_name_is_of_the_newest_run(demuxlab: Command, course: Path) -> None:
+    assert "no capture: name one, or run a lab first" in one_line(demuxlab("report"))
+    demuxlab("run", "03", "--link", "memory")
+    assert demuxlab("report").stdout.startswith("report: 03_udp_two_tuple-memory-")
 
 
 @pytest.mark.parametrize(

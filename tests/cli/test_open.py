@@ -125,7 +125,6 @@ def test_how_the_user_left_the_columns_stays(demuxlab, notes, capture, tmp_path)
             {"DISPLAY": ""},
             "there is no screen here for Wireshark: take the capture to a computer that",
         ),
-        ([], {}, "no capture: name one, or give --install"),
         (["none"], {}, "File 'none' does not exist"),
         (["."], {}, "File '.' is a directory"),
     ],

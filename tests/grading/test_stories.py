@@ -11,6 +11,7 @@ from tests import solutions
 from wcwidth import wcswidth
 
 from demuxlab import language
+from demuxlab.course import next_steps
 from demuxlab.grading.sentences import translated
 from demuxlab.grading.stories import mistaken_type
 
@@ -62,9 +63,10 @@ def test_an_endless_loop_costs_its_own_function_and_names_its_line(graded):
     lines = graded(PORTS + loop)
     text = "\n".join(lines)
     assert "points: 6 of 25" in text
-    assert text.count("did not come to an end") == 3
+    assert text.count("did not come to an end") == 1
     assert re.search("did not come to an end in line [67]", text)
-    assert "the file has no function answer: was it renamed?" in text
+    assert re.search(r"^udp and tcp are read alike +0/1 +line [67]: no end$", text, re.MULTILINE)
+    assert "the file has no function answer: was it renamed?" in " ".join(text.split())
     assert wide(lines) <= 80
 
 
@@ -78,25 +80,59 @@ def test_input_a_wrong_type_and_a_crash_are_called_what_they_are(graded):
             "def answer(datagram, data):\n    input('press enter')\n"
         )
     )
-    assert text.count("a list, where a tuple is asked for") == 2
-    assert text.count("a text (str), where a tuple is asked for") == 3
+    assert text.count("a list, where a tuple is asked for") == 1
+    assert text.count("a text (str), where a tuple is asked for") == 1
+    assert re.search(r"^ports have no sign +0/1 +this is a list$", text, re.MULTILINE)
+    text = " ".join(text.split())
     assert "the process crashed (SIGSEGV) while it was asked for udp_datagram" in text
-    assert "EOFError in line 9: there is no\n  input to read here" in text
+    assert "EOFError in line 9: there is no input to read here" in text
     assert "hint" not in text
 
 
-def test_the_starter_is_told_in_a_line_for_each_check(graded, repository):
+def test_the_starter_is_told_once_and_each_check_has_a_row(graded, repository):
     lines = graded((repository / "labs" / "01_port_fields" / "exercise.py").read_text())
-    assert len(lines) <= 80
-    assert "check: udp and tcp are read alike" in lines
+    assert len(lines) <= 50
+    rows = [line.split("  ")[0] for line in lines if line.endswith("still to be written")]
+    assert "udp and tcp are read alike" in rows
+    assert len(rows) == 21 + 1  # the story says it, too
+
+
+def test_one_misunderstanding_is_one_story_and_all_are_told_where_asked(graded):
+    [exchanged] = (each for each in solutions.wrong("01_port_fields") if each.name == "exchanged")
+    lines = graded(exchanged.source())
+    assert len(lines) <= 60
+    stories = [line for line in lines if line.startswith("check: ")]
+    assert stories == [
+        "check: the ports are the first four bytes",
+        "check: the ports stand behind the ip header",
+    ]
+    row = next(line for line in lines if line.startswith("ports have no sign "))
+    assert row.endswith("0/1     a wrong answer")
+    command = next_steps.typed("labs/01_port_fields -k the_ports_are", "pytest")
+    assert lines[-5:-1] == [
+        "points: 8 of 25",
+        "next: the ports are the first four bytes. Its story alone:",
+        f"    {command}",
+        "every story: add -v",
+    ]
+    every = [line for line in graded(exchanged.source(), "-v") if line.startswith("check: ")]
+    assert len(every) == 15
 
 
 def test_what_is_passed_says_what_comes_next(graded):
     lines = graded((solutions.folder("01") / "reference.py").read_text())
-    assert lines[-3:-1] == [
-        "well done! Next: demuxlab quiz 01 --student YOUR_NAME, then lab 02: demuxlab run",
-        "02",
+    program = next_steps.typed("", "demuxlab")
+    assert lines[-4:-1] == [
+        "well done! Next:",
+        f"    {program}quiz 01 --student YOUR_NAME",
+        f"    {program}run 02",
     ]
+
+
+def test_a_part_of_the_checks_says_how_many_were_not_run(graded):
+    lines = graded((solutions.folder("01") / "reference.py").read_text(), "-k", "first_four")
+    assert "points: 1 of 1 so far; checks not run: 20; all are worth 25" in lines
+    assert lines[-2] == "well done!"
 
 
 def test_the_story_in_korean_has_no_english_left(graded):

@@ -61,7 +61,7 @@ def test_what_is_offered_stays_with_the_checker(ask: Ask):
     submission = ask("def run(clock): return clock.read(), clock.read(10), clock.TICK")
     assert submission.function("run", clock) == [1, 12, 5]
     assert clock.reads == 2
-    assert submission.story == ["called run(clock) → [1, 12, 5]"]
+    assert submission.story == ["called run(clock) → (1, 12, 5)"]
 
 
 def test_what_an_offer_returns_can_be_used_and_given_back(ask: Ask):
@@ -191,7 +191,7 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     path = path_of(lab, "a check")
     assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
     said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
-    assert said == f"packets: frame 2 of {path} is the last one asked about"
+    assert said == f"packets asked about, frame 2 the last: {path}"
     with Capture(path) as capture:
         frames = list(capture)
     assert [frame.data for frame in frames] == [datagram(80), datagram(81)]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_FRAMES = re.compile(r"(?:[Ff]rames?|프레임) (\d+(?:, \d+)*(?: and \d+)?)")
+_FRAMES = re.compile(r"(?:[Ff]rames?|프레임) (\d+(?:, \d+)*(?:(?: and |[와과] )\d+)?)")
 _FILTER_ROW = re.compile(r"^\| `([^`]+)` \| (\d+(?:, \d+)*) \|", re.MULTILINE)
 _DECISION_ROW = re.compile(
     r"^\| (\d+) \| ([\d.]+:\d+) \| ([\d.]+:\d+) \| ([^|]+?) \| ([^|]+?) \|$", re.MULTILINE

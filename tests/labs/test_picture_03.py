@@ -11,7 +11,7 @@ def test_senders_queues_and_refusals_are_those_of_the_run(decisions, figures):
     for figure in figures:
         senders = re.findall(r"│ ([\d.]+:\d+) │── frame (\d+)", figure)
         assert {frame: sender for sender, frame in senders} == sources
-        queues = re.findall(r"(P\d)  ([\d.]+:\d+) +queue: ([\d ]+?) +│", figure)
+        queues = re.findall(r"(P\d)  ([\d.]+:\d+) +frames? ([\d ]+?) +│", figure)
         assert {name for name, _, _ in queues} == {"P1", "P2", "P3"}
         for name, place, frames in queues:
             assert list(map(int, frames.split())) == delivered(decisions, name)

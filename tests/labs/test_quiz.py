@@ -58,7 +58,9 @@ def test_a_learner_s_capture_has_no_comments_and_the_sheet_says_who_is_who(lab: 
         assert opened.names
     text = sheet.read_text(encoding="utf-8")
     assert all(f"  {name:10} {to_text(address)}\n" in text for address, name in opened.names.items())
-    assert max(map(wcswidth, text.splitlines())) <= 80
+    commands = [line for line in text.splitlines() if "demuxlab " in line and line.startswith("  ")]
+    assert [line.partition("demuxlab ")[2].split()[0] for line in commands] == ["open", "quiz"]
+    assert max(wcswidth(line) for line in text.splitlines() if line not in commands) <= 80
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_host_is_drawn_with_counters_sockets_queues_and_decisions():
     text = "\n".join(drawn([state(sockets=1, datagrams=2)]))
     for part in (
         "B 10.9.0.20  received 2  delivered 1  dropped 1 (UdpNoPorts 1)",
-        "#....... 1 datagram",
+        "1 datagram #.......",
         "→ echo 0",
         "two-tuple",
         "✗ no-socket",

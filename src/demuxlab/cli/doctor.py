@@ -28,7 +28,9 @@ def command() -> None:
         click.echo(f"{'✓' if works else '✗'} {layout.padded(what, _DETAIL - 3)} {first}")
         for line in rest:
             click.echo(" " * _DETAIL + line)
-    click.echo("\n" + _("Every lab also runs with --link memory, which needs none of this."))
+    click.echo(
+        "\n" + layout.paragraph(_("Every lab also runs with --link memory, which needs none of this."))
+    )
 
 
 def _findings() -> Iterator[tuple[bool, str, str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from demuxlab.flows.many import Flows
     from demuxlab.flows.rows import Conversation
 
-_HEADERS = marked(("protocol", "a", "b", "packets a → b", "bytes a → b", "packets b → a", "bytes b → a"))
+_HEADERS = marked(("protocol", "a", "b", "packets a→b", "bytes a→b", "packets b→a", "bytes b→a"))
 marked(
     ("headers cut or damaged", "fragment", "too deep in tunnels", "too many headers before the IP packet")
 )  # what `wire.endpoints` says

@@ -2,7 +2,8 @@
 
 import click
 
-from demuxlab import course, layout
+from demuxlab import course
+from demuxlab.course import next_steps
 from demuxlab.course.progress import Progress
 from demuxlab.labkit import tables
 from demuxlab.language import _, marked
@@ -19,7 +20,9 @@ def command() -> None:
         headers.pop()
     click.echo(tables.table(headers, [row[: len(headers)] for row in rows]))
     if any("*" in row[2] for row in rows):
-        click.echo(_("* exercise.py was changed since: grade it again"))
-    click.echo(
-        layout.paragraph(_("Run one: demuxlab run 01. Read its handout, then fill in its exercise.py."))
-    )
+        click.echo(_("* these points are the best so far; exercise.py was changed since"))
+    if unsolved := next((lab for lab in course.labs() if not Progress(lab).is_solved()), None):
+        handout = next_steps.shown(unsolved.path / "README.md")
+        number = unsolved.name[:2]
+        click.echo("\n" + _("Next is lab {number}. Run it, and read its handout:", number=number))
+        click.echo(f"    {next_steps.typed(f'run {number}')}\n    {handout}")

@@ -1,12 +1,13 @@
 """`demuxlab new`: copies the course out of the installed package into a folder."""
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import click
 
 from demuxlab import course
-from demuxlab.course import progress
+from demuxlab.course import next_steps, progress
 from demuxlab.course.starters import NAME as EXERCISE
 from demuxlab.course.starters import starter
 from demuxlab.errors import CallError
@@ -37,5 +38,8 @@ def command(folder: Path) -> None:
             _("name another folder"),
         ) from error
     click.echo(_("the course is in {folder}. Begin with:", folder=folder))
-    click.echo(f"\n    cd {folder}\n    demuxlab run 01\n    demuxlab labs\n")
-    click.echo(_("Where a handout says .venv/bin/demuxlab, here it is demuxlab alone."))
+    click.echo(f"\n    cd {folder}")
+    with chdir(folder):
+        program = next_steps.typed("").strip()
+    click.echo(f"    {program} run 01\n    {program} labs\n")
+    click.echo(_("Where a handout says .venv/bin/demuxlab, here it is {program}.", program=program))

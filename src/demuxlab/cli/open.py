@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from demuxlab.errors import CallError
+from demuxlab import course
 from demuxlab.language import _
 from demuxlab.wireshark import program as wireshark
 
@@ -13,7 +13,7 @@ from demuxlab.wireshark import program as wireshark
     name="open",
     help=_(
         "Open CAPTURE in Wireshark with our profile: columns, colours and buttons that tell the decision.\n\n"
-        "Your own profiles are not touched."
+        "Without CAPTURE: that of the newest run. Your own profiles are not touched."
     ),
 )
 @click.argument("capture", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -24,10 +24,8 @@ from demuxlab.wireshark import program as wireshark
 )
 def command(capture: Path | None, install: bool) -> None:
     """Start Wireshark on a capture."""
-    if capture is None and not install:
-        raise CallError(_("no capture"), _("name one, or give --install"))
     if install:
         for path in wireshark.install():
             click.echo(_("installed: {path}", path=path))
-    if capture is not None:
-        wireshark.show(capture)
+    if capture is not None or not install:
+        wireshark.show(capture or course.newest_capture())

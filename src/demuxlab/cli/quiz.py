@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from demuxlab import course, layout
-from demuxlab.course import quiz
+from demuxlab.course import next_steps, quiz
 from demuxlab.course.progress import Progress
 from demuxlab.course.quiz import Marked
 from demuxlab.errors import CallError
@@ -55,6 +55,8 @@ def command(lab: str, student: str | None, folder: Path, sheet: Path | None, as_
     else:
         click.echo(_("capture: {path}", path=capture))
         click.echo(_("answer sheet: {path}", path=written))
+        click.echo(_("Fill it in, then:"))
+        click.echo(f"    {quiz.marking(wanted, written)}")
 
 
 def _mark(sheet: Path, wanted: str, as_json: bool) -> None:
@@ -81,7 +83,10 @@ def _mark(sheet: Path, wanted: str, as_json: bool) -> None:
     click.echo()
     click.echo(_("points: {points} of {most}", points=points, most=len(marked)))
     if points == len(marked):
-        click.echo(_("well done!"))
+        number = next_steps.following(lab.path)
+        click.echo(_("well done! Next:") if number else _("well done!"))
+        if number:
+            click.echo("    " + next_steps.typed(f"run {number}"))
 
 
 def _frames(numbers: tuple[int, ...]) -> str:

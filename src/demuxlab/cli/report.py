@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from demuxlab import terminal
+from demuxlab import course, terminal
 from demuxlab.capture.reader import Capture
 from demuxlab.errors import CallError
 from demuxlab.files import writing
@@ -23,10 +23,10 @@ from demuxlab.wire.address import from_text
     help=_(
         "Write what CAPTURE (pcap or pcapng, of any program) shows into one HTML file: which segment reached "
         "which socket and why, the sockets and queues over time, and the figures of the course.\n\n"
-        "The file needs nothing else: it can be mailed and printed."
+        "The file needs nothing else: it can be mailed and printed. Without CAPTURE: of the newest run."
     ),
 )
-@click.argument("capture", type=click.Path(path_type=Path))
+@click.argument("capture", required=False, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -48,7 +48,7 @@ from demuxlab.wire.address import from_text
 @terminal.tunnels_option
 @terminal.language_option
 def command(
-    capture: Path,
+    capture: Path | None,
     output: Path | None,
     figure: str | None,
     conversation: str | None,
@@ -57,6 +57,7 @@ def command(
     tunnels: str,
 ) -> None:
     """Write a report of a capture."""
+    capture = capture or course.newest_capture()
     selection = _selection(conversation, port, start)
     ending = f"-{figure}.svg" if figure else ".html"
     output = output or Path(capture.stem + ending)

@@ -4,6 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
+from demuxlab.course import next_steps
 from demuxlab.errors import CallError
 from demuxlab.labkit.folder import PACKAGE, SCRIPT, LabFolder
 from demuxlab.language import _
@@ -39,6 +40,14 @@ def labs(folder: Path | None = None) -> list[LabFolder]:
     return [LabFolder(script.parent) for script in scripts]
 
 
+def newest_capture() -> Path:
+    """Return the capture that a run saved last; CallError where there is none."""
+    runs = {path for folder in (labs()[0].captures, Path("captures")) for path in folder.glob("*-*.pcapng")}
+    if not runs:
+        raise CallError(_("no capture"), _("name one, or run a lab first"))
+    return next_steps.shown(max(runs, key=lambda path: path.stat().st_mtime).resolve())
+
+
 def find(word: str, folder: Path | None = None) -> LabFolder:
     """Return the lab meant by a number or a name: 04, 4, 04_tcp_four_tuple, tcp_four_tuple."""
     known = labs(folder)
@@ -53,4 +62,13 @@ def find(word: str, folder: Path | None = None) -> LabFolder:
     if near:
         offered = rests.get(near[0], near[0])
         raise NoSuchLab(_("no lab is called {word!r}", word=word), _("did you mean {near}?", near=offered))
-    raise NoSuchLab(_("no lab is called {word!r}", word=word), _("there are {labs}", labs=", ".join(names)))
+    first, last = names[0][:2], names[-1][:2]
+    raise NoSuchLab(
+        _("no lab is called {word!r}", word=word),
+        _(
+            "there are {first} to {last}: {command} lists them",
+            first=first,
+            last=last,
+            command="demuxlab labs",
+        ),
+    )

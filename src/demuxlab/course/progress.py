@@ -15,7 +15,7 @@ NAME = ".progress.json"
 
 
 class Progress:
-    """The last points of one lab's exercise and quiz, in labs/.progress.json; a damaged file is replaced."""
+    """The best points of one lab's exercise and quiz, in labs/.progress.json; a damaged file is replaced."""
 
     def __init__(self, lab: LabFolder) -> None:
         self._lab = lab
@@ -36,6 +36,11 @@ class Progress:
             return ""
         changed = "" if kept.get("file") == self._fingerprint() else " *"
         return f"{kept.get('points')}/{kept.get('of')}{changed}"
+
+    def is_solved(self) -> bool:
+        """Tell whether the exercise had all points when it was graded last."""
+        kept = self._kept("exercise")
+        return bool(kept) and kept.get("points") == kept.get("of")
 
     def quiz(self) -> str:
         """Return "7/9", or "" where no sheet was marked."""
@@ -61,6 +66,9 @@ class Progress:
 
     def _note(self, what: str, value: dict[str, Any]) -> None:
         kept = self._read()
+        before = self._kept(what)
+        if before.get("of") == value["of"] and (before.get("points") or 0) > value["points"]:
+            return
         kept.setdefault(self._lab.name, {})[what] = value
         new = self._path.with_name(f"{NAME}.{os.getpid()}")
         with suppress(OSError):  # a read-only course keeps no record

@@ -13,7 +13,7 @@ from pathlib import Path
 from demuxlab import course, layout
 from demuxlab.capture.pcapng import PcapngWriter
 from demuxlab.capture.reader import Capture
-from demuxlab.course import fields, questions
+from demuxlab.course import fields, next_steps, questions
 from demuxlab.course.fields import Fields
 from demuxlab.course.questions import Question
 from demuxlab.errors import CallError
@@ -56,7 +56,8 @@ def make(lab: LabFolder, student: str, folder: Path) -> tuple[Path, Path]:
     capture, sheet = folder / f"{name}.pcapng", folder / f"{name}.txt"
     if sheet.exists():
         raise QuizError(
-            _("{sheet} is there already", sheet=sheet), _("it may hold answers, so move it away first")
+            _("{sheet} is there already", sheet=sheet),
+            _("fill it in, then: {command}", command=marking(lab, sheet)),
         )
     folder.mkdir(parents=True, exist_ok=True)
     capture.unlink(missing_ok=True)
@@ -65,7 +66,7 @@ def make(lab: LabFolder, student: str, folder: Path) -> tuple[Path, Path]:
         made, asked = _run(lab, student, commented)
         frames = fields.read(commented)
         _without_comments(commented, capture, made.names)
-    write_whole(sheet, _sheet(lab, student, capture, made.names, asked, frames))
+    write_whole(sheet, _sheet(lab, student, (capture, sheet), made.names, asked, frames))
     return capture, sheet
 
 
@@ -185,27 +186,29 @@ def _only_number(text: str) -> int | None:
 
 
 def _hexadecimal(text: str, key: str) -> int | None:
-    """Return a number written without its 0x, where the right one has it."""
-    return int(text, 16) if key.startswith("0x") and re.fullmatch(r"[0-9a-f]{1,8}", text) else None
+    """Return a number written without its 0x, where the right one has it or a letter shows it."""
+    is_one = re.fullmatch(r"[0-9a-f]{1,8}", text) and (key.startswith("0x") or re.search("[a-f]", text))
+    return int(text, 16) if is_one else None
 
 
 def _sheet(
     lab: LabFolder,
     student: str,
-    capture: Path,
+    files: tuple[Path, Path],
     names: dict[str, str],
     asked: Sequence[Question],
     frames: Sequence[Fields],
 ) -> str:
+    capture, sheet = files
     lines = [
         f"lab: {lab.name}",
         f"student: {student}",
         f"capture: {capture.name}",
         "",
         _("Open the capture in Wireshark, or here with:"),
-        f"  demuxlab open {capture.name}",
-        _("Write each answer behind its number."),
-        _("Then: demuxlab quiz {lab} --check THIS_FILE", lab=lab.name[:2]),
+        f"  {next_steps.typed(f'open {next_steps.shown(capture)}')}",
+        _("Write each answer behind its number. Then:"),
+        f"  {marking(lab, sheet)}",
         "",
         _("The addresses of the hosts:"),
         *(f"  {name:10} {address}" for address, name in names.items()),
@@ -215,6 +218,11 @@ def _sheet(
         choices = f" ({', '.join(known)})" if known else ""
         lines += ["", layout.paragraph(question.text[language_code()] + choices, 80), f"{question.id}: "]
     return "\n".join(lines) + "\n"
+
+
+def marking(lab: LabFolder, sheet: Path) -> str:
+    """Return the command that marks a sheet."""
+    return next_steps.typed(f"quiz {lab.name[:2]} --check {next_steps.shown(sheet)}")
 
 
 def _sockets(frames: Sequence[Fields]) -> list[str]:
@@ -240,4 +248,6 @@ def _read(sheet: Path) -> str:
             _("{path} cannot be read ({why})", path=sheet, why=error.strerror), _("give an answer sheet")
         ) from error
     except UnicodeDecodeError as error:
-        raise QuizError(_("{sheet} is not text in UTF-8", sheet=sheet), _("save it so")) from error
+        raise QuizError(
+            _("{sheet} is not text in UTF-8", sheet=sheet), _("give an answer sheet, not a capture")
+        ) from error

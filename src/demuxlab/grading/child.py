@@ -140,7 +140,10 @@ def failure(error: BaseException, path: str) -> dict[str, Any]:
     if line is None:
         line = getattr(error, "lineno", None)
     message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-    answer = {"raised": type(error).__name__, "message": message[:MAX_MESSAGE], "line": line}
+    kind = type(error)
+    # struct.error, zlib.error: without its module such a name says nothing.
+    name = f"{kind.__module__}.{kind.__name__}" if kind.__name__ == "error" else kind.__name__
+    answer = {"raised": name, "message": message[:MAX_MESSAGE], "line": line}
     if isinstance(error, SyntaxError):
         answer["column"] = error.offset
     return answer

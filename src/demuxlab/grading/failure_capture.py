@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demuxlab.capture.pcapng import PcapngWriter
+from demuxlab.course import next_steps
 from demuxlab.labkit.folder import LabFolder
 from demuxlab.language import _
 from demuxlab.links.memory import EPOCH, STEP
@@ -26,7 +27,7 @@ def save(packets: Sequence[tuple[bytes, str]], path: Path, about: str, said: Seq
     except OSError as error:
         return _("packets: not saved, for {path} cannot be written: {why}", path=path, why=error.strerror)
     return _(
-        "packets: frame {number} of {path} is the last one asked about", number=len(kept), path=_shown(path)
+        "packets asked about, frame {number} the last: {path}", number=len(kept), path=next_steps.shown(path)
     )
 
 
@@ -40,7 +41,3 @@ def _write(writer: PcapngWriter, packets: Sequence[tuple[bytes, str]], said: Seq
     for number, (packet, asked) in enumerate(packets):
         comment = "\n".join((asked, *said)) if number == len(packets) - 1 else asked
         writer.packet(packet, EPOCH + number * STEP, interface=interface, comment=comment, inbound=True)
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demuxlab import language
+from demuxlab import language, layout
 from demuxlab.language import _
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 PROPERTY = "demuxlab"
 """Under this name a report carries what its check has earned, also from one process to another."""
+TOLD = "demuxlab story"
+"""Under this name it carries what the failure is about, and why in a few words."""
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
+_ALL = pytest.StashKey[list[tuple[str, int]]]()
+"""The names of all checks and what they are worth, those too that are not run."""
 _BUDGETS = pytest.StashKey[dict[Path, "Budget"]]()
 _STORIES = pytest.StashKey[Any]()
 _ASKED = pytest.StashKey["Submission"]()
@@ -58,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
     config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
     config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
+    if all((Path(word.partition("::")[0]) / "lab.py").is_file() for word in config.args):
+        config.option.no_header = True  # the versions of pytest and its plugins say nothing to a learner
     if seed := config.getoption("--seed"):
         from demuxlab.grading import checks
 
@@ -66,12 +72,15 @@ def pytest_configure(config: pytest.Config) -> None:
         _add_hidden(config, Path(hidden))
 
 
+@pytest.hookimpl(tryfirst=True)  # before checks are deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to run where a hidden check would not count."""
-    if not config.stash[_HIDDEN] or config.getoption("collectonly"):
-        return
+    """Note what can be earned; refuse to run where a hidden check would not count."""
     from demuxlab.grading import inventory
 
+    scored = [item for item in items if item.get_closest_marker("points") is not None]
+    config.stash[_ALL] = [(item.name, inventory.points(item)) for item in scored]
+    if not config.stash[_HIDDEN] or config.getoption("collectonly"):
+        return
     hidden = [item for item in items if item.path.parent in config.stash[_HIDDEN]]
     for name, why in inventory.faults(hidden):
         raise pytest.UsageError(f"{name}: {why}")
@@ -144,7 +153,7 @@ def pytest_runtest_makereport(
     mark = item.get_closest_marker("points")
     if mark is None or (report.when != "call" and report.passed):
         return report
-    from demuxlab.grading import inventory
+    from demuxlab.grading import inventory, stories
     from demuxlab.grading.submission import LoadError
 
     name, error = _sentence(item.name), call.excinfo.value if call.excinfo is not None else None
@@ -152,6 +161,7 @@ def pytest_runtest_makereport(
     if report.failed and asked is not None and error is not None:
         asked.close()
         report.longrepr = _story(asked, name, error, item.config, item.path.parent)
+        report.user_properties.append((TOLD, stories.summary(asked, name, error)))
     elif report.passed:
         _forget_packets(item, name)
     worth = inventory.points(item)
@@ -183,66 +193,78 @@ def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | N
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, None, None]:
     """Print the stories in place of pytest's own lists; at the end the points, and what to do first."""
-    scored: dict[str, dict[str, Any]] = {}
-    stories: list[str] = []
-    whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
-    for report in (report for kind in terminalreporter.stats.values() for report in kind):
-        for key, value in getattr(report, "user_properties", ()):
-            if key == PROPERTY and report.nodeid not in scored:
-                scored[report.nodeid] = value
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    scored = {report.nodeid: row for report in reports if (row := _property(report, PROPERTY))}
     if not scored:
         yield
         return
-    order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
-    for outcome, reports in whole.items():
-        ours = [report for report in reports if report.nodeid in scored]
-        if outcome == "failed":
-            stories += [str(report.longrepr) for report in ours]
-        else:
-            waiting = Counter(_message(report) for report in ours)
-            stories += [
-                _("not asked yet: {count} more ({why})", count=count, why=why)
-                for why, count in waiting.items()
-            ]
-        terminalreporter.stats[outcome] = [each for each in reports if each.nodeid not in scored]
+    whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
+    for outcome, those in whole.items():
+        terminalreporter.stats[outcome] = [each for each in those if each.nodeid not in scored]
+    failed, skipped = ([each for each in those if each.nodeid in scored] for those in whole.values())
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    if stories and config.option.tbstyle != "no":
-        terminalreporter.section(_("what failed"))
-        _print_stories(terminalreporter, stories)
+    told = len(failed)
+    if (failed or skipped) and config.option.tbstyle != "no":
+        terminalreporter.write_line(layout.heading(_("what failed")))
+        told = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
     yield
-    terminalreporter.stats.update({outcome: reports for outcome, reports in whole.items() if reports})
-    _print_points(terminalreporter, [scored[nodeid] for nodeid in order], config)
-    complete = not terminalreporter.stats.get("deselected") and not any("::" in word for word in config.args)
-    if complete and not config.getoption("--submission"):
+    terminalreporter.stats.update({outcome: those for outcome, those in whole.items() if those})
+    order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
+    reasons = {report.nodeid: (_property(report, TOLD) or ("", ""))[1] for report in failed}
+    reasons |= {report.nodeid: _("not asked yet") for report in skipped}
+    rows, why = [scored[each] for each in order], [reasons.get(each, "") for each in order]
+    _print_points(terminalreporter, rows, why, told, config)
+    if len(rows) == len(config.stash.get(_ALL, rows)) and not config.getoption("--submission"):
         _note_progress(config.rootpath, scored)
 
 
-def _print_stories(terminalreporter: Any, stories: list[str]) -> None:
-    """Print stories; those of checks that fail as an earlier one did are lines, below one another."""
+def _property(report: Any, name: str) -> Any:
+    return next((value for key, value in getattr(report, "user_properties", ()) if key == name), None)
+
+
+def _print_stories(terminalreporter: Any, failed: list[Any], skipped: list[Any], *, in_full: bool) -> int:
+    """Print the first story of each function, or all; a file that cannot be loaded is reported once.
+
+    Return how many of those that failed have been told.
+    """
     from demuxlab.grading.stories import on_screen
 
-    for story, following in zip(stories, [*stories[1:], ""], strict=True):
-        lines = story.splitlines()
-        if len(lines) == 1 and stories[0] != story and stories[0].startswith(story):
-            continue  # the file that cannot be loaded is reported once
-        again = following.splitlines()[1:] == lines[1:]
-        terminalreporter.write_line(on_screen(lines[:1] if again else [*lines, ""]))
+    told = set()
+    for report in failed:
+        about = (_property(report, TOLD) or (report.nodeid,))[0]
+        if about not in told or (in_full and about != "loading"):
+            terminalreporter.write_line(on_screen([*str(report.longrepr).splitlines(), ""]))
+        told.add(about)
+    for why, count in Counter(map(_message, skipped)).items() if in_full or not failed else ():
+        line = _("not asked yet: {count} more ({why})", count=count, why=why)
+        terminalreporter.write_line(on_screen([line, ""]))
+    return len(failed) if in_full else len(told)
 
 
-def _print_points(terminalreporter: Any, rows: list[dict[str, Any]], config: pytest.Config) -> None:
+def _print_points(
+    terminalreporter: Any, rows: list[dict[str, Any]], reasons: list[str], told: int, config: pytest.Config
+) -> None:
     from demuxlab.grading import sandbox, stories
 
     earned, possible = (sum(int(row[key]) for row in rows) for key in ("points", "max_points"))
     names = [_sentence(row["name"]) for row in rows]
     failed = [row for row in rows if not row["passed"]]
-    terminalreporter.section(_("points"))
-    if earned:
-        terminalreporter.write_line(stories.table_of_points(rows, names) + "\n")
-    terminalreporter.write_line(_("points: {points} of {most}", points=earned, most=possible))
-    terminalreporter.write_line(_("isolation: {level}", level=sandbox.best()))
+    every = config.stash.get(_ALL, [("", row["max_points"]) for row in rows])
+    terminalreporter.write_line(layout.heading(_("points")))
+    if all(row["loads"] for row in rows):
+        terminalreporter.write_line(stories.table_of_points(rows, names, reasons) + "\n")
+    points = _("points: {points} of {most}", points=earned, most=possible)
+    if missing := len(every) - len(rows):
+        most = sum(worth for _name, worth in every)
+        points += _(" so far; checks not run: {count}; all are worth {most}", count=missing, most=most)
+    terminalreporter.write_line(points)
+    if (level := sandbox.best()) != sandbox.BUBBLEWRAP:
+        terminalreporter.write_line(_("isolation: {level}", level=level))
     labs = list(dict.fromkeys(Path(word.partition("::")[0]).resolve() for word in config.args))
-    terminalreporter.write_line(stories.on_screen([stories.next_step(failed, labs)]))
+    one = labs[0] if len(labs) == 1 and not missing else None
+    lines = stories.what_next(failed, one, [name for name, _worth in every], told=told)
+    terminalreporter.write_line(stories.on_screen(lines))
 
 
 def _note_progress(root: Path, scored: dict[str, dict[str, Any]]) -> None:

@@ -24,6 +24,14 @@ ENDED = marked("the process ended while it was asked for {what}: does the file c
 CRASHED = marked("the process crashed ({signal}) while it was asked for {what}")
 HUNG = marked("{what} did not come to an end{line}: a loop without end?")
 FILES = marked("{what} made more than {count} files")
+AT_LINE = marked("line {line}: {what}")
+NO_END = marked("no end")
+SILENT = marked("no answer")
+IS_ABSENT = marked("not in the file")
+UNWRITTEN = marked("still to be written")
+OF_TYPE = marked("this is {found}")
+UNLIKE = marked("{found}, not {expected}")
+WRONG = marked("a wrong answer")
 ABSENT = marked("the file has no {kind} {name}: was it renamed?")
 LOADING = marked("{file} cannot be loaded: {error}{line}: {message}")
 LOADING_HANGS = marked("{file} cannot be loaded: it does not come to an end{line}: a loop without end?")
@@ -100,12 +108,12 @@ _TEMPLATES = (
     *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
     *FIELDS,
     *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, FILES, ABSENT, LOADING, LOADING_HANGS),
-    *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED),
+    *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED, AT_LINE),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
 _SENTENCES = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")
 """The values that are sentences themselves, of this module or of a catalog."""
-_FORMS = {"error": r"\w+", "line": r"(?: in line \d+)?|\d+"}
+_FORMS = {"error": r"[\w.]+", "line": r"(?: in line \d+)?|\d+"}
 """What some values look like, so that each pattern has one way to match."""
 
 

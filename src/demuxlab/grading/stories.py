@@ -1,7 +1,8 @@
 """What a learner reads of a run of checks: one story for each mistake, the points, and what to do first.
 
-A story has the steps so far, then what was expected and found. A check that fails for the same reason as an
-earlier one takes a line; where the file cannot be loaded, all checks share one story.
+A story has the steps so far, then what was expected and found. On the screen the first story of each function
+is told whole; the other checks that fail take a row in the table of points, until somebody asks for all (-v).
+Where the file cannot be loaded, all checks share one story.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demuxlab import layout
+from demuxlab.course import next_steps
 from demuxlab.grading import sentences
 from demuxlab.grading.sentences import translated
 from demuxlab.grading.submission import LoadError
@@ -31,6 +33,10 @@ _FORMS = (
     ("float", re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")),
 )
 """How values of a type are written in an answer."""
+_WHOLE = re.compile(r" *\d* \| |    \S")
+"""How a line begins that is not wrapped: a line of source code, a command."""
+_LEAST_REASON = 14
+"""Columns that the reasons in the table of points need at least."""
 
 
 class Stories:
@@ -51,7 +57,29 @@ class Stories:
         first = self._first.setdefault((asked.path, why), name) if why else name
         if first != name:
             return [_("check: {name}", name=_(name)), _("  as above: {why}", why=translated(why))]
-        return [_("check: {name}", name=_(name)), *_steps(asked), *_end(asked, said), *_printed(asked)]
+        return [
+            _("check: {name}", name=_(name)),
+            *_steps(asked, str(error)),
+            *_end(asked, said),
+            *_printed(asked),
+        ]
+
+
+def summary(asked: "Submission", name: str, error: BaseException) -> tuple[str, str]:
+    """Return what a failure is about, the function or "unwritten", and why it failed, in a few words."""
+    said = str(error)
+    if isinstance(error, LoadError):
+        return "loading", ""
+    if (message := asked.fault[0]) and message in said:
+        if asked.brief.endswith("NotImplementedError"):
+            return "unwritten", _(sentences.UNWRITTEN)
+        return asked.last, translated(asked.brief)
+    if mistyped := mistaken_type(said):
+        return asked.last, _(sentences.OF_TYPE, found=_(sentences.KINDS[mistyped[0]]))
+    if compared := _COMPARED.search(said):
+        found, expected = (translated(compared[key].strip()) for key in ("found", "expected"))
+        return asked.last or name, _(sentences.UNLIKE, found=found, expected=expected)
+    return asked.last or name, _(sentences.WRONG)
 
 
 def _reason(asked: "Submission", said: str) -> str:
@@ -68,10 +96,13 @@ def _mistyped(kinds: tuple[str, str]) -> str:
     return english(sentences.MISTYPED, found=found, expected=expected)
 
 
-def _steps(asked: "Submission") -> Iterator[str]:
-    if asked.story:
+def _steps(asked: "Submission", said: str) -> Iterator[str]:
+    """Yield the requests, but for the last one where what was said tells what came of it."""
+    message = asked.fault[0]
+    steps = asked.story[:-1] if " raised " in message and message in said else asked.story
+    if steps:
         yield _("steps so far:")
-        yield from (f"  {number}. {translated(step)}" for number, step in enumerate(asked.story, 1))
+        yield from (f"  {number}. {translated(step)}" for number, step in enumerate(steps, 1))
 
 
 def _end(asked: "Submission", said: Sequence[str]) -> Iterator[str]:
@@ -107,32 +138,58 @@ def _type_of(written: str) -> str | None:
 
 
 def on_screen(lines: Sequence[str]) -> str:
-    """Return lines as wide as the terminal; a line of source code stays whole."""
-    return "\n".join(line if re.match(r" *\d* \| ", line) else layout.paragraph(line) for line in lines)
+    """Return lines as wide as the terminal; a line of source code, and a command, stay whole."""
+    return "\n".join(
+        line if re.match(r" *\d* \| |    \S", line) else layout.paragraph(line) for line in lines
+    )
 
 
-def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
-    """Return what each check has earned."""
-    cells = [(_(name), f"{row['points']}/{row['max_points']}") for name, row in zip(names, rows, strict=True)]
-    return layout.table((_("check"), _("points")), cells)
+def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str], reasons: Sequence[str]) -> str:
+    """Return what each check has earned, and in a few words why not more."""
+    headers = [_("check"), _("points")]
+    cells = [[_(name), f"{row['points']}/{row['max_points']}"] for name, row in zip(names, rows, strict=True)]
+    taken = sum(max(map(layout.width_of, column)) for column in zip(headers, *cells, strict=True))
+    room = layout.terminal_width() - taken - 4
+    if any(reasons) and room >= _LEAST_REASON:
+        headers.append(_("why"))
+        short = [why if layout.width_of(why) <= room else _(sentences.WRONG) for why in reasons]
+        cells = [[*cell, why] for cell, why in zip(cells, short, strict=True)]
+    return layout.table(headers, cells)
 
 
-def next_step(failed: Sequence[dict[str, Any]], labs: Sequence[Path]) -> str:
-    """Return what to do first: the first story, or what comes after a lab that is passed."""
+def what_next(
+    failed: Sequence[dict[str, Any]], lab: Path | None, names: Sequence[str], *, told: int
+) -> list[str]:
+    """Return what to do first: the first story, or what comes after a lab that is passed; commands indented.
+
+    `lab` is None where several were graded; `names` are all checks; of the failed, `told` have their story.
+    """
+    if failed and not failed[0]["loads"]:
+        return [_("next: make the file load. The line above says where it stops.")]
     if failed:
-        first = failed[0]
-        if not first["loads"]:
-            return _("next: make the file load. The line above says where it stops.")
-        name = first["name"]
-        return _("next: {check}. Its story alone: add -k {name}", check=_sentence(name), name=name)
-    if len(labs) != 1 or not (labs[0] / "lab.py").is_file():
-        return _("well done!")
-    number = labs[0].name[:2]
-    following = f"{int(number) + 1:02}" if number.isdigit() else ""
-    done = _("well done! Next: demuxlab quiz {lab} --student YOUR_NAME", lab=number)
-    if any(labs[0].parent.glob(f"{following}_*/lab.py")):
-        done += _(", then lab {lab}: demuxlab run {lab}", lab=following)
-    return done
+        step = _("next: {check}.", check=_sentence(failed[0]["name"]))
+        if lab is None or len(failed) == 1:
+            return [step]
+        alone = next_steps.typed(
+            f"{next_steps.shown(lab)} -k {_shortest(failed[0]['name'], names)}", "pytest"
+        )
+        every = [_("every story: add {option}", option="-v")] if told < len(failed) else []
+        return [step + " " + _("Its story alone:"), f"    {alone}", *every]
+    if lab is None or not (lab / "lab.py").is_file():
+        return [_("well done!")]
+    lines = [_("well done! Next:"), "    " + next_steps.typed(f"quiz {lab.name[:2]} --student YOUR_NAME")]
+    if number := next_steps.following(lab):
+        lines.append("    " + next_steps.typed(f"run {number}"))
+    return lines
+
+
+def _shortest(name: str, names: Sequence[str]) -> str:
+    """Return the first words of a check's name that no other check has."""
+    words = name.removeprefix("test_").split("_")
+    for count in range(2, len(words)):
+        if sum("_".join(words[:count]) in other for other in names) == 1:
+            return "_".join(words[:count])
+    return name
 
 
 def _sentence(test_name: str) -> str:

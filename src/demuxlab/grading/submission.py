@@ -32,6 +32,8 @@ _CRASHES = {
     for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
     if (number := getattr(signal, name, None))
 }
+_NO_ANSWERS = ("NotImplementedError", "EOFError", "NameError", "UnboundLocalError", "AttributeError")
+"""Exceptions that say nothing about packets: a check's hint would be about another mistake."""
 _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
@@ -117,6 +119,8 @@ class Submission:
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")
         """How the last request failed to get an answer: the sentence, and the same without values."""
+        self.brief = ""
+        """The same in a few words."""
         self.silent = False
         """Whether there was no answer to compare, so that a check's hint does not apply."""
         self.returned_tuple = False
@@ -179,7 +183,8 @@ class Submission:
         asked = f"{name}({as_text(arguments)})"
         self.packets += [(part, asked) for part in arguments if is_packet(part)]
         value = self._ask(do, name, arguments)
-        self.story.append(english(sentences.CALLED, what=asked, result=as_text((value,))))
+        shown = tuple(value) if self.returned_tuple and isinstance(value, list) else value
+        self.story.append(english(sentences.CALLED, what=asked, result=as_text((shown,))))
         return value
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -216,15 +221,17 @@ class Submission:
         asked = f"{name}({as_text(arguments)})"
         if answer["kind"] == "absent":
             kind, _space, absent = answer["message"].partition(" ")
-            self._fail(english(sentences.ABSENT, kind=kind, name=absent))
+            self._fail(english(sentences.ABSENT, kind=kind, name=absent), brief=english(sentences.IS_ABSENT))
         if answer["kind"] == "hung":
             self.close()
             self._budget.hung.add(name)
-            self._fail(english(sentences.HUNG, what=name, line=line))
+            brief = english(sentences.AT_LINE, line=number, what=english(sentences.NO_END))
+            self._fail(english(sentences.HUNG, what=name, line=line), brief=brief)
         self.story.append(english(sentences.CALLED, what=asked, result=error))
         message = english(sentences.RAISED, what=asked, error=error, line=line, message=answer["message"])
-        silent = error in ("NotImplementedError", "EOFError", "NameError")
-        self._fail(message, f"{name}: {error}{line}: {answer['message']}", silent=silent)
+        silent = error in _NO_ANSWERS
+        brief = english(sentences.AT_LINE, line=number, what=error) if number else error
+        self._fail(message, f"{name}: {error}{line}: {answer['message']}", brief, silent=silent)
 
     def _loading(self, answer: dict[str, Any], line: str) -> str:
         """Return why the file cannot be loaded, and the line of its source with a caret where one helps."""
@@ -246,8 +253,9 @@ class Submission:
             message += f"\n{'':5} | {' ' * (column - 1 - start)}^"
         return message
 
-    def _fail(self, message: str, fault: str = "", *, silent: bool = True) -> NoReturn:
+    def _fail(self, message: str, fault: str = "", brief: str = "", *, silent: bool = True) -> NoReturn:
         self.fault, self.silent = (message, fault or message), silent
+        self.brief = brief or english(sentences.SILENT)
         raise SubmissionError(message)
 
     def _ready(self) -> None:

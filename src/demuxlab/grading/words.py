@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from demuxlab.wire import packet
+from demuxlab.wire import icmp, ip, packet
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
 
 _MAX = 200
 _SHOWN = 24
+_HEADERS = 40
+"""Bytes shown of a packet whose fields cannot be read: two headers without options."""
+_KINDS = {icmp.ICMPMessage: "an ICMP message", ip.Fragment: "a fragment"}
 
 
 def as_text(values: tuple[Any, ...]) -> str:
@@ -42,6 +45,5 @@ def _packet(data: bytes) -> str:
         source = endpoint_text(arrival.source, arrival.source_port)
         destination = endpoint_text(arrival.destination, arrival.destination_port)
         return f"packet {kind} {source} → {destination}, {len(data)} bytes"
-    if isinstance(arrival, Malformed):
-        return f"packet of {len(data)} bytes ({arrival.reason}): {data[:_SHOWN].hex(' ')}…"
-    return f"packet of {len(data)} bytes ({type(arrival).__name__}): {data[:_SHOWN].hex(' ')}…"
+    what = arrival.reason if isinstance(arrival, Malformed) else _KINDS.get(type(arrival), "no TCP, no UDP")
+    return f"packet of {len(data)} bytes ({what}): {data[:_HEADERS].hex(' ')}…"

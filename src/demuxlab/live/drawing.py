@@ -76,7 +76,8 @@ def _counters(state: Row) -> Text:
 def _socket_cells(socket: Row) -> tuple[str, ...]:
     queue = unsent = ""
     if socket["unit"]:
-        queue = f"{_bar(socket['filled'], socket['peak'])} {counted(socket['waiting'], socket['unit'])}"
+        # The number first: a narrow terminal cuts the end.
+        queue = f"{counted(socket['waiting'], socket['unit'])} {_bar(socket['filled'], socket['peak'])}"
         if socket["dropped"]:
             queue += " " + _label("refused").format(count=socket["dropped"])
     if socket["unit"] == "byte":
