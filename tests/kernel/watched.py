@@ -153,7 +153,8 @@ def watched(seconds: float, curls: int, browsers: int) -> dict[str, Any]:
         said = errors.read_text()
         counts, stories = judged(capture, truth, browser)
     return {
-        **counts, "connections": len(truth), "status": status, "processor": round(used / took, 2),
+        **dict(sorted(counts.items())), "connections": len(truth), "status": status,
+        "processor": round(used / took, 2),
         "seconds": round(took, 1), "said": said.splitlines(), "stories": stories,
     }  # fmt: skip
 
@@ -245,11 +246,20 @@ def judged(
         verdicts = [_verdict(said, truth.get(end), browsers) for end, said in ends]
         verdict = next(each for each in ("wrong", "not of the test", "unknown", "right") if each in verdicts)
         counts[verdict] += 1
+        counts[f"{_kind(out, into, truth)}: {verdict}"] += 1
         counts["right at one end, unknown at the other"] += sorted(verdicts) == ["right", "unknown"]
         counts["right among several that share the socket"] += verdict == "right" and " and " in comments
         if verdict in ("wrong", "unknown", "not of the test") and len(stories) < 20:
             stories.append(f"{verdict}: {number} {out} {comments}; was {[truth.get(end) for end, _ in ends]}")
     return counts, stories
+
+
+def _kind(out: End, into: End, truth: dict[End, set[int]]) -> str:
+    kinds = {8101: "a server that forks", 8102: "200 a second", 53: "DNS"}
+    for port in (out[2], out[4]):
+        if port in kinds:
+            return kinds[port]
+    return "curl" if out in truth and into in truth else "browser"
 
 
 def _verdict(said: str, true: set[int] | None, browser: set[int]) -> str:

@@ -291,7 +291,11 @@ class Following:
         protocol, address, port, _remote, _remote_port = key
         answer = self._lookup.socket(*key, index)
         if answer is not None and answer.cookie not in self._by_cookie:
-            self.refresh()
+            self._follow([answer], now)  # before anything else: it may end soon
+            place = self._first.setdefault((protocol, port), {})
+            place[answer.cookie] = self._by_cookie[answer.cookie]
+            if len(place) > 1:
+                self.refresh()  # for their order
         first = [
             each
             for each in self._alive(protocol, port, now)

@@ -1,6 +1,7 @@
 """The host's IP packets as an AF_PACKET socket sees them (packet(7)): read only, nothing is sent."""
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -82,7 +83,7 @@ class PacketSocket:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
         # socket.bind takes no device without a name: index 0 is all of them.
-        number = socket.if_nametoindex(device) if device else 0
+        number = _number(device) if device else 0
         address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(_ETH_P_ALL), number)
         if ctypes.CDLL(None, use_errno=True).bind(self._socket.fileno(), address, len(address)):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -103,7 +104,7 @@ class PacketSocket:
                 break
             device, protocol, kind, hardware, station = address
             if device not in self._indices:
-                self._indices[device] = socket.if_nametoindex(device)
+                self._indices[device] = _number(device)
             index = self._indices[device]
             seconds, nanoseconds = _timespec.unpack(control[0][2])
             header = _header.pack(protocol, 0, index, hardware, kind, len(station), station)
@@ -121,3 +122,10 @@ class PacketSocket:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _number(device: str) -> int:
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None

@@ -13,7 +13,7 @@ from demuxlab.telling.rows import Entry
 from demuxlab.wire.address import to_text
 from demuxlab.wire.malformed import Malformed
 
-_WIDTHS = (5, 23, 24, 22)
+_WIDTHS = (6, 23, 23, 22)
 """The columns in a terminal of 80; where there is more, the last three share the rest."""
 _HEADINGS = marked(("frame", "from → to", "process → process", "segment; rule"))
 _REMEMBERED = 10_000
