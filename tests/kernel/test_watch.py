@@ -69,6 +69,9 @@ class Kernel:
     def close(self):
         pass
 
+    def fileno(self):
+        return -1
+
     not_looked = False
 
     def of(self, inode, _hints=(), *, again=False):
@@ -141,7 +144,7 @@ def test_a_connection_from_its_syn_to_its_end(kernel):
     wire.watch.rest()
     last = wire.tcp(HERE, 9157, HERE, 80, ACK)
     assert (last.delivery.rule, last.sender, last.unread) == (Rule.CONNECTION, "curl[20] fd 5", False)
-    assert wire.watch.close() == {"all": 3}
+    assert wire.watch.close() == {"all": 3, "read": 3}
 
 
 def test_a_child_that_got_the_connection_by_fork_is_found(kernel):
@@ -163,12 +166,12 @@ def test_what_had_ended_before_it_was_looked_at_is_called_so(kernel):
     kernel.add(LISTEN, HERE, 80, process=WEB)
     wire = Wire()
     syn = wire.tcp(HERE, 9157, HERE, 80, SYN)
-    assert syn.comments[1] == "sent by a process too short-lived to be read"
+    assert syn.comments[1] == "sent by unknown (its socket was too short-lived)"
     assert syn.unread
     ack = wire.tcp(HERE, 9157, HERE, 80, ACK)
     assert ack.comments[0].startswith("→ web[10] accepted it (closed too soon to be read): connection ")
     asked = wire.udp(HERE, 4000, PEER, 53)
-    assert asked.comments[1] == "sent by a process too short-lived to be read"
+    assert asked.comments[1] == "sent by unknown (its socket was too short-lived)"
     answered = wire.udp(PEER, 53, HERE, 4000)
     assert answered.delivery.verdict == Verdict.DELIVERED
     assert answered.comments[0].endswith(": its socket had ended before it was looked at")
@@ -186,7 +189,7 @@ def test_a_listening_socket_that_hands_on_its_connections_is_not_guessed_from(ke
     wire.tcp(PEER, 1, HERE, 80, ACK)
     wire.tcp(PEER, 2, HERE, 80, SYN)
     late = wire.tcp(PEER, 2, HERE, 80, ACK)
-    assert late.delivery.socket.name == "a process too short-lived to be read"
+    assert late.delivery.socket.name == "unknown (its socket was too short-lived)"
 
 
 def test_a_socket_that_was_closed_before_is_called_so(kernel):
@@ -321,8 +324,9 @@ def test_processes_are_found_where_they_were_found_last(monkeypatch):
     assert found.of(200)[0].pid == 9
     assert looked == [9]
     assert [each.pid for each in found.of(100, hints=(5, 9))] == [5, 9]
-    assert found.of(300) == []
-    assert found.not_looked, "all processes were looked at a moment ago"
+    assert (found.of(300), found.not_looked) == ([], False)
+    monkeypatch.setattr(owners, "_CREDIT", 0.0)
+    assert (found.of(300), found.not_looked) == ([], True)
 
 
 # With the real kernel

@@ -147,6 +147,7 @@ def _follow(
 
     waits = select.poll()
     waits.register(packets.fileno(), select.POLLIN)
+    waits.register(watch.following.fileno(), select.POLLIN)
     rows, told = Rows(), False
     sys.stdout.write(rows.heading())
     while not signals:
@@ -202,6 +203,13 @@ def _summarize(watch: "Watch", lost: int, seconds: float) -> None:
         )
     if sockets["hidden"]:
         _tell(_("sockets of processes that cannot be seen: {hidden}", hidden=sockets["hidden"]))
+    if sockets["late"]:
+        _tell(
+            _(
+                "sockets whose process was not looked for, too many being new at once: {late}",
+                late=sockets["late"],
+            )
+        )
     if counts["left out"]:
         _tell(_("packets left out, because they carry this output: {count}", count=counts["left out"]))
     _tell(_("packets lost, because they came faster than they were read: {count}", count=lost))

@@ -11,10 +11,11 @@ from demuxlab.language import marked
 _NAMED = 8
 _QUEUED = (SYN_RECEIVED, ESTABLISHED, "close-wait")
 """The states in which a connection without an inode waits in its listening socket's queue."""
-SHORT, _UNSEEN, _ACCEPTED, _WAITS, _CLOSED, KERNEL = WORDS = marked(
+SHORT, _UNSEEN, _LATE, _ACCEPTED, _WAITS, _CLOSED, KERNEL = WORDS = marked(
     (
-        "a process too short-lived to be read",
-        "a process that cannot be seen",
+        "unknown (its socket was too short-lived)",
+        "unknown (its process cannot be seen)",
+        "unknown (too many new sockets at once)",
         "accepted it (closed too soon to be read)",
         "(not accepted yet)",
         "closed by its process before",
@@ -39,6 +40,8 @@ class Followed:
     """The listening socket that it came from."""
     hidden: bool = False
     """Whether all processes that can be seen were looked at, and none has it."""
+    late: bool = False
+    """Whether its processes were not looked for everywhere, others being looked for."""
     first_state: str = ""
     """The state in which it was found; empty where its first packet was seen."""
     handed_on: bool = False
@@ -63,7 +66,7 @@ class Followed:
             return f"{accepting[0].name}[{accepting[0].pid}] {_ACCEPTED}"
         if self.first_state and self.first_state not in _QUEUED and not self.record.inode:
             return f"{_CLOSED} ({self.first_state})"
-        return _UNSEEN if self.hidden else SHORT
+        return _UNSEEN if self.hidden else _LATE if self.late else SHORT
 
 
 def together(processes: list[Process], word: str = "and") -> str:
@@ -73,6 +76,6 @@ def together(processes: list[Process], word: str = "and") -> str:
     return f"{names} {word} {more} more" if more > 0 else names
 
 
-def is_unread(label: str) -> bool:
-    """Return whether a label says that a process was not read."""
-    return label in (SHORT, _UNSEEN)
+def why_unread(label: str) -> str:
+    """Return why the process was not read that a label does not name: "short", "hidden" or "late"."""
+    return {SHORT: "short", _UNSEEN: "hidden", _LATE: "late"}.get(label, "")

@@ -16,7 +16,7 @@ from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel import netlink, options, owners, processes
-from demuxlab.kernel.followed import KERNEL, SHORT, Followed, is_unread, together
+from demuxlab.kernel.followed import KERNEL, SHORT, Followed, together, why_unread
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.kernel.table import KernelTable
@@ -28,6 +28,7 @@ Key = tuple[int, bytes, int, bytes, int]
 """Protocol, local address and port, remote address and port."""
 _FRESH = 0.01
 """For so long after a look, a connection with known processes is not looked at again."""
+_AT_ONCE = 0.001
 _REREAD = 1.0
 """After so long its processes are looked for again: a child may have got it by fork(2)."""
 _KEPT = 5.0
@@ -59,7 +60,7 @@ class Following:
         self._kinds: dict[tuple[bytes, str], tuple[float, int]] = {}
         self._swept = time.time()
         self.sockets: Counter[str] = Counter()
-        """How many sockets were followed: "all", those too "short"-lived to be read, and those "hidden"."""
+        """How many sockets were followed, "all", and how many of them have each result of `why_unread`."""
         self.refresh()
 
     def close(self) -> None:
@@ -69,6 +70,10 @@ class Following:
         self._by_cookie.clear()
         self._lookup.close()
         self._ends.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the kernel's notices, for poll."""
+        return self._ends.fileno()
 
     def refresh(self) -> None:
         """Dump the sockets without a peer anew: new ones are added, those that are gone have ended by now."""
@@ -126,8 +131,7 @@ class Following:
 
     def _count(self, followed: Followed) -> None:
         self.sockets["all"] += 1
-        if is_unread(followed.label):
-            self.sockets["short" if followed.label == SHORT else "hidden"] += 1
+        self.sockets[why_unread(followed.label) or "read"] += 1
 
     def kind(self, address: bytes, device: str, now: float) -> int:
         """Return the type of the route to an address, as of a second ago at most: LOCAL, BROADCAST, …"""
@@ -195,6 +199,10 @@ class Following:
             delivery = self._decided(segment, device, now, kind)
             table = self._table(segment, now)
         if answer is None or answer.remote:
+            opens = isinstance(segment, TCPSegment) and segment.flags & (SYN | ACK) == SYN
+            if opens and time.time() - now < _AT_ONCE:
+                # Nothing listens, and no connection came of it: its listening socket had ended before.
+                return self._decided(segment, device, time.time(), kind)
             if delivery.socket is None and now - self._gone.get(source[:2], 0.0) < _KEPT:
                 return _by_no_rule(segment, SHORT)
             return delivery  # a socket that has ended since was there when the packet came
@@ -363,6 +371,7 @@ class Following:
                 record.protocol, record.local, record.port, remote, record.remote_port
             )
             followed.hidden, followed.read = still is not None and still.inode == record.inode, now
+        followed.late = self._owners.not_looked
         if found:
             followed.hidden = False
             followed.processes, followed.read = found, now
@@ -417,7 +426,7 @@ def _by_no_rule(segment: Segment, label: str) -> Delivery:
 
 
 def _named(known: Followed) -> list[Process]:
-    if known.processes or known.listener is None or is_unread(known.label):
+    if known.processes or known.listener is None or why_unread(known.label):
         return known.processes
     return known.listener.processes
 

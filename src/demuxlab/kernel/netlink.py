@@ -99,6 +99,10 @@ class Ends:
             self._netlink.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         self._netlink.setblocking(False)
 
+    def fileno(self) -> int:
+        """Return the descriptor, for poll."""
+        return self._netlink.fileno()
+
     def take(self) -> list[int] | None:
         """Return the cookies of the sockets that have ended since; None where notices were lost."""
         cookies = []

@@ -15,8 +15,8 @@ from demuxlab.kernel.records import Process
 
 _HOT = 16
 _RECENT_SECONDS, _MOST_RECENT = 2.0, 512
-_SHARE = 0.2
-"""The part of the time that looks through all of /proc may take."""
+_SHARE, _CREDIT = 0.2, 1.0
+"""The part of the time that looks through all of /proc may take, and how many seconds at most at once."""
 _NAMED_SECONDS = 1.0
 """A process's name is read again after so long: execve(2) changes it."""
 
@@ -30,7 +30,7 @@ class Owners:
         self._unchecked: set[int] = set()
         """Those of the recent ids that may be threads of a process."""
         self._last = _last_pid()
-        self._next_full_look = 0.0
+        self._credit, self._credited = _CREDIT, time.monotonic()
         self._names: dict[int, tuple[float, Process]] = {}
         self.not_looked = False
         """Whether the last call of `of` found none without looking through all processes."""
@@ -52,20 +52,25 @@ class Owners:
         for pid in self._new_processes(now) if again or not found else ():
             if not _look(pid, links, found) and not os.path.exists(f"/proc/{pid}"):
                 self._forget(pid)
-        if not found and now < self._next_full_look:
-            self.not_looked = True
-        elif not found:
-            for pid in reversed(processes.pids()):
-                if _look(pid, links, found):
-                    break
-            done = time.monotonic()
-            self._next_full_look = done + (done - now) / _SHARE
+        if not found:
+            self._look_everywhere(links, found, now)
         for pid in found:
             self._hot[pid] = None
             self._hot.move_to_end(pid)
         while len(self._hot) > _HOT:
             self._hot.popitem(last=False)
         return [self._named(pid, now)._replace(fd=fd) for pid, fd in sorted(found.items())]
+
+    def _look_everywhere(self, links: dict[str, int], found: dict[int, int], now: float) -> None:
+        self._credit = min(_CREDIT, self._credit + (now - self._credited) * _SHARE)
+        self._credited = now
+        if self._credit <= 0:
+            self.not_looked = True
+            return
+        for pid in reversed(processes.pids()):
+            if _look(pid, links, found):
+                break
+        self._credit -= time.monotonic() - now
 
     def _new_processes(self, now: float) -> list[int]:
         """Return the processes of the last seconds, the latest first."""

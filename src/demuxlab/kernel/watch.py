@@ -12,7 +12,7 @@ from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel import following, netlink, processes
-from demuxlab.kernel.followed import is_unread
+from demuxlab.kernel.followed import why_unread
 from demuxlab.kernel.following import Following
 from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Process
@@ -49,8 +49,8 @@ class Seen:
         if self.delivery is not None:
             made = decision.of(self.delivery)
             if self.delivery.socket is not None and self.delivery.rule is None:
-                short = is_unread(self.delivery.socket.name)
-                made = replace(made, reason=following.GONE if short else following.BESIDE)
+                unread = why_unread(self.delivery.socket.name)
+                made = replace(made, reason=following.GONE if unread else following.BESIDE)
             found.append(comment.write(made))
         return [*found, SENT_BY + self.sender] if self.sender else found
 
@@ -58,7 +58,7 @@ class Seen:
     def unread(self) -> bool:
         """Whether the process at one end could not be read."""
         receiver = self.delivery.socket.name if self.delivery and self.delivery.socket else ""
-        return any(is_unread(label) for label in (self.sender, receiver))
+        return any(why_unread(label) for label in (self.sender, receiver))
 
 
 class Watch:
@@ -68,7 +68,7 @@ class Watch:
     """
 
     def __init__(self, port: int = 0, process: str = "") -> None:
-        self._following = Following()
+        self.following = Following()
         self._port, self._process = port, process
         self._reader = Demultiplexer()
         self._reader.checksums = Checksums.OFFLOADED
@@ -105,7 +105,7 @@ class Watch:
         return seen
 
     def _find(self, seen: Seen, segment: Segment) -> None:
-        captured, found = seen.captured, self._following
+        captured, found = seen.captured, self.following
         device, now = captured.device, captured.now
         if captured.outgoing or device == _LOOPBACK:
             if device == _LOOPBACK or found.kind(segment.source, device, now) == netlink.LOCAL:
@@ -124,12 +124,12 @@ class Watch:
 
     def rest(self) -> None:
         """Take the kernel's notices while no packet waits."""
-        self._following.note_ends()
+        self.following.note_ends()
 
     def close(self) -> Counter[str]:
         """Stop following; return the numbers of sockets: "all", "short" and "hidden"."""
-        self._following.close()
-        return self._following.sockets
+        self.following.close()
+        return self.following.sockets
 
 
 def _not_ours(segment: Segment) -> Delivery:
