@@ -9,7 +9,7 @@ from demuxlab import language, layout
 from demuxlab.capture.reader import Capture
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
 from demuxlab.demux.verdicts import Rule, Verdict
-from demuxlab.kernel import following, netlink, owners, watch
+from demuxlab.kernel import firewall, following, netlink, owners, watch
 from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.watch_rows import Rows
@@ -89,6 +89,7 @@ def kernel(monkeypatch):
         lambda protocol, states: [r for r in made.records if r.protocol == protocol and not r.remote],
     )
     monkeypatch.setattr(netlink, "route", lambda _address, _device="": (netlink.LOCAL, "lo"))
+    monkeypatch.setattr(firewall, "ruleset", lambda: None)
     monkeypatch.setattr(owners, "Owners", lambda: made)
     monkeypatch.setattr(owners, "holds", lambda process, inode: process in made.processes.get(inode, []))
     monkeypatch.setattr(
@@ -267,6 +268,35 @@ def test_what_carries_our_own_output_is_left_out(kernel, monkeypatch):
     wire.watch.own_pids.add(CURL.pid)
     assert wire.tcp(HERE, 9157, PEER, 80, ACK) is None
     assert wire.watch.counts == {"left out": 2}
+
+
+def test_what_the_firewall_does_is_said_and_followed(kernel, monkeypatch):
+    met = {80: firewall.Met(firewall.REDIRECT, "here", port=8080), 81: firewall.Met(firewall.DROP, "there")}
+    asked = []
+
+    def meets(_rules, packet):
+        asked.append(packet)
+        return [met[packet.port]] if packet.port in met else []
+
+    monkeypatch.setattr(firewall, "ruleset", lambda: [{}])
+    monkeypatch.setattr(firewall, "meets", meets)
+    kernel.add(LISTEN, bytes(4), 8080, process=WEB)
+    kernel.add(ESTABLISHED, HERE, 8080, PEER, 9157, process=Process(10, 4, "web"))
+    wire = Wire()
+    redirected = wire.tcp(PEER, 9157, HERE, 80, SYN | ACK, device="eth0")
+    assert asked[-1].established, "a rule about established connections may accept it"
+    assert redirected.comments == [
+        "→ web[10] fd 4: connection 127.0.0.2:9157 → 127.0.0.1:8080; "
+        "port 8080's listener web[10] fd 3 lost: the 4-tuple is more specific",
+        "a firewall rule sends it to 127.0.0.1:8080 instead (here)",
+    ]
+    answer = wire.tcp(HERE, 80, PEER, 9157, ACK, device="eth0", outgoing=True)
+    assert answer.sender == "web[10] fd 4"
+    dropped = wire.udp(PEER, 4000, HERE, 81, device="eth0")
+    assert dropped.comments == ["✗ not-ours", "a firewall rule drops it (there)"]
+    wire.udp(HERE, 53, PEER, 4000, device="eth0", outgoing=True)
+    wire.udp(PEER, 4000, HERE, 53, device="eth0")
+    assert asked[-1].established, "an answer"
 
 
 @pytest.mark.parametrize("code", language.CODES)

@@ -15,7 +15,8 @@ from demuxlab.kernel import following, netlink, processes
 from demuxlab.kernel.followed import why_unread
 from demuxlab.kernel.following import Following
 from demuxlab.kernel.packets import Captured
-from demuxlab.kernel.records import Process
+from demuxlab.kernel.records import Note, Process
+from demuxlab.kernel.rules_met import RulesMet
 from demuxlab.telling import comment, decision
 from demuxlab.wire.address import from_text, unmapped
 from demuxlab.wire.checksum import Checksums
@@ -39,6 +40,8 @@ class Seen:
     """The decision; None for a packet that leaves the machine."""
     sender: str = ""
     """What to call the sender, of a packet that comes from this machine."""
+    notes: list[Note] = field(default_factory=list)
+    """What the firewall does with it before a socket gets it."""
     processes: list[Process] = field(default_factory=list)
     """Those at both ends, as far as they are here and known."""
 
@@ -52,7 +55,11 @@ class Seen:
                 unread = why_unread(self.delivery.socket.name)
                 made = replace(made, reason=following.GONE if unread else following.BESIDE)
             found.append(comment.write(made))
-        return [*found, SENT_BY + self.sender] if self.sender else found
+        return [
+            *found,
+            *([SENT_BY + self.sender] if self.sender else []),
+            *(note.write() for note in self.notes),
+        ]
 
     @property
     def unread(self) -> bool:
@@ -72,6 +79,7 @@ class Watch:
         self._port, self._process = port, process
         self._reader = Demultiplexer()
         self._reader.checksums = Checksums.OFFLOADED
+        self._firewall = RulesMet()
         self._carriers = _ssh_connections()
         self.own_pids = {os.getpid(), *_readers_of_our_output()}
         """Packets of these processes are left out: ours, and those that show or pass on what we print."""
@@ -109,7 +117,7 @@ class Watch:
         device, now = captured.device, captured.now
         if captured.outgoing or device == _LOOPBACK:
             if device == _LOOPBACK or found.kind(segment.source, device, now) == netlink.LOCAL:
-                seen.sender, senders = found.sender(segment, captured.number, now)
+                seen.sender, senders = found.sender(self._firewall.own(segment), captured.number, now)
                 seen.processes += senders
             else:
                 seen.delivery = _not_ours(segment)
@@ -117,6 +125,13 @@ class Watch:
             return
         kind = found.kind(segment.destination, device, now)
         if not captured.to_us or kind not in _TO_US:
+            seen.delivery = _not_ours(segment)
+            return
+        stopped, segment, seen.notes = self._firewall.meets(segment, device, kind == netlink.LOCAL)
+        if stopped is not None:
+            seen.delivery = stopped
+            return
+        if seen.notes and found.kind(segment.destination, "", now) != netlink.LOCAL:
             seen.delivery = _not_ours(segment)
             return
         seen.delivery, receivers = found.receiver(segment, device, captured.number, now, kind)

@@ -37,11 +37,12 @@ class Rows:
         self._frame += 1
         lines = self._lines(str(self._frame), *_cells(self._frame, seen))
         indent = " " * (_WIDTHS[0] + 2)
-        return lines + "".join(f"{layout.paragraph(f'{indent}✗ {loser}')}\n" for loser in self._losers(seen))
+        return lines + "".join(f"{layout.paragraph(indent + line)}\n" for line in self._once(seen))
 
-    def _losers(self, seen: Seen) -> Iterator[str]:
+    def _once(self, seen: Seen) -> Iterator[str]:
+        """Yield what the firewall does and who lost, where the decision is new."""
         delivery = seen.delivery
-        if delivery is None or delivery.segment is None or not delivery.losers:
+        if delivery is None or delivery.segment is None or not (delivery.losers or seen.notes):
             return
         made = delivery.segment.protocol, delivery.segment.key, delivery.rule
         if made in self._shown:
@@ -49,8 +50,9 @@ class Rows:
         if len(self._shown) >= _REMEMBERED:
             self._shown.clear()
         self._shown.add(made)
+        yield from (f"- {note.write(_)}" for note in seen.notes)
         for loser in decision.of(delivery).losers:
-            yield f"{comment.candidate(loser)}: {reasons.write(loser.reason, loser.detail)}"
+            yield f"✗ {comment.candidate(loser)}: {reasons.write(loser.reason, loser.detail)}"
 
     def _lines(self, *cells: str) -> str:
         columns = [
