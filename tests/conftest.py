@@ -80,7 +80,7 @@ def command_line(capsys, monkeypatch):
     """`command_line("run", "04")` → (exit status, standard output, standard error); as root it stays root."""
     from demuxlab.cli.main import main
 
-    monkeypatch.setattr("demuxlab.links.rights.drop", lambda: "rights: kept for the test")
+    monkeypatch.setattr("demuxlab.links.rights.drop", lambda *_keep: "rights: kept for the test")
 
     def run(*arguments):
         try:

@@ -13,11 +13,12 @@ from tests.report.captures import A, B, udp_packet, write
 from demuxlab import wireshark
 from demuxlab.demux.protocols import PROTOCOLS, RULES
 from demuxlab.demux.verdicts import Reason, Reply, Rule, Verdict
+from demuxlab.kernel.watch import SENT_BY
 from demuxlab.telling import comment
 from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
 
 SCRIPT = Path(wireshark.__file__).parent / "demuxlab.lua"
-FIELDS = ("socket", "rule", "key", "verdict", "reply", "reason", "losers", "queue", "waiting")
+FIELDS = ("socket", "rule", "key", "verdict", "reply", "reason", "losers", "sender", "queue", "waiting")
 BETWEEN = "\x01"
 """Between the values of a field that a frame has several times: no text here has it."""
 FAMILIES = (
@@ -124,6 +125,12 @@ def test_tshark_shows_how_much_waits(lua_fields):
         assert shown["queue"] == [name]
         assert shown["waiting"] == ([] if waiting < 0 else [str(waiting)])
         assert shown["verdict"] == []
+
+
+def test_tshark_shows_who_sent_a_packet(lua_fields):
+    sent = [f"{SENT_BY}{name}" for name in NAMES]
+    for name, shown in zip(NAMES, lua_fields(sent), strict=True):
+        assert shown == {field: [name] if field == "sender" else [] for field in FIELDS}
 
 
 def test_the_script_lists_the_rules_and_replies_of_the_table():

@@ -24,6 +24,7 @@ _COMMANDS = marked(
         "new-lab": "Write the skeleton of a new lab.",
         "grade": "Grade submissions in a sandbox, for one learner or for a whole course.",
         "why": "Say which socket of this machine gets a packet, or why a port cannot be bound.",
+        "watch": "Show this machine's packets as they pass, each with its process and why.",
         "drill": "Play packetdrill scripts on our TCP in virtual time, or on the Linux kernel.",
         "bench": "Measure ours against its peers: ratios, taken by turns in one run.",
         "doctor": "Say what this machine allows, and how to mend what it does not.",

@@ -16,10 +16,10 @@ from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopb
 LOOPBACK = "lo"
 _NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
 _FORWARDED = marked("the packet goes out by {device} instead")
-_DROPPED = marked("a firewall rule drops it ({rule})")
-_REJECTED = marked("a firewall rule rejects it ({rule})")
-_REDIRECTED = marked("a firewall rule sends it to {destination} instead ({rule})")
-_MAYBE = marked("a firewall rule may decide about it first ({rule})")
+DROPPED = marked("a firewall rule drops it ({rule})")
+REJECTED = marked("a firewall rule rejects it ({rule})")
+REDIRECTED = marked("a firewall rule sends it to {destination} instead ({rule})")
+MAYBE = marked("a firewall rule may decide about it first ({rule})")
 _NO_FIREWALL = marked("the firewall's rules could not be read: call it with sudo, and have nft installed")
 _PROGRAM_CHOSE = marked("the BPF sk_lookup program {name} chose this socket: the table is not asked")
 _PROGRAM_DROPS = marked("the BPF sk_lookup program {name} drops it: the table is not asked")
@@ -44,16 +44,16 @@ def ask(question: Question) -> tuple[Answer, Snapshot]:
     established = _is_connected(question, found)
     for met in _rules(question, kind, established, unsure):
         if met.what == firewall.MAYBE:
-            unsure.append(Note(_MAYBE, {"rule": met.rule}))
+            unsure.append(Note(MAYBE, {"rule": met.rule}))
         elif met.what in (firewall.DROP, firewall.REJECT):
-            text = _DROPPED if met.what == firewall.DROP else _REJECTED
+            text = DROPPED if met.what == firewall.DROP else REJECTED
             reply = None if met.what == firewall.DROP else Reply.RST if met.resets else Reply.PORT_UNREACHABLE
             notes = [Note(text, {"rule": met.rule})]
             return Answer(Verdict.NO_SOCKET, reply=reply, before=notes, unsure=unsure), found
         else:
             to = _redirected(question, met)
             where = endpoint_text(to.destination, to.port)
-            before.append(Note(_REDIRECTED, {"destination": where, "rule": met.rule}))
+            before.append(Note(REDIRECTED, {"destination": where, "rule": met.rule}))
             return _elsewhere(to, before, unsure)
     if kind not in (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST) and not is_any(question.destination):
         return _not_ours(question, before, unsure), found

@@ -9,7 +9,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from demuxlab.kernel.records import AF_INET, AF_INET6, Record, attributes, read
+from demuxlab.kernel.records import AF_INET, AF_INET6, Record, attributes, cookie_of, read
+from demuxlab.wire import ip
 
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 0, 4, 12
 _SOCK_DIAG_BY_FAMILY, _RTM_NEWROUTE, _RTM_GETROUTE = 20, 24, 26
@@ -17,7 +18,13 @@ _GET_TABLE = 10 << 8 | 1
 """NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE."""
 _REQUEST, _DUMP = 0x001, 0x300
 _ERROR, _DONE = 2, 3
-_ALL_STATES = 0xFFFFFFFF
+ALL_STATES = 0xFFFFFFFF
+LISTENING, WITHOUT_PEER = 1 << 10, 1 << 7
+"""Masks of enum tcp_states: TCP_LISTEN, and TCP_CLOSE, in which UDP sockets without a peer are."""
+_NO_COOKIE = b"\xff" * 8
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_DESTROY_GROUPS = (1, 2, 3, 4)
+"""SKNLGRP_INET_TCP_DESTROY to SKNLGRP_INET6_UDP_DESTROY (linux/sock_diag.h)."""
 _header = struct.Struct("=IHHII")
 _RECEIVE = 1 << 20
 _RTA_DST, _RTA_OIF = 1, 4
@@ -27,8 +34,10 @@ UNICAST = 1
 """RTN_UNICAST: another machine's address."""
 
 
-def sockets(protocol: int, port: int = 0) -> list[Record]:
+def sockets(protocol: int, port: int = 0, states: int = ALL_STATES) -> list[Record]:
     """Return the kernel's sockets of a protocol in its own order, IPv4 first; those of a port, or all.
+
+    `states` is a mask of enum tcp_states.
 
     Sockets of one address and port are in the order of the lookup. A socket that moved during the listing
     counts once. Raises OSError.
@@ -37,14 +46,88 @@ def sockets(protocol: int, port: int = 0) -> list[Record]:
     found: dict[int, Record] = {}
     with _open(_NETLINK_SOCK_DIAG) as netlink:
         for family in (AF_INET, AF_INET6):
-            identity = struct.pack("!H54x", port)[:48]
-            request = struct.pack("=BBBBI", family, protocol, 0, 0, _ALL_STATES) + identity
+            identity = _identity(port, 0, b"", b"", 0) + bytes(8)
+            request = struct.pack("=BBBBI", family, protocol, 0, 0, states) + identity
             for payload in _ask(netlink, _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, request):
                 record = read(payload, protocol, names)
                 # Of bound TCP sockets that do not listen the kernel lists all ports.
                 if port in (0, record.port):
                     found.setdefault(record.cookie, record)
     return list(found.values())
+
+
+class Lookup:
+    """The kernel's own lookup, for one packet at a time, on one netlink socket (inet_diag's exact request).
+
+    For TCP it finds the connection, or else the listening socket; for UDP what a datagram would reach.
+    """
+
+    def __init__(self) -> None:
+        self._netlink = _open(_NETLINK_SOCK_DIAG)
+        self._names = dict(socket.if_nameindex())
+
+    def socket(
+        self, protocol: int, local: bytes, port: int, remote: bytes, remote_port: int, device: int = 0
+    ) -> Record | None:
+        """Return the socket that a packet from remote to local reaches on a device (its index), or None."""
+        ends = (local, port), (remote, remote_port)
+        # udp_dump_one() takes source and destination of the packet, TCP's those of the socket.
+        (source, source_port), (other, other_port) = ends if protocol == ip.TCP else ends[::-1]
+        identity = _identity(source_port, other_port, source, other, device) + _NO_COOKIE
+        family = AF_INET if len(local) == 4 else AF_INET6
+        request = struct.pack("=BBBBI", family, protocol, 0, 0, ALL_STATES) + identity
+        try:
+            return read(
+                next(_ask(self._netlink, _SOCK_DIAG_BY_FAMILY, _REQUEST, request)), protocol, self._names
+            )
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESTALE):
+                return None
+            raise
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+
+class Ends:
+    """The kernel's notices of sockets that have ended."""
+
+    def __init__(self) -> None:
+        self._netlink = _open(_NETLINK_SOCK_DIAG)
+        for group in _DESTROY_GROUPS:
+            self._netlink.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        self._netlink.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll."""
+        return self._netlink.fileno()
+
+    def take(self) -> list[int] | None:
+        """Return the cookies of the sockets that have ended since; None where notices were lost."""
+        cookies = []
+        try:
+            while True:
+                data, at = self._netlink.recv(_RECEIVE), 0
+                while at < len(data):
+                    size = _header.unpack_from(data, at)[0]
+                    cookies.append(cookie_of(data[at + _header.size : at + size]))
+                    at += size + 3 & ~3
+        except BlockingIOError:
+            return cookies
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                return None
+            raise
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+
+def _identity(port: int, remote_port: int, local: bytes, remote: bytes, device: int) -> bytes:
+    """Return struct inet_diag_sockid without its cookie."""
+    return struct.pack("!HH16s16s", port, remote_port, local, remote) + struct.pack("=I", device)
 
 
 def route(address: bytes, out: str = "") -> tuple[int, str]:

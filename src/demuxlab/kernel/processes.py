@@ -3,7 +3,7 @@
 import os
 import pwd
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,30 +27,44 @@ class Holders(NamedTuple):
 
 def holders(wanted: Collection[int]) -> Holders:
     """Find the processes that hold sockets with these inodes."""
-    links = {f"{_SOCKET}{inode}]": inode for inode in wanted if inode}
+    links = {link_of(inode): inode for inode in wanted if inode}
     found: dict[int, list[Process]] = {}
     hidden = 0
-    for pid in _pids() if links else ():
-        folder = f"/proc/{pid}/fd"
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except PermissionError:
+    for pid in pids() if links else ():
+        mine = descriptors(pid, links)
+        if mine is None:
             hidden += 1
-            continue
-        except OSError:
-            continue  # it has ended
-        try:
-            mine = [(fd, links[link]) for fd, link in _links(handle) if link in links]
-        finally:
-            os.close(handle)
-        if mine:
+        elif mine:
             whose = describe(pid)
             for fd, inode in mine:
                 found.setdefault(inode, []).append(whose._replace(fd=fd))
     return Holders(found, hidden)
 
 
-def _pids() -> list[int]:
+def link_of(inode: int) -> str:
+    """Return what a descriptor of a socket links to."""
+    return f"{_SOCKET}{inode}]"
+
+
+def descriptors(pid: int, links: Mapping[str, int]) -> list[tuple[int, int]] | None:
+    """Return a process's descriptors of these links, each with the link's value.
+
+    None where they may not be seen; an empty list where the process has ended.
+    """
+    try:
+        handle = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return None
+    except OSError:
+        return []
+    try:
+        return [(fd, links[link]) for fd, link in _links(handle) if link in links]
+    finally:
+        os.close(handle)
+
+
+def pids() -> list[int]:
+    """Return the processes' ids, in order."""
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
@@ -86,6 +100,8 @@ def describe(pid: int) -> Process:
         name = _read(proc / "comm").decode(errors="replace").strip()
         if len(name) == _COMM_LIMIT and command and Path(command[0]).name.startswith(name):
             name = Path(command[0]).name
+        # Each process chooses its name (PR_SET_NAME): nothing in it may steer a terminal.
+        name = "".join(character if character.isprintable() else "�" for character in name)
         return Process(pid, -1, name, user(proc.stat().st_uid), _container(proc), command, _namespace(pid))
     except OSError:
         return Process(pid, -1, "?")  # it has ended meanwhile
@@ -126,7 +142,7 @@ def namespaces() -> tuple[dict[int, int], bool]:
     own = os.stat("/proc/thread-self/ns/net").st_ino
     found: dict[int, int] = {}
     all_seen = True
-    for pid in _pids():
+    for pid in pids():
         try:
             inode = os.stat(f"/proc/{pid}/ns/net").st_ino
         except PermissionError:

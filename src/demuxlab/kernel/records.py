@@ -134,6 +134,12 @@ def read(payload: bytes, protocol: int, device_names: dict[int, str]) -> Record:
     )
 
 
+def cookie_of(payload: bytes) -> int:
+    """Return the cookie of a struct inet_diag_msg."""
+    cookie: int = _message.unpack_from(payload)[9]
+    return cookie
+
+
 def _v6only(payload: bytes) -> bool | None:
     for kind, value in attributes(payload[_message.size :]):
         if kind == _V6ONLY:

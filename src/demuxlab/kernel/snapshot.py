@@ -23,6 +23,8 @@ class Snapshot:
     """How many processes did not show their descriptors."""
     raw: list[Process] = field(default_factory=list)
     """The processes with a raw socket of the protocol, which gets a copy of each packet."""
+    names: dict[int, str] = field(default_factory=dict)
+    """What to call a socket, by cookie, where that is not its first process."""
 
     def processes(self, record: Record) -> list[Process]:
         """Return the processes that hold a socket."""

@@ -83,7 +83,7 @@ def _socket(record: Record, snapshot: Snapshot, groups: set[tuple[object, ...]])
     reuse_port = options.reuse_port
     return Socket(
         record.protocol,
-        name=str(holders[0]) if holders else _unnamed(record),
+        name=snapshot.names.get(record.cookie) or (str(holders[0]) if holders else _unnamed(record)),
         family=record.family,
         v6only=_v6only(record, options),
         reuse_address=bool(options.reuse_address),

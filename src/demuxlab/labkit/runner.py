@@ -21,11 +21,10 @@ from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.lab import Lab
 from demuxlab.labkit.network import LabError
 from demuxlab.language import _
-from demuxlab.links import rights
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
-from demuxlab.wireshark.live import Live
+from demuxlab.wireshark.live import Live, drop_rights
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch
@@ -75,7 +74,7 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
         )
     links, sentence = _open_links(len(folders), settings)
     try:
-        live, dropped = _drop_rights(settings)
+        live, dropped = drop_rights(settings.live)
         _tell(layout.paragraph("; ".join(filter(None, (sentence, dropped)))))
         results = [
             _run_one(folder, link, settings, live) for folder, link in zip(folders, links, strict=True)
@@ -106,17 +105,6 @@ def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
             _("no {link} link: {why}", link=settings.link, why=unavailable.wrong), unavailable.cure
         ) from unavailable
     return links, sentence
-
-
-def _drop_rights(settings: Settings) -> tuple[Live | None, str]:
-    """Drop root's rights, and start the Wireshark of `--live`, under sudo as the user that called sudo.
-
-    Returns it, and a sentence about the rights that are left.
-    """
-    # For root without sudo, Wireshark drops the rights itself, and fails where they are dropped already.
-    early = Live() if settings.live and rights.remains_root() else None
-    left = rights.drop()
-    return Live() if settings.live and early is None else early, left
 
 
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:

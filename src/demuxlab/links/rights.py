@@ -14,10 +14,14 @@ _READ_FILES = 1 << 2
 """CAP_DAC_READ_SEARCH."""
 _REACH_FILES = _READ_FILES | 1 << 1
 """And CAP_DAC_OVERRIDE."""
+SEE_PROCESSES = _READ_FILES | 1 << 19
+"""CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: for /proc/PID/fd of other users' processes."""
 
 
-def drop() -> str:
+def drop(keep: int = 0) -> str:
     """Drop root's rights irrevocably; return a sentence about what is left, "" for an ordinary user.
+
+    `keep`: capabilities that this process keeps, and programs that it starts do not get.
 
     Under sudo the process becomes the user who called it, so that its files are that user's. Python may lie
     where that user cannot read it, in root's home for instance: modules are still imported later, so that
@@ -33,9 +37,14 @@ def drop() -> str:
         _prctl(_PR_SET_KEEPCAPS, 1)
         os.setuid(int(user))
         closed = not all(os.access(file, os.R_OK) for file in (os.__file__, __file__))
-        _keep(_READ_FILES if closed else 0)
+        inherited = _READ_FILES if closed else 0
+        _keep(inherited | keep, inherited)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _leave_home_of_root(int(user))
+        if keep:
+            return _(
+                "rights dropped: now user {user}, who called sudo; seeing processes stays allowed", user=user
+            )
         if closed:
             return _(
                 "rights dropped: now user {user}, who called sudo; reading files stays allowed",
@@ -43,8 +52,10 @@ def drop() -> str:
             )
         return _("rights dropped: now user {user}, who called sudo", user=user)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    if why := _keep(_REACH_FILES, for_programs=False):
+    if why := _keep(_REACH_FILES | keep, 0):
         return _("rights could not be dropped: {why}", why=why)
+    if keep:
+        return _("rights dropped: root now only reaches files and sees processes")
     return _("rights dropped: root now only reaches files")
 
 
@@ -68,12 +79,11 @@ def _leave_home_of_root(user: int) -> None:
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
 
 
-def _keep(capabilities: int, *, for_programs: bool = True) -> str:
+def _keep(capabilities: int, inherited: int) -> str:
     """Keep these capabilities and no other (capabilities(7)); return why that failed, or nothing.
 
-    `for_programs`: programs that this process starts have them too.
+    `inherited`: those of them that programs that this process starts have too.
     """
-    inherited = capabilities if for_programs else 0
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)(capabilities, capabilities, inherited, 0, 0, 0)
     if ctypes.CDLL(None, use_errno=True).capset(header, data):

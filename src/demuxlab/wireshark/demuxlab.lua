@@ -1,6 +1,7 @@
 -- Transport demultiplexing: reads the decision out of the comment that demuxlab wrote to each packet,
 -- and gives Wireshark and tshark fields of it: demux.socket, demux.rule, demux.key, demux.verdict, demux.reply,
--- demux.losers; of the frames in a queue, demux.queue and demux.waiting.
+-- demux.losers; of those that a process of this machine sent, demux.sender; of the frames in a queue, demux.queue
+-- and demux.waiting.
 
 -- Loaded twice (installed, and by `demuxlab open`) the second one has nothing to do.
 local fresh, demux = pcall(Proto, "demux", "Transport demultiplexing")
@@ -14,12 +15,13 @@ local fields = {
     reply = ProtoField.string("demux.reply", "Answered with"),
     reason = ProtoField.string("demux.reason", "Reason"),
     losers = ProtoField.string("demux.losers", "Candidate"),
+    sender = ProtoField.string("demux.sender", "Sent by"),
     queue = ProtoField.string("demux.queue", "In the queue of"),
     waiting = ProtoField.uint32("demux.waiting", "Waiting there"),
 }
 demux.fields = {
     fields.socket, fields.rule, fields.key, fields.verdict, fields.reply, fields.reason,
-    fields.losers, fields.queue, fields.waiting,
+    fields.losers, fields.sender, fields.queue, fields.waiting,
 }
 
 local comment_of = Field.new("frame.comment")
@@ -106,15 +108,23 @@ local function read(comment)
 end
 
 function demux.dissector(buffer, pinfo, root)
-    local comment = comment_of()
-    local decision = comment and read(tostring(comment.value))
+    local decision, sender
+    for _, comment in ipairs({comment_of()}) do
+        local text = tostring(comment.value)
+        sender = sender or text:match("^sent by (.+)$")
+        decision = decision or read(text)
+    end
+    if sender then
+        decision = decision or {outcome = "sent by " .. sender}
+        decision.sender = sender
+    end
     if not decision then return end
     local tree = root:add(demux, buffer(0, 0))
     tree:append_text(": " .. decision.outcome .. (decision.rule and ", by rule " .. decision.rule or ""))
     for _, socket in ipairs(decision.sockets or {}) do
         tree:add(fields.socket, socket):set_generated()
     end
-    for _, name in ipairs({"rule", "key", "verdict", "reply", "reason", "queue", "waiting"}) do
+    for _, name in ipairs({"rule", "key", "verdict", "reply", "reason", "sender", "queue", "waiting"}) do
         if decision[name] then tree:add(fields[name], decision[name]):set_generated() end
     end
     for _, loser in ipairs(decision.losers or {}) do

@@ -4,6 +4,7 @@ import subprocess
 from typing import BinaryIO
 
 from demuxlab.language import _
+from demuxlab.links import rights
 from demuxlab.wireshark import program as wireshark
 
 
@@ -16,6 +17,11 @@ class Live:
         self.pipe: BinaryIO = self._process.stdin  # type: ignore[assignment]
         """The pipe for the capture's bytes; the recorder closes it."""
 
+    @property
+    def pid(self) -> int:
+        """Wireshark's process id."""
+        return self._process.pid
+
     def ending(self) -> str:
         """Return that Wireshark was closed during the run; empty where it still runs."""
         status = self._process.poll()
@@ -26,3 +32,15 @@ class Live:
         if status:
             return str(wireshark.ended_at_once(status))
         return _("Wireshark was closed during the run: the capture has all packets")
+
+
+def drop_rights(live: bool, keep: int = 0) -> tuple[Live | None, str]:
+    """Drop root's rights but for `keep`, and where it is `live` start Wireshark.
+
+    Under sudo that is done as the user that called sudo. Returns Wireshark, and a sentence about the rights
+    that are left.
+    """
+    # For root without sudo, Wireshark drops the rights itself, and fails where they are dropped already.
+    early = Live() if live and rights.remains_root() else None
+    left = rights.drop(keep)
+    return Live() if live and early is None else early, left
