@@ -46,7 +46,7 @@ class Descriptor:
 
     @property
     def is_between_calls(self) -> bool:
-        """Tell whether accept returned its number, which is made up and must stay, and no object has it yet."""
+        """Tell whether accept has returned its made-up number, and no object has it yet."""
         return self.number >= _FIRST_MADE_UP and not self.has_object
 
     def fileno(self) -> int:
