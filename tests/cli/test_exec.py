@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from demuxlab.errors import CallError
+from demuxlab.serving.tun_host import tun_host
+
 ON_A_HOST_WITHOUT_LINK = (
     sys.executable,
     "-c",
@@ -170,6 +173,25 @@ def test_wrong_calls_are_one_line(tmp_path, need_root, program, message):
     assert done.stderr.startswith("demuxlab: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        *((each, "is a broadcast address") for each in ("10.9.0.255", "255.255.255.255")),
+        *(
+            (each, "is the address of a network")
+            for each in ("10.9.0.0", "0.0.0.0", "0.1.2.3", "::", "fd00::")
+        ),
+        *((each, "every machine keeps to itself") for each in ("127.0.0.1", "::1", "::ffff:10.9.0.2")),
+        *((each, "of a multicast group") for each in ("224.0.0.1", "ff02::1")),
+        *((each, "belongs to one link") for each in ("169.254.1.1", "fe80::1")),
+        ("10.9.0.256", "10.9.0.256"),
+    ],
+)
+def test_an_address_that_is_no_one_hosts_is_refused(address, message):
+    with pytest.raises(CallError, match=message), tun_host([address], print):
+        pass
 
 
 def test_a_kernel_client_reaches_the_program_through_the_tun(tmp_path, need_root):

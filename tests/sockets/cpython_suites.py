@@ -36,11 +36,6 @@ EXPLAINED = {
     ),
 }
 """Tests that cannot pass, and why."""
-_RACE = "the peer closes with the session tickets of TLS 1.3 unread: a reset, by chance also in the kernel"
-RACES = dict.fromkeys(
-    ("SimpleBackgroundTests", "TestSSLDebug", "ThreadedTests", "TestPostHandshakeAuth"), _RACE
-)
-"""Classes of test_ssl whose tests now and then fail, and why."""
 _TIMEOUT = 400
 _ENOUGH = 0.99
 
@@ -56,7 +51,7 @@ def main(arguments: list[str]) -> int:
         kernel, ours = _run(suite, "kernel"), _run(suite, "ours")
         worse = sorted(name for name, result in ours.items() if result != "ok" and kernel.get(name) == "ok")
         worse += sorted(f"{name} (not reached)" for name in kernel if name not in ours)
-        unexplained = [name for name in worse if name not in EXPLAINED and name.split(".")[0] not in RACES]
+        unexplained = [name for name in worse if name not in EXPLAINED]
         passed = [list(results.values()).count("ok") for results in (kernel, ours)]
         passed_kernel, passed_ours = passed_kernel + passed[0], passed_ours + passed[1]
         wrong += len(unexplained)

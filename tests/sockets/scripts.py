@@ -727,7 +727,7 @@ _OTHERWISE = {
     *("SO_RCVBUF", "SO_SNDBUF"),  # the defaults; `options` sets them
     *("TCP_CONGESTION", "TCP_INFO", "TCP_CC_INFO"),  # the machine's, and the length of its kernel
     "TCP_TIMESTAMP",  # a clock, which Pythons from 3.12 on name
-    *("IP_OPTIONS", "IPV6_DSTOPTS", "IPV6_HOPOPTS", "IPV6_RTHDRDSTOPTS"),  # docs/not-supported.md
+    *("IPV6_DSTOPTS", "IPV6_HOPOPTS", "IPV6_RTHDRDSTOPTS"),  # docs/not-supported.md
 }
 REFUSED = {
     *("TCP_REPAIR", "TCP_SAVE_SYN", "TCP_THIN_DUPACK", "TCP_THIN_LINEAR_TIMEOUTS", "TCP_TX_DELAY"),

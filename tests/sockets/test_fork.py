@@ -15,6 +15,7 @@ import pytest
 from demuxlab import sockets
 from demuxlab.host import Host
 from demuxlab.runtime import Runtime
+from demuxlab.sockets import current
 from demuxlab.sockets import system_calls as calls
 from demuxlab.sockets.descriptors import descriptors
 
@@ -83,6 +84,21 @@ def test_a_connection_is_open_until_parent_and_child_have_closed_it(pair):
     os.waitpid(child, 0)
     for number in reader, writer:
         os.close(number)
+
+
+def test_a_connection_in_the_middle_of_accept_is_its_threads_alone(listener):
+    with sockets.create_connection(listener.getsockname()) as client:
+        number, _ = listener._accept()  # from here on a thread knows the number, and makes an object for it
+        child = fork(threading.Event().wait)
+        try:
+            with sockets.socket(fileno=number) as server:
+                server.sendall(b"hello")
+                assert client.recv(5) == b"hello"
+            client.settimeout(10)
+            assert client.recv(5) == b""  # although the child lives
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
 
 
 def test_a_child_that_is_killed_closes_its_sockets(pair):
@@ -181,6 +197,30 @@ def test_a_grandchild_has_them_too(listener):
         assert client.recv(99) == b"from the grandchild"
         assert client.recv(99) == b""
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_may_fork_while_its_threads_open_sockets():
+    def program():
+        host = current.in_use()
+        ask = host.call
+
+        def call(*request, passed=()):
+            answer = ask(*request, passed=passed)
+            if request[0] == "fork":
+                late.append(sockets.socket())
+            return answer
+
+        late, host.call = [], call
+
+        def use():
+            assert current.in_use() is not host  # but with a channel of its own
+            sockets.socket().bind(("127.0.0.1", 0))
+
+        in_child(use)
+        late[0].bind(("127.0.0.1", 0))
+
+    with sockets.socket():
+        in_child(program)
 
 
 def test_a_child_may_have_a_host_of_its_own():

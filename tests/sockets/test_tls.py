@@ -2,6 +2,7 @@
 
 import _socket
 import importlib
+import os
 import select
 import sys
 import threading
@@ -220,18 +221,77 @@ def test_a_client_may_close_at_once(secure):
         assert server.recv(1) == b""
 
 
+def ticket_without_answer(client):
+    """Tell whether the client has a session ticket, although it has sent no data."""
+    client.settimeout(0)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.recv(1)
+    return client.session.has_ticket
+
+
 def test_session_tickets_follow_the_first_data(secure):
     client, server = secure
     with client, server:
-        client.settimeout(0)
-        with pytest.raises(ssl.SSLWantReadError):
-            client.recv(1)
-        assert not client.session.has_ticket
+        assert not ticket_without_answer(client)
         client.send(b"x")
         assert server.recv(1) == b"x"
-        with pytest.raises(ssl.SSLWantReadError):
-            client.recv(1)
+        assert ticket_without_answer(client)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_a_server_that_waits_for_data_has_sent_its_session_tickets(secure, timeout):
+    client, server = secure
+    with client, server:
+        server.settimeout(timeout)
+        with pytest.raises((ssl.SSLWantReadError, TimeoutError)):
+            server.recv(1)
+        assert ticket_without_answer(client)
+
+
+def test_a_server_that_closes_sends_its_session_tickets_first(secure):
+    client, server = secure
+    server.close()
+    with client:
+        assert client.recv(1) == b""
         assert client.session.has_ticket
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_server_that_forks_has_sent_its_session_tickets(secure):
+    client, server = secure
+    with client, server:
+        if not (child := os.fork()):
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert ticket_without_answer(client)
+        server.send(b"x")
+        client.settimeout(5)
+        assert client.recv(1) == b"x"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("teller", ["parent", "child"])
+def test_tls_goes_on_in_a_forked_child(secure, teller):
+    client, server = secure
+    client.settimeout(5)
+    server.send(b"before")
+    assert client.recv(9) == b"before"
+    if not (child := os.fork()):
+        if teller == "child":
+            server.sendall(b"from the child")
+            os._exit(server.recv(9) != b"answer")
+        os._exit(0)
+    with client:
+        if teller == "child":
+            server.close()
+            assert client.recv(99) == b"from the child"
+            client.sendall(b"answer")
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            os.waitpid(child, 0)
+            server.sendall(b"from the parent")
+            assert client.recv(99) == b"from the parent"
+            server.close()
 
 
 def test_the_server_chooses_a_context_by_name(pair, contexts):

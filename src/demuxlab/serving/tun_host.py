@@ -141,7 +141,6 @@ def _ended(runtime: Runtime, device: str) -> str:
 def _refuse_unless_one_host(address: IPv4Address | IPv6Address) -> None:
     """Raise CallError for an address at which no machine reaches one other host."""
     network = ip_network((address, _PREFIX[address.version]), strict=False)
-    ends = (network[0], network[-1]) if address.version == 4 else (network[0],)
     mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
     if address.is_loopback or mapped:
         wrong = _("{address} is an address that every machine keeps to itself", address=address)
@@ -149,7 +148,9 @@ def _refuse_unless_one_host(address: IPv4Address | IPv6Address) -> None:
         wrong = _("{address} is the address of a multicast group, not of a host", address=address)
     elif address.is_link_local:
         wrong = _("{address} belongs to one link, and a machine has several", address=address)
-    elif address in ends or address.is_unspecified or address in _THIS_NETWORK or address == _BROADCAST:
+    elif address == _BROADCAST or (address.version == 4 and address == network[-1]):
+        wrong = _("{address} is a broadcast address: it means every host of a network", address=address)
+    elif address == network[0] or address.is_unspecified or address in _THIS_NETWORK:
         wrong = _("{address} is the address of a network, not of a host", address=address)
     else:
         return

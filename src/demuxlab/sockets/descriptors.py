@@ -21,7 +21,7 @@ _FIRST_MADE_UP = 1 << 30
 class Descriptor:
     """One descriptor of an open socket."""
 
-    __slots__ = ("closed", "number", "opened", "table")
+    __slots__ = ("closed", "has_object", "number", "opened", "table")
 
     def __init__(self, table: "Descriptors", opened: OpenSocket, number: int) -> None:
         self.table = table
@@ -29,6 +29,8 @@ class Descriptor:
         self.number = number
         """The kernel's, or one made up."""
         self.closed = False
+        self.has_object = False
+        """A socket object was made for it."""
 
     @classmethod
     def closed_copy(cls, descriptor: "Descriptor") -> "Descriptor":
@@ -41,6 +43,11 @@ class Descriptor:
     def is_detached(self) -> bool:
         """Tell whether this is a `closed_copy`."""
         return self.number == -1
+
+    @property
+    def is_between_calls(self) -> bool:
+        """Tell whether accept has returned its made-up number, and no object has it yet."""
+        return self.number >= _FIRST_MADE_UP and not self.has_object
 
     def fileno(self) -> int:
         """Return a number that select, poll and epoll take; -1 when closed."""

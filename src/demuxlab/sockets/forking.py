@@ -50,7 +50,8 @@ def _of_child() -> _Prepared:
     keys: dict[int, int] = {}
     for descriptor in descriptors:
         opened = descriptor.opened
-        if isinstance(opened.runtime, Runtime):
+        # Of a thread in the middle of accept, which the child has not, and which knows only the old number.
+        if isinstance(opened.runtime, Runtime) and not descriptor.is_between_calls:
             try:
                 descriptor.fileno()  # one of the kernel's, which the child inherits
             except OSError:
@@ -68,8 +69,12 @@ def _of_grandchild(host: parent.ParentsHost) -> _Prepared:
         ours.close()
     except OSError:
         return _Prepared(None, {})
-    sockets = ((each, each.opened) for each in descriptors)
-    keys = {each: renamed[opened.key] for each, opened in sockets if isinstance(opened, parent.ParentsSocket)}
+    keys: dict[Descriptor, int] = {}
+    for descriptor in descriptors:
+        opened = descriptor.opened
+        # Another thread may have opened it since the call.
+        if isinstance(opened, parent.ParentsSocket) and opened.key in renamed:
+            keys[descriptor] = renamed[opened.key]
     return _Prepared(theirs, keys)
 
 

@@ -45,6 +45,7 @@ class InetSocket(ABC):
     def __init__(self, descriptor: Descriptor, family: int = -1, kind: int = -1, protocol: int = -1) -> None:
         opened = descriptor.opened
         self._descriptor = descriptor
+        descriptor.has_object = True
         self.family = opened.family if family == -1 else family
         self.type = opened.kind if kind == -1 else kind
         self.proto = opened.protocol if protocol == -1 else protocol

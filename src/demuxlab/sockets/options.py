@@ -281,6 +281,12 @@ def _window_clamp(opened: OpenSocket, value: bytes) -> None:
         settings.receive_limits = Limits(min(first, _int(value)), min(most, _int(value)))
 
 
+def _padding_alone(_opened: OpenSocket, options: bytes) -> None:
+    """Refuse all options but End of Option List and No Operation, which need not be sent (RFC 791, 3.1)."""
+    if options.strip(b"\0\1"):
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+
+
 def _describing(opened: OpenSocket, _value: bytes) -> None:
     """Let each datagram come with what the option asks for."""
     if not isinstance(opened.endpoint, TCPEndpoint):
@@ -453,11 +459,12 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     **dict.fromkeys(ancillary.DESCRIBING, Option(_describing)),
     (_SOL, ancillary.SO_TIMESTAMP): Option(_timestamp(ancillary.SO_TIMESTAMPNS)),
     (_SOL, ancillary.SO_TIMESTAMPNS): Option(_timestamp(ancillary.SO_TIMESTAMP)),
+    (_IP, _socket.IP_OPTIONS): Option(_padding_alone),
     (_IP, ancillary.IP_RECVERR): Option(_errors),
     (_IPV6, ancillary.IPV6_RECVERR): Option(_errors),
 }
-_HEADERS = {(_IP, _socket.IP_OPTIONS), *((_IPV6, name) for name in (50, 54, 55, 57, 59))}
-"""IPv4 options and IPv6 extension headers of all that a socket sends, and IPV6_PKTINFO: only to have none."""
+_HEADERS = {(_IPV6, name) for name in (50, 54, 55, 57, 59)}
+"""IPv6 extension headers of all that a socket sends, and IPV6_PKTINFO: only to have none."""
 _STORED = {
     # SO_DEBUG, SO_DONTROUTE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU
     *((_SOL, number) for number in (1, 5, 36, 46, 49)),

@@ -6,11 +6,15 @@ the record that OpenSSL asks for: a server that waits in select(2) must find the
 follows `unwrap` is not TLS any more.
 """
 
+import _socket
 import _ssl
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +22,8 @@ from demuxlab.sockets.inet import InetSocket
 
 _HEADER_LENGTH = 5
 """Type, version and length of a record (RFC 8446, section 5.1)."""
-
+_QUIET = 0.01
+"""Seconds without data from a new client after which it gets its session tickets."""
 
 _SSLContext: Any = _ssl._SSLContext
 
@@ -62,7 +67,8 @@ class TLSObject:
         self._owed: int | None = None
         """How much data the write encrypted that could not be sent at once; the repeated call returns it."""
         self._tickets = 0
-        """The size of the session tickets that wait for the client's first data."""
+        """The size of the session tickets that have not left yet."""
+        _objects.add(weakref.ref(self, _objects.discard))
         # OpenSSL's object is for one thread at a time, and records leave in order.
         self._engine_lock, self._sending = threading.Lock(), threading.RLock()
 
@@ -80,10 +86,10 @@ class TLSObject:
         deadline, first = self._deadline(), self._engine.version() is None
         self._until_done(self._engine.do_handshake, deadline, "handshake")
         if first and self._engine.server_side and self._engine.version() == "TLSv1.3":
-            # Session tickets (RFC 8446, section 4.6.1) leave once the client has sent data, or with our first
-            # data, as in BoringSSL: close with tickets unread is an RST (RFC 1122, section 4.2.2.13), and a
-            # client that only shakes hands would cause it. OpenSSL sends them at once; over the kernel's
-            # sockets they mostly arrive when such a client has already closed.
+            # OpenSSL sends session tickets (RFC 8446, section 4.6.1) at once. Over the kernel's sockets they
+            # mostly arrive when a client that only shakes hands has closed already; if they arrive before,
+            # its close is an RST, since they are unread (RFC 1122, section 4.2.2.13), and the server finds
+            # an error. So they leave with our first data, or when we wait for the client's, close or fork.
             self._tickets = self._outgoing.pending
         else:
             self._send(deadline, "handshake")
@@ -142,6 +148,8 @@ class TLSObject:
     def _receive(self, deadline: float | None, what: str) -> None:
         """Receive bytes of the current record for OpenSSL: first of its header, then of its body."""
         wanted = self._body_left or _HEADER_LENGTH - len(self._header)
+        if self._tickets and not self._data_comes(deadline):
+            self.send_tickets()
         self._limit(self._reader, deadline, what)
         try:
             data = self._reader.recv(wanted)
@@ -155,7 +163,7 @@ class TLSObject:
             if not data:
                 self._incoming.write_eof()
                 return
-            self._tickets = 0
+            self._tickets = 0  # they leave with the next answer
             self._incoming.write(data)
             if self._body_left:
                 self._body_left -= len(data)
@@ -164,6 +172,32 @@ class TLSObject:
             if len(self._header) == _HEADER_LENGTH:
                 self._body_left = int.from_bytes(self._header[3:], "big")
                 self._header = b""
+
+    def _data_comes(self, deadline: float | None) -> bool:
+        """Wait a moment, at most until the deadline, for the client's first data or its end."""
+        self._reader.limit_calls(0.0 if deadline == 0 else _QUIET)
+        with suppress(BlockingIOError, TimeoutError):
+            self._reader.recv(1, _socket.MSG_PEEK)
+            return True
+        return False
+
+    def send_tickets(self) -> None:
+        """Send session tickets that have not left yet, if there is room."""
+        if self._tickets:
+            self._tickets = 0
+            self._send_if_possible()
+
+    def forked(self) -> None:
+        """Replace the locks in a forked child: a thread that held one exists only in the parent."""
+        self._engine_lock, self._sending = threading.Lock(), threading.RLock()
+
+    def __del__(self) -> None:
+        lock: Any = self._own.lock  # the garbage collector may run anywhere, even while the host works
+        if self._tickets and not self._own.closed and not lock._is_owned() and lock.acquire(timeout=_QUIET):
+            try:
+                self.send_tickets()
+            finally:
+                lock.release()
 
     def _send(self, deadline: float | None, what: str) -> None:
         """Send all records that OpenSSL has written; SSLWantWriteError where a socket never blocks."""
@@ -191,6 +225,23 @@ class TLSObject:
                 pass  # the next call sends the rest, or finds the error
             finally:
                 self._sending.release()
+
+
+_objects: "set[weakref.ref[TLSObject]]" = set()
+"""All of this process."""
+
+
+def _for_each(method: str) -> None:
+    for reference in _objects.copy():
+        if (tls := reference()) is not None:
+            getattr(tls, method)()
+
+
+if hasattr(os, "register_at_fork"):
+    # What waits is sent before: the child would have a copy of it, and send it too.
+    os.register_at_fork(
+        before=partial(_for_each, "send_tickets"), after_in_child=partial(_for_each, "forked")
+    )
 
 
 def _timed_out(what: str) -> TimeoutError:
