@@ -286,7 +286,7 @@ class Stack:
         if isinstance(change, Mtu):
             self._host.mtu = change.size
             return True
-        return isinstance(change, Qdisc) and change.kind in ("pfifo", "pfifo_fast", "bfifo", "noqueue")
+        return isinstance(change, Qdisc) and change.limit > 0 and change.kind != "fq"
 
     def close(self) -> None:
         """Close all sockets, and end a call that blocks."""
