@@ -1,8 +1,8 @@
 """The connections of a script, and how its numbers are counted against those on the wire.
 
-As in packetdrill, the number of a SYN is what the script writes, `S. 123:123(0)`, and all others count from the
-SYN of their side, which has number 0: `. 1:1(0) ack 1` follows it. Timestamps of the system under test count
-from its first one.
+As in packetdrill, the number of a SYN is what the script writes, `S. 123:123(0)`, and all others count from
+the SYN of their side, which has number 0: `. 1:1(0) ack 1` follows it. Timestamps of the system under test
+count from its first one.
 """
 
 from dataclasses import dataclass
@@ -80,6 +80,7 @@ class Flows:
         self._next_remote_port = FIRST_REMOTE_PORT
         self.current = self._new(options.bind_port, FIRST_REMOTE_PORT)
         self._named: dict[tuple[int, int], Flow] = {}
+        self._earlier: set[tuple[int | None, int]] = set()
 
     def _new(self, local_port: int | None, remote_port: int) -> Flow:
         options = self._options
@@ -92,6 +93,8 @@ class Flows:
 
         Without a remote port it is one that no connection of the script has had.
         """
+        if self.current.sequence_offset is not None:
+            self._earlier.add((self.current.local_port, self.current.remote_port))
         if remote_port is None:
             self._next_remote_port += self.current.sequence_offset is not None
             remote_port = self._next_remote_port
@@ -105,6 +108,12 @@ class Flows:
         if (local, remote) == (self.current.local_port, self.current.remote_port):
             return self.current
         return self._named.setdefault((local, remote), self._new(local, remote))
+
+    def is_earlier(self, segment: TCPSegment) -> bool:
+        """Tell whether a segment belongs to a connection that the script has left behind."""
+        ports = segment.source_port, segment.destination_port
+        current = self.current.local_port, self.current.remote_port
+        return ports in self._earlier and ports != current and ports not in self._named
 
     def of_segment(self, segment: TCPSegment | UDPDatagram) -> Flow:
         """Return the connection of a segment that was sent; the current one where its ports are unknown."""

@@ -171,7 +171,10 @@ class _Drill:
         if self._put_back:
             return self._put_back.pop()
         while (sent := self._machine.receive(until)) is not None:
-            if isinstance(sent.packet, self._kinds):
+            packet = sent.packet
+            # As in packetdrill, what another socket still sends is not compared, unless in lockstep.
+            left = isinstance(packet, TCPSegment) and self._flows.is_earlier(packet)
+            if isinstance(packet, self._kinds) and (not left or self._script.options.lockstep):
                 return sent
         return None
 
