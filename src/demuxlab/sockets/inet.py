@@ -16,6 +16,7 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.descriptors import Descriptor
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
 
 T = TypeVar("T")
 _C_INT = 1 << 31
