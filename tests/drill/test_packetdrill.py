@@ -137,8 +137,40 @@ def test_a_file_that_calls_itself_ends(tmp_path):
 
 
 def test_a_command_in_the_middle_that_is_not_understood_fails_the_script():
-    failure = play(HANDSHAKE + "+0 `nstat | grep -q TcpExtTCPLoss`\n+0 close(4) = 0\n").failure
-    assert "a.pkt:9: shell command not understood: nstat | grep -q TcpExtTCPLoss" in failure
+    failure = play(HANDSHAKE + "+0 `iptables -L | grep -q DROP`\n+0 close(4) = 0\n").failure
+    assert "a.pkt:9: shell command not understood: iptables -L | grep -q DROP" in failure
+
+
+def test_a_command_that_only_reads_is_not_checked_and_noted():
+    outcome = play(HANDSHAKE + "+0 `nstat | grep -q TcpExtTCPLoss`\n+0 close(4) = 0\n")
+    assert outcome.failure == ""
+    assert "a.pkt:9: not checked: nstat | grep -q TcpExtTCPLoss" in outcome.notes
+
+
+def test_a_file_of_zeros_that_a_command_makes_is_read():
+    made = "`/bin/rm -f /tmp/zeros\n/bin/dd bs=1 count=5 if=/dev/zero of=/tmp/zeros status=none`\n"
+    passes(
+        made + HANDSHAKE + '+0 open("/tmp/zeros", O_RDONLY) = 5\n'
+        "+0 sendfile(4, 5, [0], 5) = 5\n+0 > P. 1:6(5) ack 1\n"
+    )
+
+
+def test_numbers_behind_a_syn_count_from_it():
+    passes(
+        """
+0    socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0   bind(3, ..., ...) = 0
++0   listen(3, 1) = 0
++0   < S 1000:1000(0) win 32000 <mss 1000,sackOK>
++0   > S. 77:77(0) ack 1001 <mss 1460,sackOK>
++.01 < . 1:1(0) ack 1 win 32000
++0   accept(3, ..., ...) = 4
++0   < P. 101:201(100) ack 1 win 32000
++0   > . 1:1(0) ack 1 <sack 101:201>
++0   write(4, ..., 100) = 100
++0   > P. 1:101(100) ack 1 <sack 101:201>
+"""
+    )
 
 
 def test_a_failure_names_the_commands_that_had_no_effect():

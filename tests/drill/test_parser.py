@@ -105,7 +105,6 @@ def test_shell_lines_and_assertions_need_no_time():
         ("0 close(3) = 0\nclose(4) = 0", 2, "a time in seconds"),
         ("0 > Q 0:0(0)", 1, "flags out of"),
         ("0 > . 1:11(5) ack 1", 1, "1:11 to span 5 bytes"),
-        ("0 > S 0:0(0) ack 1", 1, "no ack without"),
         ("0 > S 0:0(0) <mms 1>", 1, "one of the options"),
         ("0 < S 0:0(0) win 65536", 1, "at most 65535"),
         ("0...1 < S 0:0(0)", 1, "a call that blocks"),

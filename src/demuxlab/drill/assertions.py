@@ -190,7 +190,7 @@ def _statements(text: str, line: int) -> list[ast.stmt]:
     if len(text) > _MAX_CHARACTERS:
         raise ScriptError(line, _("expected shorter assertions"))
     try:
-        body = ast.parse(textwrap.dedent(text).strip()).body
+        body = ast.parse(textwrap.dedent(text).strip().rstrip(";\\ \t\n")).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ScriptError(line, _("expected {what}, found {found}", what="assert …", found=error)) from error
     return body

@@ -10,7 +10,7 @@ from demuxlab.drill.script import TCPPacket
 from demuxlab.wire.segment import CWR, FIN, PSH, RST, SYN, TCPSegment
 
 _PER_SEGMENT = FIN | PSH | CWR
-"""Flags that segments of a burst need not share: the burst has those of all its segments."""
+"""Flags that segments of a burst need not share: the burst has those of all, but the last one's PSH."""
 
 
 def gathered(machine: Machine, first: Sent, packet: TCPPacket, put_back: Callable[[Sent], None]) -> Sent:
@@ -45,4 +45,4 @@ def _joined(one: TCPSegment, other: object, size: int) -> TCPSegment | None:
     same = one.acknowledgment, one.window, one.options, one.flags & ~_PER_SEGMENT
     if same != (other.acknowledgment, other.window, other.options, other.flags & ~_PER_SEGMENT):
         return None
-    return one._replace(payload=one.payload + other.payload, flags=one.flags | other.flags)
+    return one._replace(payload=one.payload + other.payload, flags=one.flags & ~PSH | other.flags)

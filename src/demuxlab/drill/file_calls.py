@@ -4,6 +4,7 @@ import errno
 import os
 import select
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 from demuxlab.drill.call_values import WrongResult, check_output, integer, text
@@ -103,6 +104,8 @@ class FileCalls:
     def __init__(self, sockets: Sockets, options: Options, folder: Path) -> None:
         self.files: dict[int, Any] = {}
         """What is open, by the script's descriptors."""
+        self.made: dict[str, int] = {}
+        """The files of zeros that the script's shell commands make, with their sizes."""
         self._sockets = sockets
         self._options = options
         self._folder = folder
@@ -112,6 +115,10 @@ class FileCalls:
     def _open(self, _: None, arguments: tuple[Value, ...]) -> File:
         """Open a file beside the script to read; a script has no other files."""
         name = text(arguments[0])
+        if name in self.made:
+            with TemporaryFile() as file:
+                file.truncate(self.made[name])
+                return File(os.dup(file.fileno()))
         path = (self._folder / name).resolve()
         if name not in _READ_ONLY_FILES and self._folder.resolve() not in path.parents:
             raise WrongResult(f"open reads files beside the script only, not {name}")

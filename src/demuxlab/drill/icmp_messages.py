@@ -24,6 +24,7 @@ CODES = {
     ("time_exceeded", "ttl_exceeded"): (icmp.TIME_EXCEEDED, 0),
     ("echo_request", ""): (icmp.ECHO, 0),
     ("echo_reply", ""): (icmp.ECHO_REPLY, 0),
+    ("unreachable", ""): (icmp.UNREACHABLE, 0),
 }
 """Type and code of an ICMP message (RFC 792) by its name, which is (type, code)."""
 CODES_V6 = {
@@ -38,6 +39,7 @@ CODES_V6 = {
     ("time_exceeded", ""): (icmp.TIME_EXCEEDED_V6, 0),
     ("echo_request", ""): (icmp.ECHO_V6, 0),
     ("echo_reply", ""): (icmp.ECHO_REPLY_V6, 0),
+    ("unreachable", ""): (icmp.UNREACHABLE_V6, 0),
 }
 """The same for ICMPv6 (RFC 4443)."""
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, LOCKSTEP_WINDOW, MICROSECONDS, Options
-from demuxlab.drill.shell import Change, Mtu, Route, Sysctl
+from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
@@ -237,7 +237,7 @@ class Kernel:
             elif isinstance(change, Route):
                 set_route(self._device, (self._address,), change.attributes)
             else:
-                _set_qdisc(self._device, change.kind)
+                _set_qdisc(self._device, change)
         except (OSError, ValueError):
             return False
         return True
@@ -322,14 +322,16 @@ def set_route(device: str, addresses: tuple[str, ...], attributes: Mapping[str, 
                 raise OSError(error.code, os.strerror(error.code)) from error
 
 
-def _set_qdisc(device: str, kind: str) -> None:
+def _set_qdisc(device: str, queue: Qdisc) -> None:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
     with IPRoute() as netlink:
         [index] = netlink.link_lookup(ifname=device)
         try:
-            netlink.tc("replace", kind, index, parent=_TC_ROOT)
+            # Without a limit, pfifo has 0 packets.
+            limit = {"limit": queue.limit} if queue.kind == "pfifo" else {}
+            netlink.tc("replace", queue.kind, index, parent=_TC_ROOT, **limit)
         except NetlinkError as error:
             raise OSError(error.code, os.strerror(error.code)) from error
 

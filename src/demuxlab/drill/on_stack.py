@@ -18,6 +18,7 @@ from typing import Any
 from demuxlab import sockets
 from demuxlab.drill import stack_settings
 from demuxlab.drill.constants import MSG_FASTOPEN
+from demuxlab.drill.file_calls import File
 from demuxlab.drill.machine import Ongoing, Sent, WirePacket, readable
 from demuxlab.drill.script import LOCKSTEP_BUFFER, MICROSECONDS, Options
 from demuxlab.drill.shell import Change, Mtu, Qdisc, Route, Sysctl
@@ -173,6 +174,9 @@ class StackSockets:
 
     def splice(self, source: Any, target: Any, size: int, flags: int) -> int:  # noqa: ARG002
         """Move data between a pipe and a socket."""
+        endpoint = None if isinstance(source, File) else _endpoint(source)
+        if isinstance(endpoint, TCPEndpoint) and endpoint.at_mark and not endpoint.readable:
+            return 0  # the urgent byte is no part of the stream
         data = source.recv(min(size, _MAX_COPY))
         return int(target.send(data)) if data else 0
 
@@ -274,7 +278,7 @@ class Stack:
 
     def info(self, opened: Any) -> dict[str, int]:
         """Return the fields of TCP_INFO."""
-        fields: dict[str, int] = _endpoint(opened).info()
+        fields: dict[str, int] = _endpoint(opened).info(self._runtime.seconds)
         return fields
 
     def configure(self, change: Change) -> bool:
@@ -286,7 +290,7 @@ class Stack:
         if isinstance(change, Mtu):
             self._host.mtu = change.size
             return True
-        return isinstance(change, Qdisc) and change.kind in ("pfifo", "pfifo_fast", "bfifo", "noqueue")
+        return isinstance(change, Qdisc) and change.limit > 0 and change.kind != "fq"
 
     def close(self) -> None:
         """Close all sockets, and end a call that blocks."""

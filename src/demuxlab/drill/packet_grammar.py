@@ -46,9 +46,8 @@ def read_packet(cursor: Cursor, *, inbound: bool) -> Packet:
     ports = _ports(cursor)
     flags = _flags(cursor)
     sequence, size = _range(cursor)
+    # A number without the flag is in the header as well, though it acknowledges nothing.
     acknowledgment = cursor.number() if cursor.accept("ack") else None
-    if acknowledgment is not None and not flags & ACK:
-        cursor.fail(_("no ack without the flag ."))
     window = cursor.number(0xFFFF) if cursor.accept("win") else None
     urgent = cursor.number(0xFFFF) if cursor.accept("urg") else None
     options = _options(cursor) if cursor.accept("<") else ()

@@ -50,8 +50,10 @@ def build(packet: Packet, flow: Flow) -> bytes:
 
 def _build_segment(packet: TCPPacket, flow: Flow) -> bytes:
     source_port, destination_port = packet.ports or (flow.remote_port, flow.local_port or 0)
-    if packet.flags & (SYN | ACK) == SYN:
-        flow.renumbers = True
+    syn = bool(packet.flags & SYN)
+    if syn:
+        flow.renumbers = flow.renumbers or not packet.flags & ACK
+        flow.injects_syn(packet.sequence)
     options = packet.options if isinstance(packet.options, tuple) else ()
     segment = tcp.build(
         flow.remote_address,
@@ -59,22 +61,22 @@ def _build_segment(packet: TCPPacket, flow: Flow) -> bytes:
         source_port,
         destination_port,
         bytes(packet.size),
-        sequence=packet.sequence,
-        acknowledgment=flow.wire_number(packet.acknowledgment or 0) if packet.flags & ACK else 0,
+        sequence=flow.remote_number(packet.sequence, syn=syn),
+        acknowledgment=flow.wire_number(packet.acknowledgment or 0, syn=syn) if packet.flags & ACK else 0,
         flags=packet.flags,
         window=packet.window or 0,
         urgent=packet.urgent or 0,
-        options=_option_bytes(options, flow)[:_MAX_OPTIONS],
+        options=_option_bytes(options, flow, syn=syn)[:_MAX_OPTIONS],
     )
     return wire_packet.build(flow.remote_address, flow.local_address, ip.TCP, segment)
 
 
-def _option_bytes(options: tuple[Option, ...], flow: Flow) -> bytes:
+def _option_bytes(options: tuple[Option, ...], flow: Flow, *, syn: bool) -> bytes:
     out = b""
     for option in options:
         values = option.values
         if option.kind == "sack":
-            values = tuple(flow.wire_number(edge) for edge in values)
+            values = tuple(flow.wire_number(edge, syn=syn) for edge in values)
         elif option.kind == "TS" and values[1]:
             values = values[0], (values[1] + (flow.timestamp_offset or 0)) % MODULUS
         out += option_codec.encoded(option.kind, values)
@@ -128,7 +130,7 @@ def compare(packet: Packet, actual: Sendable, flow: Flow, tolerance: int) -> Non
         _field("udp_payload_length", packet.size, len(found.payload))
     elif isinstance(packet, ICMPPacket) and isinstance(found, ICMPMessage):
         _compare_ip(packet.header, found.packet)
-        _compare_icmp(packet, found)
+        _compare_icmp(packet, found, flow)
 
 
 def _compare_ip(header: IPHeader, packet: bytes) -> None:
@@ -156,11 +158,15 @@ def _compare_ports(
 def _compare_segment(packet: TCPPacket, actual: TCPSegment, flow: Flow, tolerance: int) -> None:
     _compare_ports(packet.ports, actual, flow, "tcp")
     _learn_numbering(packet, actual, flow)
+    syn = bool(actual.flags & SYN)
     # The RST for a segment without ACK has sequence number 0, which belongs to no connection (RFC 9293,
     # section 3.10.7.1).
     if not (packet.flags & RST and packet.flags & ACK and actual.sequence == packet.sequence == 0):
-        _field("tcp_seq", packet.sequence, flow.script_number(actual.sequence))
-    _field("tcp_ack_seq", packet.acknowledgment or 0, actual.acknowledgment)
+        _field("tcp_seq", packet.sequence, flow.script_number(actual.sequence, syn=syn))
+    acknowledgment = actual.acknowledgment
+    if actual.flags & ACK:
+        acknowledgment = flow.remote_script_number(acknowledgment, syn=syn)
+    _field("tcp_ack_seq", packet.acknowledgment or 0, acknowledgment)
     for bit, name in enumerate(_FLAG_FIELDS):
         if flow.lockstep and name == "tcp_psh":
             continue
@@ -173,7 +179,7 @@ def _compare_segment(packet: TCPPacket, actual: TCPSegment, flow: Flow, toleranc
         _options(packet.options, actual, flow, tolerance)
 
 
-def _compare_icmp(packet: ICMPPacket, actual: ICMPMessage) -> None:
+def _compare_icmp(packet: ICMPPacket, actual: ICMPMessage, flow: Flow) -> None:
     ipv4 = len(actual.source) == 4
     codes = icmp_messages.CODES if ipv4 else icmp_messages.CODES_V6
     kind, code = codes.get((packet.type, packet.code), (actual.type, actual.code))
@@ -190,17 +196,13 @@ def _compare_icmp(packet: ICMPPacket, actual: ICMPMessage) -> None:
     if packet.protocol != protocol:
         raise Mismatch(f"live packet quotes {protocol}, not {packet.protocol}")
     if quoted is not None and packet.protocol == "tcp":
-        _field("icmp_quoted_seq", packet.sequence, quoted.sequence)
+        _field("icmp_quoted_seq", packet.sequence, flow.remote_script_number(quoted.sequence))
 
 
 def _learn_numbering(packet: TCPPacket, actual: TCPSegment, flow: Flow) -> None:
     """Take the sequence numbering of the system under test from its SYN."""
-    if not packet.flags & actual.flags & SYN:
-        return
-    base = (actual.sequence - packet.sequence) % MODULUS
-    if flow.sequence_offset is None or (flow.renumbers and base != flow.sequence_offset):
-        flow.sequence_offset, flow.timestamp_offset = base, None
-    flow.renumbers = False
+    if packet.flags & actual.flags & SYN:
+        flow.learn(packet.sequence, actual.sequence)
 
 
 def as_script(actual: Sendable, flow: Flow) -> Packet:
@@ -247,21 +249,24 @@ def _ports_of(actual: TCPSegment | UDPDatagram, flow: Flow) -> tuple[int, int] |
 
 def _segment_of(actual: TCPSegment, flow: Flow) -> TCPPacket:
     flags = actual.flags
+    syn = bool(flags & SYN)
     unnumbered = flags & RST and flags & ACK and actual.sequence == 0
     return TCPPacket(
         inbound=False,
         flags=flags,
-        sequence=0 if unnumbered else flow.script_number(actual.sequence),
+        sequence=0 if unnumbered else flow.script_number(actual.sequence, syn=syn),
         size=len(actual.payload),
-        acknowledgment=actual.acknowledgment if flags & ACK else None,
+        acknowledgment=flow.remote_script_number(actual.acknowledgment, syn=syn) if flags & ACK else None,
         window=actual.window,
         urgent=actual.urgent if flags & URG else None,
-        options=tuple(_with_script_timestamps(option, flow) for option in option_codec.read(actual)),
+        options=tuple(_with_script_values(option, flow) for option in option_codec.read(actual)),
         ports=_ports_of(actual, flow),
     )
 
 
-def _with_script_timestamps(option: Option, flow: Flow) -> Option:
+def _with_script_values(option: Option, flow: Flow) -> Option:
+    if option.kind == "sack":
+        return Option("sack", tuple(map(flow.remote_script_number, option.values)))
     if option.kind != "TS":
         return option
     value, echo = option.values
@@ -279,6 +284,8 @@ def _options(expected: tuple[Option, ...], actual: TCPSegment, flow: Flow, toler
     wanted, found = _by_kind(expected), _by_kind(option_codec.read(actual))
     if flow.lockstep and "wscale" in wanted and "wscale" in found:
         found["wscale"] = wanted["wscale"]
+    if "sack" in found:
+        found["sack"] = tuple(map(flow.remote_script_number, found["sack"]))
     if "TS" in wanted and "TS" in found:
         _convert_timestamps(wanted, found, flow, tolerance)
     for kind in (*wanted, *found):

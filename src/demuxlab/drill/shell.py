@@ -41,6 +41,23 @@ class Qdisc:
     """Sets the device's queueing discipline (tc(8))."""
 
     kind: str
+    limit: int = 1000
+    """How many packets it holds; 0: each is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """Makes a file of zeros, which the script's `open` reads."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Reads counters or lists of sockets, which are not compared."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +75,7 @@ class Unknown:
 
 
 Change = Sysctl | Mtu | Route | Qdisc
-Command = Change | Sleep | Unknown
+Command = Change | Sleep | NewFile | Check | Unknown
 
 _ECHO = re.compile(r"(?:echo|printf)\s+(?:-[ne]+\s+)*(.*?)\s*>\s*(/proc/sys/[\w./-]+)\s*")
 _REDIRECTION = re.compile(r"\s*(?:&>|[12]?>>?)\s*/dev/null|\s*2>&1")
@@ -73,9 +90,10 @@ _ARGUMENT = re.compile(r"(?:/proc/sys/)?(net[/.][\w./-]+)=(.*)", re.DOTALL)
 _WITHOUT_EFFECT = frozenset(
     (
         *("true", ":", "set", "export", "exit", "ethtool", "modprobe", "sync", "wait", "echo", "printf"),
-        *("ulimit", "umask", "cd", "logger", "dmesg"),
+        *("ulimit", "umask", "cd", "logger", "dmesg", "rm"),
     )
 )
+_ONLY_READ = frozenset(("nstat", "grep", "cat", "ss", "netstat", "awk", "wc", "tail", "head", "test", "["))
 _ROUTE_ATTRIBUTES = frozenset(
     (
         *("initcwnd", "initrwnd", "mtu", "advmss", "rto_min", "rtt", "rttvar", "ssthresh", "cwnd", "window"),
@@ -89,7 +107,7 @@ _OPERATORS = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
     **{ast.Div: operator.floordiv, ast.Mod: operator.mod},
 }
-_MAX_DEPTH, _MAX_CHARACTERS, _MAX_NUMBER = 4, 1 << 16, 1 << 64
+_MAX_DEPTH, _MAX_CHARACTERS, _MAX_NUMBER, _MAX_FILE = 4, 1 << 16, 1 << 64, 64 << 20
 
 
 @dataclass(slots=True)
@@ -162,10 +180,13 @@ def _command(command: str, shell: _Shell) -> Iterator[Command]:
         words = []
     while words and words[0] in ("sudo", "env", "exec"):
         words = words[1:]
+    name, arguments = words[0].rpartition("/")[2] if words else "", words[1:]
+    if name in _ONLY_READ and (name != "nstat" or set(arguments) - {"-n", "-r", "-s"}):
+        yield Check(command)
+        return
     if not words or "|" in words or ">" in words or "<" in words:
         yield Unknown(command)
         return
-    name, arguments = words[0], words[1:]
     if name == "sysctl":
         joined = re.sub(r"\s*=\s*", "=", "\0".join(word for word in arguments if not word.startswith("-")))
         yield from _sysctls(joined.replace("\0=\0", "=").split("\0"), command)
@@ -175,14 +196,29 @@ def _command(command: str, shell: _Shell) -> Iterator[Command]:
         yield Sleep(round(float(arguments[0]) * 1_000_000))
     elif name in ("ip", "ifconfig", "tc"):
         yield from _device(name, arguments, command)
-    elif name in _WITHOUT_EFFECT or (name == "nstat" and set(arguments) <= {"-n", "-r", "-s"}):
+    elif name in _WITHOUT_EFFECT or name == "nstat":
         return
+    elif name in ("dd", "truncate"):
+        yield _new_file(name, arguments) or Unknown(command)
     elif "sysctl_restore" in name:
         return  # set_sysctls.py writes this file: it restores the host's values after the script
-    elif name in ("sh", "bash", "source", ".") or "/" in name or name.endswith(".sh"):
-        yield from _file(arguments if name in ("sh", "bash", "source", ".") else words, command, shell)
+    elif name in ("sh", "bash", "source", "."):
+        yield from _file(arguments, command, shell)
+    elif "/" in words[0] or name.endswith(".sh"):
+        yield from _file(words, command, shell)
     else:
         yield Unknown(command)
+
+
+def _new_file(name: str, arguments: list[str]) -> NewFile | None:
+    """Read `dd if=/dev/zero of=FILE bs=SIZE count=N`, or `truncate -s SIZE FILE`."""
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    if name == "truncate" and len(arguments) == 3 and arguments[0] == "-s":
+        given = {"of": arguments[2], "bs": arguments[1], "count": "1", "if": "/dev/zero"}
+    size, count = given.get("bs", "512"), given.get("count", "")
+    if "of" not in given or given.get("if") != "/dev/zero" or not (size + count).isdigit():
+        return None
+    return NewFile(given["of"], min(int(size) * int(count), _MAX_FILE))
 
 
 def _sysctls(pairs: list[str], command: str) -> Iterator[Command]:
@@ -215,11 +251,12 @@ def _device(name: str, arguments: list[str], command: str) -> Iterator[Command]:
         if attributes:
             yield Route(attributes)
             return
-    if name == "tc" and words[:2] == ["qdisc", "del"]:
+    if name == "tc" and words[:2] in (["qdisc", "del"], ["qdisc", "delete"]):
         yield Qdisc("pfifo")
         return
     if name == "tc" and words[:1] == ["qdisc"] and "root" in values and values["root"] in _PLAIN_QUEUES:
-        yield Qdisc(values["root"])
+        limit = values.get("limit", "")
+        yield Qdisc(values["root"], *([int(limit)] if limit.isdigit() else []))
         return
     yield Unknown(command)
 

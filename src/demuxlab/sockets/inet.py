@@ -16,6 +16,7 @@ from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.descriptors import Descriptor
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.system import library as _socket
+from demuxlab.transport.tcp.endpoint import TCPEndpoint
 
 T = TypeVar("T")
 _C_INT = 1 << 31
@@ -291,7 +292,10 @@ class InetSocket(ABC):
         control = [*message.control]
         if options.tells_queued(self._open()):  # how much is left to read (TCP_INQ)
             with self._open() as opened:
-                left = opened.waiting.to_bytes(4, sys.byteorder)
+                # As in Linux: 1 where only the end of the stream is left.
+                endpoint = opened.endpoint
+                ended = isinstance(endpoint, TCPEndpoint) and endpoint.read_closed
+                left = (opened.waiting or int(ended)).to_bytes(4, sys.byteorder)
             control.append((_socket.IPPROTO_TCP, _TCP_CM_INQ, left))
         fitting, cut = ancillary.fit(control, room)
         truncated = _socket.MSG_TRUNC if message.length > len(message.data) else 0

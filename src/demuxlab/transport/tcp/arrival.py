@@ -244,6 +244,7 @@ def _handle_acknowledgment(
     sender, deadlines = block.sender, block.deadlines
     window_changed = sender.update_window(start, number, segment.window << block.send_shift)
     if number < sender.unacked:
+        _handle_old_acknowledgment(block, number, options, now)
         return
     block.soft_error = 0
     if not sender.in_flight:
@@ -266,6 +267,20 @@ def _handle_acknowledgment(
         fin = sender.buffer.fin
         if fin is not None and number > fin:
             _fin_acknowledged(block, now)
+
+
+def _handle_old_acknowledgment(
+    block: ControlBlock, number: int, options: tcp.Options | None, now: float
+) -> None:
+    """An ACK below SND.UNA, which has been overtaken, can report what no other has (Linux)."""
+    sender = block.sender
+    if options is None or not options.sack or not sender.in_flight:
+        return
+    ack = Acknowledgment(number, now, _round_trip(block, options, now))
+    sender.process(ack, _sack_blocks(sender, options))
+    wait = phases.respond(sender, ack)
+    if wait is not None:
+        block.deadlines.look_for_losses(now + wait if wait else NEVER)
 
 
 def _sack_blocks(sender: Sender, options: tcp.Options | None) -> Sequence[tuple[int, int]]:

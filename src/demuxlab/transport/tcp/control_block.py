@@ -182,8 +182,7 @@ class ControlBlock(StateMachine, ABC):
             return
         sender = self.sender
         data = sender.payload(segment)
-        ends_all = segment.end == sender.next and sender.buffer.unsent(sender.next) == 0
-        if data and (ends_all or segment.end in sender.buffer.marks):
+        if data and (sender.ends_push(segment) or segment.end in sender.buffer.marks):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
         self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now, again=again)

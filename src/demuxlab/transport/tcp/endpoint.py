@@ -436,6 +436,8 @@ class TCPEndpoint:
     @nodelay.setter
     def nodelay(self, on: bool) -> None:
         self.settings.nodelay = on
+        if on and self._connection is not None:
+            self._connection.sender.release()
 
     def changed_settings(self, now: float) -> None:
         """Apply changed settings of the buffers and keepalive."""

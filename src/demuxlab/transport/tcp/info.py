@@ -52,6 +52,11 @@ def info(
     return {"tcpi_state": STATES[state]} | _sending(connection) | _receiving(connection, now)
 
 
+def _sent_again(segment: SentSegment) -> bool:
+    """Tell whether a segment was lost, and is sent again."""
+    return segment.transmissions > 1 and segment.in_pipe == 1
+
+
 def _sending(connection: TCPConnection) -> dict[str, int]:
     sender, statistics = connection.sender, connection.statistics or _NOTHING
     recovery, rtt, queue = sender.recovery, sender.rtt, sender.recovery.queue
@@ -70,7 +75,7 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
         "tcpi_snd_mss": sender.mss,
         "tcpi_unacked": unacked,
         "tcpi_sacked": sacked,
-        "tcpi_lost": count(lambda segment: segment.lost),
+        "tcpi_lost": count(lambda segment: segment.lost or _sent_again(segment)),
         "tcpi_retrans": count(lambda segment: segment.transmissions > 1 and segment.in_pipe > 0),
         "tcpi_total_retrans": sender.retransmissions,
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
@@ -118,6 +123,6 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_data_segs_in": statistics.data_segments_received,
         "tcpi_rcv_ooopack": statistics.out_of_order,
         "tcpi_last_data_sent": _age(statistics.data_sent_at, now),
-        "tcpi_last_data_recv": _age(statistics.data_received_at, now),
+        "tcpi_last_data_recv": _age(statistics.data_received_at or connection.last_received_at, now),
         "tcpi_last_ack_recv": _age(connection.last_received_at, now),
     }

@@ -100,7 +100,8 @@ class TCPListener(StateMachine):
             self.transition(Event.CLOSE)
         self._services.table.close(self.socket)
         for connection in tuple(self._half_open):
-            connection.forget()
+            if not connection.early:
+                connection.forget()
         for connection in self._accept_queue:
             connection.orphan = True
             connection.abort(now)

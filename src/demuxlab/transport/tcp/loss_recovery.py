@@ -145,9 +145,11 @@ class LossRecovery:
 
     # What an ACK says
 
-    def advance(self, ack: Acknowledgment, min_rtt: float) -> list[SentSegment]:
-        """Process an ACK that advances SND.UNA; return the segments that it acknowledges."""
-        sacked_end = self.queue.sacked_end
+    def advance(self, ack: Acknowledgment, min_rtt: float, sacked_end: int) -> list[SentSegment]:
+        """Process an ACK that advances SND.UNA; return the segments that it acknowledges.
+
+        `sacked_end`: the end of what SACK had reported before, behind which nothing was reordered.
+        """
         again, newest = False, ack.newest
         removed = self.acknowledged(ack.number)
         for segment in removed:

@@ -141,6 +141,7 @@ class Receiver:
         if self.next == self.fin:
             self.next += 1
             self._out_of_order = _NO_BLOCKS  # nothing follows FIN
+            self.duplicate = None  # as in Linux: nothing more is to be reported
         return self.next > before
 
     def note_duplicate(self, start: int, end: int) -> None:

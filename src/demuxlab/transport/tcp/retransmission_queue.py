@@ -133,7 +133,9 @@ class RetransmissionQueue:
     def append(self, segment: SentSegment) -> None:
         """Put a new segment at the end."""
         self._segments.append(segment)
-        self.pipe += self.whole(len(segment))
+        if segment.flags & SYN:
+            segment.in_pipe = 0  # it takes no place in the window: data may go with it (RFC 7413)
+        self.pipe += self.whole(len(segment)) * segment.in_pipe
         if self._by_time is not None:
             self._by_time[segment] = None
 

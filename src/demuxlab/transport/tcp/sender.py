@@ -19,7 +19,7 @@ from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
-from demuxlab.wire.segment import FIN, SYN
+from demuxlab.wire.segment import FIN, PSH, SYN
 
 _LARGE_SEGMENT = 8
 """More than so many MSS in one segment show that the application streams."""
@@ -36,9 +36,10 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence", "corked", "ecn"),
-        *("buffer", "burst_end", "first_acknowledgeable", "max_window", "mss", "next", "offload_size"),
-        *("recovery", "retransmissions", "rtt", "search", "settings", "timeouts", "unacked", "window"),
+        *("_congestion", "_last_sent_at", "_released", "_small_end", "_use", "_window_sequence"),
+        *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window", "more_from"),
+        *("mss", "next", "offload_size", "recovery", "retransmissions", "rtt", "search", "settings"),
+        *("timeouts", "unacked", "window"),
     )
 
     def __init__(self, initial: int, settings: Settings) -> None:
@@ -71,6 +72,10 @@ class Sender:
         """The search for the path's MTU, where there is one."""
         self.corked = False
         """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
+        self.more_from = -1
+        """Where data begins behind which more was to follow (MSG_MORE); -1: the last write ended all."""
+        self._released = -1
+        """What lies before this number does not wait to fill a segment."""
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
@@ -196,7 +201,7 @@ class Sender:
     def probe_segment(self, now: float) -> SentSegment | None:
         """Return the tail loss probe: new data, or the last segment again (RFC 8985, section 7.3)."""
         recovery, queue = self.recovery, self.recovery.queue
-        segment = self.persist_segment(now)
+        segment = self.persist_segment(now, 0)
         again = segment is None
         if again:
             if queue.last is not None and len(queue.last) > self.mss:
@@ -225,12 +230,14 @@ class Sender:
         if self.search is not None and unsent > self.mss and (size := self._probe_size(unsent, now)):
             self.search.sent(self.next, size)
             return self._send(self.next, size, 0, now)
+        followed = False
         if unsent and buffer.marks:
-            unsent = buffer.until_mark(self.next, unsent)
+            alone = buffer.until_mark(self.next, unsent)
+            followed, unsent = alone < unsent, alone
         if not unsent and fin is None:
             return None
         usable = self.unacked + self.window - self.next
-        size = self._new_data_size(unsent, usable, now) if unsent else 0
+        size = self._new_data_size(unsent, usable, now, followed) if unsent else 0
         if unsent and not size:
             return None
         if not size and self.recovery.queue.pipe and self.recovery.queue.pipe >= self.congestion.cwnd:
@@ -271,14 +278,16 @@ class Sender:
             if self._use is not None:
                 self._use.restarted(now)
 
-    def _new_data_size(self, unsent: int, usable: int, now: float) -> int:
+    def _new_data_size(self, unsent: int, usable: int, now: float, followed: bool) -> int:
         """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
 
-        `usable` is what the peer's window leaves: SND.UNA + SND.WND - SND.NXT.
+        `usable` is what the peer's window leaves: SND.UNA + SND.WND - SND.NXT. `followed`: more is unsent
+        behind a mark, so that nothing will fill the segment up.
         """
         full = self.segment_size
         size = min(unsent, full, usable)
-        if size <= 0 or (size < full and self._nagle_holds_back(size, unsent)):
+        ends = followed and size == unsent
+        if size <= 0 or (size < full and not ends and self._nagle_holds_back(size, unsent)):
             return 0
         recovery = self.recovery
         if recovery.queue is EMPTY:
@@ -293,8 +302,24 @@ class Sender:
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
 
+    def written(self, size: int, *, more: bool) -> None:
+        """The application has written so many bytes; `more`: it has announced more (MSG_MORE)."""
+        if not more:
+            self.more_from = -1
+        elif self.more_from < 0:
+            self.more_from = self.buffer.start + len(self.buffer) - size
+
+    def ends_push(self, segment: SentSegment) -> bool:
+        """Tell whether a segment ends all that was written, and none of it was to be followed by more."""
+        all_sent = segment.end == self.next and self.buffer.unsent(self.next) == 0
+        return all_sent and (self.more_from < 0 or segment.start < self.more_from)
+
+    def release(self) -> None:
+        """What is written so far does not wait any more, even if more was to follow (Linux: TCP_NODELAY)."""
+        self._released = self.buffer.start + len(self.buffer)
+
     def _nagle_holds_back(self, size: int, unsent: int) -> bool:
-        if size >= unsent and self.buffer.has_urgent:
+        if size >= unsent and (self.buffer.has_urgent or self.next < self._released):
             return False
         last = self.recovery.queue.last if self.offload_size else None
         return nagle.holds_back(
@@ -306,11 +331,11 @@ class Sender:
             streaming=last is not None and len(last) > _LARGE_SEGMENT * self.mss,
         )
 
-    def persist_segment(self, now: float) -> SentSegment | None:
+    def persist_segment(self, now: float, flags: int = PSH) -> SentSegment | None:
         """Return a segment for a window too small to be worth one: the persist timer has expired."""
         usable = self.unacked + self.window - self.next
         size = min(self.buffer.unsent(self.next), self.mss, usable)
-        return self._send(self.next, size, 0, now) if size > 0 else None
+        return self._send(self.next, size, flags, now) if size > 0 else None
 
     def _send(self, start: int, length: int, flags: int, now: float) -> SentSegment:
         segment = SentSegment(start, start + length, flags, now)
@@ -386,13 +411,13 @@ class Sender:
     def process(self, ack: Acknowledgment, blocks: Sequence[tuple[int, int]]) -> None:
         """Take an ACK and its SACK blocks into account; what follows from it is for `phases`."""
         recovery, following = self.recovery, self.next
-        least = self.rtt.minimum
+        least, sacked_end = self.rtt.minimum, recovery.queue.sacked_end
         if blocks:
             recovery.sacked(
                 blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least
             )
         if ack.number > self.unacked:
-            removed = recovery.advance(ack, least)
+            removed = recovery.advance(ack, least, sacked_end)
             ack.segments += self.segments_of(removed, ack.number)
             measured = ack.measured if ack.measured is not None else ack.sack_measured
             self._advance(ack.number, measured, ack.newest, ack.round_trip)
