@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,22 @@ def test_a_bubblewrap_that_hangs_is_given_up(pretended, monkeypatch):
     monkeypatch.setattr(sandbox, "_TRIAL_TIMEOUT", 0.2)
     pretended("exec sleep 60")
     assert "no answer in 0.2 s" in sandbox.why_not_bubblewrap().wrong
+
+
+def test_what_bubblewrap_has_begun_ends_with_it(pretended):
+    pretended("sleep 60 & echo $!; exec sleep 60")
+    for end in (lambda running: running.end(), lambda _running: ended_in_a_thread()):
+        running = sandbox.start(b"", sandbox.BUBBLEWRAP)
+        begun = Path("/proc", running.process.stdout.readline().decode().strip(), "stat")
+        end(running)
+        assert not begun.exists() or begun.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def ended_in_a_thread():
+    """End all, in a thread, which keeps others from starting; then let others start again."""
+    thread = threading.Thread(target=lambda: (sandbox.end_all(), sandbox._starting.release()))
+    thread.start()
+    thread.join()
 
 
 def test_every_cure_is_another_one():
