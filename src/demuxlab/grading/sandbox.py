@@ -28,7 +28,7 @@ from functools import cache
 from pathlib import Path
 
 from demuxlab.errors import DemuxlabError
-from demuxlab.grading import another_user, sandbox_cures, system_calls
+from demuxlab.grading import another_user, processes, sandbox_cures, system_calls
 from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
@@ -77,11 +77,8 @@ class LearnerProcess:
     def find(self) -> None:
         """Find the process that runs the learner's file, below those of bwrap(1)."""
         pid = self.process.pid
-        try:
-            while children := _children(pid):
-                pid = children[-1]
-        except OSError:
-            return
+        while children := processes.children(pid):
+            pid = children[-1]
         self.inside = pid
 
     def files(self) -> int:
@@ -117,10 +114,10 @@ class LearnerProcess:
         with suppress(OSError):
             os.kill(self.process.pid, signal.SIGSTOP)
             for _try in range(_TRIES_TO_STOP):
-                if self.process.poll() is not None or _state(self.process.pid) == "T":
+                if self.process.poll() is not None or processes.state(self.process.pid) == "T":
                     break
                 time.sleep(0.001)
-            for child in _children(self.process.pid):
+            for child in processes.children(self.process.pid):
                 os.kill(child, signal.SIGKILL)
 
 
@@ -129,16 +126,6 @@ def end_all() -> None:
     _starting.acquire()
     for running in tuple(_running):
         running.end()
-
-
-def _children(process: int) -> list[int]:
-    listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
-    return [int(child) for child in listed.split()]
-
-
-def _state(process: int) -> str:
-    """Return a process's state as proc(5) writes it: T where it is stopped."""
-    return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
 
 
 @cache
