@@ -128,9 +128,7 @@ def test_a_process_that_waits_for_a_processor_is_not_given_up(ask: Ask, monkeypa
     monkeypatch.setattr("demuxlab.grading.processes.state", lambda _process: "R")
     assert submission.function("f", 0.3) == 1  # it sleeps; it could be in the queue as well
     computed = count(1)
-    monkeypatch.setattr(
-        "demuxlab.grading.processes.scheduled", lambda _process: (0.05 * next(computed), 0.0)
-    )
+    monkeypatch.setattr("demuxlab.grading.processes.scheduled", lambda _process: (0.05 * next(computed), 0.0))
     with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):
         submission.function("f", 30)  # and here it would have computed for too long
 
