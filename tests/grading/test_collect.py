@@ -53,6 +53,20 @@ def taped(*members: str, mode: str = "w", text: bytes = TEXT) -> bytes:
     return made.getvalue()
 
 
+GRADESCOPE = """---
+submission_4711:
+  :submitters:
+  - :name: Kim 민수
+    :sid: '0042'
+    :email: kim@x
+  - :name: Lee
+    :sid: '0043'
+  :created_at: 2026-11-29 09:00:00 Z
+submission_4712:
+  :submitters: []
+""".encode()
+
+
 def named_in(name: str, encoding: str) -> bytes:
     """Return a zip file whose name is in an encoding that it does not state."""
     raw = name.encode(encoding)
@@ -230,8 +244,8 @@ def test_what_is_graded_alone_is_one_submission_whatever_it_holds(tmp_path):
             ("Kim, Minsu(kim1)", "", "", False),
         ),
         (
-            {"submission_4711/exercise.py": TEXT, "submission_metadata.yml": b""},
-            ("submission_4711", "", "", False),
+            {"export/submission_4711/exercise.py": TEXT, "export/submission_metadata.yml": GRADESCOPE},
+            ("Kim 민수", "0042", "", False),
         ),
         (
             {

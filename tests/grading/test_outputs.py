@@ -243,6 +243,12 @@ def test_moodles_own_worksheet_comes_back_in_its_language(language):
     assert {who: grade for who, (grade, _comment) in taken.items()} == {"101": "33.33", "102": "0.00"}
     assert rows(text)[3][4] == ""
     assert rows(text)[1][1:4] == ["Ito, Ann", "a@b", "Zur Bewertung"]
+    saved_by_a_spreadsheet = io.StringIO()
+    csv.writer(saved_by_a_spreadsheet, delimiter=";").writerows(rows(sheet.removeprefix("\ufeff")))
+    again = outputs.moodle(
+        [named("Ann Ito", "101"), named("Bo Lee", "102", 0)], saved_by_a_spreadsheet.getvalue()
+    )
+    assert list(csv.reader(io.StringIO(again), delimiter=";")) == rows(text)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The sandbox starts wherever the interpreter lies; where it cannot start, the reason is bubblewrap's own."""
 
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,23 @@ def test_a_bubblewrap_that_hangs_is_given_up(pretended, monkeypatch):
     monkeypatch.setattr(sandbox, "_TRIAL_TIMEOUT", 0.2)
     pretended("exec sleep 60")
     assert "no answer in 0.2 s" in sandbox.why_not_bubblewrap().wrong
+
+
+def test_what_bubblewrap_has_begun_ends_with_it(pretended):
+    pretended("sleep 60 & echo $!; exec sleep 60")
+    for end in (lambda running: running.end(), lambda _running: ended_in_a_thread()):
+        running = sandbox.start(b"", sandbox.BUBBLEWRAP)
+        begun = os.pidfd_open(int(running.process.stdout.readline()))
+        end(running)
+        assert select.select([begun], [], [], 30)[0] == [begun]  # it has ended
+        os.close(begun)
+
+
+def ended_in_a_thread():
+    """End all, in a thread, which keeps others from starting; then let others start again."""
+    thread = threading.Thread(target=lambda: (sandbox.end_all(), sandbox._starting.release()))
+    thread.start()
+    thread.join()
 
 
 def test_every_cure_is_another_one():

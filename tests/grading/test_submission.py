@@ -125,12 +125,10 @@ def test_a_process_that_waits_for_a_processor_is_not_given_up(ask: Ask, monkeypa
     submission = ask("import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1")
     submission.timeout = 0.1
     monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
-    monkeypatch.setattr("demuxlab.grading.submission._state", lambda _process: "R")
+    monkeypatch.setattr("demuxlab.grading.processes.state", lambda _process: "R")
     assert submission.function("f", 0.3) == 1  # it sleeps; it could be in the queue as well
     computed = count(1)
-    monkeypatch.setattr(
-        "demuxlab.grading.submission._scheduled", lambda _process: (0.05 * next(computed), 0.0)
-    )
+    monkeypatch.setattr("demuxlab.grading.processes.scheduled", lambda _process: (0.05 * next(computed), 0.0))
     with pytest.raises(SubmissionError, match=r"no answer within 0\.1 seconds"):
         submission.function("f", 30)  # and here it would have computed for too long
 

@@ -19,7 +19,15 @@ from demuxlab.errors import CallError
 from demuxlab.files import reading
 from demuxlab.grading import unpack
 from demuxlab.grading.answers import neutral
-from demuxlab.grading.learners import Learner, Named, composed, named, original, with_groups
+from demuxlab.grading.learners import (
+    Learner,
+    Named,
+    composed,
+    in_gradescope,
+    named,
+    original,
+    with_groups,
+)
 from demuxlab.grading.unpack import Unfit
 from demuxlab.language import _, marked
 
@@ -155,8 +163,11 @@ def _in_folder(folder: Path, skipped: list[str]) -> list[_Upload]:
     """Return the uploads of a folder of submissions; of a learner's several entries, one upload."""
     known: dict[Learner, _Upload] = {}
     rest: list[_Upload] = []
+    described = _described(folder / "submission_metadata.yml")
     for path in sorted(folder.iterdir()):
         entry = None if path.name.startswith(".") else named(path.name)
+        if path.name in described:
+            entry = Named(described[path.name], "")
         if entry is not None:
             known.setdefault(entry.learner, _Upload(entry.learner, [])).entries.append((entry, path))
         elif _is_export(path):
@@ -170,11 +181,16 @@ def _in_folder(folder: Path, skipped: list[str]) -> list[_Upload]:
     return [*known.values(), *rest]
 
 
+def _described(metadata: Path) -> dict[str, Learner]:
+    return in_gradescope(metadata.read_text("utf-8", "replace")) if metadata.is_file() else {}
+
+
 def _is_export(path: Path) -> bool:
     """Tell whether a folder in a folder of submissions holds several learners' work: an export as it came."""
     if path.is_symlink() or not path.is_dir() or unpack.is_junk(path.name):
         return False
-    return any(named(entry.name) for entry in path.iterdir() if not entry.name.startswith("."))
+    names = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+    return "submission_metadata.yml" in names or any(map(named, names))
 
 
 def _stem(path: Path) -> str:

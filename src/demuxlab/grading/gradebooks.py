@@ -79,10 +79,7 @@ def moodle(results: Sequence[Result], worksheet: str = "") -> str:
 
 
 def _filled(worksheet: str, results: Sequence[Result]) -> str:
-    rows: list[list[object]] = [
-        list(row) for row in csv.reader(io.StringIO(worksheet.removeprefix("\ufeff")))
-    ]
-    head, body = (rows[0], [row for row in rows[1:] if row]) if rows else ([], [])
+    (head, *body), separator = worksheet_rows(worksheet)
     most = maximum_column(body)
     # In all languages the columns are: …, grade, maximum, can be changed, two dates, …, comments.
     if most is None or any(len(row) != len(head) for row in body) or len(head) < most + 3:
@@ -107,7 +104,18 @@ def _filled(worksheet: str, results: Sequence[Result]) -> str:
             _("the worksheet lacks {names}", names=", ".join(sorted(left))),
             _("download it again, for all participants"),
         )
-    return _csv([head, *body])
+    return _csv([head, *body], separator)
+
+
+def worksheet_rows(text: str) -> tuple[list[list[object]], str]:
+    """Return a worksheet's rows and what separates its cells: a spreadsheet that saves it may change that.
+
+    Moodle asks for the separator when it imports the file.
+    """
+    first = text.removeprefix("\ufeff").partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    read = csv.reader(io.StringIO(text.removeprefix("\ufeff")), delimiter=separator)
+    return [list(row) for row in read if row] or [[]], separator
 
 
 def maximum_column(body: Sequence[Sequence[object]]) -> int | None:
@@ -195,8 +203,8 @@ def _cell(value: object) -> object:
     return _FORMULA.sub(r"\1'", value) if len(value) < 300 else re.sub(rf"^(?=[{_SIGNS}])", "'", value)
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
+def _csv(rows: Sequence[Sequence[object]], separator: str = ",") -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
+    writer = csv.writer(text, delimiter=separator, lineterminator="\r\n")
     writer.writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue()

@@ -14,8 +14,6 @@ Days late are those in `days`; else those from `due` to the date of the hand-in 
 one where the name that Canvas gave says LATE. Results keep the points without the penalty (`raw_points`).
 """
 
-import csv
-import io
 import math
 import re
 import tomllib
@@ -30,7 +28,7 @@ from babel import Locale
 
 from demuxlab.errors import CallError
 from demuxlab.files import reading
-from demuxlab.grading.gradebooks import Result, maximum_column
+from demuxlab.grading.gradebooks import Result, maximum_column, worksheet_rows
 from demuxlab.language import _
 
 _DAY = 86400.0
@@ -139,14 +137,14 @@ _RULES: dict[str, Callable[[Any], Any]] = {
 
 def _handed_in(worksheet: str) -> Iterator[tuple[str, str]]:
     """Yield from Moodle's worksheet each learner's number and the date of the hand-in, where there is one."""
-    head, *body = [row for row in csv.reader(io.StringIO(worksheet.removeprefix("\ufeff"))) if row] or [[]]
+    head, *body = worksheet_rows(worksheet)[0]
     most = maximum_column(body)
     if most is None or len(head) < most + 3:
         return
     for row in body:  # in all languages: …, grade, maximum, can be changed, submission's date, grade's date
-        number = re.search(r"\d+$", row[0])
-        if number and _TIME.search(row[most + 2]):
-            yield number[0], row[most + 2]
+        number, date = re.search(r"\d+$", str(row[0])), str(row[most + 2])
+        if number and _TIME.search(date):
+            yield number[0], date
 
 
 def date(text: str) -> datetime:

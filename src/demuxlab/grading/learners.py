@@ -40,6 +40,8 @@ _BRIGHTSPACE = re.compile(
     re.DOTALL,
 )
 _DATES = "%Y-%m-%d-%H-%M-%S", "%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p"
+_GRADESCOPE = re.compile(r"^(submission_\d+):\n((?:[ -].*(?:\n|$))*)", re.MULTILINE)
+_FIELD = re.compile(r"^[ -]*:(name|sid): *(['\"]?)(.*?)\2 *$", re.MULTILINE)
 _COPY = re.compile(r"(?:-\d+| ?\(\d+\)| - Copy| copy)(?=(?:\.[A-Za-z0-9]+)*$)")
 """What browsers and Canvas add to a name that is there already: exercise-2.py, exercise (1).py."""
 _LIKE_A_GROUP = re.compile(
@@ -99,6 +101,18 @@ def _moment(date: str) -> int:
         with suppress(ValueError):
             return int(datetime.strptime(date, form).strftime("%Y%m%d%H%M%S"))
     return 0
+
+
+def in_gradescope(metadata: str) -> dict[str, Learner]:
+    """Return the learner of each folder that `submission_metadata.yml` of a Gradescope export names.
+
+    Where several handed in together, the first.
+    """
+    found = {}
+    for folder, about in _GRADESCOPE.findall(metadata):
+        fields = {key: value for key, _quote, value in reversed(_FIELD.findall(about))}
+        found[folder] = Learner(composed(fields.get("name") or folder), fields.get("sid", ""))
+    return found
 
 
 def composed(name: str) -> str:

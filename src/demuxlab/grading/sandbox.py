@@ -17,17 +17,20 @@ import importlib.util
 import marshal
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from demuxlab.errors import DemuxlabError
-from demuxlab.grading import another_user, sandbox_cures, system_calls
+from demuxlab.grading import another_user, processes, sandbox_cures, system_calls
 from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS, PRACTICE = "bubblewrap", "limits", "process", "practice"
@@ -40,6 +43,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x
 """The number of keyctl(2), for which the C library has no function."""
 _OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+_TRIES_TO_STOP = 100
 _TRIAL_TIMEOUT = 10
 """Seconds in which a sandbox must start when it is tried for the first time."""
 _OF_THE_MACHINE = [
@@ -50,7 +54,11 @@ _OF_THE_MACHINE = [
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-@dataclass(slots=True)
+_running: "set[LearnerProcess]" = set()
+_starting = threading.RLock()
+
+
+@dataclass(slots=True, eq=False)
 class LearnerProcess:
     """The process that runs a learner's file; requests go to its stdin, answers come from its stdout."""
 
@@ -71,11 +79,8 @@ class LearnerProcess:
     def find(self) -> None:
         """Find the process that runs the learner's file, below those of bwrap(1)."""
         pid = self.process.pid
-        try:
-            while children := Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-                pid = int(children[-1])
-        except OSError:
-            return
+        while children := processes.children(pid):
+            pid = children[-1]
         self.inside = pid
 
     def files(self) -> int:
@@ -93,6 +98,8 @@ class LearnerProcess:
 
     def end(self) -> None:
         """Kill it, and the processes that it started as far as the level allows."""
+        if self.level == BUBBLEWRAP and self.inside is None:
+            self._kill_half_started()
         self.process.kill()
         if self.level == LIMITS:
             _kill_group(self.process.pid)
@@ -102,6 +109,25 @@ class LearnerProcess:
                 pipe.close()
         if self._folder is not None:
             self._folder.cleanup()
+        _running.discard(self)
+
+    def _kill_half_started(self) -> None:
+        """Kill what bwrap(1) has begun: until that is set up, it does not end with bwrap itself."""
+        with suppress(OSError):
+            os.kill(self.process.pid, signal.SIGSTOP)
+            for _try in range(_TRIES_TO_STOP):
+                if self.process.poll() is not None or processes.state(self.process.pid) == "T":
+                    break
+                time.sleep(0.001)
+            for child in processes.children(self.process.pid):
+                os.kill(child, signal.SIGKILL)
+
+
+def end_all() -> None:
+    """End every process of this one's that runs a learner's file; no other is started after that."""
+    _starting.acquire()
+    for running in tuple(_running):
+        running.end()
 
 
 @cache
@@ -163,8 +189,15 @@ def _trial(starting: Callable[[], LearnerProcess]) -> str | None:
 def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
     """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
     _prepare_thread()
-    if level == BUBBLEWRAP:
-        return _start_bubblewrap(source, hash_seed)
+    with _starting:
+        running = (
+            _start_bubblewrap(source, hash_seed) if level == BUBBLEWRAP else _start(source, level, hash_seed)
+        )
+        _running.add(running)
+    return running
+
+
+def _start(source: bytes, level: str, hash_seed: int) -> LearnerProcess:
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exercise.py"
     child = path.with_name("child.pyc")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from demuxlab.errors import DemuxlabError
-from demuxlab.grading import sandbox, sentences
+from demuxlab.grading import processes, sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
 from demuxlab.grading.sandbox import LearnerProcess
 from demuxlab.grading.words import as_text, is_packet
@@ -374,17 +374,17 @@ class Submission:
 
     def _delay(self) -> float:
         """Return the seconds that the learner's process and this one have waited for a processor."""
-        return _scheduled("thread-self")[1] + _scheduled(self._inside())[1]
+        return processes.scheduled("thread-self")[1] + processes.scheduled(self._inside())[1]
 
     def _inside(self) -> int | None:
         return self._running.inside if self._running is not None else None
 
     def _is_runnable(self, deadline: _Deadline) -> bool:
         """Tell whether the process neither sleeps nor has computed for too long after its deadline."""
-        computed = _scheduled(self._inside())[0]
+        computed = processes.scheduled(self._inside())[0]
         if deadline.computed is None:
             deadline.computed = computed
-        return _state(self._inside()) == "R" and 0 < computed < deadline.computed + deadline.more
+        return processes.state(self._inside()) == "R" and 0 < computed < deadline.computed + deadline.more
 
     def _no_answer(self, name: str) -> NoReturn:
         self.close()
@@ -445,23 +445,6 @@ class Submission:
                 return "<something else>"
         kind = neutral(value.get("type", "something else"))[:100]
         return self._objects.get(value.get("object", ""), f"<{kind}>")
-
-
-def _scheduled(process: int | str | None) -> tuple[float, float]:
-    """Return the seconds that a process has computed, and has waited for a processor (proc(5), schedstat)."""
-    try:
-        computed, waited = Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[:2]
-    except (OSError, ValueError):
-        return 0.0, 0.0
-    return int(computed) / 1e9, int(waited) / 1e9
-
-
-def _state(process: int | None) -> str:
-    """Return a process's state as proc(5) writes it: R where it runs, or would if it had a processor."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
 
 
 def _no_sandbox(why: str) -> InfrastructureError:

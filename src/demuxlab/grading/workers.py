@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from demuxlab import cluster
+from demuxlab.grading import sandbox
 from demuxlab.grading.grade import Job, grade
 from demuxlab.grading.submission import InfrastructureError
 from demuxlab.language import _
 
 _TRIES = 4
+_GRACE = 5.0
+"""Seconds in which a grading process must end what it has started."""
 _JOBS_PER_PROCESS = 200
 """Then fresh processes: what pytest keeps of hundreds of runs goes with the old ones."""
 
@@ -84,7 +87,11 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         with _ended_by_sigterm():
             yield pool
     except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
+        begun = set(multiprocessing.active_children()) - others
+        for process in begun:
+            process.terminate()
+        for process in begun:
+            process.join(_GRACE)
             process.kill()
         raise
     finally:
@@ -114,6 +121,7 @@ def _begin(folder: Path) -> None:
         folder.mkdir()
         folder.chmod(0o711)  # a learner's process, another user's, has to reach its own folder in it
     tempfile.tempdir = str(folder)
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
 
 
@@ -125,6 +133,12 @@ def _end_with_parent(folder: Path) -> None:
     with suppress(OSError):  # another process of the pool was first
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+    _end()
+
+
+def _end(*_: object) -> None:
+    """End this process and the learner's."""
+    sandbox.end_all()
     os._exit(1)
 
 
