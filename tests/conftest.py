@@ -53,7 +53,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return  # not installed, or this is one of the processes
     options = config.option
     if options.numprocesses is None and not (options.usepdb or config.args_source is _AS_NAMED):
-        options.numprocesses = min(MOST_PROCESSES, os.cpu_count() or 1)
+        # Two for each core: many tests wait for other processes, or for time to pass.
+        options.numprocesses = min(MOST_PROCESSES, 2 * (os.cpu_count() or 1))
     if options.numprocesses and options.dist == "no":
         options.dist = "loadfile"
 

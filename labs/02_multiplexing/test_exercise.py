@@ -282,6 +282,9 @@ def test_bytes_after_the_length_are_padding(submission: Submission) -> None:
     short, empty = datagram((own, web, b"Short")), datagram((own, web, b""))
     hint = "the data ends where the length field says"
     expect_split(submission, [short + bytes(13), empty + b"!"], [(web, [b"Short", b""])], hint)
+    long = b"Long" * 100
+    hint = "the length has two bytes: here they say 408"
+    expect_split(submission, [datagram((own, web, long)) + bytes(4)], [(web, [long])], hint)
 
 
 @pytest.mark.points(1)

@@ -231,7 +231,8 @@ def test_a_packet_cut_short_gives_none(submission: Submission) -> None:
 def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     draw = drawing("lengths")
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
-    opened(submission, ("P1", b, near))
+    read_too_early = int.from_bytes(from_text(b)[2:]) or 1  # where a header of 16 bytes would end
+    opened(submission, ("P1", b, near), ("read inside the IP header", b, read_too_early))
     good = datagram((a, far), (b, near), b"data")
     expect(submission, good, "P1", "nothing is wrong here yet")
     empty = datagram((a, far), (b, near), b"")
@@ -239,7 +240,8 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     shorter = changed(good, 24, 0, 10)
     expect(submission, shorter, "P1", "the UDP length is 10: it may be less than the 12 bytes in the packet")
     expect(submission, changed(good, 0, 0x65), None, "the version is 6, not 4")
-    expect(submission, changed(good, 0, 0x44), None, "an IP header of 4 words is shorter than 20 bytes")
+    trap = datagram((a, 12), (b, near), b"data")
+    expect(submission, changed(trap, 0, 0x44), None, "an IP header of 4 words is shorter than 20 bytes")
     expect(submission, changed(good, 0, 0x4F), None, "an IP header of 15 words does not fit into the packet")
     expect(submission, changed(good, 2, 0, 19), None, "the total length is shorter than the header")
     expect(submission, changed(good, 2, 0, 27), None, "7 bytes are too few for a UDP header")

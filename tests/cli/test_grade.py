@@ -479,3 +479,15 @@ def test_gradescopes_setup_brings_another_python_where_the_image_has_an_old_one(
         lines = log.read_text().splitlines()
         assert any(line.startswith(expected) for line in lines)
         assert lines[-1].startswith("python -m pip install babel")
+
+
+def test_a_submission_with_the_name_of_a_module_is_imported_by_nobody(course: Path) -> None:
+    """Python looks for modules in the current folder, which may be the folder of submissions."""
+    for name in ("enum", "pickle"):
+        (course / f"{name}.py").write_text(f"open({str(course / 'owned')!r}, 'w')\n" + RIGHT)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "demuxlab", "grade", "04", "--course", "labs", "enum.py", "pickle.py"],
+        cwd=course, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert not (course / "owned").exists()
+    assert done.returncode == 0, done.stderr

@@ -69,6 +69,7 @@ def without_sack_blocks(monkeypatch, only_segments_and_calls):
 # Both stacks
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_linux_and_ours_agree(kernel):
     tally = compare.Tally()

@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_opened_is_named(private, monkeypatch):
 
 CURES = {
     "bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "systempaths=unconfined",
-    "bwrap: Unknown option --disable-userns": "bubblewrap 0.8 or newer",
+    "bwrap: Unknown option --disable-userns": "older than 0.8",
     "bwrap: Creating new namespace failed: Operation not permitted": "kernel.unprivileged_userns_clone=1",
     "bwrap: No permissions to creating new namespace, likely because the kernel does not allow "
     "non-privileged user namespaces.": "kernel.unprivileged_userns_clone=1",

@@ -6,6 +6,7 @@ import pytest
 from tests.interop import kill_anytime
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("signals", "seed"), [((signal.SIGKILL,), 3), ((signal.SIGINT, signal.SIGTERM), 1)], ids=["kill", "ask"]
 )

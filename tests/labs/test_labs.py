@@ -59,6 +59,7 @@ def test_a_lab_runs_by_itself_from_another_folder(lab: Path, tmp_path: Path, mem
     assert run(tmp_path, str(lab / "lab.py"), "--link", "memory") == memory_run(lab)
 
 
+@pytest.mark.long  # of one lab tests/interop/test_run_captures.py holds it each time
 @every_lab
 @pytest.mark.parametrize("link", ["loopback", "tun"])
 def test_every_link_gives_the_same_frames_and_decisions(
@@ -286,6 +287,7 @@ def test_solutions_have_the_signatures_of_the_exercise(lab: Path) -> None:
         assert [line for line in signatures(source) if line in wanted] == wanted, name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("solution", WRONG, ids=lambda solution: f"{solution.lab[:2]}-{solution.name}")
 def test_a_wrong_solution_fails_the_check_that_is_about_it(solution: Wrong, tmp_path: Path) -> None:
     check = checks(ROOT / "labs" / solution.lab)[solution.check]

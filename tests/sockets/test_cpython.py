@@ -28,6 +28,7 @@ def test_quick_ones():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_quick_suites():
     if importlib.util.find_spec("test.test_socket") is None:
         pytest.skip("this Python has no test.test_socket: sudo apt install libpython3.11-testsuite")

@@ -24,10 +24,14 @@ def command() -> None:
     """Say what this machine allows, and how to mend what it does not."""
     room = max(layout.terminal_width() - _DETAIL, _DETAIL)
     for works, what, detail in _findings():
-        first, *rest = layout.wrapped(detail, room)
-        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, _DETAIL - 3)} {first}")
-        for line in rest:
-            click.echo(" " * _DETAIL + line)
+        indent, columns = _DETAIL, room
+        if max(map(layout.width_of, detail.split(" "))) > room:
+            indent, columns = 4, layout.terminal_width() - 4  # a command stays whole, to be copied
+        lines = layout.wrapped(detail, columns)
+        first = "" if indent < _DETAIL else lines.pop(0)
+        click.echo(f"{'✓' if works else '✗'} {layout.padded(what, _DETAIL - 3)} {first}".rstrip())
+        for line in lines:
+            click.echo(" " * indent + line)
     click.echo(
         "\n" + layout.paragraph(_("Every lab also runs with --link memory, which needs none of this."))
     )

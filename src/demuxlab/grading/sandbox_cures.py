@@ -6,7 +6,7 @@ from demuxlab.language import _
 def cure(message: str) -> str:
     """Return what to do about a message of bwrap(1)."""
     if "Unknown option" in message:
-        return _("install bubblewrap 0.8 or newer: {command}", command="bwrap --version")
+        return _("it is older than 0.8: install a newer one, as Debian 12 and Ubuntu 24.04 have it")
     if "mount proc" in message:
         return _(
             "this container hides parts of /proc: start it with {option}",

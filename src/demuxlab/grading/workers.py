@@ -26,6 +26,7 @@ from demuxlab.language import _
 _TRIES = 4
 _GRACE = 5.0
 """Seconds in which a grading process must end what it has started."""
+_SAFE_PATH = "PYTHONSAFEPATH"
 _JOBS_PER_PROCESS = 200
 """Then fresh processes: what pytest keeps of hundreds of runs goes with the old ones."""
 
@@ -80,6 +81,9 @@ def _in_pools(jobs: Sequence[Job], processes: int, function: Function) -> Iterat
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool whose processes end with the block, and leave no temporary file."""
+    # Python imports from the current folder first, where a submission may be called enum.py: not here.
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
     folder = Path(tempfile.gettempdir(), f"demuxlab-{secrets.token_hex(8)}")
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (folder,))
@@ -100,6 +104,8 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         shutil.rmtree(folder, ignore_errors=True)
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(folder, ignore_errors=True)
+        if before is None:
+            os.environ.pop(_SAFE_PATH, None)
 
 
 @contextmanager
