@@ -97,8 +97,11 @@ class Following:
                 places[place] = places.get(place, {}) | gone
             self._first |= places
 
-    def note_ends(self) -> None:
-        """Take the kernel's notices of sockets that have ended, and forget those that ended some time ago."""
+    def note_ends(self, latest: float) -> None:
+        """Take the kernel's notices of sockets that have ended.
+
+        Forget those that ended some time before the `latest` packet that was looked at.
+        """
         cookies, now = self._ends.take(), time.time()
         if cookies is None:
             self.refresh()
@@ -107,7 +110,7 @@ class Following:
                 self._by_cookie[cookie].ended = min(self._by_cookie[cookie].ended, now)
         if now - self._swept > 1.0:
             self._swept = now
-            self._sweep(now - _KEPT)
+            self._sweep(min(now, latest) - _KEPT)
 
     def _sweep(self, before: float) -> None:
         """Forget what ended, or was seen last, before this time."""

@@ -137,9 +137,9 @@ class Watch:
         seen.delivery, receivers = found.receiver(segment, device, captured.number, now, kind)
         seen.processes += receivers
 
-    def rest(self) -> None:
-        """Take the kernel's notices while no packet waits."""
-        self.following.note_ends()
+    def rest(self, latest: float) -> None:
+        """Take the kernel's notices; `latest` is the time of the last packet, inf where none waits."""
+        self.following.note_ends(latest)
 
     def close(self) -> Counter[str]:
         """Stop following; return the numbers of sockets: "all", "short" and "hidden"."""
