@@ -22,7 +22,7 @@ def terminal_width() -> int:
 
 def width_of(text: str) -> int:
     """Return how many columns a text takes."""
-    return len(text) + len(_WIDE.findall(text))
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
 
 
 def padded(text: str, columns: int) -> str:

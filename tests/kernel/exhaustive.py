@@ -4,25 +4,48 @@
 sockets. `… 1 1 40` asks the kernel too (root): about every 1st table of up to two sockets, and about every
 40th of three. Prints one JSON object with the number of cases.
 
+`… states 20` (root) goes through the tables with connections that are SYN-RECEIVED, ESTABLISHED or in
+TIME-WAIT: every 20th of three sockets. There the kernel's own lookup is asked by inet_diag, since what TCP
+does with a packet does not show which socket got it.
+
 A table is an ordered choice of up to three of `kinds`: families, addresses, options, devices, states. Where a
 socket cannot be opened, the table is one of the smaller ones and is left out.
 """
 
 import json
+import os
+import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, product
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.interop import craft
-from tests.interop.kernel import DEVICES, Establish, KernelOracle, Probe, SocketSpec, Step
+from tests.interop.kernel import (
+    DEVICES,
+    FIRST_SEQ,
+    Connection,
+    Establish,
+    KernelOracle,
+    Laboratory,
+    Probe,
+    SocketSpec,
+    Step,
+    enter_namespace,
+)
 from tests.interop.test_differential import Accident, Ours, compare
 
 from demuxlab.demux.delivery import Delivery
+from demuxlab.demux.slot import in_one_group
+from demuxlab.demux.socket import ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
+from demuxlab.demux.table import Candidate
 from demuxlab.fast.demultiplexer import FastDemultiplexer
+from demuxlab.kernel import netlink
+from demuxlab.kernel.records import Record
+from demuxlab.wire import ip
 
 PORT, OTHER_PORT, PEER_PORTS = 53, 80, (9157, 5775)
 OWN, PEER = {4: ("10.9.0.2", "10.9.0.3"), 6: ("fd09::2", "fd09::3")}, {4: "10.9.0.41", 6: "fd09::41"}
@@ -37,6 +60,7 @@ ADDRESSES = (
 """Family, address, IPV6_V6ONLY."""
 OPTIONS = tuple(product((False, True), repeat=2))
 BATCH = 100
+_SO_COOKIE = 57
 
 
 class Handler:
@@ -144,8 +168,8 @@ def both_ways(ours: Ours, packets: list[Probe], counts: Counter[str]) -> list[st
     """Decide about packets by the quick way and the readable way; return where they differ."""
     wrong = []
     demultiplexer = ours.demultiplexer
-    for socket in demultiplexer.table:
-        socket.handler = Handler()
+    for each in demultiplexer.table:
+        each.handler = Handler()
     fast = FastDemultiplexer(demultiplexer, {Handler: take})
     for probe in packets:
         if probe.device != DEVICES[0]:
@@ -161,8 +185,8 @@ def both_ways(ours: Ours, packets: list[Probe], counts: Counter[str]) -> list[st
             alike = _decided(quick) == _decided(readable)
         if not alike:
             wrong.append(f"{probe.packet.hex()}: quick {quick}, readable {readable}")
-    for socket in demultiplexer.table:
-        socket.handler = None
+    for each in demultiplexer.table:
+        each.handler = None
     return wrong
 
 
@@ -214,5 +238,114 @@ def in_kernel(oracle: KernelOracle, runs: list[list[Step]], counts: Counter[str]
     return wrong
 
 
+class Conn(NamedTuple):
+    """A connection of a crafted peer in a state; a listening socket before it made it."""
+
+    family: int
+    state: str
+
+
+def stateful(laboratory: Laboratory, name: str, conn: Conn) -> bool:
+    """Bring a real connection into its state; return whether a listening socket took it."""
+    peer, local = (PEER[conn.family], PEER_PORTS[0]), (OWN[conn.family][0], PORT)
+    if conn.state == SYN_RECEIVED:
+        laboratory.drain()
+        os.write(laboratory.taps[DEVICES[0]], craft.tcp_packet(peer, local, "S", seq=FIRST_SEQ))
+        link = Connection(peer, local, "", DEVICES[0], FIRST_SEQ + 1, 0)
+        laboratory.orphans.append(link)
+        return any(reply.kind == "syn-ack" for _raw, reply in laboratory.drain())
+    if laboratory.step(Establish(name, peer, local)) is None:
+        return False
+    if conn.state == TIME_WAIT:
+        link = laboratory.connections.pop(name)
+        laboratory.accepted.pop(name).close()
+        fin = craft.tcp_packet(peer, local, "FA", seq=link.seq, ack=link.ack + 1)
+        os.write(laboratory.taps[DEVICES[0]], fin)
+        link.seq += 1
+        laboratory.orphans.append(link)
+    return True
+
+
+def with_states(choice: tuple[SocketSpec | Conn, ...], laboratory: Laboratory) -> Ours | None:
+    """Open a table in the kernel and on our side; None where a socket of it cannot be opened."""
+    ours = Ours()
+    laboratory.reset()
+    for number, kind in enumerate(choice):
+        name = f"s{number}"
+        if isinstance(kind, SocketSpec):
+            failed = laboratory.step(replace(kind, name=name)), ours.step(replace(kind, name=name))
+            if failed != (None, None):
+                return None
+            continue
+        peer, local = (PEER[kind.family], PEER_PORTS[0]), (OWN[kind.family][0], PORT)
+        syn = ours.demultiplexer.read(craft.tcp_packet(peer, local, "S"), 0.0)[0]
+        table = ours.table
+        found = next(table.candidates(syn, DEVICES[0]), None)
+        taken = found is not None and found.socket.state == LISTEN
+        if not stateful(laboratory, name, kind) or not taken:
+            return None
+        assert found is not None
+        table.spawn(found.socket, name, syn, kind.state)
+    return ours
+
+
+def run_states(every: int) -> dict[str, Any]:
+    began = time.monotonic()
+    laboratory = Laboratory(enter_namespace())
+    lookup, counts, wrong = netlink.Lookup(), Counter[str](), list[str]()
+    those: list[SocketSpec | Conn] = [
+        kind
+        for kind in kinds("tcp")
+        if isinstance(kind, SocketSpec) and kind.reuse_address == kind.reuse_port and kind.bind
+        if kind.bind[1] == PORT
+    ]
+    those += [Conn(family, state) for family in (4, 6) for state in (SYN_RECEIVED, ESTABLISHED, TIME_WAIT)]
+    counts["kinds"] = len(those)
+    packets = [
+        (craft.tcp_packet((PEER[family], port), (own, PORT), "A"), device)
+        for family in (4, 6)
+        for own in OWN[family]
+        for port in PEER_PORTS
+        for device in DEVICES
+    ]
+    pairs = [choice for size in (1, 2) for choice in product(those, repeat=size)]
+    for choice in (*pairs, *islice(product(those, repeat=3), 0, None, every)):
+        if not any(isinstance(kind, Conn) for kind in choice):
+            continue
+        ours = with_states(choice, laboratory)
+        if ours is None:
+            continue
+        counts["tables"] += 1
+        cookies = {
+            int.from_bytes(real.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8), sys.byteorder): name
+            for name, real in laboratory.table.items()
+        }
+        for packet, device in packets:
+            counts["cases"] += 1
+            segment = ours.demultiplexer.read(packet, 0.0)[0]
+            mine = next(ours.table.candidates(segment, device), None)
+            ends = segment.destination, segment.destination_port, segment.source, segment.source_port
+            record = lookup.socket(ip.TCP, *ends, socket.if_nametoindex(device))
+            if record is not None and record.remote:
+                counts[f"cases of a connection in {record.state}"] += 1
+            if not _alike(mine, record, cookies, ours):
+                wrong.append(f"{choice}, {packet.hex()} on {device}: kernel {record}, ours {mine}")
+    laboratory.reset()
+    seconds = round(time.monotonic() - began)
+    return {**counts, "wrong": len(wrong), "stories": wrong[:10], "seconds": seconds}
+
+
+def _alike(mine: Candidate | None, record: Record | None, cookies: dict[int, str], ours: Ours) -> bool:
+    if mine is None or record is None:
+        return mine is None and record is None
+    if record.remote:
+        return mine.socket.remote_address == record.remote and mine.socket.state == record.state
+    theirs = ours.sockets[cookies[record.cookie]]
+    return mine.socket is theirs or in_one_group(mine.socket, theirs)
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(*map(int, sys.argv[1:4])), indent=1))
+    if sys.argv[1] == "states":
+        print(json.dumps(run_states(int(sys.argv[2])), indent=1))
+    else:
+        print(json.dumps(run(*map(int, sys.argv[1:4])), indent=1))

@@ -49,3 +49,15 @@ def test_kernel_readable_way_and_quick_way_agree_about_every_table_of_up_to_thre
     assert found["wrong"] == 0, found["stories"]
     assert found["cases by both ways"] > cases
     assert found["tables in the kernel"] > 80
+
+
+@pytest.mark.parametrize(
+    ("every", "tables"),
+    [(1000, 40), pytest.param(10, 1000, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
+)
+def test_the_kernel_and_ours_find_connections_in_every_state(every, tables):
+    found = judged("exhaustive", "states", every)
+    assert found["wrong"] == 0, found["stories"]
+    assert found["tables"] > tables
+    for state in ("syn-received", "established", "time-wait"):
+        assert found[f"cases of a connection in {state}"] > 20

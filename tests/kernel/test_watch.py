@@ -142,7 +142,7 @@ def test_a_connection_from_its_syn_to_its_end(kernel):
     assert wire.tcp(HERE, 80, HERE, 9157, FIN | ACK).sender == "web[10] fd 4"
     kernel.end(server)
     kernel.end(client)
-    wire.watch.rest()
+    wire.watch.rest(wire.now)
     last = wire.tcp(HERE, 9157, HERE, 80, ACK)
     assert (last.delivery.rule, last.sender, last.unread) == (Rule.CONNECTION, "curl[20] fd 5", False)
     assert wire.watch.close() == {"all": 3, "read": 3}

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -142,7 +143,10 @@ def _follow(
     signals: list[int],
     device: str,
 ) -> str:
-    """Show packets until a signal comes; return what ended it before."""
+    """Show the packets that came before a signal; return what ended it sooner.
+
+    A second signal ends it at once: the packets that wait then are counted as lost.
+    """
     from demuxlab.kernel.watch_rows import Rows
 
     waits = select.poll()
@@ -150,7 +154,13 @@ def _follow(
     waits.register(watch.following.fileno(), select.POLLIN)
     rows, told = Rows(), False
     sys.stdout.write(rows.heading())
-    while not signals:
+    until = inf
+    while True:
+        if signals and until == inf:
+            until = time.time()
+        if len(signals) > 1:
+            packets.discard(until)
+            return ""
         try:
             taken = packets.take()
         except OSError as error:
@@ -160,18 +170,20 @@ def _follow(
                 return _(_DOWN, device=device)
             raise
         # All are looked at before the first is written: a short connection ends soon.
-        for seen in [seen for each in taken if (seen := watch.look(each)) is not None]:
+        before = [each for each in taken if each.now <= until]
+        for seen in [seen for each in before if (seen := watch.look(each)) is not None]:
             sys.stdout.write(rows.row(seen))
             if recorder is not None:
                 _record(recorder, seen)
         if recorder is not None and recorder.writer.error is not None and not told:
             told = True
             _tell(f"demuxlab: {_('the capture ends here: {why}', why=reason(recorder.writer.error))}")
-        watch.rest()
+        watch.rest(taken[-1].now if taken else inf)
+        if until < inf and (not taken or len(before) < len(taken)):
+            return ""
         if not taken:
             sys.stdout.flush()
             waits.poll(_LOOK * 1000)
-    return ""
 
 
 def _record(recorder: "DeviceRecorder", seen: "Seen") -> None:

@@ -60,8 +60,8 @@ class Followed:
         if self.processes:
             return together(self.processes)
         accepting = self.listener.processes if self.listener else []
-        if self.queued and accepting:
-            return f"{together(accepting)} {_WAITS}"
+        if self.queued:
+            return f"{together(accepting)} {_WAITS}".lstrip()
         if accepting and len(accepting) == 1 and self.listener and not self.listener.handed_on:
             return f"{accepting[0].name}[{accepting[0].pid}] {_ACCEPTED}"
         if self.first_state and self.first_state not in _QUEUED and not self.record.inode:

@@ -12,7 +12,7 @@ from math import inf
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import look_around
 from demuxlab.demux.slot import in_one_group
-from demuxlab.demux.socket import LISTEN, Socket
+from demuxlab.demux.socket import CLOSED, LISTEN, Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel import netlink, options, owners, processes
@@ -20,6 +20,7 @@ from demuxlab.kernel.followed import KERNEL, SHORT, Followed, together, why_unre
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.kernel.table import KernelTable
+from demuxlab.language import marked
 from demuxlab.wire import ip
 from demuxlab.wire.address import is_any
 from demuxlab.wire.segment import ACK, SYN, Segment, TCPSegment
@@ -36,8 +37,8 @@ _KEPT = 5.0
 _HIDDEN_SECONDS = 5.0
 """So often the process of a socket is looked for that none has that can be seen."""
 _FEW, _MOST_PLACES = 3, 1000
-BESIDE = "the kernel's choice beside the table, as by a BPF sk_lookup program"
-GONE = "its socket had ended before it was looked at"
+BESIDE = marked("the kernel's choice beside the table, as by a BPF sk_lookup program")
+GONE = marked("its socket had ended before it was looked at")
 
 
 class Following:
@@ -57,7 +58,6 @@ class Following:
         """Which process connected last to an address and port: it may do so again."""
         self._gone: dict[tuple[bytes, int], float] = {}
         """Where a datagram came from whose socket was not there any more, and when."""
-        self._kinds: dict[tuple[bytes, str], tuple[float, int]] = {}
         self._swept = time.time()
         self.sockets: Counter[str] = Counter()
         """How many sockets were followed, "all", and how many of them have each result of `why_unread`."""
@@ -97,8 +97,11 @@ class Following:
                 places[place] = places.get(place, {}) | gone
             self._first |= places
 
-    def note_ends(self) -> None:
-        """Take the kernel's notices of sockets that have ended, and forget those that ended some time ago."""
+    def note_ends(self, latest: float) -> None:
+        """Take the kernel's notices of sockets that have ended.
+
+        Forget those that ended some time before the `latest` packet that was looked at.
+        """
         cookies, now = self._ends.take(), time.time()
         if cookies is None:
             self.refresh()
@@ -107,7 +110,7 @@ class Following:
                 self._by_cookie[cookie].ended = min(self._by_cookie[cookie].ended, now)
         if now - self._swept > 1.0:
             self._swept = now
-            self._sweep(now - _KEPT)
+            self._sweep(min(now, latest) - _KEPT)
 
     def _sweep(self, before: float) -> None:
         """Forget what ended, or was seen last, before this time."""
@@ -126,19 +129,10 @@ class Following:
                 del self._first[place]
                 self._tables.pop(place, None)
         self._gone = {end: last for end, last in self._gone.items() if last > before}
-        if len(self._kinds) > 10_000:
-            self._kinds.clear()
 
     def _count(self, followed: Followed) -> None:
         self.sockets["all"] += 1
         self.sockets[why_unread(followed.label) or "read"] += 1
-
-    def kind(self, address: bytes, device: str, now: float) -> int:
-        """Return the type of the route to an address, as of a second ago at most: LOCAL, BROADCAST, …"""
-        known = self._kinds.get((address, device))
-        if known is None or not 0 <= now - known[0] < 1.0:
-            known = self._kinds[address, device] = now, netlink.route(address, device)[0]
-        return known[1]
 
     # Who gets it
 
@@ -212,7 +206,7 @@ class Following:
         if chosen is None:
             if answer.cookie not in self._by_cookie:
                 self._follow([answer], now)
-            return _by_no_rule(segment, self._by_cookie[answer.cookie].label)
+            return _by_no_rule(segment, self._by_cookie[answer.cookie].label, answer.state)
         if chosen is not delivery.socket:
             rules = (each for each in table.demultiplexer.table.candidates(segment, device))
             rule = next((each.rule for each in rules if each.socket is chosen), delivery.rule)
@@ -254,9 +248,11 @@ class Following:
         return delivery._replace(socket=one, lookup=lookup)
 
     def _listener(self, socket: Socket) -> Followed | None:
-        first = self._first.get((socket.protocol, socket.local_port), {})
-        found = [each for each in first.values() if each.label == socket.name]
-        return found[0] if found else None
+        port = self._first.get((socket.protocol, socket.local_port), {}).values()
+        found = next((each for each in port if each.label == socket.name), None)
+        if found is None:  # a BPF program may choose a socket of another port
+            found = next((each for each in self._by_cookie.values() if each.label == socket.name), None)
+        return found
 
     def _alive(self, protocol: int, port: int, now: float) -> list[Followed]:
         """Return the sockets without a peer that a packet of this time found on a port."""
@@ -418,9 +414,10 @@ class Following:
         return known
 
 
-def _by_no_rule(segment: Segment, label: str) -> Delivery:
+def _by_no_rule(segment: Segment, label: str, state: str = CLOSED) -> Delivery:
     """Return the decision for a socket that the table does not have, at the segment's own destination."""
     socket = Socket(segment.protocol, name=label)
+    socket.state = state
     socket.local_address, socket.local_port = segment.destination, segment.destination_port
     return Delivery(Verdict.DELIVERED, segment, socket)
 

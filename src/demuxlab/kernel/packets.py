@@ -69,7 +69,7 @@ class PacketSocket:
         self._buffer = bytearray(_MOST)
         self._indices: dict[str, int] = {}
         self.lost = 0
-        """How many packets found the socket's queue full, as of the last call of `count_lost`."""
+        """How many packets were not read, as of the last call of `count_lost`."""
 
     def _set_up(self, device: str) -> None:
         # Without a protocol nothing is captured yet: no packet passes by the filter.
@@ -112,6 +112,11 @@ class PacketSocket:
             now, outgoing = seconds + nanoseconds / 1e9, kind == _OUTGOING
             taken.append(Captured(now, device, index, outgoing, kind != _OTHER_HOST, header, packet))
         return taken
+
+    def discard(self, until: float) -> None:
+        """Count the packets that wait, of those that came before a time, as lost."""
+        while taken := [each for each in self.take() if each.now <= until]:
+            self.lost += len(taken)
 
     def count_lost(self) -> int:
         """Return how many packets have been lost since the start (PACKET_STATISTICS, which counts anew)."""

@@ -26,6 +26,7 @@ from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 SENT_BY = "sent by "
 """The beginning of the comment about the sender, which `demuxlab.lua` reads too."""
 _LOOPBACK = "lo"
+_MOST_ADDRESSES = 10_000
 _TO_US = (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST)
 Ends = frozenset[tuple[bytes, int]]
 
@@ -51,15 +52,20 @@ class Seen:
         found = []
         if self.delivery is not None:
             made = decision.of(self.delivery)
-            if self.delivery.socket is not None and self.delivery.rule is None:
-                unread = why_unread(self.delivery.socket.name)
-                made = replace(made, reason=following.GONE if unread else following.BESIDE)
-            found.append(comment.write(made))
+            found.append(comment.write(replace(made, reason=self.without_rule or made.reason)))
         return [
             *found,
             *([SENT_BY + self.sender] if self.sender else []),
             *(note.write() for note in self.notes),
         ]
+
+    @property
+    def without_rule(self) -> str:
+        """Why no rule of the table names the socket that got it; empty where one does."""
+        socket = self.delivery.socket if self.delivery else None
+        if socket is None or self.delivery is None or self.delivery.rule is not None:
+            return ""
+        return following.GONE if why_unread(socket.name) else following.BESIDE
 
     @property
     def unread(self) -> bool:
@@ -80,6 +86,7 @@ class Watch:
         self._reader = Demultiplexer()
         self._reader.checksums = Checksums.OFFLOADED
         self._firewall = RulesMet()
+        self._kinds: dict[tuple[bytes, str], tuple[float, int]] = {}
         self._carriers = _ssh_connections()
         self.own_pids = {os.getpid(), *_readers_of_our_output()}
         """Packets of these processes are left out: ours, and those that show or pass on what we print."""
@@ -116,14 +123,14 @@ class Watch:
         captured, found = seen.captured, self.following
         device, now = captured.device, captured.now
         if captured.outgoing or device == _LOOPBACK:
-            if device == _LOOPBACK or found.kind(segment.source, device, now) == netlink.LOCAL:
+            if device == _LOOPBACK or self._kind(segment.source, device, now) == netlink.LOCAL:
                 seen.sender, senders = found.sender(self._firewall.own(segment), captured.number, now)
                 seen.processes += senders
             else:
                 seen.delivery = _not_ours(segment)
         if captured.outgoing:
             return
-        kind = found.kind(segment.destination, device, now)
+        kind = self._kind(segment.destination, device, now)
         if not captured.to_us or kind not in _TO_US:
             seen.delivery = _not_ours(segment)
             return
@@ -131,15 +138,24 @@ class Watch:
         if stopped is not None:
             seen.delivery = stopped
             return
-        if seen.notes and found.kind(segment.destination, "", now) != netlink.LOCAL:
+        if seen.notes and self._kind(segment.destination, "", now) != netlink.LOCAL:
             seen.delivery = _not_ours(segment)
             return
         seen.delivery, receivers = found.receiver(segment, device, captured.number, now, kind)
         seen.processes += receivers
 
-    def rest(self) -> None:
-        """Take the kernel's notices while no packet waits."""
-        self.following.note_ends()
+    def _kind(self, address: bytes, device: str, now: float) -> int:
+        """Return the type of the route to an address, as of a second ago at most: LOCAL, BROADCAST, …"""
+        known = self._kinds.get((address, device))
+        if known is None or not 0 <= now - known[0] < 1.0:
+            if len(self._kinds) >= _MOST_ADDRESSES:
+                self._kinds.clear()
+            known = self._kinds[address, device] = now, netlink.route(address, device)[0]
+        return known[1]
+
+    def rest(self, latest: float) -> None:
+        """Take the kernel's notices; `latest` is the time of the last packet, inf where none waits."""
+        self.following.note_ends(latest)
 
     def close(self) -> Counter[str]:
         """Stop following; return the numbers of sockets: "all", "short" and "hidden"."""

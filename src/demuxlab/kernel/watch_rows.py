@@ -42,7 +42,11 @@ class Rows:
     def _once(self, seen: Seen) -> Iterator[str]:
         """Yield what the firewall does and who lost, where the decision is new."""
         delivery = seen.delivery
-        if delivery is None or delivery.segment is None or not (delivery.losers or seen.notes):
+        if (
+            delivery is None
+            or delivery.segment is None
+            or not (delivery.losers or seen.notes or seen.without_rule)
+        ):
             return
         made = delivery.segment.protocol, delivery.segment.key, delivery.rule
         if made in self._shown:
@@ -51,6 +55,8 @@ class Rows:
             self._shown.clear()
         self._shown.add(made)
         yield from (f"- {note.write(_)}" for note in seen.notes)
+        if seen.without_rule:
+            yield f"- {_(seen.without_rule)}"
         for loser in decision.of(delivery).losers:
             yield f"✗ {comment.candidate(loser)}: {reasons.write(loser.reason, loser.detail)}"
 
