@@ -334,6 +334,17 @@ def test_what_is_no_tls_is_refused(pair, contexts):
         contexts[1].wrap_socket(server, server_side=True)
 
 
+def test_after_detach_the_descriptor_is_its_new_owners(secure):
+    client, server = secure
+    number = client.detach()
+    for call in lambda: client.send(b"x"), lambda: client.recv(1):
+        with pytest.raises(ssl.SSLError, match="has been closed"):
+            call()
+    sockets.socket(fileno=number).close()
+    with server:
+        assert server.recv(1) == b""
+
+
 def test_sockets_of_the_kernel_stay_the_kernels(contexts):
     one, two = sockets.socketpair()
     client, server = shake_hands(one, two, *contexts)

@@ -133,6 +133,8 @@ class TLSObject:
                 raise
 
     def _deadline(self) -> float | None:
+        if self._own.closed:
+            raise _ssl.SSLError("Underlying socket has been closed.")
         timeout: float | None = self._own.gettimeout()
         return time.monotonic() + timeout if timeout else timeout
 
