@@ -4,11 +4,13 @@ import array
 import errno
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 
 import pytest
 
@@ -83,6 +85,108 @@ def test_reading_and_writing(pair):
     assert calls.read(server, 99) == b"abc"
     pair[0].close()
     assert calls.read(server, 99) == b""
+
+
+def test_vectors_may_be_empty_and_not_too_long(pair):
+    client, server = pair
+    server.setblocking(False)
+    assert calls.readv(server.fileno(), []) == calls.readv(server.fileno(), [bytearray(0)]) == 0
+    for call in calls.readv, calls.writev:
+        with pytest.raises(OSError, match="Invalid argument"):
+            call(client.fileno(), [bytearray(1)] * 1025)
+    for call in client.sendmsg, server.recvmsg_into:
+        with pytest.raises(OSError, match="Message too long"):
+            call([bytearray(1)] * 1025)
+    assert client.sendmsg([b"x"] * 1024) == 1024
+
+
+@pytest.fixture
+def pipe():
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_splice_copies_between_a_pipe_and_a_socket(pair, pipe):
+    (client, server), (reader, writer) = pair, pipe
+    client.sendall(b"from the socket")
+    assert calls.splice(server.fileno(), writer, 4) == 4
+    assert calls.splice(server.fileno(), writer, 99) == 11
+    assert calls.splice(reader, server.fileno(), 99) == 15
+    assert client.recv(99) == b"from the socket"
+    for source, target, more, code in (
+        (server.fileno(), client.fileno(), (), errno.EINVAL),
+        (server.fileno(), writer, (0,), errno.ESPIPE),
+    ):
+        with pytest.raises(OSError, match=os.strerror(code)):
+            calls.splice(source, target, 9, *more)
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        calls.splice(server.fileno(), writer, 9)
+    server.shutdown(sockets.SHUT_WR)
+    os.write(writer, b"stays")
+    with pytest.raises(BrokenPipeError):
+        calls.splice(reader, server.fileno(), 99)
+    assert os.read(reader, 99) == b"stays"
+
+
+def test_splice_waits_for_room_before_it_takes_from_the_pipe(pair, pipe):
+    (client, _), (reader, writer) = pair, pipe
+    client.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            client.send(bytes(65_536))
+    os.write(writer, b"stays")
+    with pytest.raises(BlockingIOError):
+        calls.splice(reader, client.fileno(), 99)
+    assert os.read(reader, 99) == b"stays"
+
+
+def test_sendfile_takes_files_alone(pair, pipe):
+    client, server = pair
+    for source in server.fileno(), pipe[0]:
+        for offset, code in (None, errno.EINVAL), (0, errno.ESPIPE):
+            with pytest.raises(OSError, match=os.strerror(code)):
+                calls.sendfile(client.fileno(), source, offset, 9)
+
+
+@pytest.mark.parametrize("first", ["original", "copy"])
+def test_every_descriptor_of_a_socket_is_closed(pair, first):
+    client, server = pair
+    server.fileno()
+    before = len(os.listdir("/proc/self/fd"))
+    copy = calls.dup(client.fileno())
+    if first == "original":
+        client.close()
+    calls.close(copy)
+    client.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert server.recv(1) == b""
+
+
+def test_after_dup2_a_socket_object_is_what_its_number_is():
+    (one, far_one), (two, far_two) = connected(), connected()
+    with one, far_one, two, far_two:
+        spare = calls.dup(one.fileno())
+        assert calls.dup2(two.fileno(), one.fileno()) == one.fileno()
+        two.close()
+        one.sendall(b"to the other")
+        assert far_two.recv(99) == b"to the other"
+        calls.write(spare, b"still")  # a duplicate is still of the first
+        assert far_one.recv(99) == b"still"
+        far_one.sendall(b"back")
+        assert select.select([spare, one], [], [], 5)[0] == [spare]
+        assert calls.read(spare, 99) == b"back"
+        calls.close(spare)
+        assert far_one.recv(1) == b""
+        one.close()
+        assert far_two.recv(1) == b""
+
+
+def connected():
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        return sockets.create_connection(listener.getsockname()), listener.accept()[0]
 
 
 def test_what_is_not_ours_is_the_kernels(tmp_path):

@@ -327,11 +327,43 @@ def test_an_unknown_certificate_is_refused_on_both_sides(pair, contexts):
     assert problems
 
 
+def test_a_client_that_writes_on_finds_the_alert_and_no_reset(pair, contexts, tmp_path):
+    (tmp_path / "server.pem").write_text(KEY + CERTIFICATE)
+    demanding, stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    for context in demanding, stranger:
+        context.load_cert_chain(tmp_path / "server.pem")  # the server knows no authority that issued it
+
+    def refuse():
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+            demanding.wrap_socket(pair[1], server_side=True)
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    with stranger.wrap_socket(pair[0]) as client:
+        thread.join()  # the server has closed, with the end of the client's handshake unread
+        client.send(b"data")
+        with pytest.raises(ssl.SSLError, match="ALERT_UNKNOWN_CA"):
+            client.recv(1)
+
+
 def test_what_is_no_tls_is_refused(pair, contexts):
     client, server = pair
     client.sendall(b"GET / HTTP/1.0\r\n\r\n")
     with pytest.raises(ssl.SSLError, match="HTTP_REQUEST"):
         contexts[1].wrap_socket(server, server_side=True)
+
+
+def test_after_detach_the_descriptor_is_its_new_owners(secure):
+    client, server = secure
+    number = client.detach()
+    for call in lambda: client.send(b"x"), lambda: client.recv(1):
+        with pytest.raises(ssl.SSLError, match="has been closed"):
+            call()
+    sockets.socket(fileno=number).close()
+    with server:
+        assert server.recv(1) == b""
 
 
 def test_sockets_of_the_kernel_stay_the_kernels(contexts):

@@ -27,9 +27,12 @@ else:
 
 PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 """RFC 9110, RFC 862, RFC 863, RFC 864."""
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
-"""One range of bytes. Numbers beyond any file's size make it invalid, and so ignored (RFC 9110, 14.2)."""
+_RANGE = re.compile(r"bytes=([0-9]{0,4000})-([0-9]{0,4000})", re.IGNORECASE)
+"""One range of bytes; longer numbers make it invalid, and so ignored (RFC 9110, section 14.2)."""
+_AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+"""What the absolute form of a request's target begins with (RFC 9112, section 3.2.2)."""
 _BUFFER = 65_536
+_MANY_DIGITS = 18
 _AT_ONCE = 1e-9
 """Seconds: the shortest timeout, which does not make a socket non-blocking as 0 would."""
 _LINE = bytes(range(33, 127))
@@ -209,7 +212,56 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    default_request_version = "HTTP/1.0"  # of a request line without one: errors get a status line
+    raw_requestline: bytes
     _has_length = False
+
+    def parse_request(self) -> bool:
+        """As the library's, and refuse what programs read differently (RFC 9112, section 11.2)."""
+        while self.raw_requestline in (b"\r\n", b"\n"):  # a server should pass over empty lines (section 2.2)
+            self.raw_requestline = self.rfile.readline(_BUFFER + 1)
+        if not super().parse_request():
+            return False
+        problem = self._problem()
+        if problem is not None:
+            self.send_error(*problem)
+            return False
+        options = {each.strip().lower() for each in self._field("Connection").split(",")}
+        if "close" in options:
+            self.close_connection = True
+        elif "keep-alive" in options:
+            self.close_connection = False
+        if authority := _AUTHORITY.match(self.path):
+            self.path = "/" + self.path[authority.end() :].removeprefix("/")
+        # The next request follows the content, of which no method has use here.
+        length = int(self._field("Content-Length") or 0)
+        if length > _BUFFER:
+            self.close_connection = True
+        else:
+            self.rfile.read(length)
+        return True
+
+    def _field(self, name: str) -> str:
+        """Return a field's values as one list (RFC 9110, section 5.2)."""
+        return ",".join(self.headers.get_all(name, []))
+
+    def _problem(self) -> tuple[HTTPStatus, str] | None:
+        """Return status and reason where the fields leave open where the request ends or whom it is for."""
+        length, coding = self._field("Content-Length"), self._field("Transfer-Encoding")
+        if self.headers.defects:
+            return HTTPStatus.BAD_REQUEST, "Bad header field"
+        if len(self.headers.get_all("Host", [])) != 1 and self.request_version not in (
+            "HTTP/0.9",
+            "HTTP/1.0",
+        ):
+            return HTTPStatus.BAD_REQUEST, "Not one Host field"
+        if (length and not (length.isascii() and length.isdigit())) or len(length) > _MANY_DIGITS:
+            return HTTPStatus.BAD_REQUEST, "Bad Content-Length"
+        if length and coding:
+            return HTTPStatus.BAD_REQUEST, "Content-Length beside Transfer-Encoding"
+        if coding:
+            return HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding in a request"
+        return None
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing: the requests are in the capture."""
@@ -218,7 +270,7 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
         """Open the file, and send status and headers (ranges: RFC 9110, section 14)."""
         try:
             path = Path(os.path.realpath(self.translate_path(self.path)))
-            if path.is_relative_to(self.directory):
+            if path.is_relative_to(self.directory) and (path.is_file() or path.is_dir()):
                 wanted = self._wanted_range(path)
                 return super().send_head() if wanted is None else self._send_part(path, *wanted)
         except (OSError, ValueError):
@@ -233,6 +285,10 @@ class _PageHandler(http_server.SimpleHTTPRequestHandler):
             return None
         first, last = wanted.groups()
         if first and last and int(first) > int(last):
+            return None
+        if (
+            "If-Modified-Since" in self.headers
+        ):  # comes first (RFC 9110, section 13.2.2), and may be the answer
             return None
         condition = self.headers.get("If-Range")  # no file has an entity tag here: only dates can match
         if condition is not None and condition.strip() != self.date_time_string(int(path.stat().st_mtime)):

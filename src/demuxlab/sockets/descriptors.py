@@ -69,6 +69,19 @@ class Descriptor:
         """Tell whether the number was not closed with os.close."""
         return self.number >= _FIRST_MADE_UP or self.opened.has_descriptor(self.number)
 
+    def leave(self) -> None:
+        """Prepare for dup2(2), which is to give the kernel's descriptor to another file."""
+        with self.opened as opened:
+            if opened.pollable is not None and opened.pollable.number == self.number:
+                opened.pollable.leave()
+
+    def refer_to(self, opened: OpenSocket) -> None:
+        """Refer to another open socket from now on, as the kernel's descriptor does already (dup2(2))."""
+        with self.opened as before:
+            self.opened = opened
+            opened.users += 1
+            before.release(self.number, wait=False)
+
     def close(self, *, wait: bool) -> None:
         """Close the descriptor, and the socket with its last one; `wait` for unsent data by SO_LINGER.
 

@@ -21,6 +21,7 @@ from demuxlab.transport.tcp.endpoint import TCPEndpoint
 T = TypeVar("T")
 _C_INT = 1 << 31
 _MAX_ANCILLARY = _C_INT - 1
+_MAX_BUFFERS = 1024
 _TCP_CM_INQ = 36
 
 
@@ -278,6 +279,7 @@ class InetSocket(ABC):
                 for buffer in buffers
             ]
             _ancillary_size(room)
+            _check_vector(views)
             message = self._receive(sum(map(len, views)), flags)
             rest = memoryview(message.data)
             for view in views:
@@ -333,7 +335,9 @@ class InetSocket(ABC):
         """Send several buffers as one message, with ancillary data."""
         if not hasattr(buffers, "__iter__"):
             raise TypeError("sendmsg() argument 1 must be an iterable")
-        data = b"".join([_copied(buffer) for buffer in buffers])
+        pieces = [_copied(buffer) for buffer in buffers]
+        _check_vector(pieces)
+        data = b"".join(pieces)
         if not hasattr(control, "__iter__"):
             raise TypeError("sendmsg() argument 2 must be an iterable")
         items = []
@@ -402,6 +406,12 @@ def _size(value: int, negative: str) -> int:
     if size < 0:
         raise ValueError(negative)
     return size
+
+
+def _check_vector(buffers: Sequence[Any]) -> None:
+    """Raise OSError for more buffers than one message may have (UIO_MAXIOV)."""
+    if len(buffers) > _MAX_BUFFERS:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
 
 def _ancillary_size(value: int) -> None:

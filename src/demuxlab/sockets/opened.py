@@ -211,6 +211,8 @@ class OpenSocket:
         if wait:
             self._linger()
         if self.pollable is not None:
+            if number is not None and number != self.pollable.number:
+                self.pollable.free(number)
             self.pollable.close()
             self.pollable = None
             self.runtime.polled -= 1

@@ -82,13 +82,15 @@ class Pollable:
 
     def free(self, number: int) -> None:
         """Close one descriptor, while others of this socket stay open."""
-        if number != self.number:
-            if self.has(number):
-                close(number)
-            return
-        # Options are set through `number`: let a duplicate take its place.
-        spare = _socket.socket(_socket.AF_UNIX, self._kind, 0, _socket.dup(number))
-        self._close_outer()
+        if number == self.number:
+            self.leave()
+        if self.has(number):
+            close(number)
+
+    def leave(self) -> None:
+        """Let a duplicate take the place of the descriptor through which options are set."""
+        spare = _socket.socket(_socket.AF_UNIX, self._kind, 0, _socket.dup(self.number))
+        self._outer.detach()
         self._outer = spare
 
     def close(self) -> None:

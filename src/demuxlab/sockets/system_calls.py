@@ -6,11 +6,14 @@ socket as it is.
 """
 
 import _posixsubprocess
+import _socket
 import builtins
 import errno
 import fcntl
 import io
 import os
+import select
+import stat
 import struct
 import subprocess
 import sys
@@ -27,6 +30,11 @@ from demuxlab.sockets.socket_objects import socket_object
 
 _PIECE = 1 << 18
 """Bytes of a file that sendfile reads at a time."""
+_PIPE = 1 << 16
+"""Bytes that a pipe holds (pipe(7))."""
+_IOV_MAX = 1024
+_LONG = 1e6
+"""Seconds."""
 _FIONBIO, _SIOCOUTQ, _SIOCOUTQNSD = 0x5421, termios.TIOCOUTQ, 0x894B
 _STDERR = 2
 _SIOCATMARK = 0x8905
@@ -94,7 +102,8 @@ def read(ours: Descriptor, n: int, /) -> bytes:
 @_substitutes(os)
 def readv(ours: Descriptor, buffers: Any, /) -> int:
     """readv(2)."""
-    return socket_of(ours).recvmsg_into(buffers)[0]
+    _check_count(buffers)
+    return socket_of(ours).recvmsg_into(buffers)[0] if any(map(len, buffers)) else 0
 
 
 @_substitutes(os)
@@ -106,15 +115,23 @@ def write(ours: Descriptor, data: Any, /) -> int:
 @_substitutes(os)
 def writev(ours: Descriptor, buffers: Any, /) -> int:
     """writev(2)."""
+    _check_count(buffers)
     return socket_of(ours).sendmsg(buffers)
+
+
+def _check_count(buffers: Any) -> None:
+    if len(buffers) > _IOV_MAX:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 @_substitutes(os)
 def sendfile(ours: Descriptor, in_fd: int, offset: int | None, count: int, **_of_bsd: Any) -> int:
     """sendfile(2): the file is read and sent in pieces."""
     own, sent = socket_of(ours), 0
-    if descriptors.find(in_fd) is not None:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    kind = os.fstat(in_fd).st_mode
+    if stat.S_ISSOCK(kind) or stat.S_ISFIFO(kind):
+        code = errno.EINVAL if offset is None else errno.ESPIPE
+        raise OSError(code, os.strerror(code))
     while sent < count:
         piece = min(_PIECE, count - sent)
         where = os.lseek(in_fd, 0, os.SEEK_CUR) if offset is None else offset + sent
@@ -135,10 +152,44 @@ def sendfile(ours: Descriptor, in_fd: int, offset: int | None, count: int, **_of
     return sent
 
 
-@_substitutes(os)
-def splice(_ours: Descriptor, *_arguments: Any, **_keywords: Any) -> int:
-    """splice(2) moves pages between files of the kernel's: not to a socket of ours."""
-    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+if hasattr(os, "splice"):  # Python 3.10 and newer, on Linux
+    _splice = os.splice
+
+    @wraps(_splice)
+    def splice(
+        src: int,
+        dst: int,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+        flags: int = 0,
+    ) -> int:
+        """splice(2), between a pipe and a socket of ours: the data is copied."""
+        source, target = descriptors.find(src), descriptors.find(dst)
+        if source is None and target is None:
+            return _splice(src, dst, count, offset_src, offset_dst, flags)
+        if not stat.S_ISFIFO(os.fstat(dst if source else src).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if offset_src is not None or offset_dst is not None:
+            raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE))
+        size = min(count, _PIPE)
+        if source is not None:
+            own = socket_of(source)
+            copied = os.write(dst, own.recv(size, _socket.MSG_PEEK))
+            return len(own.recv(copied))
+        assert target is not None
+        own = socket_of(target)
+        own.send(b"")  # before data is taken out of the pipe: the errors of a socket that cannot send
+        poll = select.poll()
+        poll.register(target.fileno(), select.POLLOUT)
+        if target.opened.nonblocking and not poll.poll(0):
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data = os.read(src, size)
+        own.limit_calls(_LONG)
+        own.sendall(data)
+        return len(data)
+
+    _calls.append((os, "splice", splice))
 
 
 # Making and closing descriptors
@@ -158,8 +209,12 @@ def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     source, replaced = descriptors.find(fd), descriptors.find(fd2)
     if fd == fd2 or (source is None and replaced is None):
         return _dup2(fd, fd2, inheritable)
+    if replaced is not None:
+        replaced.leave()
     number = _dup2(fd, fd2, inheritable)
-    if source is not None:
+    if replaced is not None and source is not None and replaced.opened.kind == source.opened.kind:
+        replaced.refer_to(source.opened)  # and so do the program's objects of this number
+    elif source is not None:
         descriptors.open(source.opened, number)  # closes the one it replaces
     elif replaced is not None:
         replaced.close(wait=False)

@@ -22,6 +22,8 @@ from demuxlab.sockets.inet import InetSocket
 
 _HEADER_LENGTH = 5
 """Type, version and length of a record (RFC 8446, section 5.1)."""
+_MUCH = 1 << 17
+"""Bytes: more than the records of a handshake."""
 _QUIET = 0.01
 """Seconds without data from a new client after which it gets its session tickets."""
 
@@ -128,11 +130,15 @@ class TLSObject:
             except _ssl.SSLWantReadError:
                 self._send_if_possible() if what == "read" else self._send(deadline, what)
                 self._receive(deadline, what)
-            except _ssl.SSLError:
+            except _ssl.SSLError as error:
                 self._send_if_possible()  # the alert that tells the peer why
+                if error.errno == _ssl.SSL_ERROR_SSL:
+                    self._discard()
                 raise
 
     def _deadline(self) -> float | None:
+        if self._own.closed:
+            raise _ssl.SSLError("Underlying socket has been closed.")
         timeout: float | None = self._own.gettimeout()
         return time.monotonic() + timeout if timeout else timeout
 
@@ -172,6 +178,16 @@ class TLSObject:
             if len(self._header) == _HEADER_LENGTH:
                 self._body_left = int.from_bytes(self._header[3:], "big")
                 self._header = b""
+
+    def _discard(self) -> None:
+        """Read what has come after a record that ended the connection with an alert.
+
+        Left unread, it would make close an RST (RFC 1122, section 4.2.2.13). A peer that writes then may find
+        it before the alert, as by chance over the kernel's sockets.
+        """
+        self._reader.limit_calls(0.0)
+        with suppress(OSError):
+            self._reader.recv(_MUCH)
 
     def _data_comes(self, deadline: float | None) -> bool:
         """Wait a moment, at most until the deadline, for the client's first data or its end."""
