@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
@@ -65,7 +64,7 @@ class TCPEndpoint:
     def settings(self) -> Settings:
         """The socket's options. A data socket shares the listening socket's until first asked for them."""
         if self._shares_settings:
-            self.settings = replace(self._settings)
+            self.settings = self._settings.copy()
         return self._settings
 
     @settings.setter
