@@ -275,6 +275,13 @@ class TCPEndpoint:
         if self._connection is not None:
             self._connection.abort(now)
 
+    def disconnect(self, now: float) -> None:
+        """Dissolve the connection with RST, and become a socket that can connect again (AF_UNSPEC)."""
+        self.abort(now)
+        self._connection = None
+        self._read_shut = self._write_shut = False
+        self._changed()
+
     # State
 
     @property
