@@ -8,7 +8,6 @@ test passes in packets and the time, and sends what `packets` yields.
 import errno
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from demuxlab.demux.delivery import Delivery
@@ -123,7 +122,7 @@ class Host:
     def tcp_endpoint(self, family: int = 4, *, name: str = "", process: str = "") -> TCPEndpoint:
         """Open a TCP socket of a family, 4 or 6, neither bound nor connected yet."""
         socket = Socket(ip.TCP, name=name, process=process, family=family)
-        return TCPEndpoint(self._services, socket, settings=replace(self._tcp_settings))
+        return TCPEndpoint(self._services, socket, settings=self._tcp_settings.copy())
 
     def udp(self, address: str = "", port: int = 0, *, name: str = "", process: str = "") -> UDPEndpoint:
         """Open a UDP socket, bound to a port of one address or, without one, of all IPv4 addresses."""

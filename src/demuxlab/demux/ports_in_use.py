@@ -9,6 +9,8 @@ Linux permits more, because its scan ends early: for UDP at the first pair that 
 TCP possibly at the first socket of a port. It misses a later overlap without the option. Here bind fails.
 """
 
+from functools import lru_cache
+
 from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.wire.address import is_any
 
@@ -31,13 +33,13 @@ class PortsInUse:
     def add(self, socket: Socket) -> None:
         """Count a socket that has its local address and port."""
         kind = _kind(socket)
-        for place in self._places(socket):
+        for place in _places(socket.protocol, socket.local_port, socket.claims, socket.device):
             self._counts.setdefault(place, [0, 0, 0, 0])[kind] += 1
 
     def remove(self, socket: Socket) -> None:
         """Undo `add`; the socket's options and state must be those of then."""
         kind = _kind(socket)
-        for place in self._places(socket):
+        for place in _places(socket.protocol, socket.local_port, socket.claims, socket.device):
             counts = self._counts[place]
             counts[kind] -= 1
             if not any(counts):
@@ -66,11 +68,12 @@ class PortsInUse:
             return bool(neither or address_only)
         return True
 
-    @staticmethod
-    def _places(socket: Socket) -> list[_Place]:
-        return [
-            (socket.protocol, socket.local_port, len(claim), address, device)
-            for claim in socket.claims
-            for address in (claim, _ALL_ADDRESSES)
-            for device in (socket.device, _ALL_DEVICES)
-        ]
+
+@lru_cache(4096)  # the connections of a server have the same
+def _places(protocol: int, port: int, claims: tuple[bytes, ...], device: str) -> tuple[_Place, ...]:
+    return tuple(
+        (protocol, port, len(claim), address, bound)
+        for claim in claims
+        for address in (claim, _ALL_ADDRESSES)
+        for bound in (device, _ALL_DEVICES)
+    )

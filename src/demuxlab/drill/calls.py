@@ -105,7 +105,10 @@ class Calls(FileCalls):
         return 0
 
     def _connect(self, opened: Any, arguments: tuple[Value, ...]) -> int:
-        opened.connect(self._peer(arguments[1]))
+        if arguments[1] == socket.AF_UNSPEC and isinstance(arguments[1], int):
+            self._sockets.disconnect(opened)
+        else:
+            opened.connect(self._peer(arguments[1]))
         return 0
 
     def _peer(self, address: Value) -> tuple[str, int]:
@@ -138,6 +141,8 @@ class Calls(FileCalls):
         content = data.encode("latin-1", "replace") if isinstance(data, str) else b""
         content = content[:size].ljust(size, b"\0")
         flags = integer(arguments[3]) if len(arguments) > 3 else 0
+        if len(arguments) > 4 and isinstance(arguments[4], int) and arguments[4] == socket.AF_UNSPEC:
+            return self._sockets.send_unspecified(opened, content, flags)
         address = self._destination(opened, arguments[4], flags) if len(arguments) > 4 else None
         if address is not None:
             return int(opened.sendto(content, flags, address))

@@ -50,6 +50,14 @@ class Sockets(Protocol):
         """Make a call with a null pointer; `arguments` are numbers, bytes and None."""
         ...
 
+    def disconnect(self, opened: Any) -> None:
+        """Dissolve the connection (AF_UNSPEC of connect(2))."""
+        ...
+
+    def send_unspecified(self, opened: Any, data: bytes, flags: int) -> int:
+        """Send to an address of the family AF_UNSPEC."""
+        ...
+
     def sendfile(self, opened: Any, source: int, offset: int, size: int) -> int:
         """Send a file's content (sendfile(2))."""
         ...

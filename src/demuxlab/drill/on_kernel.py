@@ -57,6 +57,8 @@ _METRICS = {"congctl": "cc_algo"}
 """The netlink names of the attributes of a route that ip(8) calls otherwise."""
 _FEATURES = {"ecn": 1}
 """RTAX_FEATURE_ECN (linux/rtnetlink.h)."""
+_UNSPECIFIED = bytes(16)
+"""A struct sockaddr of the family AF_UNSPEC."""
 CUBIC = b"cubic"
 _CONGESTION_CONTROL = "net.ipv4.tcp_congestion_control"
 _AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -113,6 +115,18 @@ class KernelSockets:
 
     def with_null(self, opened: Any, name: str, arguments: tuple[Any, ...]) -> int:
         """Make a call with a null pointer, which Python's methods do not take."""
+        return self._raw(opened, name, arguments)
+
+    def disconnect(self, opened: Any) -> None:
+        """Dissolve the connection."""
+        self._raw(opened, "connect", (_UNSPECIFIED, len(_UNSPECIFIED)))
+
+    def send_unspecified(self, opened: Any, data: bytes, flags: int) -> int:
+        """Send to an address of no family."""
+        return self._raw(opened, "sendto", (data, len(data), flags, _UNSPECIFIED, len(_UNSPECIFIED)))
+
+    def _raw(self, opened: Any, name: str, arguments: tuple[Any, ...]) -> int:
+        """Make a call of the C library; `arguments` are numbers, bytes and None."""
         function = getattr(ctypes.CDLL(None, use_errno=True), name)
         function.restype = ctypes.c_ssize_t
         typed = (ctypes.c_size_t(each) if isinstance(each, int) else each for each in arguments)

@@ -168,6 +168,17 @@ class StackSockets:
             return int(opened.send(b""))
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
 
+    def disconnect(self, opened: Any) -> None:
+        """Dissolve the connection."""
+        with self._runtime.lock:
+            _endpoint(opened).disconnect(self._runtime.seconds)
+
+    def send_unspecified(self, opened: Any, data: bytes, flags: int) -> int:
+        """Send to an address of no family: refused with MSG_FASTOPEN, else there is none, as in Linux."""
+        if flags & MSG_FASTOPEN:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return int(opened.send(data, flags))
+
     def sendfile(self, opened: Any, source: int, offset: int, size: int) -> int:
         """Send a file's content, as the standard library does where sendfile(2) cannot be had."""
         return int(opened.send(os.pread(source, min(size, _MAX_COPY), offset)))

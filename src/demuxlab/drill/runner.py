@@ -81,6 +81,8 @@ class _Drill:
         )
         self._latest: Any = None
         """The socket that assertions apply to: the latest one accepted or connecting."""
+        self._dissolved: Any = None
+        """A socket whose connection the script has dissolved: its next one is another."""
         self._blocked: tuple[Event, Call, Ongoing, int] | None = None
         """The call that blocks, with the time at which it must return."""
         # In real time the interpreter itself takes time: a relative time counts from the start of the
@@ -250,7 +252,10 @@ class _Drill:
             self._flows.begin_connection(opened.getsockname()[1])
         elif call.name == "bind" and opened.type & 0xF == socket.SOCK_DGRAM:
             self._flows.begin_connection(opened.getsockname()[1], options.connect_port)
-        elif address is not None and opened is not self._latest:
+        elif address == socket.AF_UNSPEC and isinstance(address, int):
+            self._dissolved = opened
+        elif address is not None and (opened is not self._latest or opened is self._dissolved):
+            self._dissolved = None
             port = address.get("sin_port", options.connect_port) if isinstance(address, dict) else 0
             self._latest = opened
             self._flows.begin_connection(_bound_port(opened), port or options.connect_port)

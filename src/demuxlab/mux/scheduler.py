@@ -55,6 +55,13 @@ class DeficitRoundRobin:
         while self._turns:
             process = self._turns[0]
             flow = self._flows[process]
+            if len(self._turns) == 1:
+                packet = flow.packets.popleft()
+                flow.size -= len(packet)
+                if not flow.packets:
+                    self._turns.clear()
+                    self._flows.clear()
+                return process, packet
             if not flow.granted:
                 flow.deficit += self.quantum
                 flow.granted = True

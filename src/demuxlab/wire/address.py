@@ -37,11 +37,13 @@ def is_any(address: bytes) -> bool:
     return not any(address)
 
 
+@lru_cache(4096)
 def is_multicast(address: bytes) -> bool:
     """Tell whether the address is in 224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291, section 2.7)."""
     return address[0] >> 4 == 0xE if len(address) == 4 else address[0] == 0xFF
 
 
+@lru_cache(4096)
 def is_loopback(address: bytes) -> bool:
     """Tell whether the address is in 127.0.0.0/8 or is ::1."""
     return address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"

@@ -5,6 +5,7 @@ Bytes 0-1: source port. 2-3: destination port. 4-7: sequence number. 8-11: ackno
 """
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from demuxlab.wire import ip, malformed
@@ -15,6 +16,8 @@ from demuxlab.wire.segment import TCPSegment
 HEADER_LENGTH = 20
 _HEADER = struct.Struct("!HHIIBBHHH")
 _TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
+# The options of a SYN as Linux sends them: mss, sackOK, TS, nop, wscale.
+_LINUX_SYN, _LINUX_SYN_KINDS = struct.Struct("!HHHHIIHBB"), (0x0204, 0x0402, 0x080A, 0x0103, 3)
 _END, _NOP, _MSS, _WINDOW_SCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 _FAST_OPEN, _EXPERIMENTAL, _FAST_OPEN_MAGIC = 34, 254, b"\xf9\x89"
 _LEAST_COOKIE, _LARGEST_COOKIE = 4, 16
@@ -126,11 +129,28 @@ class Options(NamedTuple):
     fast_open: FastOpenCookie | None = None
 
 
+def read_timestamps(data: bytes) -> tuple[int, int] | None:
+    """Return TSval and TSecr where a segment has no other option, laid out as nearly all are; None else."""
+    if len(data) != _TIMESTAMPS_OPTION.size or data[:4] != _TIMESTAMPS_PREFIX:
+        return None
+    _nop, _nop, _kind, _size, value, echoed = _TIMESTAMPS_OPTION.unpack(data)
+    return value, echoed
+
+
 def read_options(data: bytes) -> Options:
     """Read options; those from the first malformed one on are ignored (RFC 9293, section 3.1)."""
     if len(data) == _TIMESTAMPS_OPTION.size and data[:4] == _TIMESTAMPS_PREFIX:
         # Nearly all segments carry timestamps and nothing else (RFC 7323, appendix A).
         return Options(timestamps=_TIMESTAMPS_OPTION.unpack(data)[4:])
+    return _read_options(bytes(data))
+
+
+@lru_cache(maxsize=64)  # the options of a SYN are read by several
+def _read_options(data: bytes) -> Options:
+    if len(data) == _LINUX_SYN.size:
+        first, size, permitted, stamps, value, echoed, scale, length, shift = _LINUX_SYN.unpack(data)
+        if (first, permitted, stamps, scale, length) == _LINUX_SYN_KINDS:
+            return Options(size, min(shift, _MAX_WINDOW_SCALE), True, (value, echoed))
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted = False

@@ -3,6 +3,7 @@
 import pytest
 
 from demuxlab.transport.tcp.congestion import ALGORITHMS, INFINITE, Cubic, NewReno
+from demuxlab.transport.tcp.rtt import RTTEstimator
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
 
@@ -209,21 +210,24 @@ def test_a_timeout_within_a_recovery_forgets_the_old_window():
 
 def test_a_window_that_is_not_in_use_does_not_grow_and_falls_half_way_to_what_is():
     control, use = avoiding(NewReno, 100), WindowUse(0.0)
-    use.sent(control, 0, 20 * MSS, 20 * MSS)
+    assert use.sent(control, 0, 20 * MSS, 20 * MSS, 0.1)
     assert not use.is_full(control)
-    use.validate(control, 0.1, 0.2, True)
-    assert control.cwnd == 100 * MSS
-    use.validate(control, 0.2, 0.2, True)
+    assert not use.is_due(0.1, RTTEstimator())
+    rtt = RTTEstimator()
+    rtt.sample(0.01)
+    assert not use.is_due(0.2, rtt)
+    assert use.is_due(0.22, rtt)
+    use.validate(control, 0.22, True)
     assert control.cwnd == 60 * MSS
-    use.validate(control, 0.5, 0.2, False)
+    use.validate(control, 0.5, False)
     assert control.cwnd == 60 * MSS
 
 
 def test_in_slow_start_half_of_the_window_in_flight_is_enough():
     control, use = NewReno(MSS), WindowUse(0.0)
-    use.sent(control, 0, 5 * MSS, 5 * MSS)
+    use.sent(control, 0, 5 * MSS, 5 * MSS, 0.0)
     assert not use.is_full(control)
-    use.sent(control, 0, 6 * MSS, 6 * MSS)
+    use.sent(control, 0, 6 * MSS, 6 * MSS, 0.0)
     assert use.is_full(control)
 
 

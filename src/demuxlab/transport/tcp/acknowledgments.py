@@ -34,6 +34,10 @@ class Acknowledgments:
         self.wanted = True
         return False
 
+    def become_interactive(self) -> None:
+        """The application answers at once: an ACK waits for what it sends, from now on (Linux: pingpong)."""
+        self._quick = 0
+
     def hasten(self, count: int) -> None:
         """Acknowledge so many segments at once."""
         self._quick = max(self._quick, count)

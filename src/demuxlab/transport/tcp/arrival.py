@@ -60,6 +60,7 @@ def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop |
     block.establish(now)
     handshake.finish_fast_open(block, segment, options, now)
     if block.fast_open is not None and block.fast_open.waits:
+        block.acknowledgments.become_interactive()
         block.deadlines.delay_acknowledgment(now)
     else:
         block.acknowledgments.wanted = True

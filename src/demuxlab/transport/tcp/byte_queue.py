@@ -43,13 +43,15 @@ class ByteQueue:
             return
         # Computed before anything changes: memory may run out at every step.
         new_size = self._size + size
-        if self._pieces is None:
-            self._pieces = _Pieces()
         pieces = self._pieces
-        if size >= _SMALL:
+        if pieces is None:
+            self._pieces = _Pieces((data if size >= _SMALL or type(data) is bytes else bytearray(data),))
+        elif size >= _SMALL:
             pieces.append(data)
-        elif pieces and isinstance(pieces[-1], bytearray) and len(pieces[-1]) < _SMALL:
-            pieces[-1] += data
+        elif len(last := pieces[-1]) < _SMALL:
+            if not isinstance(last, bytearray):
+                pieces[-1] = last = bytearray(last)
+            last += data
         else:
             pieces.append(bytearray(data))
         self._size = new_size
@@ -70,7 +72,11 @@ class ByteQueue:
         return end
 
     def _remove(self, size: int) -> list[Bytes]:
-        pieces, parts = self._pieces, []
+        pieces = self._pieces
+        if pieces is not None and size >= self._size and len(pieces) == 1:
+            self._pieces, self._size = None, 0
+            return [pieces[0]]
+        parts: list[Bytes] = []
         left = size = max(0, min(size, self._size))
         while left and pieces:
             first = pieces[0]

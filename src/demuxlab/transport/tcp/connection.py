@@ -10,7 +10,7 @@ import os
 from demuxlab.demux.socket import Drop, Socket
 from demuxlab.transport import icmp_errors
 from demuxlab.transport.services import Services
-from demuxlab.transport.tcp import arrival, handshake, phases, sequence, timeouts
+from demuxlab.transport.tcp import arrival, handshake, phases, prediction, sequence, timeouts
 from demuxlab.transport.tcp import mss as mss_rules
 from demuxlab.transport.tcp.byte_queue import Bytes
 from demuxlab.transport.tcp.control_block import ControlBlock
@@ -248,7 +248,9 @@ class TCPConnection(ControlBlock):
         assert isinstance(segment, TCPSegment)
         if self.statistics is not None and not segment.payload:
             self.statistics.received += 1
-        drop = arrival.handle_segment(self, segment, now)
+        drop = None
+        if not prediction.handle_segment(self, segment, now):
+            drop = arrival.handle_segment(self, segment, now)
         if self.state is not State.CLOSED:
             self.flush(now)
         self.notify()

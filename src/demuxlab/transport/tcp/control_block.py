@@ -18,7 +18,7 @@ from demuxlab.transport.tcp.deadlines import Deadlines
 from demuxlab.transport.tcp.fast_open import FastOpen
 from demuxlab.transport.tcp.path_mtu import Probing, Reported, Search
 from demuxlab.transport.tcp.receiver import Receiver
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
@@ -151,19 +151,19 @@ class ControlBlock(StateMachine, ABC):
     def send_pending(self, now: float) -> None:
         """Send all that may be sent now."""
         sender = self.sender
-        unsent, following, sender.burst_end = sender.has_unsent, sender.next, -1
-        if not unsent and sender.recovery.queue.first_lost is None:
-            return
+        following, end, sender.burst_end = sender.next, sender.buffer.end, -1
         next_segment = sender.next_segment
         segment = next_segment(now)
         while segment is not None:
             self.transmit(segment, now)
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
                 self.deadlines.retransmitted(now, sender.rtt.rto)
+            if sender.next >= end and sender.recovery.queue.first_lost is None:
+                break
             segment = next_segment(now)
-        if unsent:
+        if following < end:
             sender.all_sent(now, new=sender.next > following)
-        if sender.may_probe and self.settings.tail_loss_probe and sender.next > following:
+        if sender.next > following and sender.may_probe:
             self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:
@@ -325,16 +325,13 @@ class ControlBlock(StateMachine, ABC):
             self.reported = None
             self.adjust_mss()
         synchronized = self.state not in _UNSYNCHRONIZED or self.early
-        if synchronized:
+        queue = sender.recovery.queue
+        if synchronized and (sender.next < sender.buffer.end or queue.first_lost is not None):
             self.send_pending(now)
-        if sender.in_flight:
+            queue = sender.recovery.queue
+        if queue is not EMPTY:
             deadlines.in_flight(now, sender.rtt)
-            if (
-                not self.in_handshake
-                and deadlines.loss_detection == NEVER
-                and sender.may_probe
-                and self.settings.tail_loss_probe
-            ):
+            if deadlines.loss_detection == NEVER and sender.may_probe and not self.in_handshake:
                 deadlines.probe_loss(now + sender.probe_timeout)
         else:
             deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)

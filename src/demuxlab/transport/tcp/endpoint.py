@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from demuxlab.demux.socket import BOUND, CLOSED, SYN_SENT, Socket
 from demuxlab.transport.services import Services
@@ -65,7 +64,7 @@ class TCPEndpoint:
     def settings(self) -> Settings:
         """The socket's options. A data socket shares the listening socket's until first asked for them."""
         if self._shares_settings:
-            self.settings = replace(self._settings)
+            self.settings = self._settings.copy()
         return self._settings
 
     @settings.setter
@@ -275,6 +274,13 @@ class TCPEndpoint:
         """Reset the connection."""
         if self._connection is not None:
             self._connection.abort(now)
+
+    def disconnect(self, now: float) -> None:
+        """Dissolve the connection with RST, and become a socket that can connect again (AF_UNSPEC)."""
+        self.abort(now)
+        self._connection = None
+        self._read_shut = self._write_shut = False
+        self._changed()
 
     # State
 

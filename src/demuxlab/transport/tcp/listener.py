@@ -3,7 +3,6 @@
 import errno
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from demuxlab.demux.demultiplexer import listener_drop
 from demuxlab.demux.protocols import BACKLOG_FULL
@@ -39,7 +38,7 @@ class TCPListener(StateMachine):
         self._services = services
         self.socket = socket
         self.settings = settings
-        self._inherited = replace(settings)
+        self._inherited = settings.copy()
         """The settings of new data sockets: all share one copy until they change it."""
         self.backlog = backlog
         self.dropped = 0
@@ -112,8 +111,8 @@ class TCPListener(StateMachine):
         name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
         child = self._services.table.spawn(self.socket, name, segment, state)
         child.process = child.name if self.name_child else self.socket.process
-        if self._inherited != self.settings:
-            self._inherited = replace(self.settings)
+        if not self._inherited.equals(self.settings):
+            self._inherited = self.settings.copy()
         connection = TCPConnection(self._services, child, self._inherited, initial)
         connection.parent = self
         return connection

@@ -267,6 +267,11 @@ class LossRecovery:
         return wait
 
     @property
+    def undisturbed(self) -> bool:
+        """Tell whether no SACK block has ever come, nothing was sent again, and no probe is out."""
+        return self.phase is Phase.OPEN and self.sack and self.rack is None and self.probe is None
+
+    @property
     def reorders(self) -> bool:
         """Tell whether much was reordered: then what arrives out of order shows no loss (Linux)."""
         return self.dup_thresh > DUP_THRESH

@@ -33,6 +33,7 @@ def bounded_mtu(mtu: int, address_length: int) -> int:
     return max(mtu, _MIN_MTU[address_length])
 
 
+@lru_cache(maxsize=1024)
 def window_shift(buffer: int) -> int:
     """Return by how many bits the window of a receive buffer is shifted to fit its field (section 2.3)."""
     shift = 0

@@ -21,9 +21,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
     Returns after how many seconds RACK is to look for losses again; 0: not at all, None: as before.
     """
     recovery = sender.recovery
-    untroubled = recovery.sack and recovery.rack is None and recovery.probe is None
-    if untroubled and recovery.phase is Phase.OPEN and not ack.echo:
-        # No SACK block has ever come, and no probe is out: there is nothing to detect or to undo.
+    if recovery.undisturbed and not ack.echo:
+        # There is nothing to detect or to undo.
         if ack.advanced:
             sender.grow(ack.segments, ack.now)
         return 0.0

@@ -72,6 +72,16 @@ class Receiver:
         return bool(self._out_of_order) or (self.fin is not None and self.next < self.fin)
 
     @property
+    def disturbed(self) -> bool:
+        """Tell whether a gap, FIN or a duplicate takes more than to append what comes next."""
+        return self._out_of_order is not _NO_BLOCKS or self.fin is not None or self.duplicate is not None
+
+    def take_next(self, payload: Bytes) -> None:
+        """Receive the data that follows RCV.NXT, within the window, while nothing is disturbed."""
+        self.data.append(payload)
+        self.next += len(payload)
+
+    @property
     def out_of_order_full(self) -> bool:
         """Tell whether there are so many gaps that no more data out of order is kept."""
         return len(self._out_of_order) >= _MAX_BLOCKS

@@ -64,8 +64,10 @@ class RTTEstimator:
 
         With many samples in a round trip RTTVAR alone would forget a late ACK before the next round.
         """
-        self._most = max(self._most, 4 * self.rttvar)
-        self._variation = max(self._variation, self._most)
+        most = 4 * self.rttvar
+        if most > self._most:
+            self._most = most
+            self._variation = max(self._variation, most)
         if unacked > self._round_end:
             self._variation -= (self._variation - self._most) / 4
             self._most, self._round_end = MINIMUM, following
@@ -79,7 +81,10 @@ class RTTEstimator:
     @property
     def rto(self) -> float:
         """RTO: doubled each time the timer has expired (RFC 6298, section 5.5)."""
-        return min(self.rto_without_backoff * (1 << min(self.doublings, 16)), MAXIMUM)
+        rto = self.srtt + self._variation
+        if self.doublings:
+            rto = min(rto, MAXIMUM) * (1 << min(self.doublings, 16))
+        return rto if rto < MAXIMUM else MAXIMUM
 
     @property
     def probe_timeout(self) -> float:

@@ -20,6 +20,11 @@ class SendBuffer(ByteQueue):
         """The application had more to write than there was room for."""
 
     @property
+    def end(self) -> int:
+        """The number behind all that is to be sent, FIN included."""
+        return self.start + self._size if self.fin is None else self.fin + 1
+
+    @property
     def room(self) -> int:
         """Bytes that `write` would take."""
         return max(0, self.limit - len(self))
@@ -74,7 +79,7 @@ class SendBuffer(ByteQueue):
 
     def has_unsent(self, following: int) -> bool:
         """Tell whether data or FIN was never sent."""
-        return self.unsent(following) > 0 or (self.fin is not None and following <= self.fin)
+        return following < self.end
 
     def segment(self, start: int, end: int) -> tuple[Bytes, ...]:
         """Return the bytes with the numbers `start` to `end`, exclusive, in parts."""

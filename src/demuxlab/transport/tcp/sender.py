@@ -130,7 +130,8 @@ class Sender:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
         undisturbed = recovery.phase in (Phase.OPEN, Phase.CWR)
-        return recovery.sack and undisturbed and recovery.probe is None
+        wanted = recovery.sack and self.settings.tail_loss_probe
+        return wanted and undisturbed and recovery.probe is None
 
     @property
     def probe_timeout(self) -> float:
@@ -215,14 +216,14 @@ class Sender:
     def all_sent(self, now: float, *, new: bool) -> None:
         """All that may be sent now is sent, `new` data or not: was the congestion window the limit?"""
         if self._use is not None:
-            control = self.congestion
-            pipe = self.recovery.queue.pipe
+            control, pipe = self.congestion, self.recovery.queue.pipe
             if not new and pipe + self.mss <= control.cwnd:
                 return
-            self._use.sent(control, self.unacked, self.next, pipe)
-            steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
-            steady = steady and self.settings.slow_start_after_idle
-            self._use.validate(control, now, self.rtt.rto_without_backoff, steady)
+            if self._use.sent(control, self.unacked, self.next, pipe, now) and self._use.is_due(
+                now, self.rtt
+            ):
+                steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
+                self._use.validate(control, now, steady and self.settings.slow_start_after_idle)
 
     def _next_new(self, now: float) -> SentSegment | None:
         buffer = self.buffer
@@ -251,9 +252,11 @@ class Sender:
 
     def age(self, now: float) -> None:
         """The application writes: with nothing in flight, what is known of the path has aged (RFC 2861)."""
-        idle = self._congestion is not None and not self.in_flight and self.settings.slow_start_after_idle
-        if idle:
-            self.congestion.idled(now - self._last_sent_at, self.rtt.rto)
+        silence = now - self._last_sent_at
+        if silence <= MINIMUM or self._congestion is None or self.in_flight:
+            return  # RTO is never less
+        if self.settings.slow_start_after_idle:
+            self._congestion.idled(silence, self.rtt.rto)
 
     def _probe_size(self, unsent: int, now: float) -> int:
         """Return the size of the segment that probes the path's MTU now, 0 for none (RFC 4821, section 7.4).
@@ -287,10 +290,13 @@ class Sender:
         full = self.segment_size
         size = min(unsent, full, usable)
         ends = followed and size == unsent
-        if size <= 0 or (size < full and not ends and self._nagle_holds_back(size, unsent)):
-            return 0
         recovery = self.recovery
-        if recovery.queue is EMPTY:
+        idle = recovery.queue is EMPTY
+        # With nothing in flight only what is announced to follow holds a segment back.
+        waits = not idle or size < unsent or self.corked or self.settings.cork
+        if size <= 0 or (size < full and waits and not ends and self._nagle_holds_back(size, unsent)):
+            return 0
+        if idle:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
@@ -311,8 +317,10 @@ class Sender:
 
     def ends_push(self, segment: SentSegment) -> bool:
         """Tell whether a segment ends all that was written, and none of it was to be followed by more."""
-        all_sent = segment.end == self.next and self.buffer.unsent(self.next) == 0
-        return all_sent and (self.more_from < 0 or segment.start < self.more_from)
+        buffer = self.buffer
+        return segment.end >= buffer.start + len(buffer) and (
+            self.more_from < 0 or segment.start < self.more_from
+        )
 
     def release(self) -> None:
         """What is written so far does not wait any more, even if more was to follow (Linux: TCP_NODELAY)."""

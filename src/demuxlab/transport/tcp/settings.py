@@ -1,6 +1,7 @@
 """What an application can set on a TCP socket; a listening socket's settings pass to its data sockets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits, fixed
@@ -88,3 +89,14 @@ class Settings:
     @send_buffer.setter
     def send_buffer(self, size: int) -> None:
         self.send_limits = fixed(size)
+
+    def copy(self) -> "Settings":
+        """Return settings of the same values."""
+        return Settings(*_values(self))
+
+    def equals(self, other: "Settings") -> bool:
+        """Tell whether all values are the same."""
+        return bool(_values(self) == _values(other))
+
+
+_values = attrgetter(*(one.name for one in fields(Settings)))
