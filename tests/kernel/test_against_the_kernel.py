@@ -49,3 +49,10 @@ def test_kernel_readable_way_and_quick_way_agree_about_every_table_of_up_to_thre
     assert found["wrong"] == 0, found["stories"]
     assert found["cases by both ways"] > cases
     assert found["tables in the kernel"] > 80
+
+
+@pytest.mark.timeout(120)
+def test_the_stored_verdicts_of_lab_15_are_still_the_kernels():
+    found = judged("lab_15")
+    assert found["wrong"] == 0, found["stories"]
+    assert found["cases"] > 250
