@@ -100,10 +100,10 @@ def _is_sentence(value: object) -> bool:
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return the files whose messages a folder's catalog has: a lab's script, or the whole package."""
+    """Return the files whose messages a folder's catalog has: a lab's scripts, or the whole package."""
     script = folder / "lab.py"
     if script.is_file():
-        return [script]
+        return [script, *folder.glob("kernel.py")]
     return sorted([*folder.parent.rglob("*.py"), *folder.parent.rglob("*.j2")])
 
 

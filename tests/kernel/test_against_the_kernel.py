@@ -61,3 +61,10 @@ def test_the_kernel_and_ours_find_connections_in_every_state(every, tables):
     assert found["tables"] > tables
     for state in ("syn-received", "established", "time-wait"):
         assert found[f"cases of a connection in {state}"] > 20
+
+
+@pytest.mark.timeout(120)
+def test_the_stored_verdicts_of_lab_15_are_still_the_kernels():
+    found = judged("lab_15")
+    assert found["wrong"] == 0, found["stories"]
+    assert found["cases"] > 250

@@ -320,6 +320,7 @@ MAIN_MISUNDERSTANDINGS = {
     "12": ("no_way_back", "rules_reversed"),
     "13": ("any_reset_is_believed",),
     "14": ("no_source_address",),
+    "15": ("reuse_address_shares_all",),
 }
 """By lab: the wrong solutions that have not understood what the lab is about."""
 

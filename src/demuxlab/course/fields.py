@@ -34,9 +34,10 @@ class FilterError(CallError):
 
 
 def read(path: Path) -> list[Fields]:
-    """Return the fields of every frame of a capture of IPv4 packets."""
+    """Return the fields of every frame of a capture of IP packets."""
     import scapy.layers.dns  # noqa: F401 - binds port 53 to DNS before the first frame is read
     from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
 
     streams = _Streams()
     frames = []
@@ -49,7 +50,8 @@ def read(path: Path) -> list[Fields]:
             }
             if frame.comment:
                 fields["frame.comment"] = [frame.comment]
-            for name, value in _of_packet(IP(frame.data), streams):
+            packet = (IP if frame.data[0] >> 4 == 4 else IPv6)(frame.data)
+            for name, value in _of_packet(packet, streams):
                 fields.setdefault(name, []).append(str(value))
             frames.append(fields)
     return frames
@@ -103,6 +105,7 @@ class _Streams:
 def _of_packet(packet: "Packet", streams: _Streams) -> Iterator[tuple[str, Any]]:
     from scapy.layers.dns import DNS
     from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, TCPerror, UDPerror
+    from scapy.layers.inet6 import IPv6
 
     address: Any = None
     layer = packet
@@ -111,6 +114,9 @@ def _of_packet(packet: "Packet", streams: _Streams) -> Iterator[tuple[str, Any]]
         if isinstance(layer, IP | IPerror):
             address, quoted = layer, isinstance(layer, IPerror)
             yield from _of_ip(layer)
+        elif isinstance(layer, IPv6):
+            address = layer
+            yield from (("ipv6", ""), ("ipv6.src", layer.src), ("ipv6.dst", layer.dst))
         elif isinstance(layer, TCP | TCPerror):
             yield from _of_tcp(layer, address, quoted=quoted)
         elif isinstance(layer, UDP | UDPerror):
@@ -150,7 +156,8 @@ def _of_tcp(layer: Any, address: Any, *, quoted: bool) -> Iterator[tuple[str, An
         return
     header = layer.dataofs * 4
     yield from (("tcp.ack_raw", layer.ack), ("tcp.hdr_len", header))
-    yield from (("tcp.len", address.len - address.ihl * 4 - header), ("tcp.window_size_value", layer.window))
+    length = address.len - address.ihl * 4 if address.version == 4 else address.plen
+    yield from (("tcp.len", length - header), ("tcp.window_size_value", layer.window))
     for name, letter in (("syn", "S"), ("ack", "A"), ("fin", "F"), ("reset", "R"), ("push", "P")):
         yield f"tcp.flags.{name}", int(letter in str(layer.flags))
     for name, value in layer.options:

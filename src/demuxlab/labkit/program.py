@@ -62,8 +62,9 @@ class Program:
         *,
         name: str = "",
         connections: Iterable[str] = (),
+        family: int = sockets.AF_INET,
     ) -> "NotedSocket":
-        """Make an IPv4 socket, as socket.socket(AF_INET, kind) does.
+        """Make a socket, as socket.socket(family, kind) does.
 
         `name`: its name in tables and capture, by default the program's. `connections`: the names of the
         sockets that a listening socket's accept returns, in order.
@@ -72,7 +73,7 @@ class Program:
         def make() -> NotedSocket:
             descriptor = self.free_descriptor()
             with sockets.on(self._runtime):
-                own = sockets.socket(sockets.AF_INET, kind)
+                own = sockets.socket(family, kind)
             made = NotedSocket(own, self, descriptor)
             made.endpoint.socket.name = name or self.name
             made.endpoint.socket.process = self.name
@@ -81,7 +82,7 @@ class Program:
                 made.endpoint.name_child = lambda _syn: next(names, f"{self.name} data")
             return made
 
-        return self.note(f"socket(AF_INET, {kind.name})", make)  # type: ignore[attr-defined,no-any-return]
+        return self.note(f"socket({family.name}, {kind.name})", make)  # type: ignore[attr-defined,no-any-return]
 
     def free_descriptor(self) -> int:
         """Return the lowest free number; OSError with EMFILE where the limit is reached (open(2))."""
