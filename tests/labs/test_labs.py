@@ -317,6 +317,7 @@ MAIN_MISUNDERSTANDINGS = {
     "12": ("no_way_back", "rules_reversed"),
     "13": ("any_reset_is_believed",),
     "14": ("no_source_address",),
+    "16": ("four_tuple",),
 }
 """By lab: the wrong solutions that have not understood what the lab is about."""
 
