@@ -28,7 +28,9 @@ def command(folder: Path) -> None:
         (folder / "captures").mkdir()
         for lab in sorted(labs.glob(f"[0-9][0-9]_*/{course.SCRIPT}")):
             name = lab.parent.name
-            shutil.copy(labs.parent / "captures" / f"{name}.pcapng", folder / "captures")
+            for capture in (labs.parent / "captures").glob(f"{name[:3]}*.pcapng"):
+                if "-" not in capture.stem:  # those of a learner's runs have their link and date after it
+                    shutil.copy(capture, folder / "captures")
             if text := starter(name):
                 (folder / "labs" / name / EXERCISE).write_text(text, encoding="utf-8")
     except OSError as error:
