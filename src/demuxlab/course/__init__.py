@@ -3,7 +3,16 @@
 Takes the folder of labs and a learner's ID; gives `LabFolder`s, answer sheets and marks.
 """
 
-from demuxlab.course.finding import NoSuchLab, course_folder, find, installed_folder, labs
+from demuxlab.course.finding import NoSuchLab, course_folder, find, installed_folder, labs, references
 from demuxlab.labkit.folder import SCRIPT, LabFolder
 
-__all__ = ["SCRIPT", "LabFolder", "NoSuchLab", "course_folder", "find", "installed_folder", "labs"]
+__all__ = [
+    "SCRIPT",
+    "LabFolder",
+    "NoSuchLab",
+    "course_folder",
+    "find",
+    "installed_folder",
+    "labs",
+    "references",
+]
