@@ -56,6 +56,7 @@ def test_tshark_reads_the_same_ids_and_connections_from_real_packets(need_tool):
 
 def test_tshark_agrees_about_connections_that_aioquic_has_just_made(need_tool, tmp_path, monkeypatch):
     pytest.importorskip("aioquic", reason="aioquic is not installed (extra judges)")
+    need_tool("editcap")
     monkeypatch.setattr(real_quic, "CAPTURE", tmp_path / "new.pcapng")
     real_quic.main()
     judged(need_tool, tmp_path / "new.pcapng")
