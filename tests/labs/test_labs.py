@@ -321,6 +321,7 @@ MAIN_MISUNDERSTANDINGS = {
     "13": ("any_reset_is_believed",),
     "14": ("no_source_address",),
     "15": ("reuse_address_shares_all",),
+    "16": ("four_tuple",),
 }
 """By lab: the wrong solutions that have not understood what the lab is about."""
 

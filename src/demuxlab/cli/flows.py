@@ -14,6 +14,7 @@ from demuxlab.capture.source import STANDARD_INPUT
 from demuxlab.errors import CallError
 from demuxlab.labkit import tables
 from demuxlab.language import _, marked
+from demuxlab.layout import paragraph
 from demuxlab.wire import ip
 from demuxlab.wire.address import endpoint_text
 
@@ -134,13 +135,13 @@ def _tell_counts(found: "Flows") -> None:
     click.echo(line, err=True)
     if found.outer:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.outer.most_common())
-        click.echo(_("inside of other packets: {kinds}", kinds=kinds), err=True)
+        click.echo(paragraph(_("inside of other packets: {kinds}", kinds=kinds)), err=True)
     for paths in found.moved[:_MOVED]:
         line = _(
             "a QUIC connection goes on although its 4-tuple changes: {paths}; the connection ID is the same",
             paths=", ".join(paths),
         )
-        click.echo(line, err=True)
+        click.echo(paragraph(line), err=True)
     if left_out:
         reasons = [f"{number} {_(reason)}" for reason, number in left_out.most_common(_REASONS)]
         if len(left_out) > _REASONS:
@@ -149,4 +150,4 @@ def _tell_counts(found: "Flows") -> None:
         line = _(
             "of no conversation: {count} ({reasons})", count=left_out.total(), reasons=", ".join(reasons)
         )
-        click.echo(line, err=True)
+        click.echo(paragraph(line), err=True)

@@ -27,11 +27,11 @@ def command(folder: Path) -> None:
             raise CallError(_("{folder} is there and not empty", folder=folder), _("name a new folder"))
         shutil.copytree(labs, folder / "labs", ignore=_NOT_COPIED)
         (folder / "captures").mkdir()
-        for lab in sorted(labs.glob(f"[0-9][0-9]_*/{course.SCRIPT}")):
-            name = lab.parent.name
-            shutil.copy(labs.parent / "captures" / f"{name}.pcapng", folder / "captures")
-            if text := starter(name):
-                (folder / "labs" / name / EXERCISE).write_text(text, encoding="utf-8")
+        for lab in course.labs(labs):
+            for capture in course.references(lab):
+                shutil.copy(capture, folder / "captures")
+            if text := starter(lab.name):
+                (folder / "labs" / lab.name / EXERCISE).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CallError(
             _("the course cannot be copied to {folder} ({why})", folder=folder, why=reason(error)),

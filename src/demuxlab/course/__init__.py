@@ -3,7 +3,15 @@
 Takes the folder of labs and a learner's ID; gives `LabFolder`s, answer sheets and marks.
 """
 
-from demuxlab.course.finding import NoSuchLab, course_folder, find, installed_folder, labs, newest_capture
+from demuxlab.course.finding import (
+    NoSuchLab,
+    course_folder,
+    find,
+    installed_folder,
+    labs,
+    newest_capture,
+    references,
+)
 from demuxlab.labkit.folder import SCRIPT, LabFolder
 
 __all__ = [
@@ -15,4 +23,5 @@ __all__ = [
     "installed_folder",
     "labs",
     "newest_capture",
+    "references",
 ]

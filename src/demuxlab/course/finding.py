@@ -48,6 +48,15 @@ def newest_capture() -> Path:
     return next_steps.shown(max(runs, key=lambda path: path.stat().st_mtime).resolve())
 
 
+def references(lab: LabFolder) -> list[Path]:
+    """Return a lab's reference captures: NN_name.pcapng, and others of its number that its checks read.
+
+    The captures of a learner's runs, in the same folder, have a link and a time in their names, after a "-".
+    """
+    folder = lab.path.parents[1] / "captures"
+    return sorted(path for path in folder.glob(f"{lab.name[:3]}*.pcapng") if "-" not in path.stem)
+
+
 def find(word: str, folder: Path | None = None) -> LabFolder:
     """Return the lab meant by a number or a name: 04, 4, 04_tcp_four_tuple, tcp_four_tuple."""
     known = labs(folder)
