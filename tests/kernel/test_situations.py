@@ -142,11 +142,15 @@ def test_a_rule_leads_into_the_namespace_of_a_container():
 
 def test_a_sk_lookup_program_is_asked_for_its_choice():
     chosen, left = answers("""
-        from tests.kernel import sk_lookup
+        from demuxlab.kernel import bpf
+        from demuxlab.kernel.rule import compile_rule
+        from tests.kernel.rules import to_one
         server = socket.create_server(("127.0.0.1", 7777))
         other = socket.create_server(("127.0.0.1", 7000))
+        code = compile_rule(to_one).assemble(bpf.socket_map([server]))
+        attached = bpf.attached(code, "to_one")
         try:
-            kept = sk_lookup.attach(7000, server)
+            attached.__enter__()
         except OSError as error:
             sys.exit(f"BPF is not there: {error}")
         why("tcp", "127.0.0.1:7000")

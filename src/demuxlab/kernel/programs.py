@@ -6,16 +6,14 @@ run (BPF_PROG_TEST_RUN) gets the packet's addresses and returns the cookie of th
 
 import ctypes
 import os
-import platform
 import socket
 import struct
 from typing import NamedTuple
 
+from demuxlab.kernel import bpf
 from demuxlab.kernel.decision import Question
 
-_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 10, 13, 15, 16
-_SK_LOOKUP = 36
 _MOST = 64
 _NAME = slice(64, 80)
 """Where struct bpf_prog_info has the program's name."""
@@ -42,7 +40,7 @@ def sk_lookup(question: Question) -> list[Program] | None:
     programs = []
     for identifier in identifiers:
         try:
-            descriptor = _bpf(_PROG_GET_FD_BY_ID, struct.pack("=I", identifier))
+            descriptor = bpf.command(_PROG_GET_FD_BY_ID, struct.pack("=I", identifier))
         except OSError:
             continue  # it has been detached meanwhile
         try:
@@ -57,18 +55,25 @@ def _attached() -> list[int]:
     with open("/proc/thread-self/ns/net", "rb") as namespace:
         attributes = bytearray(
             struct.pack(
-                "=IIIIQII", namespace.fileno(), _SK_LOOKUP, 0, 0, ctypes.addressof(identifiers), _MOST, 0
+                "=IIIIQII",
+                namespace.fileno(),
+                bpf.ATTACH_SK_LOOKUP,
+                0,
+                0,
+                ctypes.addressof(identifiers),
+                _MOST,
+                0,
             )
         )
         buffer = (ctypes.c_char * 64).from_buffer(attributes.ljust(64, b"\0"))
-        _call(_PROG_QUERY, buffer)
+        bpf.call(_PROG_QUERY, buffer)
     (count,) = struct.unpack_from("=I", bytes(buffer), 24)
     return list(identifiers[:count])
 
 
 def _run(descriptor: int, question: Question) -> Program:
     info = ctypes.create_string_buffer(256)
-    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, len(info), ctypes.addressof(info)))
+    bpf.command(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, len(info), ctypes.addressof(info)))
     name = info.raw[_NAME].rstrip(b"\0").decode(errors="replace")
     context = ctypes.create_string_buffer(_pack(question), _context.size)
     result = ctypes.create_string_buffer(_context.size)
@@ -79,7 +84,7 @@ def _run(descriptor: int, question: Question) -> Program:
         "=IIIIQQIIIIQQIII", descriptor, 0, 0, 0, 0, 0, 1, 0, _context.size, _context.size, *ends, 0, 0, 0
     )
     buffer = ctypes.create_string_buffer(attributes, 128)
-    _call(_PROG_TEST_RUN, buffer)
+    bpf.call(_PROG_TEST_RUN, buffer)
     (verdict,) = struct.unpack_from("=I", buffer.raw, 4)
     (cookie,) = struct.unpack_from("=Q", result.raw)
     return Program(name, verdict != _SK_PASS, cookie)
@@ -101,18 +106,3 @@ def _pack(question: Question) -> bytes:
         question.port,
         0,
     )
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    return _call(command, ctypes.create_string_buffer(attributes, 128))
-
-
-def _call(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
-    number = _NUMBERS.get(platform.machine())
-    if number is None:
-        raise OSError(f"bpf(2) has no number here for {platform.machine()}")
-    library = ctypes.CDLL(None, use_errno=True)
-    result = int(library.syscall(number, command, buffer, len(buffer)))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result

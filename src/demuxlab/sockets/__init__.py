@@ -1,7 +1,7 @@
 """Replaced below, once the library's own description is there."""
 
+import os
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from demuxlab.sockets import forking, substitute  # noqa: F401 - forking prepares for fork(2)
@@ -16,7 +16,7 @@ __all__ = ["descriptors", "on", "use"]
 _own_names = __all__
 load_copy("socket", {"_socket": substitute.module}, into=sys.modules[__name__])
 globals()["__all__"] += _own_names  # the library has its own by now
-with suppress(ImportError):  # a system without these calls
+if hasattr(os, "sendfile"):  # not on Windows, nor in a browser
     from demuxlab.sockets import system_calls
 
     # socket.sendfile and asyncio call it with our descriptors: the kernel's would not fail on them, so

@@ -3,11 +3,11 @@
 The exceptions are those of CPython's Modules/socketmodule.c (getsockaddrarg, setipaddr).
 """
 
-import _socket
 import operator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from demuxlab.sockets.system import library as _socket
 from demuxlab.wire.address import mapped
 
 _MAX_PORT = 0xFFFF

@@ -1,6 +1,5 @@
 """Control messages of datagrams (cmsg(3), ip(7), ipv6(7)): what recvmsg returns and what sendmsg takes."""
 
-import _socket
 import errno
 import os
 import struct
@@ -9,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.udp import Details, QueuedError
 from demuxlab.wire import ip
 from demuxlab.wire import packet as wire_packet

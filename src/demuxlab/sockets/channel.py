@@ -1,12 +1,13 @@
 """Calls from a child process to the process that runs the host: requests, answers and descriptors."""
 
-import _socket
 import array
 import os
 import pickle
 import threading
 from collections.abc import Sequence
 from typing import Any
+
+from demuxlab.sockets.system import library as _socket
 
 _MAX_MESSAGE = 1 << 18
 _MAX_DESCRIPTORS = 4

@@ -5,7 +5,6 @@ nor its threads. So it calls this process for every system call on a socket, and
 thread never waits for a socket: the child does, and calls again.
 """
 
-import _socket
 import errno
 import os
 import select
@@ -21,6 +20,7 @@ from demuxlab.sockets.descriptors import Descriptor, Descriptors, descriptors
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.socket_objects import socket_object
+from demuxlab.sockets.system import library as _socket
 
 CALLS = {
     *("_accept", "_connect", "_receive", "_send", "bind", "getpeername", "getsockname", "getsockopt"),

@@ -5,7 +5,6 @@ done: a datagram that waits already is returned without `flush`, which looks at 
 program receives 1.4 times as many datagrams, and six times as many from a link that offloads.
 """
 
-import _socket
 import errno
 import os
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.udp import UDPEndpoint
 from demuxlab.wire.address import ANY_IPV4, BROADCAST_IPV4, is_any, unmapped
 

@@ -173,8 +173,10 @@ class Descriptors:
 
 def _limit_of_process() -> int:
     """Return the soft RLIMIT_NOFILE; -1 where there is none."""
-    import resource  # not on Windows, where a lab's programs have limits of their own
-
+    try:
+        import resource
+    except ImportError:  # on Windows and in a browser
+        return -1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return -1 if limit == resource.RLIM_INFINITY else limit
 

@@ -1,6 +1,5 @@
 """Sockets of AF_INET and AF_INET6: the methods of `_socket.socket`, on a transport endpoint of ours."""
 
-import _socket
 import errno
 import operator
 import os
@@ -16,6 +15,7 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.descriptors import Descriptor
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.system import library as _socket
 
 T = TypeVar("T")
 _C_INT = 1 << 31

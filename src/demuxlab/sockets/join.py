@@ -1,12 +1,12 @@
 """A Python process started by a program of ours: its sockets belong to that program's host."""
 
-import _socket
 import os
 from pathlib import Path
 
 from demuxlab.sockets import children, current, parent
 from demuxlab.sockets.channel import Channel
 from demuxlab.sockets.install import install
+from demuxlab.sockets.system import library as _socket
 
 _VARIABLE = "DEMUXLAB_SOCKETS"
 

@@ -1,6 +1,5 @@
 """An open socket: the "open file description" of POSIX, which all descriptors of a socket share."""
 
-import _socket
 import errno
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Self
 from demuxlab.runtime import RunsHost, Waiting
 from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.pollable import DatagramPollable, Pollable
+from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.udp import UDPEndpoint
 

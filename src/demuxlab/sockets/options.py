@@ -5,7 +5,6 @@ that are too short) are the kernel's own: a value is set on a kernel socket made
 getsockopt returns there is the value.
 """
 
-import _socket
 import errno
 import os
 import struct
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple
 from demuxlab.demux.socket import CLOSED
 from demuxlab.sockets import ancillary, tcp_info
 from demuxlab.sockets.opened import OpenSocket
+from demuxlab.sockets.system import kernel_socket
+from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.tcp.buffers import Limits
 from demuxlab.transport.tcp.congestion import Cubic, NewReno
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
@@ -81,7 +82,8 @@ def get_option(opened: OpenSocket, level: int, name: int, size: int = 0) -> int 
         value = opened.options.get((level, name))
     if value is None:
         with _kernels(opened) as probe:
-            return probe.getsockopt(level, name, *([size] if size else []))
+            found: int | bytes = probe.getsockopt(level, name, *([size] if size else []))
+            return found
     if size:
         return value[:size]
     return _int(value.ljust(4, b"\0"))
@@ -101,8 +103,8 @@ def _is_remembered(opened: OpenSocket, level: int, name: int) -> bool:
     )
 
 
-def _kernels(opened: OpenSocket) -> closing[_socket.socket]:
-    return closing(_socket.socket(opened.family, opened.kind, opened.protocol))
+def _kernels(opened: OpenSocket) -> closing[Any]:
+    return closing(kernel_socket(opened.family, opened.kind, opened.protocol))
 
 
 def is_on(opened: OpenSocket, name: int) -> bool:

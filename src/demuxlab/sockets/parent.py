@@ -4,7 +4,6 @@ After fork(2) every open socket of ours becomes a `ParentsSocket`, under its old
 every socket that the child opens. Waiting is done here, with poll(2) on the descriptor.
 """
 
-import _socket
 import errno
 import os
 import select
@@ -25,6 +24,7 @@ from demuxlab.sockets.descriptors import Descriptor, descriptors
 from demuxlab.sockets.inet import InetSocket, Message
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.stream import StreamSocket
+from demuxlab.sockets.system import library as _socket
 
 T = TypeVar("T")
 _PIECE = 1 << 16

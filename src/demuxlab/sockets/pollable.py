@@ -19,7 +19,6 @@ end, with data unread, leaves it for another peer.
 What a library in C writes to it would be lost. The other end finds it when the socket is closed, and says so.
 """
 
-import _socket
 import ctypes
 import os
 import platform
@@ -28,6 +27,8 @@ import sys
 from contextlib import closing, suppress
 from os import close, dup2  # the kernel's: in a program that we run, those of os may find our descriptors
 from pathlib import Path
+
+from demuxlab.sockets.system import library as _socket
 
 _BALLAST = bytes(4096)
 _EPOLL_CTL_ADD = 1

@@ -1,11 +1,10 @@
 """The socket objects of open sockets of ours, by their type."""
 
-import _socket
-
 from demuxlab.sockets.datagram import DatagramSocket
 from demuxlab.sockets.descriptors import Descriptor
 from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.stream import StreamSocket
+from demuxlab.sockets.system import library as _socket
 
 _CLASSES = {_socket.SOCK_STREAM: StreamSocket, _socket.SOCK_DGRAM: DatagramSocket}
 

@@ -1,6 +1,5 @@
 """A TCP socket: connect, accept, a stream of bytes."""
 
-import _socket
 import errno
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from demuxlab.sockets.ancillary import Item
 from demuxlab.sockets.inet import InetSocket, Message, c_int
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.pollable import Pollable
+from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 from demuxlab.transport.tcp.fast_open import Switch
 from demuxlab.transport.tcp.states import State

@@ -5,7 +5,6 @@ need AF_UNIX (asyncio, multiprocessing) or raw sockets run unchanged. `_socket.C
 `import ssl` works; `tls` is for TLS over our sockets.
 """
 
-import _socket
 import _thread
 import os
 import sys
@@ -20,6 +19,7 @@ from demuxlab.sockets.inet import InetSocket
 from demuxlab.sockets.opened import OpenSocket
 from demuxlab.sockets.parent import ParentsHost
 from demuxlab.sockets.socket_objects import socket_object
+from demuxlab.sockets.system import library as _socket
 
 _IP_FAMILIES = _socket.AF_INET, _socket.AF_INET6
 _PROTOCOLS = {
