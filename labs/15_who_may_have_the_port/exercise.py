@@ -43,8 +43,9 @@ def may_bind(table: list[list], new: list) -> tuple[str | None, list[str]]:
         (None, [])              it may have the port
 
     A socket of the table is in the way if it has the same protocol and port, if the two have an address in
-    common, and if they do not share. Two wildcards of one family have addresses in common, and so have a
-    wildcard and each address that it stands for. Two sockets share
+    common, and if they do not share. An address stands for itself, a wildcard for what is said above. So ::
+    has addresses in common with 0.0.0.0, unless it has IPV6_V6ONLY, and with another :: always. Two sockets
+    share
 
         in TCP    if both have SO_REUSEADDR, and the one in the table is not listening
         in UDP    if both have SO_REUSEADDR
@@ -52,8 +53,8 @@ def may_bind(table: list[list], new: list) -> tuple[str | None, list[str]]:
 
     Nothing else counts: a peer, for example, or which of them is root's.
 
-    Example, of the lab's first step: "web" is listening on 0.0.0.0:80 with SO_REUSEADDR. For "web 2", the
-    same in all, the answer is ("EADDRINUSE", ["web"]). If it were UDP's, the answer would be (None, []).
+    Example, of the lab's first step: "web" of root is listening on 0.0.0.0:80 with SO_REUSEADDR. For "web 2"
+    with the same values the answer is ("EADDRINUSE", ["web"]). If "web 2" were UDP's, it would be (None, []).
     """
     raise NotImplementedError("may_bind is still to be written")
 

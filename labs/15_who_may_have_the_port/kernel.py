@@ -22,6 +22,7 @@ from demuxlab.wire.address import endpoint_text, from_text
 ANY, ANY6, LOCAL, TAKEN = "0.0.0.0", "::", "127.0.0.1", "EADDRINUSE"
 SHARE, GROUP, ONLY6 = "SO_REUSEADDR", "SO_REUSEPORT", "IPV6_V6ONLY"
 NEW_NETWORK_NAMESPACE = 0x40000000  # CLONE_NEWNET of unshare(2)
+RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class Kernel(ExitStack):
@@ -85,6 +86,8 @@ def show(*command: object) -> None:
 def main() -> None:
     language.use(language.preferred())
     language.add(Path(__file__).parent)
+    if sys.platform != "linux":
+        sys.exit(_("these are questions for Linux: run it there, or read the handout's tables"))
     for steps in one_port, sharing, low_port:
         with Kernel() as kernel:
             steps(kernel)
@@ -161,14 +164,15 @@ def low_port(kernel: Kernel) -> None:
 def out_of_ports() -> None:
     """Connect more often than there are ephemeral ports: four of them, in a network namespace of its own."""
     step("A client with four ephemeral ports connects five times to one server, then to another one:")
-    if os.geteuid() or ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK_NAMESPACE):
+    alone = os.geteuid() == 0 and ctypes.CDLL(None).unshare(NEW_NETWORK_NAMESPACE) == 0
+    if not alone or not os.access(RANGE, os.W_OK):
         print(_("this step needs root's rights: sudo"))
         return
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
         route.link("set", index=1, state="up")
-    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50003")
+    RANGE.write_text("50000 50003")
     with Kernel() as kernel:
         servers = [kernel.call("server", "bind", (LOCAL, port)) for port in (8080, 8089)]
         for server in (0, 0, 0, 0, 0, 1):

@@ -273,7 +273,7 @@ def built(protocol: str, source: str, source_port: int, destination: str, port: 
 
 
 def expect_bind(submission: Submission, table: list[Any], new: list[Any], answer: Any, hint: str) -> None:
-    expect(submission, "may_bind", table, new, answer, f"new: {told(new)}", hint)
+    expect(submission, "may_bind", table, new, answer, told(new), hint)
 
 
 def expect_owner(submission: Submission, table: list[Any], data: bytes, answer: Any, hint: str) -> None:
