@@ -207,7 +207,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
     expect(submission, may, "P1", "offset 0 and no flag: no fragment")
     expect(submission, may_not, "P1", "only DF is set, the top bits are flags: no fragment")
     hint = "the low 13 bits of bytes 6-7 are the offset; where it is not 0, data stands in the ports' place"
-    for offset in (1, 185, 0x1FFF):
+    for offset in (1, 185, 256, 0x1FFF):
         expect(submission, datagram((a, far), (b, near), fragment=offset), None, hint)
     expect(submission, datagram((a, far), (b, near), fragment=ipv4.MORE_FRAGMENTS | 370), None, hint)
 

@@ -352,6 +352,7 @@ def test_what_is_broken_reaches_nobody_and_is_not_answered(submission: Submissio
             (b"\x45\x00\x00\x13", "the total length is shorter than the header"),
             (b"\x45\x00\x01\x00", "the total length is longer than what came"),
             (packet[:6] + b"\x20\xb9", "a later fragment has no ports in it"),
+            (packet[:6] + b"\x01\x00", "a later fragment has no ports in it"),
             (packet[:9] + b"\x01", "protocol 1 is ICMP"),
         ]
         nobody(submission, packet, wrong)
