@@ -237,6 +237,8 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     expect(submission, good, "P1", "nothing is wrong here yet")
     empty = datagram((a, far), (b, near), b"")
     expect(submission, empty, "P1", "a UDP length of 8 is a datagram without data: it is delivered too")
+    long = datagram((a, far), (b, near), bytes(248))
+    expect(submission, long, "P1", "the UDP length has two bytes: here they say 256")
     shorter = changed(good, 24, 0, 10)
     expect(submission, shorter, "P1", "the UDP length is 10: it may be less than the 12 bytes in the packet")
     expect(submission, changed(good, 0, 0x65), None, "the version is 6, not 4")
