@@ -207,7 +207,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
     expect(submission, may, "P1", "offset 0 and no flag: no fragment")
     expect(submission, may_not, "P1", "only DF is set, the top bits are flags: no fragment")
     hint = "the low 13 bits of bytes 6-7 are the offset; where it is not 0, data stands in the ports' place"
-    for offset in (1, 185, 0x1FFF):
+    for offset in (1, 185, 256, 0x1FFF):
         expect(submission, datagram((a, far), (b, near), fragment=offset), None, hint)
     expect(submission, datagram((a, far), (b, near), fragment=ipv4.MORE_FRAGMENTS | 370), None, hint)
 
@@ -237,6 +237,8 @@ def test_a_wrong_length_or_version_gives_none(submission: Submission) -> None:
     expect(submission, good, "P1", "nothing is wrong here yet")
     empty = datagram((a, far), (b, near), b"")
     expect(submission, empty, "P1", "a UDP length of 8 is a datagram without data: it is delivered too")
+    long = datagram((a, far), (b, near), bytes(248))
+    expect(submission, long, "P1", "the UDP length has two bytes: here they say 256")
     shorter = changed(good, 24, 0, 10)
     expect(submission, shorter, "P1", "the UDP length is 10: it may be less than the 12 bytes in the packet")
     expect(submission, changed(good, 0, 0x65), None, "the version is 6, not 4")

@@ -240,7 +240,7 @@ def test_a_later_fragment_has_no_ports(submission: Submission) -> None:
     expect(submission, may, "P4", "offset 0 and no flag: no fragment")
     expect(submission, may_not, "P4", "only DF is set, the top bits are flags: no fragment")
     hint = "the low 13 bits of bytes 6-7 are the offset; where it is not 0, data stands in the ports' place"
-    for offset in (1, 185, 0x1FFF):
+    for offset in (1, 185, 256, 0x1FFF):
         expect(submission, segment((a, far), (b, near), fragment=offset), None, hint)
     expect(submission, segment((a, far), (b, near), fragment=ipv4.MORE_FRAGMENTS | 370), None, hint)
 

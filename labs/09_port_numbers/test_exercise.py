@@ -150,6 +150,7 @@ def test_one_remote_port_at_two_addresses_is_two_users(submission: Submission) -
     user_is(submission, segment((a, far), (b, near)), "U1", hint)
     user_is(submission, segment((c, far), (b, near)), "U2", hint)
     user_is(submission, segment((d, far), (b, near)), None, hint)
+    user_is(submission, segment((f"203{a[2:]}", far), (b, near)), None, "all four bytes are the address")
 
 
 @pytest.mark.points(1)

@@ -340,6 +340,8 @@ def test_what_is_broken_reaches_nobody_and_is_not_answered(submission: Submissio
     [a, b], [far, near] = addresses(draw, 2), ports(draw, 2)
     opened(submission, listen("web", (b, near)), bind("P7", (b, near)))
     syn, data = segment((a, far), (b, near), SYN), datagram((a, far), (b, near), b"data")
+    long = datagram((a, far), (b, near), bytes(248))
+    expect(submission, long, "P7", "the UDP length has two bytes: here they say 256")
     for packet, name in ((syn, "web"), (data, "P7")):
         expect(submission, packet, name, "nothing is wrong here yet")
         padded = packet + bytes(46 - len(packet))
@@ -352,6 +354,7 @@ def test_what_is_broken_reaches_nobody_and_is_not_answered(submission: Submissio
             (b"\x45\x00\x00\x13", "the total length is shorter than the header"),
             (b"\x45\x00\x01\x00", "the total length is longer than what came"),
             (packet[:6] + b"\x20\xb9", "a later fragment has no ports in it"),
+            (packet[:6] + b"\x01\x00", "a later fragment has no ports in it"),
             (packet[:9] + b"\x01", "protocol 1 is ICMP"),
         ]
         nobody(submission, packet, wrong)

@@ -264,6 +264,7 @@ def test_the_reference_solution_scores_everything(lab: Path) -> None:
     assert f"{len(worth)} passed" in output
 
 
+@pytest.mark.long
 @every_lab
 def test_methods_that_do_nothing_score_nothing(lab: Path, tmp_path: Path) -> None:
     starter = (lab / "exercise.py").read_text(encoding="utf-8")
@@ -326,6 +327,7 @@ MAIN_MISUNDERSTANDINGS = {
 """By lab: the wrong solutions that have not understood what the lab is about."""
 
 
+@pytest.mark.long
 @every_lab
 def test_the_misunderstanding_that_a_lab_is_about_costs_at_least_half(lab: Path, tmp_path: Path) -> None:
     for name in MAIN_MISUNDERSTANDINGS[lab.name[:2]]:

@@ -35,8 +35,8 @@ _FORMS = (
 """How values of a type are written in an answer."""
 _WHOLE = re.compile(r" *\d* \| |    \S")
 """How a line begins that is not wrapped: a line of source code, a command."""
-_LEAST_REASON = 14
-"""Columns that the reasons in the table of points need at least."""
+_LEAST_REASON = 20
+"""Columns that a reason in the table of points may take, also where long names are wrapped for it."""
 
 
 class Stories:
@@ -149,8 +149,8 @@ def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str], reason
     headers = [_("check"), _("points")]
     cells = [[_(name), f"{row['points']}/{row['max_points']}"] for name, row in zip(names, rows, strict=True)]
     taken = sum(max(map(layout.width_of, column)) for column in zip(headers, *cells, strict=True))
-    room = layout.terminal_width() - taken - 4
-    if any(reasons) and room >= _LEAST_REASON:
+    room = max(layout.terminal_width() - taken - 4, _LEAST_REASON)
+    if any(reasons):
         headers.append(_("why"))
         short = [why if layout.width_of(why) <= room else _(sentences.WRONG) for why in reasons]
         cells = [[*cell, why] for cell, why in zip(cells, short, strict=True)]

@@ -180,7 +180,7 @@ def _refused(story: Story) -> Iterator[str]:
     if refused:
         where = dict.fromkeys(f"{segment.protocol} {segment.destination.text}" for segment in refused)
         yield _(
-            "No socket took {count} segments: there is none for {places}.",
+            "Segments that no socket took: {count}. There is none for {places}.",
             count=len(refused),
             places=_few(list(where)),
         )

@@ -78,7 +78,7 @@ def html(story: Story) -> str:
         numbers=_numbers(story),
         notices=notices(story),
         insights=seen,
-        tap_text=_("Point at a row for its reason; tap it, or press Enter on it, for those that lost.")
+        tap_text=_("Point at a row for its reason; tap it, or press Enter on it, for the sockets not chosen.")
         if story.decided
         else _("Tap a row, or press Enter on it, for its fields and the first of its data."),
         ladder_html=_ladder(laid_out),
