@@ -460,6 +460,19 @@ def test_what_cannot_be_watched_is_a_sentence():
     assert texts[3]["said"].startswith("demuxlab: ")
 
 
+def test_a_table_that_nobody_reads_does_not_hold_up_the_capture():
+    [said] = _watched("""
+        watching = start("-o", str(capture))
+        for number in range(1000):
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))
+        watching.send_signal(signal.SIGTERM)
+        status = watching.wait(timeout=60)
+        print(json.dumps({"status": status, "said": watching.stderr.read(), "kept": len(comments())}))
+    """)
+    assert (said["status"], said["kept"]) == (0, 2000)
+    assert "bytes of the table from standard output" in said["said"]
+
+
 def test_a_full_disk_ends_the_capture_and_not_the_table():
     [said] = answers(
         WATCHED
