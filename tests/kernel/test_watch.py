@@ -238,6 +238,19 @@ def test_what_goes_out_has_a_sender_and_what_passes_by_has_none(kernel, monkeypa
     assert passing.comments == ["✗ not-ours: IpInAddrErrors"]
 
 
+def test_what_goes_to_many_goes_to_each_socket_of_the_port(kernel, monkeypatch):
+    kernel.add("bound", bytes(4), 5353, process=WEB, protocol=ip.UDP)
+    kernel.add("bound", bytes(4), 5353, process=CURL, protocol=ip.UDP)
+    wire = Wire()
+    monkeypatch.setattr(netlink, "route", lambda _address, _device="": (0, ""))
+    for group in ("224.0.0.251", "255.255.255.255"):
+        seen = wire.udp(PEER, 5353, from_text(group), 5353, device="eth0")
+        assert seen.comments == [f"→ curl[20] fd 5: a copy each to curl[20] fd 5, web[10] fd 3: {group}:5353"]
+    monkeypatch.setattr(netlink, "route", lambda _address, _device="": (netlink.BROADCAST, "eth0"))
+    seen = wire.udp(PEER, 5353, from_text("10.0.0.255"), 5353, device="eth0")
+    assert seen.delivery.copies
+
+
 def test_packets_are_chosen_by_port_and_by_process(kernel):
     kernel.add(LISTEN, HERE, 80, process=WEB)
     kernel.add("syn-sent", HERE, 9157, HERE, 80, process=CURL)
