@@ -23,8 +23,6 @@ from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.packet import Arrival
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
-SENT_BY = "sent by "
-"""The beginning of the comment about the sender, which `demuxlab.lua` reads too."""
 _LOOPBACK = "lo"
 _MOST_ADDRESSES = 10_000
 _TO_US = (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST)
@@ -55,7 +53,7 @@ class Seen:
             found.append(comment.write(replace(made, reason=self.without_rule or made.reason)))
         return [
             *found,
-            *([SENT_BY + self.sender] if self.sender else []),
+            *([comment.write_sender(self.sender)] if self.sender else []),
             *(note.write() for note in self.notes),
         ]
 
