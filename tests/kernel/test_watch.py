@@ -193,6 +193,24 @@ def test_a_listening_socket_that_hands_on_its_connections_is_not_guessed_from(ke
     assert late.delivery.socket.name == "unknown (its socket was too short-lived)"
 
 
+def test_of_a_group_all_are_named_until_one_accepts(kernel):
+    kernel.add(LISTEN, HERE, 80, process=WEB)
+    kernel.add(LISTEN, HERE, 80, process=CURL)
+    kernel.add(SYN_RECEIVED, HERE, 80, PEER, 1)
+    wire = Wire()
+    assert wire.tcp(PEER, 1, HERE, 80, SYN).delivery.socket.name == "curl[20] fd 5 or web[10] fd 3"
+    queued = wire.tcp(PEER, 1, HERE, 80, ACK)
+    assert queued.delivery.socket.name == "curl[20] fd 5 or web[10] fd 3 (not accepted yet)"
+    kernel.processes[9] = [Process(20, 6, "curl")]
+    kernel.change(kernel.records[2], inode=9, state=ESTABLISHED)
+    assert wire.tcp(PEER, 1, HERE, 80, ACK).delivery.socket.name == "curl[20] fd 6"
+    wire.tcp(PEER, 2, HERE, 80, SYN)
+    assert wire.tcp(PEER, 2, HERE, 80, ACK).unread, "either may have accepted it"
+    kernel.add(SYN_RECEIVED, HERE, 80, PEER, 3)
+    before = wire.tcp(PEER, 3, HERE, 80, ACK)
+    assert before.delivery.socket.name == "curl[20] fd 5 or web[10] fd 3 (not accepted yet)"
+
+
 def test_a_socket_that_was_closed_before_is_called_so(kernel):
     kernel.add(TIME_WAIT, HERE, 80, PEER, 9157)
     seen = Wire().tcp(PEER, 9157, HERE, 80, FIN | ACK)

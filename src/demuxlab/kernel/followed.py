@@ -46,6 +46,8 @@ class Followed:
     """The state in which it was found; empty where its first packet was seen."""
     handed_on: bool = False
     """Of a listening socket: whether another process than its own had one of its connections."""
+    between: str = "and"
+    """The word between its processes: "or" where they are those of several sockets, a group."""
     decided: tuple[object, Delivery] | None = None
     """The decision about its packets, and what it was made from."""
 
@@ -58,10 +60,10 @@ class Followed:
     def label(self) -> str:
         """What a comment calls it."""
         if self.processes:
-            return together(self.processes)
+            return together(self.processes, self.between)
         accepting = self.listener.processes if self.listener else []
         if self.queued:
-            return f"{together(accepting)} {_WAITS}".lstrip()
+            return f"{self.listener.label if self.listener else ''} {_WAITS}".lstrip()
         if accepting and len(accepting) == 1 and self.listener and not self.listener.handed_on:
             return f"{accepting[0].name}[{accepting[0].pid}] {_ACCEPTED}"
         if self.first_state and self.first_state not in _QUEUED and not self.record.inode:
@@ -69,7 +71,7 @@ class Followed:
         return _UNSEEN if self.hidden else _LATE if self.late else SHORT
 
 
-def together(processes: list[Process], word: str = "and") -> str:
+def together(processes: list[Process], word: str) -> str:
     """Return several processes as one label."""
     more = len(processes) - _NAMED
     names = f" {word} ".join(map(str, processes[:_NAMED]))

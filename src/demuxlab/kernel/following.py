@@ -54,6 +54,8 @@ class Following:
         self._by_cookie: dict[int, Followed] = {}
         self._options: dict[int, Options] = {}
         self._tables: dict[tuple[int, int], tuple[object, KernelTable]] = {}
+        self._group: tuple[Socket, Followed] | None = None
+        """The last SO_REUSEPORT group of listening sockets that a SYN went to, as one."""
         self._connecting: dict[tuple[int, bytes, int], int] = {}
         """Which process connected last to an address and port: it may do so again."""
         self._gone: dict[tuple[bytes, int], float] = {}
@@ -153,8 +155,7 @@ class Following:
             if known is not None and not (opening and known is not before):
                 return self._connected(known, segment, device, now), _named(known)
         delivery = self._first_fit(segment, device, index, now, kind)
-        names = [delivery.socket.name] if delivery.socket else []
-        names += [socket.name for socket in delivery.copies]
+        names = [socket.name for socket in (delivery.socket, *delivery.copies) if socket]
         first = self._first.get((segment.protocol, segment.destination_port), {}).values()
         found = [
             process
@@ -169,7 +170,8 @@ class Following:
 
     def _connected(self, known: Followed, segment: Segment, device: str, now: float) -> Delivery:
         if known.queued and known.listener is None:
-            delivery = self._table(segment, now).demultiplexer.decide(segment, now, device)
+            table = self._table(segment, now)
+            delivery = self._one_of_group(table.demultiplexer.decide(segment, now, device), table)
             if delivery.socket is not None and delivery.socket.state == LISTEN:
                 known.listener = self._listener(delivery.socket)
         first = self._alive(segment.protocol, segment.destination_port, now)
@@ -208,7 +210,7 @@ class Following:
                 self._follow([answer], now)
             return _by_no_rule(segment, self._by_cookie[answer.cookie].label, answer.state)
         if chosen is not delivery.socket:
-            rules = (each for each in table.demultiplexer.table.candidates(segment, device))
+            rules = table.demultiplexer.table.candidates(segment, device)
             rule = next((each.rule for each in rules if each.socket is chosen), delivery.rule)
             if delivery.socket and in_one_group(chosen, delivery.socket):
                 rule = delivery.rule
@@ -237,7 +239,9 @@ class Following:
         processes = [
             process for each in members for process in self._by_cookie[table.record_of[each].cookie].processes
         ]
-        one = Socket(chosen.protocol, name=together(processes, "or"), family=chosen.family)
+        group = Followed(table.record_of[chosen], processes, between="or", handed_on=True)
+        one = Socket(chosen.protocol, name=group.label, family=chosen.family)
+        self._group = one, group
         for name in ("local_address", "local_port", "state", "device"):
             setattr(one, name, getattr(chosen, name))
         lookup = delivery.lookup
@@ -248,6 +252,8 @@ class Following:
         return delivery._replace(socket=one, lookup=lookup)
 
     def _listener(self, socket: Socket) -> Followed | None:
+        if self._group is not None and self._group[0] is socket:
+            return self._group[1]
         port = self._first.get((socket.protocol, socket.local_port), {}).values()
         found = next((each for each in port if each.label == socket.name), None)
         if found is None:  # a BPF program may choose a socket of another port
