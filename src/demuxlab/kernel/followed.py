@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from math import inf
 
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED
+from demuxlab.demux.socket import CLOSED, ESTABLISHED, SYN_RECEIVED, Socket
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel.records import Process, Record
 from demuxlab.language import marked
+from demuxlab.wire.segment import Segment
 
 _NAMED = 8
 _QUEUED = (SYN_RECEIVED, ESTABLISHED, "close-wait")
@@ -81,3 +83,11 @@ def together(processes: list[Process], word: str) -> str:
 def why_unread(label: str) -> str:
     """Return why the process was not read that a label does not name: "short", "hidden" or "late"."""
     return {SHORT: "short", _UNSEEN: "hidden", _LATE: "late"}.get(label, "")
+
+
+def by_no_rule(segment: Segment, label: str, state: str = CLOSED) -> Delivery:
+    """Return the decision for a socket that the table does not have, at the segment's own destination."""
+    socket = Socket(segment.protocol, name=label)
+    socket.state = state
+    socket.local_address, socket.local_port = segment.destination, segment.destination_port
+    return Delivery(Verdict.DELIVERED, segment, socket)
