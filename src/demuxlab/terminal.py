@@ -8,7 +8,9 @@ import errno
 import io
 import os
 import re
+import select
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -27,6 +29,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]")
 _FILLER = "\0"
 """Fills the second column of a wide character while click counts characters."""
+_MOST_KEPT = 1 << 26
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 _PACKAGE = Path(__file__).parent
@@ -78,6 +81,36 @@ class HelpFormatter(click.HelpFormatter):
     def getvalue(self) -> str:
         """Return what was written."""
         return super().getvalue().replace(_FILLER, "")
+
+
+class PatientOutput:
+    """Standard output for a program that must not wait: what its reader does not take yet is kept."""
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        self._descriptor = sys.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLOUT)
+        self._kept = bytearray()
+        self._dropped = 0
+
+    def write(self, text: str, seconds: float = 0.0) -> None:
+        """Write what can be written without waiting, or within some seconds; BrokenPipeError as write(2)."""
+        data = text.encode(sys.stdout.encoding, sys.stdout.errors or "strict")
+        if len(self._kept) < _MOST_KEPT:
+            self._kept += data
+        else:
+            self._dropped += len(data)
+        until = time.monotonic() + seconds
+        while self._kept and self._poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            # So much a pipe takes at once that poll(2) calls writable.
+            written = os.write(self._descriptor, self._kept[: select.PIPE_BUF])
+            del self._kept[:written]
+
+    @property
+    def unread(self) -> int:
+        """How many bytes the reader has not taken."""
+        return len(self._kept) + self._dropped
 
 
 class Command(click.Command):

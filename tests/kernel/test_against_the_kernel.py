@@ -14,7 +14,8 @@ from tests.kernel.laboratory import ALONE
 
 def judged(module: str, *arguments: object) -> dict[str, object]:
     # With a /proc of its own, in which there are few processes to look through.
-    command = [*ALONE, sys.executable, "-m", f"tests.kernel.{module}", *map(str, arguments)]
+    alone = [*ALONE, "--net"] if module == "watched" else ALONE
+    command = [*alone, sys.executable, "-m", f"tests.kernel.{module}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if any(missing in done.stderr for missing in ("unshare: ", "/dev/net/tun", "OracleUnavailable")):
         pytest.skip(done.stderr.splitlines()[-1])
@@ -68,3 +69,16 @@ def test_the_stored_verdicts_of_lab_15_are_still_the_kernels():
     found = judged("lab_15")
     assert found["wrong"] == 0, found["stories"]
     assert found["cases"] > 250
+
+
+@pytest.mark.parametrize(
+    ("seconds", "packets"),
+    [(1, 200), pytest.param(20, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
+)
+def test_the_processes_that_watch_names_had_the_packets(need_tool, seconds, packets):
+    need_tool("tshark", "curl", "ip")
+    found = judged("watched", seconds, 3, 0)
+    assert "wrong" not in found, found["stories"]
+    assert found["status"] == 0, found["said"]
+    assert found["right"] + found.get("unknown", 0) > packets
+    assert found["right"] > 0

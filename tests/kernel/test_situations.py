@@ -14,7 +14,7 @@ from tests.kernel.laboratory import ALONE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
 BEGIN = """
-import json, os, socket, subprocess, sys, time
+import json, os, select, socket, subprocess, sys, time
 from pathlib import Path
 import demuxlab
 from demuxlab.grading import another_user
@@ -86,6 +86,27 @@ def test_a_forked_server_and_a_group():
     assert len(shared["holders"]) == 2
     assert "2 processes share this socket" in shared["unsure"][0]
     assert (group["process"], len(group["group"])) == (None, 3)
+
+
+def test_a_group_bound_after_a_connected_socket_of_its_place_is_the_kernels_choice():
+    [said] = answers("""
+        def bound(device=b""):
+            one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+            one.bind(("::1", 8053))
+            return one
+        connected = bound()
+        connected.connect(("::1", 9157))
+        group, on_device = bound(), bound(b"lo")
+        sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sender.sendto(b"x", ("::1", 8053))
+        got = [one.fileno() for one in (group, on_device) if select.select([one], [], [], 0)[0]]
+        assert got == [group.fileno()], got
+        why("udp", "[::1]:8053")
+    """)
+    assert said["losers"][0]["socket"]["local"] == said["socket"]["local"] == ["::1", 8053]
+    assert said["process"]["fd"] < said["losers"][0]["process"]["fd"]
 
 
 def test_nftables_redirects_and_drops():

@@ -193,6 +193,24 @@ def test_a_listening_socket_that_hands_on_its_connections_is_not_guessed_from(ke
     assert late.delivery.socket.name == "unknown (its socket was too short-lived)"
 
 
+def test_of_a_group_all_are_named_until_one_accepts(kernel):
+    kernel.add(LISTEN, HERE, 80, process=WEB)
+    kernel.add(LISTEN, HERE, 80, process=CURL)
+    kernel.add(SYN_RECEIVED, HERE, 80, PEER, 1)
+    wire = Wire()
+    assert wire.tcp(PEER, 1, HERE, 80, SYN).delivery.socket.name == "curl[20] fd 5 or web[10] fd 3"
+    queued = wire.tcp(PEER, 1, HERE, 80, ACK)
+    assert queued.delivery.socket.name == "curl[20] fd 5 or web[10] fd 3 (not accepted yet)"
+    kernel.processes[9] = [Process(20, 6, "curl")]
+    kernel.change(kernel.records[2], inode=9, state=ESTABLISHED)
+    assert wire.tcp(PEER, 1, HERE, 80, ACK).delivery.socket.name == "curl[20] fd 6"
+    wire.tcp(PEER, 2, HERE, 80, SYN)
+    assert wire.tcp(PEER, 2, HERE, 80, ACK).unread, "either may have accepted it"
+    kernel.add(SYN_RECEIVED, HERE, 80, PEER, 3)
+    before = wire.tcp(PEER, 3, HERE, 80, ACK)
+    assert before.delivery.socket.name == "curl[20] fd 5 or web[10] fd 3 (not accepted yet)"
+
+
 def test_a_socket_that_was_closed_before_is_called_so(kernel):
     kernel.add(TIME_WAIT, HERE, 80, PEER, 9157)
     seen = Wire().tcp(PEER, 9157, HERE, 80, FIN | ACK)
@@ -236,6 +254,19 @@ def test_what_goes_out_has_a_sender_and_what_passes_by_has_none(kernel, monkeypa
     other = from_text("10.0.0.1")
     passing = wire.tcp(other, 1, from_text("10.0.0.2"), 80, ACK, device="eth0")
     assert passing.comments == ["✗ not-ours: IpInAddrErrors"]
+
+
+def test_what_goes_to_many_goes_to_each_socket_of_the_port(kernel, monkeypatch):
+    kernel.add("bound", bytes(4), 5353, process=WEB, protocol=ip.UDP)
+    kernel.add("bound", bytes(4), 5353, process=CURL, protocol=ip.UDP)
+    wire = Wire()
+    monkeypatch.setattr(netlink, "route", lambda _address, _device="": (0, ""))
+    for group in ("224.0.0.251", "255.255.255.255"):
+        seen = wire.udp(PEER, 5353, from_text(group), 5353, device="eth0")
+        assert seen.comments == [f"→ curl[20] fd 5: a copy each to curl[20] fd 5, web[10] fd 3: {group}:5353"]
+    monkeypatch.setattr(netlink, "route", lambda _address, _device="": (netlink.BROADCAST, "eth0"))
+    seen = wire.udp(PEER, 5353, from_text("10.0.0.255"), 5353, device="eth0")
+    assert seen.delivery.copies
 
 
 def test_packets_are_chosen_by_port_and_by_process(kernel):
@@ -458,6 +489,19 @@ def test_what_cannot_be_watched_is_a_sentence():
     assert texts[1]["said"].startswith("demuxlab: packets may not be captured (")
     assert texts[2]["said"].rstrip().endswith("cannot be written (File exists): give another name with -o")
     assert texts[3]["said"].startswith("demuxlab: ")
+
+
+def test_a_table_that_nobody_reads_does_not_hold_up_the_capture():
+    [said] = _watched("""
+        watching = start("-o", str(capture))
+        for number in range(1000):
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))
+        watching.send_signal(signal.SIGTERM)
+        status = watching.wait(timeout=60)
+        print(json.dumps({"status": status, "said": watching.stderr.read(), "kept": len(comments())}))
+    """)
+    assert (said["status"], said["kept"]) == (0, 2000)
+    assert "bytes of the table from standard output" in said["said"]
 
 
 def test_a_full_disk_ends_the_capture_and_not_the_table():

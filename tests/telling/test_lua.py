@@ -13,7 +13,6 @@ from tests.report.captures import A, B, udp_packet, write
 from demuxlab import wireshark
 from demuxlab.demux.protocols import PROTOCOLS, RULES
 from demuxlab.demux.verdicts import Reason, Reply, Rule, Verdict
-from demuxlab.kernel.watch import SENT_BY
 from demuxlab.telling import comment
 from demuxlab.telling.decision import CONNECTED_RULES, Decision, Loser
 
@@ -128,7 +127,9 @@ def test_tshark_shows_how_much_waits(lua_fields):
 
 
 def test_tshark_shows_who_sent_a_packet(lua_fields):
-    sent = [f"{SENT_BY}{name}" for name in NAMES]
+    sent = [*map(comment.write_sender, NAMES)]
+    assert [*map(comment.read_sender, sent)] == [*NAMES]
+    assert comment.read_sender("→ P4: listener") is None
     for name, shown in zip(NAMES, lua_fields(sent), strict=True):
         assert shown == {field: [name] if field == "sender" else [] for field in FIELDS}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
-from demuxlab import layout
+from demuxlab import layout, terminal
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reason, writing
 from demuxlab.language import _, marked
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from demuxlab.recording.devices import DeviceRecorder
 
 _ALL = "any"
+_PATIENCE = 2.0
+"""Seconds for the reader of the table to take the rest at the end."""
 _LOOK = 0.2
 """Seconds between two looks at whether a signal came."""
 _DOWN = marked("the device {device} is gone or down: nothing more is captured")
@@ -79,16 +81,24 @@ def command(device: str, port: int | None, process: str, output: Path | None, li
     _tell(dropped)
     where = _("all devices") if device == _ALL else device
     _tell(_("ready: the packets of {device}, until Ctrl-C", device=where))
+    table = terminal.PatientOutput()
     began, problem = time.monotonic(), ""
     try:
-        problem = _follow(packets, watch, recorder, signals, device)
+        problem = _follow(packets, watch, recorder, signals, device, table)
     finally:
         lost = packets.count_lost()
         packets.close()
         if recorder is not None:
             recorder.close(lost)
-        _summarize(watch, lost, time.monotonic() - began)
     problems = [problem]
+    table.write("", _PATIENCE)
+    _summarize(watch, lost, time.monotonic() - began)
+    if table.unread:
+        unread = _("nobody read {count} bytes of the table from standard output", count=table.unread)
+        if recorder is None:
+            problems.append(unread)
+        else:
+            _tell(unread)
     if recorder is not None and output is not None:
         from demuxlab.recording.not_kept import not_kept
 
@@ -142,6 +152,7 @@ def _follow(
     recorder: "DeviceRecorder | None",
     signals: list[int],
     device: str,
+    table: terminal.PatientOutput,
 ) -> str:
     """Show the packets that came before a signal; return what ended it sooner.
 
@@ -153,7 +164,7 @@ def _follow(
     waits.register(packets.fileno(), select.POLLIN)
     waits.register(watch.following.fileno(), select.POLLIN)
     rows, told = Rows(), False
-    sys.stdout.write(rows.heading())
+    table.write(rows.heading())
     until = inf
     while True:
         if signals and until == inf:
@@ -172,7 +183,7 @@ def _follow(
         # All are looked at before the first is written: a short connection ends soon.
         before = [each for each in taken if each.now <= until]
         for seen in [seen for each in before if (seen := watch.look(each)) is not None]:
-            sys.stdout.write(rows.row(seen))
+            table.write(rows.row(seen))
             if recorder is not None:
                 _record(recorder, seen)
         if recorder is not None and recorder.writer.error is not None and not told:
@@ -182,7 +193,7 @@ def _follow(
         if until < inf and (not taken or len(before) < len(taken)):
             return ""
         if not taken:
-            sys.stdout.flush()
+            table.write("")
             waits.poll(_LOOK * 1000)
 
 
@@ -194,7 +205,6 @@ def _record(recorder: "DeviceRecorder", seen: "Seen") -> None:
 
 def _tell(line: str) -> None:
     if line:
-        sys.stdout.flush()
         click.echo(layout.paragraph(line), err=True)
 
 

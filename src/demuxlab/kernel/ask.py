@@ -1,9 +1,11 @@
 """Which socket gets this packet? What comes before the lookup, the lookup, and what is nearby."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-from demuxlab.demux.verdicts import Reply, Verdict
+from demuxlab.demux.verdicts import Reason, Reply, Verdict
 from demuxlab.kernel import decision, firewall, nearest, netlink, processes, programs, snapshot
 from demuxlab.kernel.decision import CONNECTED, UNKNOWN, Answer, Question
 from demuxlab.kernel.namespace import inside
@@ -154,6 +156,8 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     broadcasts = (question.destination,) if kind == netlink.BROADCAST else ()
     answer = decision.decide(question, found, broadcasts)
     rule = answer.delivery.rule if answer.delivery else None
+    if question.protocol == ip.UDP and rule not in CONNECTED and kind == netlink.LOCAL:
+        _as_the_kernel(question, found, answer)
     if rule not in CONNECTED and kind == netlink.LOCAL:
         _ask_programs(question, found, answer)
     for process in found.raw:
@@ -164,6 +168,36 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     elif answer.verdict == Verdict.NO_SOCKET:
         answer.nearest += _nearby(question, found, answer)
     return answer
+
+
+def _as_the_kernel(question: Question, found: Snapshot, answer: Answer) -> None:
+    """Take the socket of the kernel's own lookup where that is another one of the same address and port.
+
+    A dump does not say whether a socket was bound before another one connected: then it is in no group with
+    connections, and its group ends the search (udp6_lib_lookup2).
+    """
+    segment = answer.delivery.segment if answer.delivery else None
+    if segment is None or answer.record is None:
+        return
+    device = socket.if_nametoindex(question.device) if question.device else 0
+    ends = segment.destination, segment.destination_port, segment.source, segment.source_port
+    with closing(netlink.Lookup()) as lookup:
+        own = lookup.socket(question.protocol, *ends, device)
+    before = answer.group or [answer.record]
+    if own is None or own.local != answer.record.local or own.cookie in {each.cookie for each in before}:
+        return
+    alike = (own.family, own.device, own.uid)
+    group = [
+        record
+        for record in found.records
+        if not record.remote and record.local == own.local and record.port == own.port
+        if (record.family, record.device, record.uid) == alike and found.options_of(record).reuse_port
+    ]
+    answer.record = next((record for record in found.records if record.cookie == own.cookie), own)
+    answer.group = group if len(group) > 1 else []
+    chosen = {own.cookie, *(record.cookie for record in group)}
+    losers = [each for each in answer.losers if each[0].cookie not in chosen]
+    answer.losers = [(record, Reason.LATER_GROUP, "") for record in before] + losers
 
 
 def _ask_programs(question: Question, found: Snapshot, answer: Answer) -> None:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from math import inf
 
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED
+from demuxlab.demux.socket import CLOSED, ESTABLISHED, SYN_RECEIVED, Socket
+from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel.records import Process, Record
 from demuxlab.language import marked
+from demuxlab.wire.segment import Segment
 
 _NAMED = 8
 _QUEUED = (SYN_RECEIVED, ESTABLISHED, "close-wait")
@@ -46,6 +48,8 @@ class Followed:
     """The state in which it was found; empty where its first packet was seen."""
     handed_on: bool = False
     """Of a listening socket: whether another process than its own had one of its connections."""
+    between: str = "and"
+    """The word between its processes: "or" where they are those of several sockets, a group."""
     decided: tuple[object, Delivery] | None = None
     """The decision about its packets, and what it was made from."""
 
@@ -58,10 +62,10 @@ class Followed:
     def label(self) -> str:
         """What a comment calls it."""
         if self.processes:
-            return together(self.processes)
+            return together(self.processes, self.between)
         accepting = self.listener.processes if self.listener else []
         if self.queued:
-            return f"{together(accepting)} {_WAITS}".lstrip()
+            return f"{self.listener.label if self.listener else ''} {_WAITS}".lstrip()
         if accepting and len(accepting) == 1 and self.listener and not self.listener.handed_on:
             return f"{accepting[0].name}[{accepting[0].pid}] {_ACCEPTED}"
         if self.first_state and self.first_state not in _QUEUED and not self.record.inode:
@@ -69,7 +73,7 @@ class Followed:
         return _UNSEEN if self.hidden else _LATE if self.late else SHORT
 
 
-def together(processes: list[Process], word: str = "and") -> str:
+def together(processes: list[Process], word: str) -> str:
     """Return several processes as one label."""
     more = len(processes) - _NAMED
     names = f" {word} ".join(map(str, processes[:_NAMED]))
@@ -79,3 +83,11 @@ def together(processes: list[Process], word: str = "and") -> str:
 def why_unread(label: str) -> str:
     """Return why the process was not read that a label does not name: "short", "hidden" or "late"."""
     return {SHORT: "short", _UNSEEN: "hidden", _LATE: "late"}.get(label, "")
+
+
+def by_no_rule(segment: Segment, label: str, state: str = CLOSED) -> Delivery:
+    """Return the decision for a socket that the table does not have, at the segment's own destination."""
+    socket = Socket(segment.protocol, name=label)
+    socket.state = state
+    socket.local_address, socket.local_port = segment.destination, segment.destination_port
+    return Delivery(Verdict.DELIVERED, segment, socket)

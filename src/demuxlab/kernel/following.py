@@ -12,11 +12,10 @@ from math import inf
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.lookup import look_around
 from demuxlab.demux.slot import in_one_group
-from demuxlab.demux.socket import CLOSED, LISTEN, Socket
+from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate
-from demuxlab.demux.verdicts import Verdict
 from demuxlab.kernel import netlink, options, owners, processes
-from demuxlab.kernel.followed import KERNEL, SHORT, Followed, together, why_unread
+from demuxlab.kernel.followed import KERNEL, SHORT, Followed, by_no_rule, together, why_unread
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.kernel.table import KernelTable
@@ -27,6 +26,8 @@ from demuxlab.wire.segment import ACK, SYN, Segment, TCPSegment
 
 Key = tuple[int, bytes, int, bytes, int]
 """Protocol, local address and port, remote address and port."""
+Place = tuple[int, bytes, int]
+"""Protocol, remote address and port."""
 _FRESH = 0.01
 """For so long after a look, a connection with known processes is not looked at again."""
 _AT_ONCE = 0.001
@@ -54,8 +55,12 @@ class Following:
         self._by_cookie: dict[int, Followed] = {}
         self._options: dict[int, Options] = {}
         self._tables: dict[tuple[int, int], tuple[object, KernelTable]] = {}
-        self._connecting: dict[tuple[int, bytes, int], int] = {}
-        """Which process connected last to an address and port: it may do so again."""
+        self._group: tuple[Socket, Followed] | None = None
+        """The last SO_REUSEPORT group of listening sockets that a SYN went to, as one."""
+        self._answer: Record | None = None
+        """The last answer of the kernel's own lookup about both ends."""
+        self._connecting: dict[Place, int] = {}
+        """Which process connected or sent last to an address and port: it may do so again."""
         self._gone: dict[tuple[bytes, int], float] = {}
         """Where a datagram came from whose socket was not there any more, and when."""
         self._swept = time.time()
@@ -153,8 +158,7 @@ class Following:
             if known is not None and not (opening and known is not before):
                 return self._connected(known, segment, device, now), _named(known)
         delivery = self._first_fit(segment, device, index, now, kind)
-        names = [delivery.socket.name] if delivery.socket else []
-        names += [socket.name for socket in delivery.copies]
+        names = [socket.name for socket in (delivery.socket, *delivery.copies) if socket]
         first = self._first.get((segment.protocol, segment.destination_port), {}).values()
         found = [
             process
@@ -169,7 +173,8 @@ class Following:
 
     def _connected(self, known: Followed, segment: Segment, device: str, now: float) -> Delivery:
         if known.queued and known.listener is None:
-            delivery = self._table(segment, now).demultiplexer.decide(segment, now, device)
+            table = self._table(segment, now)
+            delivery = self._one_of_group(table.demultiplexer.decide(segment, now, device), table)
             if delivery.socket is not None and delivery.socket.state == LISTEN:
                 known.listener = self._listener(delivery.socket)
         first = self._alive(segment.protocol, segment.destination_port, now)
@@ -198,7 +203,7 @@ class Following:
                 # Nothing listens, and no connection came of it: its listening socket had ended before.
                 return self._decided(segment, device, time.time(), kind)
             if delivery.socket is None and now - self._gone.get(source[:2], 0.0) < _KEPT:
-                return _by_no_rule(segment, SHORT)
+                return by_no_rule(segment, SHORT)
             return delivery  # a socket that has ended since was there when the packet came
         chosen = next(
             (socket for socket, record in table.record_of.items() if record.cookie == answer.cookie), None
@@ -206,14 +211,14 @@ class Following:
         if chosen is None:
             if answer.cookie not in self._by_cookie:
                 self._follow([answer], now)
-            return _by_no_rule(segment, self._by_cookie[answer.cookie].label, answer.state)
+            return by_no_rule(segment, self._by_cookie[answer.cookie].label, answer.state)
         if chosen is not delivery.socket:
-            rules = (each for each in table.demultiplexer.table.candidates(segment, device))
+            rules = table.demultiplexer.table.candidates(segment, device)
             rule = next((each.rule for each in rules if each.socket is chosen), delivery.rule)
             if delivery.socket and in_one_group(chosen, delivery.socket):
                 rule = delivery.rule
             if rule is None:
-                return _by_no_rule(segment, chosen.name)
+                return by_no_rule(segment, chosen.name)
             winner = Candidate(chosen, rule)
             found = look_around(table.demultiplexer.table, segment, winner, device, 1)
             delivery = table.demultiplexer.hand_over(segment, winner, now, found)
@@ -237,7 +242,9 @@ class Following:
         processes = [
             process for each in members for process in self._by_cookie[table.record_of[each].cookie].processes
         ]
-        one = Socket(chosen.protocol, name=together(processes, "or"), family=chosen.family)
+        group = Followed(table.record_of[chosen], processes, between="or", handed_on=True)
+        one = Socket(chosen.protocol, name=group.label, family=chosen.family)
+        self._group = one, group
         for name in ("local_address", "local_port", "state", "device"):
             setattr(one, name, getattr(chosen, name))
         lookup = delivery.lookup
@@ -248,6 +255,8 @@ class Following:
         return delivery._replace(socket=one, lookup=lookup)
 
     def _listener(self, socket: Socket) -> Followed | None:
+        if self._group is not None and self._group[0] is socket:
+            return self._group[1]
         port = self._first.get((socket.protocol, socket.local_port), {}).values()
         found = next((each for each in port if each.label == socket.name), None)
         if found is None:  # a BPF program may choose a socket of another port
@@ -286,16 +295,18 @@ class Following:
         if known is None and opening:
             known = self._assumed(key, now)
         if known is None and segment.protocol == ip.UDP:
-            return self._unconnected(key, index, now)
+            return self._unconnected(key, now)
         if known is None:
             return KERNEL, []
         return known.label, _named(known)
 
-    def _unconnected(self, key: Key, index: int, now: float) -> tuple[str, list[Process]]:
-        protocol, address, port, _remote, _remote_port = key
-        answer = self._lookup.socket(*key, index)
+    def _unconnected(self, key: Key, now: float) -> tuple[str, list[Process]]:
+        protocol, address, port, remote, remote_port = key
+        answer = self._answer
         if answer is not None and answer.cookie not in self._by_cookie:
-            self._follow([answer], now)  # before anything else: it may end soon
+            self._follow(
+                [answer], now, (protocol, remote, remote_port)
+            )  # before anything else: it may end soon
             place = self._first.setdefault((protocol, port), {})
             place[answer.cookie] = self._by_cookie[answer.cookie]
             if len(place) > 1:
@@ -322,7 +333,7 @@ class Following:
         known = self._connections.get(key)
         if known is not None and not opening and known.processes and self._is_fresh(known, now):
             return known
-        record = self._lookup.socket(*key, index)
+        record = self._answer = self._lookup.socket(*key, index)
         if record is None or not record.remote:
             if known is None or opening or now > known.ended:
                 return None
@@ -350,12 +361,15 @@ class Following:
             return True
         return False
 
-    def _read(self, followed: Followed, now: float) -> None:
-        """Look for a socket's processes; where there are none any more, the last ones remain."""
+    def _read(self, followed: Followed, now: float, to: Place | None = None) -> None:
+        """Look for a socket's processes; where there are none any more, the last ones remain.
+
+        `to` is what it sends to, where that is not its peer.
+        """
         if followed.hidden and now - followed.read < _HIDDEN_SECONDS:
             return
         listener, record = followed.listener, followed.record
-        place = record.protocol, record.remote, record.remote_port
+        place = to or (record.protocol, record.remote, record.remote_port)
         hints = [each.pid for each in (*followed.processes, *(listener.processes if listener else ()))]
         if place in self._connecting:
             hints.append(self._connecting[place])
@@ -363,22 +377,20 @@ class Following:
         if not found and not self._owners.not_looked and not followed.processes:
             # Where the socket is still there, all processes were looked at for nothing.
             remote = record.remote or bytes(len(record.local))
-            still = self._lookup.socket(
-                record.protocol, record.local, record.port, remote, record.remote_port
-            )
+            ends = record.local, record.port, remote, record.remote_port
+            still = self._lookup.socket(record.protocol, *ends)
             followed.hidden, followed.read = still is not None and still.inode == record.inode, now
         followed.late = self._owners.not_looked
         if found:
             followed.hidden = False
             followed.processes, followed.read = found, now
-            if record.remote and listener is None:
+            if place[1] and listener is None:
                 if len(self._connecting) >= _MOST_PLACES:
                     self._connecting.clear()
                 self._connecting[place] = found[0].pid
-            if listener is not None and {each.pid for each in found} - {
-                each.pid for each in listener.processes
-            }:
-                listener.handed_on = True
+            if listener is not None:
+                own = {each.pid for each in listener.processes}
+                listener.handed_on |= not own.issuperset(each.pid for each in found)
 
     def _look_again(self, followed: Followed, now: float) -> None:
         """Look for the processes of a socket without a peer where it is time."""
@@ -390,17 +402,16 @@ class Following:
         ):
             self._read(followed, now)
 
-    def _follow(self, records: list[Record], now: float) -> None:
+    def _follow(self, records: list[Record], now: float, to: Place | None = None) -> None:
         """Follow sockets without a peer; of many at once the processes are found in one look."""
         found: dict[int, list[Process]] = {}
         if len(records) > _FEW:
             found = processes.holders({record.inode for record in records}).by_inode
         for record in records:
-            followed = self._by_cookie[record.cookie] = Followed(
-                record, found.get(record.inode, []), now, now
-            )
+            holders = found.get(record.inode, [])
+            followed = self._by_cookie[record.cookie] = Followed(record, holders, now, now)
             if len(records) <= _FEW:
-                self._read(followed, now)
+                self._read(followed, now, to)
             self._options |= options.read([record], {record.inode: followed.processes})
 
     def _assumed(self, key: Key, now: float) -> Followed:
@@ -412,14 +423,6 @@ class Following:
         )
         known = self._connections[key] = self._by_cookie[gone.cookie] = Followed(gone, checked=now)
         return known
-
-
-def _by_no_rule(segment: Segment, label: str, state: str = CLOSED) -> Delivery:
-    """Return the decision for a socket that the table does not have, at the segment's own destination."""
-    socket = Socket(segment.protocol, name=label)
-    socket.state = state
-    socket.local_address, socket.local_port = segment.destination, segment.destination_port
-    return Delivery(Verdict.DELIVERED, segment, socket)
 
 
 def _named(known: Followed) -> list[Process]:

@@ -67,7 +67,6 @@ class PacketSocket:
             self._socket.close()
             raise
         self._buffer = bytearray(_MOST)
-        self._indices: dict[str, int] = {}
         self.lost = 0
         """How many packets were not read, as of the last call of `count_lost`."""
 
@@ -97,15 +96,16 @@ class PacketSocket:
     def take(self) -> list[Captured]:
         """Return some dozens of the packets that wait; OSError with ENETDOWN where the device went down."""
         taken: list[Captured] = []
+        numbers: dict[str, int] = {}
         while len(taken) < _BATCH:
             try:
                 size, control, _flags, address = self._socket.recvmsg_into([self._buffer], 64)
             except BlockingIOError:
                 break
             device, protocol, kind, hardware, station = address
-            if device not in self._indices:
-                self._indices[device] = _number(device)
-            index = self._indices[device]
+            if device not in numbers:
+                numbers[device] = _number(device)
+            index = numbers[device]
             seconds, nanoseconds = _timespec.unpack(control[0][2])
             header = _header.pack(protocol, 0, index, hardware, kind, len(station), station)
             packet = bytes(memoryview(self._buffer)[:size])

@@ -18,13 +18,11 @@ from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Note, Process
 from demuxlab.kernel.rules_met import RulesMet
 from demuxlab.telling import comment, decision
-from demuxlab.wire.address import from_text, unmapped
+from demuxlab.wire.address import BROADCAST_IPV4, from_text, is_link_local, is_multicast, unmapped
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.packet import Arrival
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
 
-SENT_BY = "sent by "
-"""The beginning of the comment about the sender, which `demuxlab.lua` reads too."""
 _LOOPBACK = "lo"
 _MOST_ADDRESSES = 10_000
 _TO_US = (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST)
@@ -55,7 +53,7 @@ class Seen:
             found.append(comment.write(replace(made, reason=self.without_rule or made.reason)))
         return [
             *found,
-            *([SENT_BY + self.sender] if self.sender else []),
+            *([comment.write_sender(self.sender)] if self.sender else []),
             *(note.write() for note in self.notes),
         ]
 
@@ -146,11 +144,14 @@ class Watch:
 
     def _kind(self, address: bytes, device: str, now: float) -> int:
         """Return the type of the route to an address, as of a second ago at most: LOCAL, BROADCAST, …"""
-        known = self._kinds.get((address, device))
+        if is_multicast(address) or address == BROADCAST_IPV4:  # there may be no route to them
+            return netlink.MULTICAST
+        zone = device if is_link_local(address) else ""
+        known = self._kinds.get((address, zone))
         if known is None or not 0 <= now - known[0] < 1.0:
             if len(self._kinds) >= _MOST_ADDRESSES:
                 self._kinds.clear()
-            known = self._kinds[address, device] = now, netlink.route(address, device)[0]
+            known = self._kinds[address, zone] = now, netlink.route(address, zone)[0]
         return known[1]
 
     def rest(self, latest: float) -> None:

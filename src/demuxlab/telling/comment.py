@@ -11,7 +11,8 @@ The format, of which `demuxlab.lua` reads what Wireshark shows:
     ↷ forwarded by tcp 192.168.0.1:80 → 192.168.0.1:8080
 
 The first part is the verdict; then, separated by "; ", come the reply and one part for each candidate that
-did not get the segment. In names of sockets and devices the separators are percent-encoded (RFC 3986, 2.1).
+did not get the segment. A packet that a process of this machine sent has a comment of its own about that,
+"sent by curl[4242] fd 5". In names of sockets and devices the separators are percent-encoded (RFC 3986, 2.1).
 """
 
 import re
@@ -31,6 +32,7 @@ _ANSWERED, _NOT_ANSWERED = "answered with ", "not answered"
 _FOR_NOTHING_SENT = ": it acknowledges what was never sent"
 """The reason for an RST although there is a socket (RFC 9293, section 3.10.7.2)."""
 _FORWARDED = "↷ forwarded by "
+_SENT_BY = "sent by "
 _ARROWS = {Verdict.DELIVERED: "→", Verdict.QUEUE_FULL: "✗ queue full:"}
 _VERDICTS = {arrow: verdict for verdict, arrow in _ARROWS.items()}
 _COPY = "a copy each to"
@@ -125,6 +127,16 @@ def read_waiting(comment: str) -> int | None:
     """Return how much waits according to such a comment; None if it is not known."""
     found = _WAITING.fullmatch(comment)
     return int(found[1] or 0) if found else None
+
+
+def write_sender(sender: str) -> str:
+    """Return the comment about who sent a packet."""
+    return _SENT_BY + sender
+
+
+def read_sender(comment: str) -> str | None:
+    """Return who sent the packet according to such a comment; None if it is another one."""
+    return comment.removeprefix(_SENT_BY) if comment.startswith(_SENT_BY) else None
 
 
 def _described(name: str, listens_on: str) -> str:
