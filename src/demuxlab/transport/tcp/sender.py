@@ -17,6 +17,7 @@ from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.tcp.statistics import Limit
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
 from demuxlab.wire.segment import FIN, PSH, SYN
@@ -125,13 +126,25 @@ class Sender:
         largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
         return min(self.mss, max(largest, _MIN_SEGMENT))
 
+    def limit(self, *, waits: bool) -> Limit:
+        """Return what keeps the connection from sending more; `waits`: data is unsent."""
+        if waits:
+            usable = self.unacked + self.window - self.next
+            needed = min(self.buffer.unsent(self.next), self.segment_size)
+            return Limit.WINDOW if usable < needed else Limit.NONE
+        full = self.recovery.queue.pipe + self.mss > self.congestion.cwnd
+        return Limit.BUFFER if self.buffer.waited_for and not full else Limit.NONE
+
     @property
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        undisturbed = recovery.phase in (Phase.OPEN, Phase.CWR)
-        wanted = recovery.sack and self.settings.tail_loss_probe
-        return wanted and undisturbed and recovery.probe is None
+        return (
+            recovery.probe is None
+            and recovery.sack
+            and (recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR)
+            and self.settings.tail_loss_probe
+        )
 
     @property
     def probe_timeout(self) -> float:
