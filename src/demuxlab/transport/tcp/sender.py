@@ -437,6 +437,7 @@ class Sender:
             recovery.sacked(
                 blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least
             )
+        ack.before = self.unacked
         if ack.number > self.unacked:
             removed = recovery.advance(ack, least, sacked_end)
             ack.segments += self.segments_of(removed, ack.number)
