@@ -22,7 +22,7 @@ from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
-from demuxlab.transport.tcp.statistics import Statistics
+from demuxlab.transport.tcp.statistics import Limit, Statistics
 from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
@@ -182,7 +182,9 @@ class ControlBlock(StateMachine, ABC):
             return
         sender = self.sender
         data = sender.payload(segment)
-        if data and (sender.ends_push(segment) or segment.end in sender.buffer.marks):
+        if data and (
+            sender.buffer.ends_push(segment.start, segment.end) or segment.end in sender.buffer.marks
+        ):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
         self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now, again=again)
@@ -357,7 +359,13 @@ class ControlBlock(StateMachine, ABC):
         """Account for what keeps the connection from sending more; `waits`: data is unsent."""
         if self.statistics is None:
             self.statistics = Statistics()
-        limit = self.sender.limit(waits=waits)
+        sender, limit = self.sender, Limit.NONE
+        if waits:
+            usable = sender.unacked + sender.window - sender.next
+            if usable < min(sender.buffer.unsent(sender.next), sender.segment_size):
+                limit = Limit.WINDOW
+        elif sender.buffer.waited_for and sender.recovery.queue.pipe + sender.mss <= sender.congestion.cwnd:
+            limit = Limit.BUFFER
         if limit is not self.statistics.limit:
             self.statistics.limited_by(limit, now)
 
