@@ -21,6 +21,10 @@ class _Pieces(deque[Bytes]):
     """Where segments must end: see `SendBuffer.mark`."""
     urgent_end: int = 0
     """The number behind the last urgent byte; 0: none."""
+    more_from: int = -1
+    """Where data begins behind which more was to follow (MSG_MORE); -1: the last write ended all."""
+    released: int = 0
+    """What lies before this number does not wait to fill a segment."""
 
 
 class ByteQueue:

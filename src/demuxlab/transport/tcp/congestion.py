@@ -162,9 +162,11 @@ class Cubic(NewReno):
 
     def measured(self, round_trip: float, number: int, following: int) -> None:
         """Leave the first slow start when the round trip grows."""
-        self._round_trip = min(round_trip, self._round_trip)
-        hystart = self._hystart if self.cwnd < self.ssthresh else None
-        if hystart is not None and hystart.measured(round_trip, number, following):
+        self._round_trip = min(self._round_trip, round_trip)
+        hystart = self._hystart
+        if hystart is None or self.cwnd >= self.ssthresh:
+            return
+        if hystart.measured(round_trip, number, following):
             self.ssthresh = self.cwnd
 
     def acknowledged(self, size: int, now: float) -> None:

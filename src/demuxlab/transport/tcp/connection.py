@@ -126,8 +126,8 @@ class TCPConnection(ControlBlock):
         size = sender.buffer.write(data)
         if end and size == len(data):
             sender.buffer.mark()
-        if more or sender.more_from >= 0:
-            sender.written(size, more=more)
+        if more or sender.buffer.announces_more:
+            sender.buffer.wrote(size, more=more)
         if urgent and size:
             sender.buffer.mark_urgent()
         if size and (self.state in CAN_SEND or self.early):

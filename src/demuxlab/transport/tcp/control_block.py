@@ -22,7 +22,7 @@ from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import Event, State, StateMachine
-from demuxlab.transport.tcp.statistics import Statistics
+from demuxlab.transport.tcp.statistics import Limit, Statistics
 from demuxlab.transport.tcp.timestamps import Timestamps
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
@@ -163,7 +163,7 @@ class ControlBlock(StateMachine, ABC):
             segment = next_segment(now)
         if following < end:
             sender.all_sent(now, new=sender.next > following)
-        if sender.next > following and sender.may_probe:
+        if sender.next > following and self.deadlines.probes:
             self.deadlines.look_for_losses(NEVER)  # the time of a loss probe begins anew
 
     def retransmit_lost(self, now: float) -> None:
@@ -182,7 +182,9 @@ class ControlBlock(StateMachine, ABC):
             return
         sender = self.sender
         data = sender.payload(segment)
-        if data and (sender.ends_push(segment) or segment.end in sender.buffer.marks):
+        if data and (
+            sender.buffer.ends_push(segment.start, segment.end) or segment.end in sender.buffer.marks
+        ):
             # It ends what the application wrote, also when it is sent again.
             segment.flags |= PSH
         self._send(segment.start, ACK | (segment.flags & (FIN | PSH)), data, now, again=again)
@@ -229,7 +231,7 @@ class ControlBlock(StateMachine, ABC):
             self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
         elif self.statistics is not None:
             self.statistics.sent += 1
-        options, fields = self._options(flags, data, now), self.settings.ip
+        options, fields = self._options(flags, data, now), self.sender.settings.ip
         if self.sender.ecn is not None and not flags & SYN:
             flags, fields = self.sender.ecn.mark(flags, fields, new=bool(data) and not again)
         output.submit(
@@ -325,22 +327,47 @@ class ControlBlock(StateMachine, ABC):
             self.reported = None
             self.adjust_mss()
         synchronized = self.state not in _UNSYNCHRONIZED or self.early
-        queue = sender.recovery.queue
-        if synchronized and (sender.next < sender.buffer.end or queue.first_lost is not None):
+        queue, end = sender.recovery.queue, sender.buffer.end
+        if synchronized and (sender.next < end or queue.first_lost is not None):
             self.send_pending(now)
             queue = sender.recovery.queue
+        waits = synchronized and sender.next < end
         if queue is not EMPTY:
             deadlines.in_flight(now, sender.rtt)
             if deadlines.loss_detection == NEVER and sender.may_probe and not self.in_handshake:
                 deadlines.probe_loss(now + sender.probe_timeout)
         else:
-            deadlines.nothing_in_flight(synchronized and sender.has_unsent, now, sender.rtt)
-        if self.settings.user_timeout:
-            deadlines.limit(self.settings.user_timeout)
+            deadlines.nothing_in_flight(waits, now, sender.rtt)
+        statistics = self.statistics
+        if waits or sender.buffer.waited_for or (statistics is not None and statistics.limit):
+            self._note_limit(waits, now)
+            statistics = self.statistics
+        if statistics is not None:
+            if queue is not EMPTY or waits:
+                if statistics.busy_since == NEVER:
+                    statistics.busy_since = now
+            elif statistics.busy_since != NEVER:
+                statistics.idle(now)
+        if sender.settings.user_timeout:
+            deadlines.limit(sender.settings.user_timeout)
         if self.acknowledgments.wanted:
             self.acknowledge(now)
         self.deadline = deadlines.earliest
         self.services.timers.update(self)
+
+    def _note_limit(self, waits: bool, now: float) -> None:
+        """Account for what keeps the connection from sending more; `waits`: data is unsent."""
+        if self.statistics is None:
+            self.statistics = Statistics()
+        sender, limit = self.sender, Limit.NONE
+        if waits:
+            usable = sender.unacked + sender.window - sender.next
+            if usable < min(sender.buffer.unsent(sender.next), sender.segment_size):
+                limit = Limit.WINDOW
+        elif sender.buffer.waited_for and sender.recovery.queue.pipe + sender.mss <= sender.congestion.cwnd:
+            limit = Limit.BUFFER
+        if limit is not self.statistics.limit:
+            self.statistics.limited_by(limit, now)
 
     def establish(self, now: float) -> None:
         """The handshake is complete."""

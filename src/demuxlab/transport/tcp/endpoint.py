@@ -443,7 +443,7 @@ class TCPEndpoint:
     def nodelay(self, on: bool) -> None:
         self.settings.nodelay = on
         if on and self._connection is not None:
-            self._connection.sender.release()
+            self._connection.sender.buffer.release()
 
     def changed_settings(self, now: float) -> None:
         """Apply changed settings of the buffers and keepalive."""

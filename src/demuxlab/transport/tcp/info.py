@@ -8,7 +8,7 @@ from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.transport.tcp.retransmission_queue import SentSegment
 from demuxlab.transport.tcp.states import State
-from demuxlab.transport.tcp.statistics import Statistics
+from demuxlab.transport.tcp.statistics import Limit, Statistics
 
 STATES = {
     State.ESTABLISHED: 1,
@@ -49,7 +49,7 @@ def info(
     if connection is None:
         waiting = listener.waiting if listener is not None else 0
         return {"tcpi_state": STATES[state], "tcpi_unacked": waiting}
-    return {"tcpi_state": STATES[state]} | _sending(connection) | _receiving(connection, now)
+    return {"tcpi_state": STATES[state]} | _sending(connection, now) | _receiving(connection, now)
 
 
 def _sent_again(segment: SentSegment) -> bool:
@@ -57,7 +57,7 @@ def _sent_again(segment: SentSegment) -> bool:
     return segment.transmissions > 1 and segment.in_pipe == 1
 
 
-def _sending(connection: TCPConnection) -> dict[str, int]:
+def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
     sender, statistics = connection.sender, connection.statistics or _NOTHING
     recovery, rtt, queue = sender.recovery, sender.rtt, sender.recovery.queue
 
@@ -97,6 +97,15 @@ def _sending(connection: TCPConnection) -> dict[str, int]:
         "tcpi_delivered": 1 + statistics.data_segments_sent - sender.retransmissions - unacked + sacked,
         "tcpi_delivered_ce": sender.ecn.delivered if sender.ecn is not None else 0,
         "tcpi_dsack_dups": statistics.dsacks,
+    } | _limits(statistics, now)
+
+
+def _limits(statistics: Statistics, now: float | None) -> dict[str, int]:
+    """What kept the connection from sending more, in microseconds."""
+    return {
+        "tcpi_busy_time": int(statistics.busy_for(now) * 1_000_000),
+        "tcpi_rwnd_limited": int(statistics.limited_for(Limit.WINDOW, now) * 1_000_000),
+        "tcpi_sndbuf_limited": int(statistics.limited_for(Limit.BUFFER, now) * 1_000_000),
     }
 
 

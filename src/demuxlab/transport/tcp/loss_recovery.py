@@ -54,6 +54,8 @@ class Acknowledgment:
     """As RFC 5681, section 2, defines one."""
     advanced: bool = False
     """It advances SND.UNA."""
+    before: int = 0
+    """SND.UNA before it."""
     echo: bool = False
     """ECE: a router has marked a packet (RFC 3168)."""
     segments: int = 0
@@ -265,6 +267,13 @@ class LossRecovery:
         ack.lost += sum(map(len, lost))
         ack.lost_again = any(segment.lost and segment.transmissions > 1 for segment in lost)
         return wait
+
+    def filled_by_original(self, start: int, mss: int) -> None:
+        """A gap from `start` on was filled by what was only late: segments are reordered so far (Linux)."""
+        distance = self.queue.sacked_end - start
+        if self.rack is not None and distance > 0:
+            self.rack.reordered = True
+            self.dup_thresh = min(max(self.dup_thresh, -(-distance // mss)), _MAX_DUP_THRESH)
 
     @property
     def undisturbed(self) -> bool:

@@ -200,6 +200,8 @@ def _undo(sender: Sender, ack: Acknowledgment) -> bool:
     if undo is None:
         return False
     delayed = ack.advanced and undo.by_echo(ack.round_trip, ack.now)
+    if delayed and sender.recovery.sack and sender.recovery.phase is Phase.RECOVERY:
+        sender.recovery.filled_by_original(ack.before, sender.mss)
     if not undo.by_dsack and not delayed:
         return False
     _restore(sender, undo)

@@ -6,6 +6,7 @@ What this does with them is what `arrival` would do; all others are left to it.
 """
 
 from demuxlab.transport.tcp.control_block import ControlBlock
+from demuxlab.transport.tcp.loss_recovery import Phase
 from demuxlab.transport.tcp.retransmission_queue import EMPTY
 from demuxlab.transport.tcp.states import State
 from demuxlab.wire import tcp
@@ -13,7 +14,7 @@ from demuxlab.wire.segment import ACK, PSH, TCPSegment
 
 _MASK = 0xFFFFFFFF
 _HALF = 1 << 31
-_ESTABLISHED = State.ESTABLISHED
+_ESTABLISHED, _OPEN = State.ESTABLISHED, Phase.OPEN
 _EXPECTED = ACK, ACK | PSH
 
 
@@ -31,7 +32,10 @@ def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool
         or not (size or acknowledged)
         or start + size > receiver.right_edge
         or receiver.disturbed
-        or not recovery.undisturbed
+        or recovery.phase is not _OPEN
+        or recovery.rack is not None
+        or recovery.probe is not None
+        or not recovery.sack
         or sender.ecn is not None
         or sender.search is not None
         or block.urgent is not None

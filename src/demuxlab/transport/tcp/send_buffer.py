@@ -46,6 +46,36 @@ class SendBuffer(ByteQueue):
         if self._pieces is not None:
             self._pieces.marks += (self.start + len(self),)
 
+    def wrote(self, size: int, *, more: bool) -> None:
+        """The application has written so many bytes; `more`: it has announced more (MSG_MORE)."""
+        pieces = self._pieces
+        if pieces is None or not size:
+            return
+        if not more:
+            pieces.more_from = -1
+        elif pieces.more_from < 0:
+            pieces.more_from = self.start + self._size - size
+
+    @property
+    def announces_more(self) -> bool:
+        """Tell whether more was to follow the last write."""
+        return self._pieces is not None and self._pieces.more_from >= 0
+
+    def ends_push(self, start: int, end: int) -> bool:
+        """Tell whether a segment ends all that was written, and not all of it was to be followed by more."""
+        pieces = self._pieces
+        return end >= self.start + self._size and not (pieces is not None and 0 <= pieces.more_from <= start)
+
+    @property
+    def released(self) -> int:
+        """What lies before this number does not wait to fill a segment."""
+        return self._pieces.released if self._pieces is not None else 0
+
+    def release(self) -> None:
+        """What is written so far does not wait any more, even if more was to follow (Linux: TCP_NODELAY)."""
+        if self._pieces is not None:
+            self._pieces.released = self.start + self._size
+
     def mark_urgent(self) -> None:
         """The last byte written is urgent (MSG_OOB of send(2))."""
         if self._pieces is not None:

@@ -36,8 +36,8 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_released", "_small_end", "_use", "_window_sequence"),
-        *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window", "more_from"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence"),
+        *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window"),
         *("mss", "next", "offload_size", "recovery", "retransmissions", "rtt", "search", "settings"),
         *("timeouts", "unacked", "window"),
     )
@@ -72,10 +72,6 @@ class Sender:
         """The search for the path's MTU, where there is one."""
         self.corked = False
         """More data follows at once: what does not fill a segment waits (MSG_MORE of send(2))."""
-        self.more_from = -1
-        """Where data begins behind which more was to follow (MSG_MORE); -1: the last write ended all."""
-        self._released = -1
-        """What lies before this number does not wait to fill a segment."""
         self._small_end = initial
         """SND.SML: the end of the last small segment (Minshall)."""
         self._last_sent_at = 0.0
@@ -129,9 +125,12 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        undisturbed = recovery.phase in (Phase.OPEN, Phase.CWR)
-        wanted = recovery.sack and self.settings.tail_loss_probe
-        return wanted and undisturbed and recovery.probe is None
+        return (
+            recovery.probe is None
+            and recovery.sack
+            and (recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR)
+            and self.settings.tail_loss_probe
+        )
 
     @property
     def probe_timeout(self) -> float:
@@ -308,26 +307,8 @@ class Sender:
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
 
-    def written(self, size: int, *, more: bool) -> None:
-        """The application has written so many bytes; `more`: it has announced more (MSG_MORE)."""
-        if not more:
-            self.more_from = -1
-        elif self.more_from < 0:
-            self.more_from = self.buffer.start + len(self.buffer) - size
-
-    def ends_push(self, segment: SentSegment) -> bool:
-        """Tell whether a segment ends all that was written, and none of it was to be followed by more."""
-        buffer = self.buffer
-        return segment.end >= buffer.start + len(buffer) and (
-            self.more_from < 0 or segment.start < self.more_from
-        )
-
-    def release(self) -> None:
-        """What is written so far does not wait any more, even if more was to follow (Linux: TCP_NODELAY)."""
-        self._released = self.buffer.start + len(self.buffer)
-
     def _nagle_holds_back(self, size: int, unsent: int) -> bool:
-        if size >= unsent and (self.buffer.has_urgent or self.next < self._released):
+        if size >= unsent and (self.buffer.has_urgent or self.next < self.buffer.released):
             return False
         last = self.recovery.queue.last if self.offload_size else None
         return nagle.holds_back(
@@ -424,6 +405,7 @@ class Sender:
             recovery.sacked(
                 blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least
             )
+        ack.before = self.unacked
         if ack.number > self.unacked:
             removed = recovery.advance(ack, least, sacked_end)
             ack.segments += self.segments_of(removed, ack.number)

@@ -1,5 +1,19 @@
 """What a connection has sent and received, for TCP_INFO (tcp(7)). Counted from its first data on."""
 
+from enum import IntEnum
+
+from demuxlab.transport.timers import NEVER
+
+
+class Limit(IntEnum):
+    """What keeps a connection from sending more, beside the congestion window (Linux: tcp_chrono)."""
+
+    NONE = 0
+    WINDOW = 1
+    """The peer's window."""
+    BUFFER = 2
+    """All is sent, and the application waits for room in the send buffer."""
+
 
 class Statistics:
     """Counters of segments, as they are on the wire, and the times of the last data, in seconds."""
@@ -7,7 +21,7 @@ class Statistics:
     __slots__ = (
         *("bytes_received", "bytes_retransmitted", "bytes_sent", "data_received_at"),
         *("data_segments_received", "data_segments_sent", "data_sent_at", "dsacks", "out_of_order"),
-        *("received", "sent"),
+        *("_busy", "_limit_since", "_limited", "busy_since", "limit", "received", "sent"),
     )
 
     def __init__(self) -> None:
@@ -21,6 +35,34 @@ class Statistics:
         """Duplicates that the peer has reported (RFC 2883)."""
         self.out_of_order = 0
         """Segments received behind a gap."""
+        self.busy_since = NEVER
+        """Since when data has not been acknowledged; `NEVER`: all is."""
+        self._busy = 0.0
+        self.limit = Limit.NONE
+        self._limit_since = 0.0
+        self._limited = [0.0, 0.0, 0.0]
+
+    def idle(self, now: float) -> None:
+        """All data is acknowledged."""
+        self._busy += now - self.busy_since
+        self.busy_since = NEVER
+        if self.limit:
+            self.limited_by(Limit.NONE, now)
+
+    def limited_by(self, limit: Limit, now: float) -> None:
+        """From now on this keeps the connection from sending more."""
+        self._limited[self.limit] += now - self._limit_since
+        self.limit, self._limit_since = limit, now
+
+    def busy_for(self, now: float | None) -> float:
+        """Return for how many seconds in all data was not acknowledged."""
+        running = now is not None and self.busy_since != NEVER
+        return self._busy + (now - self.busy_since if running and now is not None else 0.0)
+
+    def limited_for(self, limit: Limit, now: float | None) -> float:
+        """Return for how many seconds in all this was the limit."""
+        running = now is not None and limit is self.limit
+        return self._limited[limit] + (now - self._limit_since if running and now is not None else 0.0)
 
     def sent_data(self, size: int, mss: int, now: float) -> None:
         """Count a segment with so many bytes of data, which the link may cut."""
