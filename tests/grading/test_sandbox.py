@@ -288,7 +288,7 @@ def test_there_is_one_process_and_it_may_have_threads(inside):
         ),
         *(("inotify_init1", (294, 0)), ("io_setup", (206, 1)), ("modify_ldt", (154,)), ("mbind", (237,))),
         *(("sendmsg", (46, 0, 0, 0)), ("getrandom", (318, 0, 0, 0)), ("open_by_handle_at", (304,))),
-        *(("socket", (41, 1, 1, 0)), ("landlock_create_ruleset", (444, 0, 0, 1))),
+        *(("socket", (41, 1, 1, 0)), ("landlock_create_ruleset", (444, 0, 0, 1)), ("setxattrat", (463,))),
         *(("larger pipe", (72, 1, 1031, 1 << 20)), ("fanotify_init", (300,)), ("kexec_load", (246,))),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
