@@ -1,7 +1,7 @@
 """Submissions that attack the grader: no point is forged, no neighbour disturbed, each gets a sentence.
 
-As root and as an ordinary user, with this Python and with one in a private folder. This takes minutes for
-each; with DEMUXLAB_HOSTILE=FOLDER results are kept there, and a run that was ended goes on from them.
+As root and as an ordinary user, with this Python; with DEMUXLAB_HOSTILE=FOLDER also with one in a private
+folder, which takes minutes for each: results are kept there, and a run that was ended goes on from them.
 """
 
 import json
@@ -123,19 +123,19 @@ def lay_out(folder: Path, solution: Path) -> None:
 
 
 OURS, PRIVATE = "this Python", "one in a private folder"
+KEPT = os.environ.get("DEMUXLAB_HOSTILE")
 SETUPS = [(user, python) for user in ("ourselves", "an ordinary user") for python in (OURS, PRIVATE)]
 PROCESSES = 8
 MOST = 640 << 20
 """Bytes of memory for each process that grades, with the submission that it grades."""
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=", ".join)
+@pytest.fixture(scope="module", params=SETUPS if KEPT else SETUPS[::2], ids=", ".join)
 def graded(request: pytest.FixtureRequest, repository: Path) -> Iterator[dict[str, Any]]:
     """All of them, graded together, with one seed."""
     user, which = request.param
     run: Any = subprocess.run if user == "ourselves" else request.getfixturevalue("as_ordinary_user")
-    kept = os.environ.get("DEMUXLAB_HOSTILE")
-    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
+    with nullcontext(KEPT) if KEPT else tempfile.TemporaryDirectory() as name:
         folder = Path(name, str(SETUPS.index(request.param)))
         if not folder.joinpath("in", "nothing.py").exists():
             set_up(folder, repository, ordinary=user != "ourselves")
