@@ -20,7 +20,7 @@ FLOORS = (
     ("recording", "serving", "wireshark", "report", "live", "flows", "drill", "kernel"),
     ("labkit", "course"),
     ("grading",),
-    ("bench",),
+    ("bench", "site"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

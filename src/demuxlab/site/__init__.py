@@ -1,0 +1,1 @@
+"""The course and its documentation as static pages, and the Python side that runs in them."""
