@@ -83,13 +83,19 @@ def test_nothing_else_of_an_offer_can_be_reached(ask: Ask, method: str):
 
 
 VARYING = """
-import datetime, os, random, secrets, time, uuid
+import datetime, os, random, resource, secrets, tempfile, time, uuid
 class Thing: pass
 def f():
     things = list({Thing() for _ in range(8)})
-    chance = [random.random(), secrets.randbelow(1000), os.urandom(4), str(uuid.uuid4())]
+    chance = [random.random(), secrets.randbelow(1000), os.urandom(4), str(uuid.uuid4()), str(uuid.uuid1())]
+    random.seed()
+    chance += [random.random(), random.Random().random(), os.getrandom(4), tempfile.mktemp()]
+    one, other = random.Random(), random.Random()
+    assert one.random() != other.random()
+    system = [os.stat(__file__).st_mtime_ns, os.path.getmtime("/tmp"), os.getloadavg(), os.cpu_count()]
+    system += [str(os.times()), str(resource.getrusage(resource.RUSAGE_SELF)), list(os.sched_getaffinity(0))]
     clock = [time.time(), str(datetime.datetime.now()), time.ctime(), time.monotonic(), time.strftime("%S")]
-    return [chance, clock, list({"a", "b", "c", "d"}), sorted(range(8), key=lambda n: id(things[n]))]
+    return [chance, system, clock, list({"a", "b", "c", "d"}), sorted(range(8), key=lambda n: id(things[n]))]
 """
 
 
@@ -141,8 +147,8 @@ def test_what_one_check_waited_in_the_queue_is_given_back_to_the_next(ask: Ask, 
 def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
     submission = ask("import os\ndef f(): return 1")
     submission.function("f")
-    assert submission._learner is not None
-    assert b"exercise.py" in Path(f"/proc/{submission._learner}/cmdline").read_bytes()
+    assert submission._running is not None
+    assert b"exercise.py" in Path(f"/proc/{submission._running.inside}/cmdline").read_bytes()
     assert submission._delay() >= 0
 
 

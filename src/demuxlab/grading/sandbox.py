@@ -7,10 +7,14 @@ Three levels, best first; a result names the one that it was graded at:
   as bytes: no path of ours exists inside.
 - `limits`: a process with limits only, under a user of its own where root grades.
 - `process`: a process, on a system without limits (Windows).
+
+Where there are no processes at all, in a browser, it is `practice`.
 """
 
 import ctypes
 import errno
+import importlib.util
+import marshal
 import os
 import shutil
 import subprocess
@@ -26,7 +30,7 @@ from demuxlab.errors import DemuxlabError
 from demuxlab.grading import another_user, sandbox_cures, system_calls
 from demuxlab.language import _
 
-BUBBLEWRAP, LIMITS, PROCESS = "bubblewrap", "limits", "process"
+BUBBLEWRAP, LIMITS, PROCESS, PRACTICE = "bubblewrap", "limits", "process", "practice"
 
 _CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
@@ -38,6 +42,11 @@ _OF_WINDOWS = {"SYSTEMROOT", "TEMP", "TMP"}
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _TRIAL_TIMEOUT = 10
 """Seconds in which a sandbox must start when it is tried for the first time."""
+_OF_THE_MACHINE = [
+    f"/proc/{name}"
+    for name in ("keys", "key-users", "uptime", "loadavg", "stat", "meminfo", "vmstat", "interrupts")
+] + ["/proc/sys/kernel/random/uuid"]
+"""Files that list the keyrings of other sandboxes, or would make one run differ from the next."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -48,6 +57,8 @@ class LearnerProcess:
     process: "subprocess.Popen[bytes]"
     level: str
     _folder: "tempfile.TemporaryDirectory[str] | None" = field(default=None)
+    inside: int | None = None
+    """The process that runs the learner's file, known once it is ready."""
 
     def exit_status(self) -> int:
         """Return the signal that ended the process, or 0; waits a moment for its end."""
@@ -57,15 +68,28 @@ class LearnerProcess:
             return 0
         return -status if status < 0 else max(0, status - 128)  # bwrap(1) reports signals as a shell does
 
-    def learner(self) -> int | None:
-        """Return the process that runs the learner's file, below those of bwrap(1); None where unknown."""
+    def find(self) -> None:
+        """Find the process that runs the learner's file, below those of bwrap(1)."""
         pid = self.process.pid
         try:
             while children := Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
                 pid = int(children[-1])
         except OSError:
-            return None
-        return pid
+            return
+        self.inside = pid
+
+    def files(self) -> int:
+        """Return how many files there are in its /tmp; each takes memory of the kernel's, even if empty.
+
+        0 where that is not known: it has ended, or has no /tmp of its own.
+        """
+        if self.level != BUBBLEWRAP:
+            return 0
+        try:
+            status = os.statvfs(f"/proc/{self.inside}/root/tmp")
+        except OSError:
+            return 0
+        return status.f_files - status.f_ffree
 
     def end(self) -> None:
         """Kill it, and the processes that it started as far as the level allows."""
@@ -86,6 +110,8 @@ def best() -> str:
 
     Raises DemuxlabError where no level starts: a learner's points must not depend on that.
     """
+    if sys.platform == "emscripten":
+        return PRACTICE
     if why_not_bubblewrap() is None:
         return BUBBLEWRAP
     level = LIMITS if os.name == "posix" else PROCESS
@@ -141,9 +167,9 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
         return _start_bubblewrap(source, hash_seed)
     folder = tempfile.TemporaryDirectory(prefix="demuxlab-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exercise.py"
-    child = path.with_name("child.py")
+    child = path.with_name("child.pyc")
     path.write_bytes(source)
-    shutil.copyfile(_CHILD, child)
+    child.write_bytes(_child())
     os.chmod(folder.name, 0o755)
     process = another_user.start(
         [*_python(), str(child), str(path)],
@@ -160,10 +186,10 @@ def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
 
 
 def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
-    child, file, calls = map(_in_memory, (_CHILD.read_bytes(), source, system_calls.program()))
+    child, file, calls = map(_in_memory, (_child(), source, system_calls.program()))
     binds = [
         *("--seccomp", str(calls)),
-        *("--ro-bind-data", str(child), "/course/child.py"),
+        *("--ro-bind-data", str(child), "/course/child.pyc"),
         *("--ro-bind-data", str(file), "/course/exercise.py"),
         *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
     ]
@@ -176,7 +202,7 @@ def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
                 "--remount-ro",
                 "/",
                 *_python(),
-                "/course/child.py",
+                "/course/child.pyc",
                 "/course/exercise.py",
             ],
             another_user.number(),
@@ -209,8 +235,10 @@ def _namespaces() -> tuple[str, ...]:
             options += ["--ro-bind", str(folder), str(folder)]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(_TMP_SIZE), "--tmpfs", "/tmp"]
-    for listed in filter(os.path.exists, ("/proc/keys", "/proc/key-users")):
-        options += ["--ro-bind", "/dev/null", listed]  # they list the keyrings of other sandboxes
+    for told in filter(os.path.exists, _OF_THE_MACHINE):
+        options += ["--ro-bind", "/dev/null", told]
+    for source in ("/dev/random", "/dev/urandom"):
+        options += ["--dev-bind", "/dev/zero", source]
     # After /tmp: the interpreter may lie there.
     for folder in _interpreter():
         if not folder.is_relative_to("/usr"):
@@ -234,6 +262,13 @@ def _environment(**more: str) -> dict[str, str]:
         {} if os.name == "posix" else {name: os.environ[name] for name in _OF_WINDOWS & os.environ.keys()}
     )
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **needed, **more}
+
+
+@cache
+def _child() -> bytes:
+    """Return the program of the learner's process, compiled: to compile it takes longer than to run it."""
+    code = compile(_CHILD.read_bytes(), _CHILD.name, "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
 @cache

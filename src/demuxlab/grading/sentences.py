@@ -23,6 +23,7 @@ PROCESSOR = marked("{what} used too much of the processor's time")
 ENDED = marked("the process ended while it was asked for {what}: does the file call exit?")
 CRASHED = marked("the process crashed ({signal}) while it was asked for {what}")
 HUNG = marked("{what} did not come to an end{line}: a loop without end?")
+FILES = marked("{what} made more than {count} files")
 ABSENT = marked("the file has no {kind} {name}: was it renamed?")
 LOADING = marked("{file} cannot be loaded: {error}{line}: {message}")
 LOADING_HANGS = marked("{file} cannot be loaded: it does not come to an end{line}: a loop without end?")
@@ -98,7 +99,7 @@ _OF_CHECKS = marked(
 _TEMPLATES = (
     *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
     *FIELDS,
-    *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, ABSENT, LOADING, LOADING_HANGS),
+    *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, FILES, ABSENT, LOADING, LOADING_HANGS),
     *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")

@@ -38,6 +38,10 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 
 _LOOK_AGAIN = 0.05
 """Seconds after which a process is looked at again that has no processor when its time is over."""
+_LOOK_AT_FILES = 0.1
+"""Seconds after which the files of a process that has not answered are counted."""
+MAX_FILES = 1000
+"""Files that a process may have in its /tmp."""
 _OWN_ALARM = 0.95
 """The share of a call's time after which the learner's process itself names the line that it is in."""
 
@@ -120,7 +124,6 @@ class Submission:
         self.last = ""
         """The name of the last function or method asked for."""
         self._budget = budget or Budget()
-        self._learner: int | None = None
         self._delayed = 0.0
         """Seconds of waiting for a processor that have been added to deadlines."""
         self._objects: dict[str, RemoteObject] = {}
@@ -253,7 +256,7 @@ class Submission:
             return
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
-        self._learner, self._delayed = None, 0.0
+        self._delayed = 0.0
         try:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
@@ -268,7 +271,7 @@ class Submission:
             said = self._printed.decode(errors="replace").strip()
             self.close()
             raise _no_sandbox(said or _("no answer"))
-        self._learner = self._running.learner()
+        self._running.find()
         self._delayed = self._delay()
 
     def _say(self, words: dict[str, Any], name: str, deadline: _Deadline) -> None:
@@ -324,7 +327,8 @@ class Submission:
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
         while (left := deadline.at - time.monotonic()) > 0 or (left := self._seconds_until(deadline)) > 0:
-            can_read, can_write, _none = select.select(reading, for_room, [], left)
+            self._count_files()
+            can_read, can_write, _none = select.select(reading, for_room, [], min(left, _LOOK_AT_FILES))
             if process.stderr in can_read:
                 assert process.stderr is not None
                 data = os.read(process.stderr.fileno(), 65_536)
@@ -334,6 +338,12 @@ class Submission:
             if can_write or process.stdout in can_read:
                 return True
         return False
+
+    def _count_files(self) -> None:
+        assert self._running is not None
+        if self._running.files() > MAX_FILES:
+            self.close()
+            self._fail(english(sentences.FILES, what=self.last, count=MAX_FILES))
 
     def _seconds_until(self, deadline: _Deadline) -> float:
         """Move a deadline by the time spent waiting for a processor; return the seconds until then.
@@ -356,14 +366,17 @@ class Submission:
 
     def _delay(self) -> float:
         """Return the seconds that the learner's process and this one have waited for a processor."""
-        return _scheduled("thread-self")[1] + _scheduled(self._learner)[1]
+        return _scheduled("thread-self")[1] + _scheduled(self._inside())[1]
+
+    def _inside(self) -> int | None:
+        return self._running.inside if self._running is not None else None
 
     def _is_runnable(self, deadline: _Deadline) -> bool:
         """Tell whether the process neither sleeps nor has computed for too long after its deadline."""
-        computed = _scheduled(self._learner)[0]
+        computed = _scheduled(self._inside())[0]
         if deadline.computed is None:
             deadline.computed = computed
-        return _state(self._learner) == "R" and 0 < computed < deadline.computed + deadline.more
+        return _state(self._inside()) == "R" and 0 < computed < deadline.computed + deadline.more
 
     def _no_answer(self, name: str) -> NoReturn:
         self.close()

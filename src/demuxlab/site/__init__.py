@@ -1,1 +1,1 @@
-"""The course and its documentation as static pages, and the Python side that runs in them."""
+"""The course as static pages, whose Python runs in the reader's browser."""

@@ -132,7 +132,7 @@ class Site:
         return f"{up}{'../' * self._top.count('/')}{copied}" if copied else None
 
     def _copied(self, file: PurePosixPath) -> str | None:
-        """Return the place of a picture or a lab's capture in the site; a picture of docs/ is copied there."""
+        """Return the place of a picture or a capture in the site; a picture of docs/ is copied there."""
         if file.suffix == ".pcapng" and file.stem in (lab.name for lab in self._labs):
             return f"labs/{file.stem}/{file.name}"
         if file.suffix not in (".png", ".svg") or not _path(str(file)).is_file():

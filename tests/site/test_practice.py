@@ -1,0 +1,76 @@
+"""In a browser there is one process: the same checks, loops that end, and what a file changes is undone."""
+
+import base64
+import json
+import subprocess
+import sys
+
+import pytest
+from tests import solutions
+
+BEGIN = """
+import json, sys
+from demuxlab.grading import sandbox
+sandbox.best = lambda: sandbox.PRACTICE
+from demuxlab.site import browser
+browser.prepare()
+"""
+
+
+def graded(lab: str, source: str, repository) -> dict:
+    """Grade a file as a browser does, in a process of its own."""
+    script = BEGIN + f"print(json.dumps(browser.grade({lab!r}, sys.stdin.read())))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=repository,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("lab", ["01_port_fields", "05_socket_program", "14_your_own_demultiplexer"])
+def test_a_reference_gets_all_points_and_a_wrong_solution_fails_where_it_says(lab, repository):
+    reference = (repository / "tests" / "solutions" / lab / "reference.py").read_text(encoding="utf-8")
+    whole = graded(lab, reference, repository)
+    assert (whole["points"], whole["changed"]) == (whole["max_points"], [])
+    wrong = solutions.wrong(lab)[0]
+    found = graded(lab, wrong.source(), repository)
+    [test] = [test for test in found["tests"] if test["name"] == wrong.check]
+    assert not test["passed"]
+    assert test["story"].startswith("check: ")
+
+
+LOOP = """
+def ports(packet):
+    while True:
+        print("again")
+"""
+CHEAT = """
+from demuxlab.grading import checks
+checks.expect = lambda *arguments: None
+import builtins
+builtins.len = lambda *arguments: 4
+"""
+
+
+def test_a_loop_without_end_is_stopped_with_its_line(repository):
+    found = graded("01_port_fields", LOOP, repository)
+    stories = "\n".join(test["story"] for test in found["tests"])
+    assert "did not come to an end in line" in stories
+    assert found["points"] == 0
+
+
+def test_checks_that_a_file_changes_are_put_back_and_named(repository):
+    found = graded("01_port_fields", CHEAT, repository)
+    assert found["points"] == 0
+    assert {"demuxlab.grading.checks.expect", "builtins.len"} <= set(found["changed"])
+
+
+def test_what_comes_with_a_failure_can_be_opened(repository):
+    found = graded("01_port_fields", "def ports(packet):\n    return 1, 2\n", repository)
+    capture = base64.b64decode(next(iter(found["captures"].values())))
+    assert capture.startswith(b"\n\r\r\n")
