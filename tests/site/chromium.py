@@ -194,19 +194,22 @@ class Judge:
 
     def pages(self) -> None:
         """Take pictures; nothing is wider than the screen, and axe-core has no serious finding."""
-        for folder, page, width, dark in product(("", "ko/"), SHOWN, (1280, 400), (False, True)):
-            browser.look(self.driver, width=width, dark=dark)
+        for folder, page in product(("", "ko/"), SHOWN):
+            browser.look(self.driver, width=1280)
             self.open(folder + page)
             self._fill(page)
-            name = page.removesuffix(".html").replace("/", "-")
-            name = f"{folder.strip('/') or 'en'}-{name}-{width}-{'dark' if dark else 'light'}"
-            wide = self.value("document.documentElement.scrollWidth")
             self.driver.execute_script(AXE.read_text(encoding="utf-8"))
-            found = self.value(_SERIOUS)
-            self.say(wide <= width and not found, f"{name}: {wide} pixels wide, axe-core: {found}")
-            tall = self.value("document.documentElement.scrollHeight") if width < 600 else 900
-            browser.look(self.driver, width=width, dark=dark, height=max(900, min(tall, 8000)))
-            self.driver.save_screenshot(str(self.pictures / f"{name}.png"))
+            name = f"{folder.strip('/') or 'en'}-{page.removesuffix('.html').replace('/', '-')}"
+            for width, dark in product((1280, 400), (False, True)):
+                self._look_at(f"{name}-{width}-{'dark' if dark else 'light'}", width, dark=dark)
+
+    def _look_at(self, name: str, width: int, *, dark: bool) -> None:
+        browser.look(self.driver, width=width, dark=dark)
+        wide, found = self.value("document.documentElement.scrollWidth"), self.value(_SERIOUS)
+        self.say(wide <= width and not found, f"{name}: {wide} pixels wide, axe-core: {found}")
+        tall = self.value("document.documentElement.scrollHeight") if width < 600 else 900
+        browser.look(self.driver, width=width, dark=dark, height=max(900, min(tall, 8000)))
+        self.driver.save_screenshot(str(self.pictures / f"{name}.png"))
 
     def _fill(self, page: str) -> None:
         """Bring a page into the state that has the most on it."""

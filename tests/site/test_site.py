@@ -1,5 +1,6 @@
 """The built site: links lead somewhere, nothing is asked of other hosts, pages are whole without a script."""
 
+import base64
 import json
 import re
 import zipfile
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tests.site.node import Node
 
 from demuxlab import course
 from demuxlab.errors import DemuxlabError
@@ -193,3 +195,33 @@ def test_links_of_markdown_lead_to_pages_or_become_text():
         ("t", "T", "a c f"),
         ("b-c", "B c", "w"),
     ]
+
+
+@pytest.fixture(scope="module")
+def python(site):
+    node = Node(site)
+    yield node
+    node.close()
+
+
+@built
+@pytest.mark.parametrize("lab", [lab.name for lab in course.labs()])
+def test_every_lab_runs_under_webassembly_with_the_same_capture(python, lab, repository):
+    got = python.call("run", lab, "en")
+    assert got["ok"]
+    assert base64.b64decode(got["capture"]) == (repository / "captures" / f"{lab}.pcapng").read_bytes()
+
+
+@built
+def test_checks_quiz_report_and_calculator_run_under_webassembly(python, repository):
+    reference = (repository / "tests/solutions/03_udp_two_tuple/reference.py").read_text(encoding="utf-8")
+    got = python.call("grade", "03", reference, "ko")
+    assert got["points"] == got["max_points"] > 0
+    quiz = python.call("make_quiz", "04", "kim", "ko")
+    assert quiz["questions"]
+    assert "<svg" in python.call("report", quiz["capture"], "en")
+    marked = python.call("check_quiz", "04", "kim", {quiz["questions"][0]["id"]: "?"}, "en")
+    assert (marked["right"], marked["of"]) == (0, len(quiz["questions"]))
+    sockets = [{"name": "any", "protocol": "udp", "local": ["0.0.0.0", 53], "remote": None}]
+    asked = {"protocol": "udp", "source": ["10.0.0.1", 4000], "destination": ["10.0.0.2", 53], "flags": "SYN"}
+    assert python.call("which", sockets, asked, "en")["winner"] == "any"

@@ -103,6 +103,7 @@ def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
 
     def line(frame: FrameType, _event: str, _value: object) -> Any:
         if time.monotonic() > end:
+            guard.hung = True
             raise child.Hung(frame.f_lineno)
         return line
 
@@ -115,12 +116,14 @@ class Guard:
     def __init__(self) -> None:
         self.changed: list[str] = []
         """What was found changed, as "module.name"."""
+        self.hung = False
+        """Whether a call of the file did not come to an end."""
         self._known: dict[tuple[Any, str], object] = {}
         self._builtins: dict[tuple[Any, str], object] = {}
 
     def begin(self) -> None:
         """Forget what was known and found: the next check begins anew."""
-        self.changed, self._known = [], {}
+        self.changed, self.hung, self._known = [], False, {}
 
     def remember(self) -> None:
         """Keep what is there before the first check."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,8 +59,14 @@ def _parser() -> "MarkdownIt":
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     # A wide table or block scrolls by itself, also by keyboard.
     parser.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>')
+    for kind in ("fence", "code_block"):
+        parser.add_render_rule(kind, _block)
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
     return parser
+
+
+def _block(_renderer: object, tokens: Sequence["Token"], number: int, *_rest: object) -> str:
+    return f'<pre tabindex="0"><code>{escape(tokens[number].content)}</code></pre>\n'
 
 
 def _sections(tokens: Sequence["Token"]) -> list[Section]:

@@ -13,6 +13,8 @@ _MODULES = WEB / "node_modules"
 _ESBUILD = _MODULES / ".bin" / "esbuild"
 _PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 _WIREGASM = ("LICENSE", "dist/wiregasm.js", "dist/wiregasm.wasm.gz", "dist/wiregasm.data.gz")
+_PROFILE = ("demuxlab.lua", "profile/preferences")
+"""What gives Wireshark our columns."""
 
 
 def write(folder: Path) -> None:
@@ -32,10 +34,8 @@ def write(folder: Path) -> None:
     _pyodide(assets / "pyodide")
     for name in _WIREGASM:
         shutil.copy(_MODULES / "@goodtools" / "wiregasm" / name, assets / "wireshark")
-    shutil.copy(
-        Path(__file__).parents[1] / "wireshark" / "profile" / "preferences",
-        assets / "wireshark" / "columns.txt",
-    )
+    for name in _PROFILE:
+        shutil.copy(WEB.parents[1] / "wireshark" / name, assets / "wireshark")
 
 
 def _bundle(source: str, to: Path, *options: str) -> None:

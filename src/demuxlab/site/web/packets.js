@@ -24,9 +24,9 @@ function rowOf(packet, chosen) {
     "tr",
     { onclick: chosen, class: decision && !decision.socket ? "refused" : null },
     make("th", { scope: "row" }, button),
-    ...[packet.source, packet.destination, packet.protocol, packet.info].map((cell) => make("td", {}, cell)),
     make("td", { class: "socket" }, decision?.socket ?? ""),
-    make("td", {}, decision?.rule ?? (decision ? decision.verdict : "")),
+    ...[packet.source, packet.destination, `${packet.protocol} ${packet.info}`].map((cell) => make("td", {}, cell)),
+    make("td", { class: "rule" }, decision?.rule ?? decision?.verdict ?? ""),
   );
 }
 

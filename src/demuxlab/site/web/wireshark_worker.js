@@ -13,9 +13,16 @@ async function unpacked(name) {
 
 async function start() {
   importScripts("wiregasm.js");
-  const [wasmBinary, data, columns] = await Promise.all([unpacked("wiregasm.wasm.gz"), unpacked("wiregasm.data.gz"), fetch("columns.txt").then((got) => got.text())]);
+  const plain = (name) => fetch(name).then((got) => got.text());
+  const files = [unpacked("wiregasm.wasm.gz"), unpacked("wiregasm.data.gz"), plain("demuxlab.lua"), plain("preferences")];
+  const [wasmBinary, data, lua, preferences] = await Promise.all(files);
   const overrides = { wasmBinary, getPreloadedPackage: () => data, handleStatus: () => {}, print: () => {}, printErr: () => {} };
-  await shark.init(self.loadWiregasm, overrides, async (lib) => lib.FS.writeFile("/plugins/demuxlab.prefs", columns));
+  await shark.init(self.loadWiregasm, overrides);
+  shark.add_plugin("demuxlab.lua", lua); // the fields demux.socket and demux.rule, which two columns show
+  shark.reload_lua_plugins();
+  const [, format] = preferences.match(/gui\.column\.format:\s*\n((?:\t.*\n)+)/);
+  shark.set_pref("gui", "column.format", format.replace(/\s*\n\s*/g, " ").trim());
+  shark.apply_prefs();
 }
 
 function frames(filter) {
