@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 _OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
-    *("--disable-default-apps", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+    *("--disable-default-apps", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 10.9.0.2"),
 )
 SCRIPT_SECONDS = 180
 
@@ -26,6 +26,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.requests: list[str] = []
         self.sent = 0
         self.closed = False
@@ -94,14 +95,18 @@ def wait(driver: Any, expression: str) -> Any:
     return got.get("value")
 
 
-def foreign_requests(profile: Path, origin: str) -> list[str]:
+def foreign_requests(profile: Path, *origins: str) -> list[str]:
     """Return what pages asked of other hosts, by Chromium's own log."""
     text = (profile / "net.json").read_text(encoding="utf-8").rstrip().rstrip(",")
     log = json.loads(text if text.endswith("}") else text + "]}")
     found = []
     for event in log["events"]:
         url, by = event.get("params", {}).get("url", ""), event.get("params", {}).get("initiator", "")
-        if url.startswith(("http:", "https:", "ws")) and by.startswith(origin) and not url.startswith(origin):
+        if (
+            url.startswith(("http:", "https:", "ws"))
+            and by.startswith(origins)
+            and not url.startswith(origins)
+        ):
             found.append(url)
     return found
 

@@ -51,9 +51,8 @@ function choose(section, row, packet) {
   );
   find("[data-packet]", section).replaceChildren(
     decision(packet),
-    make("div", { class: "halves" },
-      make("div", {}, make("h4", {}, text("fields")), make("ul", { class: "fields" }, ...fields)),
-      make("div", {}, make("h4", {}, text("bytes")), bytes)),
+    make("h4", {}, text("bytes")), bytes,
+    make("h4", {}, text("fields")), make("ul", { class: "fields" }, ...fields),
   );
 }
 

@@ -7,6 +7,7 @@ export function setUp(section) {
   const { lab } = section.dataset;
   const status = find("[data-status]", section);
   let result = null;
+  let shown = "";
   onState((state) => {
     if (state !== "ready") status.textContent = text(state === "failed" ? "failed" : state);
     else if ([text("loading"), text("importing")].includes(status.textContent)) status.textContent = "";
@@ -17,7 +18,9 @@ export function setUp(section) {
     find("[data-result]", section).hidden = false;
     show(section, result.packets);
     find("[data-lines]", section).textContent = result.lines.join("\n");
-    find("[data-report]", section).srcdoc = result.report;
+    URL.revokeObjectURL(shown);
+    shown = URL.createObjectURL(new Blob([result.report], { type: "text/html" }));
+    find("[data-report]", section).src = `${shown}#ladder`;
     find("[data-shark]", section).hidden = true;
     status.textContent = text(result.ok ? "run_ok" : "run_bad");
   });
