@@ -2,7 +2,8 @@
 import { root, text } from "./dom.js";
 
 const SECONDS = { grade: 10, run: 120, make_quiz: 120, check_quiz: 120, report: 60, which: 20 };
-const SLOW_IMPORT = 5; // seconds that Python's start takes at most where 10 seconds are enough for a check
+const BEFORE_THE_FIRST_CHECK = 60; // nothing of the learner's runs yet
+const SLOW_IMPORT = 3; // seconds that Python's start takes at most where 10 seconds are enough for a check
 let slowness = 1;
 let importing = 0;
 
@@ -79,7 +80,7 @@ async function one(name, values, progress) {
     let timer;
     const watch = () => {
       clearTimeout(timer);
-      timer = setTimeout(stop, seconds * 1000);
+      timer = setTimeout(stop, 1000 * (name === "grade" && !check ? BEFORE_THE_FIRST_CHECK * slowness : seconds));
     };
     const stop = () => {
       listener = null;

@@ -3,11 +3,13 @@ import { bytesOf, find, language, save, text, working } from "./dom.js";
 import { show } from "./packets.js";
 import { call, onState } from "./python.js";
 
+// In the frame the report begins with its ladder; the saved file has all of it.
+const LADDER_FIRST = "<style>.page > header, main > :has(~ #ladder) { display: none }</style>";
+
 export function setUp(section) {
   const { lab } = section.dataset;
   const status = find("[data-status]", section);
   let result = null;
-  let shown = "";
   onState((state) => {
     if (state !== "ready") status.textContent = text(state === "failed" ? "failed" : state);
     else if ([text("loading"), text("importing")].includes(status.textContent)) status.textContent = "";
@@ -18,9 +20,7 @@ export function setUp(section) {
     find("[data-result]", section).hidden = false;
     show(section, result.packets);
     find("[data-lines]", section).textContent = result.lines.join("\n");
-    URL.revokeObjectURL(shown);
-    shown = URL.createObjectURL(new Blob([result.report], { type: "text/html" }));
-    find("[data-report]", section).src = `${shown}#ladder`;
+    find("[data-report]", section).srcdoc = result.report.replace("</head>", `${LADDER_FIRST}</head>`);
     find("[data-shark]", section).hidden = true;
     status.textContent = text(result.ok ? "run_ok" : "run_bad");
   });
