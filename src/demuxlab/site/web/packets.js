@@ -35,7 +35,7 @@ function choose(section, row, packet) {
     other.classList.toggle("chosen", other === row);
     find("button", other).setAttribute("aria-pressed", other === row);
   }
-  const bytes = make("div", { class: "bytes", role: "img", "aria-label": text("bytes") }, ...dump(packet.bytes));
+  const bytes = make("div", { class: "bytes", role: "group", "aria-label": text("bytes") }, ...dump(packet.bytes));
   const light = (field) => {
     for (const span of bytes.querySelectorAll("[data-at]")) {
       span.classList.toggle("lit", field && span.dataset.at >= field.start && span.dataset.at < field.end);
