@@ -49,7 +49,7 @@ _KEPT = (
 _OF_A_DISTRIBUTION = ("METADATA", "entry_points.txt")
 """What a program may ask of an installed distribution; its list of files is not true any more."""
 _OF_DEMUXLAB = ("*.py", "*.j2", "*.css", "*.js", "*.po", "*.json", "*.toml", "*.txt", "*.svg", "py.typed")
-_NOT_IN_THE_BROWSER = ("bench", "site/web", "course/labs", "course/captures")
+_NOT_IN_THE_BROWSER = ("bench", "site/web", "site/documents", "course/labs", "course/captures")
 _OF_A_LAB = ("*.py", "*.po", "*.toml", "*.md", "*.pkt")
 _A_DAY = (1980, 1, 1, 0, 0, 0)
 
