@@ -50,7 +50,7 @@ _OF_A_DISTRIBUTION = ("METADATA", "entry_points.txt")
 """What a program may ask of an installed distribution; its list of files is not true any more."""
 _OF_DEMUXLAB = ("*.py", "*.j2", "*.css", "*.js", "*.po", "*.json", "*.toml", "*.txt", "*.svg", "py.typed")
 _NOT_IN_THE_BROWSER = ("bench", "site/web", "site/documents", "course/labs", "course/captures")
-_OF_A_LAB = ("*.py", "*.po", "*.toml", "*.md", "*.pkt")
+_OF_A_LAB = ("*.py", "*.po", "*.toml", "*.md", "*.pkt", "*.json")
 _A_DAY = (1980, 1, 1, 0, 0, 0)
 
 
@@ -103,8 +103,8 @@ def _labs() -> dict[str, bytes]:
         for path in _files(lab.path, _OF_A_LAB):
             text = starter(lab.name) if path.name == EXERCISE else None
             found[f"labs/{lab.name}/{path.name}"] = text.encode() if text else path.read_bytes()
-        capture = reference(lab.name)
-        found[f"captures/{capture.name}"] = capture.read_bytes()
+        for capture in course.references(lab):
+            found[f"captures/{capture.name}"] = capture.read_bytes()
     return found
 
 
