@@ -442,6 +442,37 @@ TOPICS: dict[str, Draw] = {
 }
 
 
+def always() -> dict[str, list[tuple[list[Row], Row | Packet]]]:
+    """Return what a topic asks beside what is drawn: the cases that tell two likely programs apart."""
+    asked: dict[str, list[tuple[list[Row], Row | Packet]]] = {
+        topic: [] for topic in ("low ports", "users", "two options", "source of a packet")
+    }
+    both = (SHARE, GROUP)
+    for make_one in (listening, datagrams):
+        for port, user in ((1023, ANN), (1024, ANN), (1023, ROOT), (1024, ROOT)):
+            asked["low ports"].append(([], closed(make_one(ONE, port=port), user=user)))
+        for user, other in ((ROOT, ANN), (ANN, ROOT), (ROOT, ROOT)):
+            asked["users"].append(
+                ([make_one(ANY, GROUP, user=user)], closed(make_one(ANY, GROUP, user=other)))
+            )
+    for state in ("connected", "time-wait"):
+        for options in ((GROUP,), both):
+            row = ended(listening(ANY, *options, user=BOB), state)
+            topic = "users" if options == (GROUP,) else "two options"
+            asked[topic].append(([row], closed(row, ANY, user=ANN)))
+    for row in (datagrams(ANY, *both, user=BOB), listening(ANY, *both, user=BOB)):
+        asked["two options"].append(([row], closed(row, user=ANN)))
+    first, last = (ended(listening(address), "connected") for address in (TWO, ONE))
+    asked["source of a packet"] = [
+        ([listening(), first, last], to(first)),
+        ([listening(), first], to(first)),
+        ([datagrams(ANY, SHARE), *(datagrams(each, SHARE, peer=A) for each in (TWO, ONE))], to(datagrams())),
+        ([datagrams(ANY, SHARE), datagrams(TWO, SHARE, peer=A)], to(datagrams())),
+        ([datagrams(ANY, SHARE), datagrams(ONE, SHARE, peer=A)], to(datagrams(), source_port=FAR2)),
+    ]
+    return asked
+
+
 def named(rows: list[Row], chance: random.Random) -> list[Row]:
     names = chance.sample(NAMES, len(rows))
     return [row._replace(name=name) for row, name in zip(rows, names, strict=True)]
@@ -472,6 +503,13 @@ def drawn(kernel: Kernel, topic: str, draw: Draw, counts: Counter[str]) -> Itera
             continue
         kinds[shape] += 1
         seen.add((repr(rows), repr(question)))
+        yield table, question, answer
+    for rows, question in always().get(topic, ()):
+        table = named(rows, chance)
+        answer = ask(kernel, table, question)
+        counts["asked"] += 1
+        assert answer is not None, (topic, table, question)
+        assert answer[:1] != ("not this table",), (topic, table, question)
         yield table, question, answer
 
 
