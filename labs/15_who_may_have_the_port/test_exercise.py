@@ -74,7 +74,7 @@ def test_a_group_is_of_one_user(submission: Submission) -> None:
 @pytest.mark.points(1)
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 def test_time_wait_keeps_the_port_unless_both_share_it(submission: Submission) -> None:
-    hint = "SO_REUSEADDR counts on both: on the new socket, and on the server that ended"
+    hint = "SO_REUSEADDR counts on both, the new socket and the server that ended; its user does not count"
     asked(submission, "time-wait", hint)
 
 
@@ -96,7 +96,7 @@ def test_a_listening_socket_is_in_the_way_and_its_connections_are_not(submission
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 @pytest.mark.facts("S25")
 def test_udp_sockets_share_by_reuse_address(submission: Submission) -> None:
-    hint = "UDP does not listen: SO_REUSEADDR on both is enough, whoever their users are"
+    hint = "UDP does not listen: SO_REUSEADDR on both is enough, for all users, with a peer or without"
     asked(submission, "udp", hint)
 
 
