@@ -73,7 +73,7 @@ def owner(table: list[list], packet: bytes) -> list[str]:
 
     The questions, in this order, each among the sockets of the packet's protocol and destination port:
 
-        1. Which one has a peer, and all four values equal? (A "time-wait" is never asked about.)
+        1. Which one has a peer, and all four values equal? (No packet is for a "time-wait".)
         2. Which ones without a peer have exactly the destination address?
         3. Which ones without a peer have "0.0.0.0"?
         4. Which ones without a peer have "::", and not IPV6_V6ONLY?

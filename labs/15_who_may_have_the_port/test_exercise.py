@@ -38,7 +38,7 @@ def test_another_port_is_free(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
-def test_another_protocol_is_no_matter(submission: Submission) -> None:
+def test_another_protocol_does_not_matter(submission: Submission) -> None:
     asked(submission, "another protocol", "TCP and UDP count their ports apart")
 
 
@@ -64,20 +64,24 @@ def test_reuse_port_is_needed_on_both(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_group_is_of_one_user(submission: Submission) -> None:
-    asked(submission, "users", "nobody joins the group of another user, to take a part of the clients away")
+    asked(
+        submission,
+        "users",
+        "the two users must be equal, root is no exception; but whose a TIME-WAIT was does not count",
+    )
 
 
 @pytest.mark.points(1)
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 def test_time_wait_keeps_the_port_unless_both_share_it(submission: Submission) -> None:
-    hint = "SO_REUSEADDR counts on both: on the new socket, and on the server that ended"
+    hint = "SO_REUSEADDR counts on both, the new socket and the server that ended; its user does not count"
     asked(submission, "time-wait", hint)
 
 
 @pytest.mark.points(1)
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 def test_a_connection_keeps_the_port_of_a_server_that_ended(submission: Submission) -> None:
-    hint = "a connection has the port as well, with the options of the socket that listened"
+    hint = "a connection has the port as a TIME-WAIT has: it does not listen, so SO_REUSEADDR on both shares"
     asked(submission, "connections", hint)
 
 
@@ -92,14 +96,14 @@ def test_a_listening_socket_is_in_the_way_and_its_connections_are_not(submission
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 @pytest.mark.facts("S25")
 def test_udp_sockets_share_by_reuse_address(submission: Submission) -> None:
-    hint = "UDP does not listen: SO_REUSEADDR on both is enough, whoever their users are"
+    hint = "UDP does not listen: SO_REUSEADDR on both is enough, for all users, with a peer or without"
     asked(submission, "udp", hint)
 
 
 @pytest.mark.points(1)
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 def test_both_must_have_the_same_option(submission: Submission) -> None:
-    hint = "SO_REUSEADDR on one and SO_REUSEPORT on the other is no agreement"
+    hint = "one on each is no agreement; with both options on both sockets, one that allows it is enough"
     asked(submission, "two options", hint)
 
 
@@ -121,15 +125,19 @@ def test_localhost_is_two_addresses(submission: Submission) -> None:
 
 
 @pytest.mark.points(1)
-def test_ports_below_1024_are_roots(submission: Submission) -> None:
-    hint = "below 1024 the user must be 0, before anything else counts; from 1024 on all may"
+def test_ports_below_1024_are_for_root(submission: Submission) -> None:
+    hint = "up to 1023 the user must be 0, before anything else counts; from 1024 on all may"
     asked(submission, "low ports", hint)
 
 
 @pytest.mark.points(1)
 @pytest.mark.needs("test_reuse_address_does_not_share_a_listening_socket")
 def test_all_in_the_way_are_named(submission: Submission) -> None:
-    asked(submission, "several", "look at each socket of the table by itself, and name all in their order")
+    asked(
+        submission,
+        "several",
+        "judge each socket by itself: address in common, then each rule of `share`; name all in order",
+    )
 
 
 # Who gets the packet
@@ -149,7 +157,7 @@ def test_the_specific_address_comes_before_the_wildcard(submission: Submission) 
 @pytest.mark.points(1)
 @pytest.mark.facts("S8")
 def test_a_peer_comes_before_all(submission: Submission) -> None:
-    hint = "all four values equal come first; a socket with another peer gets nothing"
+    hint = "all four values equal come first, the local address too; a socket with another peer gets nothing"
     asked(submission, "source of a packet", hint)
 
 
@@ -297,7 +305,7 @@ def expect(
 
 def told(row: list[Any]) -> str:
     """Return a socket on one line."""
-    peer = f" from {row[PEER]}:{row[PEER_PORT]}" if row[PEER] else ""
+    peer = f", peer {row[PEER]}:{row[PEER_PORT]}" if row[PEER] else ""
     options = f", {', '.join(row[OPTIONS])}" if row[OPTIONS] else ""
     where = f"[{row[ADDRESS]}]" if ":" in row[ADDRESS] else row[ADDRESS]
     return f"{row[NAME]}: {row[PROTOCOL]} {row[STATE]} {where}:{row[PORT]}{peer}{options}, user {row[USER]}"

@@ -14,7 +14,7 @@ import random
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -442,6 +442,43 @@ TOPICS: dict[str, Draw] = {
 }
 
 
+def always() -> dict[str, list[tuple[list[Row], Row | Packet]]]:
+    """Return what a topic asks beside what is drawn: the cases that tell two likely programs apart."""
+    asked: dict[str, list[tuple[list[Row], Row | Packet]]] = defaultdict(list)
+    both = (SHARE, GROUP)
+    for make_one in (listening, datagrams):
+        for port, user in ((1023, ANN), (1024, ANN), (1023, ROOT), (1024, ROOT)):
+            asked["low ports"].append(([], closed(make_one(ONE, port=port), user=user)))
+        for row in (make_one(port=LOW, user=ROOT), make_one()):
+            asked["low ports"].append(([row], closed(row, port=LOW, user=ANN)))
+        pair = make_one(ANY6, GROUP), make_one(ANY, GROUP)
+        asked["IPv4 and dual stack"] += [(list(rows), to(pair[0])) for rows in (pair, pair[::-1])]
+        for user, other in ((ROOT, ANN), (ANN, ROOT), (ROOT, ROOT)):
+            asked["users"].append(
+                ([make_one(ANY, GROUP, user=user)], closed(make_one(ANY, GROUP, user=other)))
+            )
+    for state in ("connected", "time-wait"):
+        for options in ((GROUP,), both):
+            row = ended(listening(ANY, *options, user=BOB), state)
+            topic = "users" if options == (GROUP,) else "two options"
+            asked[topic].append(([row], closed(row, ANY, user=ANN)))
+    for row in (datagrams(ANY, *both, user=BOB), listening(ANY, *both, user=BOB)):
+        asked["two options"].append(([row], closed(row, user=ANN)))
+    row = ended(listening(ANY, SHARE, user=BOB), "time-wait")
+    asked["time-wait"] += [([row], closed(row, ANY, options, user=ANN)) for options in ((SHARE,), ())]
+    for options, more in (((), ()), ((SHARE,), (SHARE,)), ((), (SHARE,))):
+        asked["udp"].append(([datagrams(ONE, *options, peer=A)], closed(datagrams(ANY), options=more)))
+    first, last = (ended(listening(address), "connected") for address in (TWO, ONE))
+    asked["source of a packet"] = [
+        ([listening(), first, last], to(first)),
+        ([listening(), first], to(first)),
+        ([datagrams(ANY, SHARE), *(datagrams(each, SHARE, peer=A) for each in (TWO, ONE))], to(datagrams())),
+        ([datagrams(ANY, SHARE), datagrams(TWO, SHARE, peer=A)], to(datagrams())),
+        ([datagrams(ANY, SHARE), datagrams(ONE, SHARE, peer=A)], to(datagrams(), source_port=FAR2)),
+    ]
+    return asked
+
+
 def named(rows: list[Row], chance: random.Random) -> list[Row]:
     names = chance.sample(NAMES, len(rows))
     return [row._replace(name=name) for row, name in zip(rows, names, strict=True)]
@@ -472,6 +509,13 @@ def drawn(kernel: Kernel, topic: str, draw: Draw, counts: Counter[str]) -> Itera
             continue
         kinds[shape] += 1
         seen.add((repr(rows), repr(question)))
+        yield table, question, answer
+    for rows, question in always().get(topic, ()):
+        table = named(rows, chance)
+        answer = ask(kernel, table, question)
+        counts["asked"] += 1
+        assert answer is not None, (topic, table, question)
+        assert answer[:1] != ("not this table",), (topic, table, question)
         yield table, question, answer
 
 
