@@ -188,7 +188,9 @@ def test_every_reference_capture_is_understood(repository):
 
     from demuxlab.capture.reader import Capture
 
-    for name in REFERENCES:
+    of_a_run = [name for name in REFERENCES if (repository / "labs" / name).is_dir()]
+    assert len(of_a_run) >= 16
+    for name in of_a_run:
         with Capture(repository / "captures" / f"{name}.pcapng") as frames:
             for frame in frames:
                 if frame.comment.startswith("sent: "):

@@ -16,6 +16,7 @@ _COMMANDS = marked(
         "flows": "List the conversations of captures: packets and bytes in each direction.",
         "open": "Open a capture in Wireshark with our columns, colours and buttons.",
         "report": "Write a capture's story into one HTML file: ladder, sockets, queues, figures.",
+        "site": "Write the course as static pages that run in a browser.",
         "serve": "Serve http, echo, discard or chargen to this machine's curl, browser or nc.",
         "exec": "Run an unmodified Python program with its sockets on our transport layer.",
         "labs": "List the labs, and what of them this folder has passed.",

@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FrameType, FunctionType
 from typing import Any
 
@@ -31,6 +31,9 @@ _SLOWER = 2.5
 class Practice(Submission):
     """Asks a learner's file in this process; requests, answers and stories are those of `Submission`."""
 
+    alive: Callable[[], object] | None = None
+    """Called at most once a second, before a call: a check of many short calls is no loop without an end."""
+    _shown = 0.0
     _things: list[Any] | None = None
     _given: Any = None
 
@@ -54,6 +57,9 @@ class Practice(Submission):
     def _say(self, words: dict[str, Any], _name: str, _deadline: object) -> None:
         """Do what is asked; methods of the checker's objects are called on the way."""
         assert self._things is not None
+        if Practice.alive is not None and time.monotonic() > Practice._shown + 1:
+            Practice._shown = time.monotonic()
+            Practice.alive()
         loaded, printed = self._things[0] is not None, io.StringIO()
         with _hooked(ask=self._called_back, watch=_watch), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
@@ -103,6 +109,7 @@ def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
 
     def line(frame: FrameType, _event: str, _value: object) -> Any:
         if time.monotonic() > end:
+            guard.hung = True
             raise child.Hung(frame.f_lineno)
         return line
 
@@ -115,12 +122,14 @@ class Guard:
     def __init__(self) -> None:
         self.changed: list[str] = []
         """What was found changed, as "module.name"."""
+        self.hung = False
+        """Whether a call of the file did not come to an end."""
         self._known: dict[tuple[Any, str], object] = {}
         self._builtins: dict[tuple[Any, str], object] = {}
 
     def begin(self) -> None:
         """Forget what was known and found: the next check begins anew."""
-        self.changed, self._known = [], {}
+        self.changed, self.hung, self._known = [], False, {}
 
     def remember(self) -> None:
         """Keep what is there before the first check."""

@@ -83,7 +83,7 @@ def html(story: Story) -> str:
         else _("Tap a row, or press Enter on it, for its fields and the first of its data."),
         ladder_html=_ladder(laid_out),
         script=_script(),
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode(),
+        script_hash=script_hash(),
         overview=overview.rows(story),
         overview_text=overview.summary(story),
         sockets=sockets,
@@ -121,6 +121,11 @@ def svg(story: Story, name: str) -> str:
         return ""
     head, end, rest = drawing.partition(">")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}{end}{tag("style", style("drawing.css"))}{rest}\n'
+
+
+def script_hash() -> str:
+    """Return the hash by which a content security policy permits the report's one script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
 
 
 @cache

@@ -1,0 +1,60 @@
+// The section "Questions": a capture of the learner's own, and its questions.
+import { bytesOf, find, language, make, save, text } from "./dom.js";
+import * as progress from "./progress.js";
+import { call } from "./python.js";
+
+export function setUp(lab) {
+  const section = find("#quiz");
+  const form = find("[data-quiz]", section);
+  const answers = find("[data-answers]", section);
+  const status = find("[data-quiz-status]", section);
+  let student = "";
+  form.student.value = progress.of(lab).student ?? "";
+
+  form.onsubmit = doing(form, status, async () => {
+    student = form.student.value.trim();
+    progress.keep(lab, { student });
+    status.textContent = text("running");
+    const made = await call("make_quiz", [lab, student, language]);
+    status.textContent = "";
+    const file = `${lab}-${student.replace(/[^\p{L}\p{N}._-]/gu, "_")}.pcapng`;
+    const button = make("button", { type: "button", onclick: () => save(file, bytesOf(made.capture)) }, text("quiz_save"));
+    answers.replaceChildren(make("p", {}, button), ...made.questions.map(question), make("p", {}, make("button", { class: "primary" }, text("quiz_mark"))));
+    answers.hidden = false;
+  });
+
+  answers.onsubmit = doing(answers, status, async () => {
+    const given = Object.fromEntries(new FormData(answers));
+    const marked = await call("check_quiz", [lab, student, given, language]);
+    for (const each of marked.answers) {
+      const place = find(`[data-mark="${each.id}"]`, answers);
+      place.className = each.right ? "good" : "bad";
+      place.textContent = each.right ? text("right") : text("wrong", { filter: each.filter, frames: each.frames?.join?.(", ") ?? each.frames });
+    }
+    status.textContent = text("quiz_result", marked);
+    progress.keep(lab, { quiz: { right: marked.right, of: marked.of } });
+  });
+}
+
+function doing(form, status, work) {
+  return async (event) => {
+    event.preventDefault();
+    const button = find("button:not([type])", form);
+    button.disabled = true;
+    try {
+      await work();
+    } catch (error) {
+      status.textContent = text("failed", { why: error.message });
+    } finally {
+      button.disabled = false;
+    }
+  };
+}
+
+function question({ id, text: asked, choices }, number) {
+  const mark = make("output", { "data-mark": id });
+  const words = `${number + 1}. ${asked}`;
+  if (!choices.length) return make("p", {}, make("label", {}, words, " ", make("input", { name: id, autocomplete: "off", size: 16 })), " ", mark);
+  const options = choices.map((choice) => make("label", {}, make("input", { type: "radio", name: id, value: choice }), ` ${choice}`));
+  return make("fieldset", {}, make("legend", {}, words), ...options, " ", mark);
+}
