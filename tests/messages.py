@@ -46,7 +46,7 @@ def _parts(argument: ast.expr) -> list[ast.expr]:
 def in_checks(path: Path) -> Iterator[str]:
     """Yield what the checks of an exercise say: their names as sentences, and their hints."""
     for check in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not isinstance(check, ast.FunctionDef):
+        if not isinstance(check, ast.FunctionDef | ast.ClassDef):
             continue
         if check.name.startswith("test_"):
             yield check.name.removeprefix("test_").replace("_", " ")

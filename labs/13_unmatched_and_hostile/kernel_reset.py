@@ -4,6 +4,7 @@
 namespace of its own; CAPTURE is a file to write. Without root's rights it shows what is stored in captures/.
 """
 
+import argparse
 import ctypes
 import os
 import socket
@@ -70,7 +71,14 @@ def stored() -> Iterator[tuple[str, Packet]]:
 
 def main() -> None:
     """Print each packet, and write them where a capture is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("capture", nargs="?", metavar="CAPTURE", type=Path, help="a file to write")
+    capture = parser.parse_args().capture
     root = sys.platform == "linux" and os.geteuid() == 0
+    if capture and not root:
+        parser.error("only root can ask the kernel and write a CAPTURE: begin the command with sudo")
     if not root:
         print(f"The kernel is asked with sudo only. From captures/{STORED.name}:")
     try:
@@ -80,8 +88,8 @@ def main() -> None:
     for number, (sender, packet) in enumerate(packets, 1):
         ends = f"{packet.src}:{packet.sport} → {packet.dst}:{packet.dport}"
         print(f"{number:2}  {sender:6}  {ends:33}  {packet.sprintf('%TCP.flags%')}")
-    if sys.argv[1:] and root:
-        with open(sys.argv[1], "wb") as file:
+    if capture:
+        with capture.open("wb") as file:
             writer = PcapngWriter(
                 file, comment="the kernel, a handshake of scapy's, and an address that no host has"
             )

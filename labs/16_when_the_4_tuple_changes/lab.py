@@ -16,10 +16,8 @@ from demuxlab.wire.address import from_text
 
 CHOSEN = bytes.fromhex("c0ffee00c0ffee00")  # the client's choice, for its first packet only
 FIRST, SECOND = bytes.fromhex("00a1a1a1a1a1a1a1"), bytes.fromhex("00b2b2b2b2b2b2b2")  # issued by S0
-UNKNOWN, CLIENT = (
-    bytes.fromhex("00dddddddddddddd"),
-    bytes.fromhex("0c0c0c0c"),
-)  # of no connection; of the client
+UNKNOWN = bytes.fromhex("00dddddddddddddd")  # of no connection
+CLIENT = bytes.fromhex("0c0c0c0c")  # issued by the client
 
 
 class Server:
@@ -35,6 +33,7 @@ class Server:
         """Receive a datagram; return the connection that its ID names, and answer where there is none."""
         addresses, ports = IP(src=source, dst=self._host.address), UDP(sport=port, dport=self._lab.port(443))
         self._lab.send(addresses / ports / data)
+        frame = self._lab.journal.frames
         data, address, port = self._socket.receive() or (b"", b"", 0)
         number = data[6 : 6 + data[5]] if (long := data[0] & 0x80) else data[1 : 1 + len(FIRST)]
         name = self._connections.get(number)
@@ -45,7 +44,9 @@ class Server:
         elif name is None:
             self._socket.send_to(b"\x40" + bytes(20) + b"stateless token!", address, port)
         self._lab.replies()
-        self._rows.append((f"{source}:{port}", self._host.name, number.hex(), name or "stateless reset"))
+        row = (frame, f"{source}:{port}", self._host.name, number.hex(), name or "stateless reset")
+        self._rows.append(row)
+        self._lab.say("  frame {frame}: ID {number} → {answer}", frame=frame, number=row[3], answer=row[4])
         return name
 
 
@@ -85,13 +86,13 @@ def run(lab: Lab) -> None:
     lab.step("Which segment went to which socket, and by which rule:")
     lab.show_decisions()
     lab.step("What the servers made of the datagrams: the connection is found by the ID.")
-    lab.show_table(("from", "server", "connection ID", "connection"), rows)
+    lab.show_table(("frame", "from", "server", "connection ID", "connection, or answer"), rows)
     moved = sum(by_tuple(key, f"10.1.0.{n % 250}", n) != by_tuple(key, "10.2.0.1", n) for n in range(1000))
-    lab.step("Of 1,000 moved phones, the hash sends {moved} to the other server, the ID none.", moved=moved)
+    lab.step("Of 1,000 moved phones, the hash sends {moved} to the wrong server, the ID none.", moved=moved)
 
     lab.step("What the theory says:")
     lab.check("TCP: no connection has the new 4-tuple; the answer is RST", bool(reset[TCP].flags.R))
-    lab.check("QUIC: three 4-tuples, two IDs, one connection", kept == ["C1"] * 4)
+    lab.check("QUIC: three 4-tuples, two IDs of the server's, one connection", kept == ["C1"] * 4)
     lab.check("a known 4-tuple does not help a packet with an unknown ID", unknown is None)
     lab.check("S1, to which the hash leads, does not know the connection", lost is None)
     lab.check("S0, to which the ID leads, knows it", found == "C1")

@@ -15,7 +15,7 @@ from demuxlab.wire.address import to_text
 from demuxlab.wire.segment import UDPDatagram
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
-INITIAL, ZERO_RTT, HANDSHAKE = 0x00, 0x10, 0x20
+INITIAL, ZERO_RTT, HANDSHAKE, RETRY = 0x00, 0x10, 0x20, 0x30
 RESET, NEGOTIATION = "stateless reset", "version negotiation"
 
 
@@ -80,12 +80,15 @@ class Server(Packets):
         """Deliver a packet with a short header, which must reach its connection."""
         self.deliver(self.short(number), sender, name, hint)
 
-    def open(self, sender: str, number: bytes = b"") -> str:
+    def open(self, sender: str, number: bytes = b"", hint: str = "") -> str:
         """Open a connection; return its name."""
         self._opened += 1
         name = f"C{self._opened}"
         datagram = self.long(number or self.chosen())
-        self.deliver(datagram, sender, name, "an Initial with a new ID opens the next connection")
+        hint = (
+            hint or "another ID is another connection, wherever it comes from: an Initial opens the next one"
+        )
+        self.deliver(datagram, sender, name, hint)
         return name
 
     def issue(self, name: str) -> bytes:
@@ -105,8 +108,18 @@ class Server(Packets):
 
 
 def same(found: object, expected: object, hint: str) -> None:
-    shown = [value.hex() if isinstance(value, bytes) else value for value in (expected, found)]
-    assert found == expected, f"expected {shown[0]}, found {shown[1]}\nhint: {hint}"
+    if found != expected:
+        raise AssertionError(f"expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
+
+
+def shown(value: object) -> str:
+    """Return a value as the story writes those that the learner's code is called with."""
+    return f"bytes {value.hex(' ')}" if isinstance(value, bytes) and value else repr(value)
+
+
+def without_fixed_bit(datagram: bytes) -> bytes:
+    """Return a datagram whose first byte has bit 0x40 = 0."""
+    return bytes([datagram[0] & 0xBF]) + datagram[1:]
 
 
 # destination_id
@@ -136,8 +149,8 @@ def test_an_id_that_is_cut_off_is_none(submission: Submission) -> None:
     number, length = packets.own(), packets.own_length
     for whole, end in (packets.short(number), 1 + length), (packets.long(number), 6 + length):
         found = submission.function("destination_id", whole[:end], length)
-        same(found, number, "the ID is just whole")
-        for cut in (0, 1, packets.draw.randrange(2, end - 1), end - 1):
+        same(found, number, "the datagram ends where the ID ends: the ID is complete")
+        for cut in (0, 1, 5, packets.draw.randrange(2, end - 1), end - 1):
             found = submission.function("destination_id", whole[:cut], length)
             same(found, None, "the datagram ends before the ID")
 
@@ -188,7 +201,7 @@ def test_a_repeated_initial_is_of_the_same_connection(submission: Submission) ->
 def test_only_an_initial_opens_a_connection(submission: Submission) -> None:
     server = Server(submission, "only")
     [sender] = server.senders(1)
-    for kind in (HANDSHAKE, ZERO_RTT):
+    for kind in (HANDSHAKE, ZERO_RTT, RETRY):
         datagram = server.long(server.chosen(), kind)
         server.deliver(datagram, sender, None, "rule 6: neither Initial nor short header")
     server.open(sender)
@@ -224,6 +237,8 @@ def test_another_version_is_negotiated(submission: Submission) -> None:
     server.deliver(small, sender, None, "rule 1: fewer than 1,200 bytes")
     zero = server.long(number, version=0)
     server.deliver(zero, sender, None, "version 0 is a version negotiation itself")
+    hint = "rule 1 decides before rule 2: bit 0x40 is version 1's"
+    server.deliver(without_fixed_bit(large), sender, NEGOTIATION, hint)
     server.open(sender, number)
 
 
@@ -234,7 +249,11 @@ def test_the_second_bit_is_1(submission: Submission) -> None:
     name = server.open(home)
     number = server.issue(name)
     whole = server.short(number)
-    server.deliver(bytes([whole[0] & 0x3F]) + whole[1:], home, None, "rule 2: bit 0x40 is 0")
+    new, known = server.long(server.chosen()), server.long(number, HANDSHAKE, size=300)
+    for datagram in (whole, new, known):
+        server.deliver(without_fixed_bit(datagram), home, None, "rule 2: bit 0x40 is 0")
+    for cut in (0, server.draw.randrange(1, 1 + server.own_length)):
+        server.deliver(whole[:cut], home, None, "rule 2: there is no destination ID")
     server.deliver(whole, home, name, "rule 3: the ID is known")
 
 
@@ -296,6 +315,7 @@ def test_an_id_has_one_owner_and_the_servers_length(submission: Submission) -> N
     one, two = server.open(home), server.open(other)
     first, second = server.issue(one), server.issue(two)
     same(server.call("issue", one, second), False, "the ID belongs to the other connection")
+    same(server.call("issue", one, first), False, "the ID belongs to this connection already")
     wrong = server.some(server.own_length + server.draw.choice((-1, 1)))
     same(server.call("issue", one, wrong), False, "a short header says no length: all have own_length bytes")
     same(server.call("issue", "C99", server.own()), False, "there is no such connection")
@@ -357,14 +377,17 @@ def test_a_reset_is_shorter_than_what_it_answers(submission: Submission) -> None
 def test_a_closed_connection_has_no_ids(submission: Submission) -> None:
     server = Server(submission, "closed")
     home, other = server.senders(2)
-    one, two = server.open(home), server.open(other)
+    chosen = server.chosen()
+    one, two = server.open(home, chosen), server.open(other)
     ids, second = [server.issue(one), server.issue(one)], server.issue(two)
     server.call("close", one)
     for number in ids:
         server.deliver(server.short(number), home, RESET, "the connection is closed: its IDs are forgotten")
+    late = server.long(chosen, HANDSHAKE, size=300)
+    server.deliver(late, home, None, "the ID that the client chose is forgotten as well")
     server.peer(one, None, "the connection is closed")
     server.known(two, second, home, "the other connection is still open")
-    server.open(home)  # no name is used twice
+    server.open(home, hint="a new connection has a new name: no name is used twice")
 
 
 # The balancer and the captures
@@ -380,9 +403,13 @@ def test_a_balancer_reads_the_id(submission: Submission) -> None:
             found = submission.function("balance", datagram, sender, packets.own_length, servers)
             hint = "the ID's first byte modulo servers, whatever the sender"
             same(found, number[0] % servers, hint)
-    cut = packets.short(b"", 1)
-    found = submission.function("balance", cut, sender, packets.own_length, servers)
-    same(found, None, "the datagram has no ID")
+    hints = {
+        packets.short(b"", 1): "the datagram has no ID",
+        packets.long(b"", size=50): "an ID of no bytes has no first byte",
+    }
+    for datagram, hint in hints.items():
+        found = submission.function("balance", datagram, sender, packets.own_length, servers)
+        same(found, None, hint)
 
 
 @pytest.mark.points(3)

@@ -13,7 +13,8 @@ from wcwidth import wcswidth
 from demuxlab import language
 from demuxlab.course import next_steps
 from demuxlab.grading.sentences import translated
-from demuxlab.grading.stories import mistaken_type
+from demuxlab.grading.stories import Stories, mistaken_type
+from demuxlab.grading.submission import Submission
 
 PORTS = """
 def ports(header: bytes) -> tuple[int, int]:
@@ -193,6 +194,11 @@ def test_each_part_of_a_raise_is_translated_on_its_own():
             "44바이트 가운데 43",
         ),
         ("04", "given 0a", "주어진 것: 0a"),
+        (
+            "05",
+            "serve() raised OSError in line 9: [Errno 22] this socket does not listen",
+            "[Errno 22] 이 소켓은",
+        ),
     ],
 )
 def test_sentences_with_values_are_told_in_korean(lab, line, told, repository):
@@ -203,3 +209,20 @@ def test_sentences_with_values_are_told_in_korean(lab, line, told, repository):
         assert told in translated(line)
     finally:
         language.use("en")
+
+
+@pytest.mark.parametrize(
+    ("message", "end"),
+    [
+        ("expected 1, found 2\nhint: the ID is known", ["expected 1, found 2", "hint: the ID is known"]),
+        ("it fell\nhint: the ID is known", ["it fell", "hint: the ID is known", "assert 2 == 1"]),
+    ],
+)
+def test_a_hint_behind_an_assert_is_a_line_as_any_other(message, end, tmp_path):
+    """pytest indents it and adds the comparison; then no catalog had the line, and it stayed English."""
+    found = 2
+    with pytest.raises(AssertionError) as failure:
+        assert found == 1, message
+    assert "\n  hint: " in str(failure.value)
+    asked = Submission(tmp_path / "mine.py")
+    assert Stories().of(asked, "an id", failure.value)[-len(end) :] == [f"  {line}" for line in end]

@@ -101,6 +101,7 @@ _OF_CHECKS = marked(
         "a packet of {1} bytes",
         "the state {1}",
         "{1} to be sent",
+        "[Errno {1}] {2}",
     )
 )
 """What checks of several labs say."""

@@ -48,7 +48,7 @@ class Stories:
 
     def of(self, asked: "Submission", name: str, error: BaseException) -> list[str]:
         """Return the story of a check that failed, `name` as a sentence; a line where it is a repetition."""
-        said = str(error).splitlines() or [type(error).__name__]
+        said = _lines(error)
         if isinstance(error, LoadError):
             first = self._first.setdefault((asked.path, "loading"), name)
             whole = [*(translated(line) for line in said), *_printed(asked)]
@@ -63,6 +63,19 @@ class Stories:
             *_end(asked, said),
             *_printed(asked),
         ]
+
+
+def _lines(error: BaseException) -> list[str]:
+    """Return what an error says, in lines; of `assert …, message` the message.
+
+    pytest indents the message's further lines and adds the comparison in its own notation. That is left out
+    where the message has compared the two values itself.
+    """
+    said, failed, comparison = str(error).partition("\nassert ")
+    if failed:
+        said = said.replace("\n  ", "\n")
+        said += "" if _COMPARED.search(said) else failed + comparison
+    return said.splitlines() or [type(error).__name__]
 
 
 def summary(asked: "Submission", name: str, error: BaseException) -> tuple[str, str]:
