@@ -271,6 +271,8 @@ def test_no_timer_runs_by_the_time_of_day():
         ("links/kernel.py", "time"),
         ("drill/on_kernel.py", "time_ns"),  # the kernel's own time stamps are of the time of day
         ("sockets/ancillary.py", "time_ns"),  # so are SO_TIMESTAMP's (socket(7))
+        ("cli/watch.py", "time"),  # and those of packets (packet(7)), with which these are compared
+        ("kernel/following.py", "time"),
     }
 
 

@@ -9,6 +9,7 @@ from demuxlab.fast import plain
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.loss_recovery import Phase
 from demuxlab.transport.tcp.states import State
+from demuxlab.transport.timers import NEVER
 
 _LARGE = 4096
 """Bytes of data from which on data stays in the packet that brought it, instead of being copied out of it."""
@@ -91,7 +92,10 @@ def _receive(
         connection.statistics.received += 1
     if acknowledgments.wanted or sender.has_unsent or sender.in_flight:
         to_send[connection] = None
-    elif connection.deadlines.delayed_ack < connection.deadline:
+        return True
+    if connection.statistics is not None and connection.statistics.busy_since != NEVER:
+        connection.statistics.idle(now)
+    if connection.deadlines.delayed_ack < connection.deadline:
         connection.deadline = connection.deadlines.delayed_ack
         connection.services.timers.update(connection)
     return True
