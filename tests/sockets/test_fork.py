@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import os
 import select
 import struct
@@ -15,7 +16,7 @@ import pytest
 from demuxlab import sockets
 from demuxlab.host import Host
 from demuxlab.runtime import Runtime
-from demuxlab.sockets import current
+from demuxlab.sockets import current, forking
 from demuxlab.sockets import system_calls as calls
 from demuxlab.sockets.descriptors import descriptors
 
@@ -99,6 +100,15 @@ def test_a_connection_in_the_middle_of_accept_is_its_threads_alone(listener):
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)
+
+
+def test_a_fork_without_our_sockets_releases_no_lock_of_an_earlier_fork(listener, monkeypatch):
+    in_child(lambda: None)
+    listener.close()
+    monkeypatch.setattr(current, "in_use", lambda: None)
+    monkeypatch.setattr(forking, "descriptors", [])
+    in_child(lambda: None)  # the hook's error would be an unraisable exception, which fails a test here
+    gc.collect()
 
 
 def test_a_child_that_is_killed_closes_its_sockets(pair):

@@ -80,8 +80,8 @@ def _of_grandchild(host: parent.ParentsHost) -> _Prepared:
 
 def _in_parent() -> None:
     global _prepared  # noqa: PLW0603
-    for lock in _held:
-        lock.release()
+    while _held:
+        _held.pop().release()
     if _prepared is not None and _prepared.channel is not None:
         _prepared.channel.close()
     _prepared = None
