@@ -215,6 +215,10 @@ def _name(member: zipfile.ZipInfo) -> str:
 def _in_tar(stream: _Limited) -> Iterator[_Member]:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
+            if (
+                member.size < 0
+            ):  # Python before 3.11.14, 3.12.12 and 3.13.6 goes back in the file (CVE-2025-8194)
+                raise tarfile.ReadError("invalid size")
             if not member.isreg():
                 if not member.isdir():
                     yield member.name, None
