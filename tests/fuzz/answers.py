@@ -73,6 +73,13 @@ class LearnerProcess:
         return 0
 
 
+class Asking(Submission):
+    """Takes the answers in any order: they were written before anything was asked."""
+
+    def _new_token(self) -> str:
+        return ""
+
+
 def seeds() -> Iterator[bytes]:
     offer = "{OFFER}"
     asked = {"ask": offer, "method": "recv", "arguments": [5], "keywords": [["flags", 1]]}
@@ -97,7 +104,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def one(data: bytes) -> None:
-    submission = Submission(Path("exercise.py"), timeout=5.0, level="none")
+    submission = Asking(Path("exercise.py"), timeout=5.0, level="none")
     offer = Socket()
     encoded = submission._encode(offer)
     data = data.replace(b"{OFFER}", encoded["object"].encode())

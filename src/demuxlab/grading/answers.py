@@ -21,14 +21,19 @@ class BadAnswer(ValueError):
     """The line is not an answer; the message says why, for the learner."""
 
 
-def parse(line: bytes) -> dict[str, Any]:
-    """Return an answer's fields; BadAnswer for everything that `child` itself never sends."""
+def parse(line: bytes, token: str = "") -> dict[str, Any]:
+    """Return an answer's fields; BadAnswer for everything that `child` itself never sends.
+
+    `token` is that of the request: an answer without it is one to a question that the checker has not asked.
+    """
     try:
         answer = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadAnswer("something that is no JSON") from error
     if not isinstance(answer, dict):
         raise BadAnswer("something that is no JSON object")
+    if token and answer.get("of") != token:
+        raise BadAnswer("something that was not asked for")
     if "raised" in answer:
         line_number, column = answer.get("line"), answer.get("column")
         return {

@@ -162,11 +162,13 @@ requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
 away: list[float] = []
 """Seconds that each call of something that stays with the checker took, in the request at hand."""
+asked: list[str] = [""]
+"""The token of the request at hand, which every answer to it carries."""
 
 
 def tell(answer: dict[str, Any]) -> None:
     """Write one line of JSON."""
-    answers.write("".join(encoded(answer, 0)) + "\n")
+    answers.write("".join(encoded({**answer, "of": asked[0]}, 0)) + "\n")
 
 
 def limit() -> None:
@@ -362,7 +364,9 @@ def main() -> None:
     path = os.path.abspath(sys.argv[1])
     things: list[Any] = [None, None]
     while line := requests.readline():
-        tell(reply(scan(line, 0)[0], path, things))
+        request = scan(line, 0)[0]
+        asked[0] = request["of"]
+        tell(reply(request, path, things))
 
 
 def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ _PLAIN = marked(
     (
         "something that is no JSON",
         "something that is no JSON object",
+        "something that was not asked for",
         "an object of an unknown kind",
         "a number that is not finite",
         "a number of more than 256 bits",

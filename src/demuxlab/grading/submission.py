@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import select
 import signal
 import time
@@ -135,6 +136,7 @@ class Submission:
         self._started = 0
         self._buffer = b""
         self._printed = b""
+        self._token = ""
 
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
@@ -192,6 +194,7 @@ class Submission:
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
         request["patience"] = [_OWN_ALARM * self.timeout, computing]
+        self._token = request["of"] = self._new_token()
         self._ready()
         self.last = name
         began = time.monotonic()
@@ -210,6 +213,10 @@ class Submission:
         value = answer.get("value")
         self.returned_tuple = isinstance(value, dict) and "tuple" in value
         return self._decode(value)
+
+    def _new_token(self) -> str:
+        """Return what an answer must carry: what answers beforehand, or asks itself, cannot know it."""
+        return secrets.token_hex(4)
 
     def _raised(self, answer: dict[str, Any], name: str, arguments: tuple[Any, ...]) -> NoReturn:
         """Raise the error of a request that got no answer: the code raised, hung or lacks the function."""
@@ -308,7 +315,7 @@ class Submission:
                 self._no_answer(name)
             self._ended(name)
         try:
-            return parse(line or b"")
+            return parse(line or b"", self._token)
         except BadAnswer as error:
             self.close()
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
