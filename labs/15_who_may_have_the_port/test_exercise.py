@@ -281,7 +281,7 @@ def built(protocol: str, source: str, source_port: int, destination: str, port: 
 
 
 def expect_bind(submission: Submission, table: list[Any], new: list[Any], answer: Any, hint: str) -> None:
-    expect(submission, "may_bind", table, new, answer, told(new), hint)
+    expect(submission, "may_bind", table, new, answer, as_text(new), hint)
 
 
 def expect_owner(submission: Submission, table: list[Any], data: bytes, answer: Any, hint: str) -> None:
@@ -299,11 +299,11 @@ def expect(
     except SubmissionError as error:
         raise AssertionError(f"expected {answer!r}, but {error}\nhint: {hint}") from None
     if found != answer:
-        lines = ["the table:", *(f"  {told(row)}" for row in table), shown]
+        lines = ["the table:", *(f"  {as_text(row)}" for row in table), shown]
         raise AssertionError("\n".join([*lines, f"expected {answer!r}, found {found!r}", f"hint: {hint}"]))
 
 
-def told(row: list[Any]) -> str:
+def as_text(row: list[Any]) -> str:
     """Return a socket on one line."""
     peer = f", peer {row[PEER]}:{row[PEER_PORT]}" if row[PEER] else ""
     options = f", {', '.join(row[OPTIONS])}" if row[OPTIONS] else ""

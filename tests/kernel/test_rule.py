@@ -103,6 +103,12 @@ def test_an_ordinary_user_is_sent_to_sudo(as_ordinary_user):
     assert done.stderr == "demuxlab: only root may attach a program to Linux: run it with sudo\n"
 
 
+def test_a_program_that_is_not_there_is_named():
+    done = subprocess.run([sys.executable, LAB, "nosuch", "x"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "demuxlab: nosuch is not there: give a program and its arguments\n"
+
+
 def loaded(text: str, folder: Path):
     """Return the function `rule` of a file with this text."""
     file = folder / "rule.py"

@@ -94,7 +94,7 @@ def command(device: str, port: int | None, process: str, output: Path | None, li
     table.write("", _PATIENCE)
     _summarize(watch, lost, time.monotonic() - began)
     if table.unread:
-        unread = _("nobody read {count} bytes of the table from standard output", count=table.unread)
+        unread = _("{count} bytes of the table were not read from standard output", count=table.unread)
         if recorder is None:
             problems.append(unread)
         else:
@@ -163,7 +163,7 @@ def _follow(
     waits = select.poll()
     waits.register(packets.fileno(), select.POLLIN)
     waits.register(watch.following.fileno(), select.POLLIN)
-    rows, told = Rows(), False
+    rows, reported = Rows(), False
     table.write(rows.heading())
     until = inf
     while True:
@@ -186,8 +186,8 @@ def _follow(
             table.write(rows.row(seen))
             if recorder is not None:
                 _record(recorder, seen)
-        if recorder is not None and recorder.writer.error is not None and not told:
-            told = True
+        if recorder is not None and recorder.writer.error is not None and not reported:
+            reported = True
             _tell(f"demuxlab: {_('the capture ends here: {why}', why=reason(recorder.writer.error))}")
         watch.rest(taken[-1].now if taken else inf)
         if until < inf and (not taken or len(before) < len(taken)):

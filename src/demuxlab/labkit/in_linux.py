@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -61,6 +61,10 @@ def in_linux(rule: Rule, clients: Sequence[Client]) -> None:
     @click.argument("command", nargs=-1, type=click.UNPROCESSED)
     @terminal.language_option
     def run(command: tuple[str, ...]) -> None:
+        if command and shutil.which(command[0]) is None:
+            raise NoRule(
+                _("{command} is not there", command=command[0]), _("give a program and its arguments")
+            )
         with _attached(rule, clients):
             if command:
                 raise SystemExit(subprocess.run(command, check=False).returncode)
@@ -81,28 +85,29 @@ def _attached(rule: Rule, clients: Sequence[Client]) -> Iterator[None]:
         {address for source, _port, destination, _at in clients for address in (source, destination)}
     )
     servers = [_serve(name, _FIRST_PORT + number) for number, name in enumerate(compiled.names)]
-    code = compiled.assemble(bpf.socket_map([server.socket for server in servers]))
-    try:
-        with bpf.attached(code, rule.__name__):
-            listening = [f"{name} 127.0.0.1:{_FIRST_PORT + at}" for at, name in enumerate(compiled.names)]
-            sentence = _(
-                "your rule is {count} BPF instructions; Linux runs them for each connection request",
-                count=len(code) // 8,
-            )
-            click.echo(layout.paragraph(sentence))
-            click.echo(layout.paragraph(_("listening sockets: {sockets}", sockets=", ".join(listening))))
-            yield
-    except OSError as error:
-        raise NoRule(
-            _("Linux does not accept the program ({why})", why=error.strerror),
-            _("run it on Linux 5.9 or later, outside of a container"),
-        ) from error
+    with ExitStack() as attached:
+        try:
+            code = compiled.assemble(bpf.socket_map([server.socket for server in servers]))
+            attached.enter_context(bpf.attached(code, rule.__name__))
+        except OSError as error:
+            raise NoRule(
+                _("Linux does not accept the program ({why})", why=error.strerror),
+                _("run it on Linux 5.9 or later, outside of a container"),
+            ) from error
+        listening = [f"{name} 127.0.0.1:{_FIRST_PORT + at}" for at, name in enumerate(compiled.names)]
+        sentence = _(
+            "your rule is {count} BPF instructions; Linux runs them for each connection request",
+            count=len(code) // 8,
+        )
+        click.echo(layout.paragraph(sentence))
+        click.echo(layout.paragraph(_("listening sockets: {sockets}", sockets=", ".join(listening))))
+        yield
 
 
 def _connect(rule: Rule, clients: Sequence[Client]) -> None:
     """Let curl connect as each client; print the table. Raises RuleBroken where Linux decides otherwise."""
     if shutil.which("curl") is None:
-        raise NoRule(_("curl is not there"), "sudo apt install curl")
+        raise NoRule(_("{command} is not there", command="curl"), "sudo apt install curl")
     rows, agree = [], True
     for source, source_port, destination, port in clients:
         wanted = rule(source, source_port, destination, port) or _(_REFUSED)

@@ -34,10 +34,12 @@ export function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-/** Do some work of a button: it is disabled meanwhile, and a failure is said beside it. */
-export function working(button, status, work) {
-  button.addEventListener("click", async (event) => {
+/** Do the work of a button or a form: the button is disabled meanwhile, and a failure is said beside it. */
+export function working(element, status, work) {
+  const isForm = element instanceof HTMLFormElement;
+  element.addEventListener(isForm ? "submit" : "click", async (event) => {
     event.preventDefault();
+    const button = isForm ? find("button:not([type])", element) : element;
     button.disabled = true;
     try {
       await work();

@@ -1,5 +1,5 @@
 // The section "Questions": a capture of the learner's own, and its questions.
-import { bytesOf, find, language, make, save, text } from "./dom.js";
+import { bytesOf, find, language, make, save, text, working } from "./dom.js";
 import * as progress from "./progress.js";
 import { call } from "./python.js";
 
@@ -11,7 +11,7 @@ export function setUp(lab) {
   let student = "";
   form.student.value = progress.of(lab).student ?? "";
 
-  form.onsubmit = doing(form, status, async () => {
+  working(form, status, async () => {
     student = form.student.value.trim();
     progress.keep(lab, { student });
     status.textContent = text("running");
@@ -23,7 +23,7 @@ export function setUp(lab) {
     answers.hidden = false;
   });
 
-  answers.onsubmit = doing(answers, status, async () => {
+  working(answers, status, async () => {
     const given = Object.fromEntries(new FormData(answers));
     const marked = await call("check_quiz", [lab, student, given, language]);
     for (const each of marked.answers) {
@@ -34,21 +34,6 @@ export function setUp(lab) {
     status.textContent = text("quiz_result", marked);
     progress.keep(lab, { quiz: { right: marked.right, of: marked.of } });
   });
-}
-
-function doing(form, status, work) {
-  return async (event) => {
-    event.preventDefault();
-    const button = find("button:not([type])", form);
-    button.disabled = true;
-    try {
-      await work();
-    } catch (error) {
-      status.textContent = text("failed", { why: error.message });
-    } finally {
-      button.disabled = false;
-    }
-  };
 }
 
 function question({ id, text: asked, choices }, number) {
