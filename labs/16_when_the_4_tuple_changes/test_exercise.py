@@ -2,14 +2,14 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import addresses, drawing, ports, varying
-from demuxlab.grading.submission import Submission
+from demuxlab.grading.submission import Submission, SubmissionError
 from demuxlab.wire import ipv4, udp
 from demuxlab.wire.address import to_text
 from demuxlab.wire.segment import UDPDatagram
@@ -74,7 +74,7 @@ class Server(Packets):
 
     def deliver(self, datagram: bytes, sender: str, expected: str | None, hint: str) -> None:
         """Deliver a datagram, to which this must be the answer."""
-        same(self._submission.call("deliver", datagram, sender), expected, hint)
+        same(expected, hint, self._submission.call, "deliver", datagram, sender)
 
     def known(self, name: str, number: bytes, sender: str, hint: str) -> None:
         """Deliver a packet with a short header, which must reach its connection."""
@@ -95,7 +95,7 @@ class Server(Packets):
         """Issue an ID for a connection, and return it."""
         number = self.own()
         hint = "the ID is new and has own_length bytes, and the connection is open"
-        same(self.call("issue", name, number), True, hint)
+        same(True, hint, self.call, "issue", name, number)
         return number
 
     def call(self, method: str, *arguments: object) -> object:
@@ -104,10 +104,15 @@ class Server(Packets):
 
     def peer(self, name: str, expected: str | None, hint: str) -> None:
         """Ask where answers to a connection go."""
-        same(self.call("peer", name), expected, hint)
+        same(expected, hint, self.call, "peer", name)
 
 
-def same(found: object, expected: object, hint: str) -> None:
+def same(expected: object, hint: str, ask: Callable[..., object], *arguments: object) -> None:
+    """Ask the learner's code; also where it raised, the message has what was expected and a hint."""
+    try:
+        found = ask(*arguments)
+    except SubmissionError as error:
+        raise AssertionError(f"expected {shown(expected)}, but {error}\nhint: {hint}") from None
     if found != expected:
         raise AssertionError(f"expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
 
@@ -130,8 +135,14 @@ def test_a_long_header_says_how_long_the_id_is(submission: Submission) -> None:
     packets = Packets("long")
     for length in packets.draw.sample(range(8, 21), 4):
         number = packets.some(length)
-        found = submission.function("destination_id", packets.long(number), packets.own_length)
-        same(found, number, "byte 5 is the destination ID's length; the source ID comes after it")
+        same(
+            number,
+            "byte 5 is the destination ID's length; the source ID comes after it",
+            submission.function,
+            "destination_id",
+            packets.long(number),
+            packets.own_length,
+        )
 
 
 @pytest.mark.points(1)
@@ -139,8 +150,14 @@ def test_a_short_header_has_an_id_of_the_servers_length(submission: Submission) 
     packets = Packets("short")
     for length in packets.draw.sample(range(1, 21), 4):
         number = packets.some(length)
-        found = submission.function("destination_id", packets.short(number), length)
-        same(found, number, "in a short header the ID begins at byte 1 and has own_length bytes")
+        same(
+            number,
+            "in a short header the ID begins at byte 1 and has own_length bytes",
+            submission.function,
+            "destination_id",
+            packets.short(number),
+            length,
+        )
 
 
 @pytest.mark.points(1)
@@ -148,11 +165,23 @@ def test_an_id_that_is_cut_off_is_none(submission: Submission) -> None:
     packets = Packets("cut")
     number, length = packets.own(), packets.own_length
     for whole, end in (packets.short(number), 1 + length), (packets.long(number), 6 + length):
-        found = submission.function("destination_id", whole[:end], length)
-        same(found, number, "the datagram ends where the ID ends: the ID is complete")
+        same(
+            number,
+            "the datagram ends where the ID ends: the ID is complete",
+            submission.function,
+            "destination_id",
+            whole[:end],
+            length,
+        )
         for cut in (0, 1, 5, packets.draw.randrange(2, end - 1), end - 1):
-            found = submission.function("destination_id", whole[:cut], length)
-            same(found, None, "the datagram ends before the ID")
+            same(
+                None,
+                "the datagram ends before the ID",
+                submission.function,
+                "destination_id",
+                whole[:cut],
+                length,
+            )
 
 
 @pytest.mark.points(1)
@@ -161,8 +190,14 @@ def test_every_version_has_the_id_in_one_place(submission: Submission) -> None:
     for version in (0x6B3343CF, packets.draw.randrange(2, 1 << 32)):
         number = packets.some(packets.draw.randrange(21, 60))
         datagram = packets.long(number, version=version)
-        found = submission.function("destination_id", datagram, packets.own_length)
-        same(found, number, "RFC 8999: other versions have it there, too, and may have longer ones")
+        same(
+            number,
+            "RFC 8999: other versions have it there, too, and may have longer ones",
+            submission.function,
+            "destination_id",
+            datagram,
+            packets.own_length,
+        )
 
 
 @pytest.mark.points(1)
@@ -170,8 +205,14 @@ def test_version_1_has_no_id_of_more_than_20_bytes(submission: Submission) -> No
     packets = Packets("twenty")
     longest, longer = packets.some(20), packets.some(packets.draw.randrange(21, 60))
     for number, expected in (longest, longest), (longer, None):
-        found = submission.function("destination_id", packets.long(number), packets.own_length)
-        same(found, expected, "RFC 9000, section 17.2: 20 bytes are the most in version 1")
+        same(
+            expected,
+            "RFC 9000, section 17.2: 20 bytes are the most in version 1",
+            submission.function,
+            "destination_id",
+            packets.long(number),
+            packets.own_length,
+        )
 
 
 # Opening a connection
@@ -314,11 +355,11 @@ def test_an_id_has_one_owner_and_the_servers_length(submission: Submission) -> N
     home, other, elsewhere = server.senders(3)
     one, two = server.open(home), server.open(other)
     first, second = server.issue(one), server.issue(two)
-    same(server.call("issue", one, second), False, "the ID belongs to the other connection")
-    same(server.call("issue", one, first), False, "the ID belongs to this connection already")
+    same(False, "the ID belongs to the other connection", server.call, "issue", one, second)
+    same(False, "the ID belongs to this connection already", server.call, "issue", one, first)
     wrong = server.some(server.own_length + server.draw.choice((-1, 1)))
-    same(server.call("issue", one, wrong), False, "a short header says no length: all have own_length bytes")
-    same(server.call("issue", "C99", server.own()), False, "there is no such connection")
+    same(False, "a short header says no length: all have own_length bytes", server.call, "issue", one, wrong)
+    same(False, "there is no such connection", server.call, "issue", "C99", server.own())
     server.known(two, second, elsewhere, "nothing has changed: the ID still belongs to the second connection")
     server.known(one, first, elsewhere, "nothing has changed: the ID still belongs to the first connection")
 
@@ -400,16 +441,23 @@ def test_a_balancer_reads_the_id(submission: Submission) -> None:
     for sender in packets.senders(5):
         number = packets.own()
         for datagram in (packets.short(number), packets.long(number, version=7, size=50)):
-            found = submission.function("balance", datagram, sender, packets.own_length, servers)
             hint = "the ID's first byte modulo servers, whatever the sender"
-            same(found, number[0] % servers, hint)
+            same(
+                number[0] % servers,
+                hint,
+                submission.function,
+                "balance",
+                datagram,
+                sender,
+                packets.own_length,
+                servers,
+            )
     hints = {
         packets.short(b"", 1): "the datagram has no ID",
         packets.long(b"", size=50): "an ID of no bytes has no first byte",
     }
     for datagram, hint in hints.items():
-        found = submission.function("balance", datagram, sender, packets.own_length, servers)
-        same(found, None, hint)
+        same(None, hint, submission.function, "balance", datagram, sender, packets.own_length, servers)
 
 
 @pytest.mark.points(3)
@@ -419,8 +467,14 @@ def test_the_real_packets_reach_their_connections(submission: Submission) -> Non
     for number, comment, segment in datagrams("16_real_quic"):
         name, *events = comment.split("; ")
         if segment.destination_port == 443:
-            found = submission.call("deliver", segment.payload, sender_of(segment))
-            same(found, name, f"frame {number} of captures/16_real_quic.pcapng, whose comment says it")
+            same(
+                name,
+                f"frame {number} of captures/16_real_quic.pcapng, whose comment says it",
+                submission.call,
+                "deliver",
+                segment.payload,
+                sender_of(segment),
+            )
             delivered += 1
         for event in events:
             for each in re.findall("[0-9a-f]{16}", event):
@@ -439,9 +493,8 @@ def test_the_reference_capture_is_demultiplexed(submission: Submission) -> None:
         if segment.destination != server:
             continue
         reset = answer.source == server and answer.payload[0] & 0x80 == 0
-        found = submission.call("deliver", segment.payload, sender_of(segment))
         hint = f"frame {number} of the reference capture: the next frame shows what the server did"
-        same(found, RESET if reset else "C1", hint)
+        same(RESET if reset else "C1", hint, submission.call, "deliver", segment.payload, sender_of(segment))
         if segment.payload[0] & 0x80:
             for each in ("00a1a1a1a1a1a1a1", "00b2b2b2b2b2b2b2"):
                 submission.call("issue", "C1", bytes.fromhex(each))
