@@ -9,6 +9,7 @@ import builtins
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,39 +65,18 @@ def _holds(test: ast.expr, system: str) -> bool:
     return bool(eval(compile(ast.Expression(test), "stub", "eval"), {"sys": as_if, "TYPE_CHECKING": True}))
 
 
-class _Narrowed(ModuleType):
-    """A module without some of its names."""
-
-    def __init__(self, module: ModuleType, missing: list[str], **other: str) -> None:
-        super().__init__(module.__name__)
-        kept = {key: value for key, value in vars(module).items() if key not in missing}
-        self.__dict__.update(kept, **other)
-        self.__dict__["_whole"] = module
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._whole, name, value)
-        super().__setattr__(name, value)
-
-
-class _System(ModuleType):
-    """sys, but for its platform."""
-
-    def __init__(self, platform: str) -> None:
-        super().__init__("sys")
-        del self.__doc__
-        self.__dict__["platform"] = platform
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(sys, name, value)
+def _view(module: ModuleType, without: list[str], **other: Any) -> ModuleType:
+    """Return a module without some of its names, and with others."""
+    view = ModuleType(module.__name__)
+    vars(view).update({key: value for key, value in vars(module).items() if key not in without}, **other)
+    return view
 
 
 def install(system: str, missing: dict[str, list[str] | None]) -> None:
     """Let every module of demuxlab see this system's standard library."""
     original = builtins.__import__
-    seen: dict[str, ModuleType] = {"sys": _System(system)}
+    seen = {"sys": ModuleType("sys")}
+    vars(seen["sys"]).update(platform=system, __getattr__=partial(getattr, sys))
 
     def imported(
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
@@ -110,7 +90,7 @@ def install(system: str, missing: dict[str, list[str] | None]) -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if module.__name__ not in seen:
             more = {"name": NAMES[system]} if name.startswith("os") else {}
-            seen[module.__name__] = _Narrowed(module, names, **more)
+            seen[module.__name__] = _view(module, names, **more)
         return seen[module.__name__]
 
     builtins.__import__ = imported
