@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.kernel.laboratory import ALONE
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
+PAGES = [Path(__file__).resolve().parents[2] / "docs" / name for name in ("why.md", "why.ko.md")]
 BEGIN = """
 import json, os, select, socket, subprocess, sys, time
 from pathlib import Path
@@ -269,8 +269,11 @@ def test_bind_says_what_is_in_the_way_and_what_helps():
     assert foreign["errno"] == "EADDRNOTAVAIL"
 
 
-def test_the_page_shows_what_is_printed():
-    blocks = re.findall(r"```\n\$ sudo demuxlab (why .*)\n((?:.*\n)*?)```", PAGE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_page_shows_what_is_printed(page):
+    call = r"```\n\$ sudo demuxlab ((?:--language ko )?why .*)\n((?:.*\n)*?)```"
+    blocks = re.findall(call, page.read_text(encoding="utf-8"))
+    assert len(blocks) == 2
     shown = [text for _call, text in blocks]
     [printed] = answers(f"""
         web = socket.create_server(("0.0.0.0", 8080))

@@ -6,6 +6,7 @@ import re
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from tests.site.node import Node
@@ -73,7 +74,7 @@ def test_every_link_and_picture_leads_to_a_file_and_its_anchor(site):
     lost = []
     for path, page in pages.items():
         for link in page.links + page.loaded:
-            target, _sign, anchor = link.partition("#")
+            target, _sign, anchor = unquote(link).partition("#")
             to = (path.parent / target).resolve() if target else path
             if ":" in target:
                 continue

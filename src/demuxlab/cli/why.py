@@ -1,13 +1,12 @@
 """`demuxlab why`: contract 9."""
 
 import json
-import sys
 from collections.abc import Iterable
 
 import click
 
 from demuxlab import layout
-from demuxlab.errors import CallError, DemuxlabError
+from demuxlab.errors import CallError
 from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, from_text, unmapped
@@ -49,8 +48,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Explain the kernel's own sockets."""
-    if sys.platform != "linux":
-        raise DemuxlabError(_("only Linux lists its sockets so"), _("call it on a Linux machine"))
     binds = words[0] == "bind"
     asked = words[1:] if binds else words
     if len(asked) != 2 or asked[0] not in _PROTOCOLS:
