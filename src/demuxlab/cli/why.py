@@ -119,10 +119,6 @@ def _bind(
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        number, dot, rest = line.partition(". ")
-        if dot and number.isdecimal():
-            columns = layout.terminal_width() - 3
-            line = f"{number}. " + "\n   ".join(layout.wrapped(rest, columns))  # noqa: PLW2901
         click.echo(layout.paragraph(line) if "\n" not in line else line)
 
 
