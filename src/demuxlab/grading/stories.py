@@ -190,7 +190,7 @@ def what_next(
         every = [_("every story: add {option}", option="-v")] if told < len(failed) else []
         return [step + " " + _("Its story alone:"), f"    {alone}", *every]
     if lab is not None and left:
-        return [_("next: run all checks:"), "    " + next_steps.typed(next_steps.shown(lab), "pytest")]
+        return [_("next: run all checks:"), "    " + next_steps.typed(str(next_steps.shown(lab)), "pytest")]
     if lab is None or not (lab / "lab.py").is_file():
         return [_("well done!")]
     lines = [_("well done! Next:"), "    " + next_steps.typed(f"quiz {lab.name[:2]} --student YOUR_NAME")]
