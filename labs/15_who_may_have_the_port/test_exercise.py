@@ -34,12 +34,12 @@ NAME, PROTOCOL, ADDRESS, PORT, PEER, PEER_PORT, STATE, OPTIONS, USER = range(9)
 
 @pytest.mark.points(1)
 def test_another_port_is_free(submission: Submission) -> None:
-    asked(submission, "another port", "a socket is in the way only on the port that is asked for")
+    asked(submission, "another port", "a socket is in the way only on the port that is asked for", free=True)
 
 
 @pytest.mark.points(1)
 def test_another_protocol_does_not_matter(submission: Submission) -> None:
-    asked(submission, "another protocol", "TCP and UDP count their ports apart")
+    asked(submission, "another protocol", "TCP and UDP count their ports apart", free=True)
 
 
 @pytest.mark.points(1)
@@ -97,7 +97,7 @@ def test_a_listening_socket_is_in_the_way_and_its_connections_are_not(submission
 @pytest.mark.facts("S25")
 def test_udp_sockets_share_by_reuse_address(submission: Submission) -> None:
     hint = "UDP does not listen: SO_REUSEADDR on both is enough, for all users, with a peer or without"
-    asked(submission, "udp", hint)
+    asked(submission, "udp", hint, free=True)
 
 
 @pytest.mark.points(1)
@@ -116,12 +116,12 @@ def test_dual_stack_takes_ipv4_too(submission: Submission) -> None:
 @pytest.mark.points(1)
 def test_ipv6_only_leaves_ipv4(submission: Submission) -> None:
     hint = "with IPV6_V6ONLY :: has the IPv6 addresses alone, and two of :: still have those in common"
-    asked(submission, "IPv6 only", hint)
+    asked(submission, "IPv6 only", hint, free=True)
 
 
 @pytest.mark.points(1)
 def test_localhost_is_two_addresses(submission: Submission) -> None:
-    asked(submission, "localhost", "127.0.0.1 and ::1 are two addresses: a name is no address")
+    asked(submission, "localhost", "127.0.0.1 and ::1 are two addresses: a name is no address", free=True)
 
 
 @pytest.mark.points(1)
@@ -228,11 +228,16 @@ def test_the_reference_capture_goes_where_it_went(submission: Submission) -> Non
 # How it is asked
 
 
-def asked(submission: Submission, topic: str, hint: str, *beside: str) -> None:
-    """Ask all that the kernel was asked about a topic; `beside`: and some of others, with other answers."""
+def asked(submission: Submission, topic: str, hint: str, *beside: str, free: bool = False) -> None:
+    """Ask all that the kernel was asked about a topic; `beside`: and some of others, with other answers.
+
+    With `free` the first question is one where bind succeeds, otherwise one where it fails, if there is one.
+    """
     draw = drawing(topic)
     cases = [*VERDICTS[topic], *(case for other in beside for case in VERDICTS[other][:4])]
     draw.shuffle(cases)
+    fits = [case for case in cases if (case[2] == [None, []]) == free]
+    cases.insert(0, cases.pop(cases.index(fits[0] if fits else cases[0])))
     with submission.summed_up(f"asked {len(cases)} questions"):
         for case in cases:
             table, question, answer = redrawn(case, draw)
@@ -299,7 +304,7 @@ def expect(
     except SubmissionError as error:
         raise AssertionError(f"expected {answer!r}, but {error}\nhint: {hint}") from None
     if found != answer:
-        lines = ["the table:", *(f"  {as_text(row)}" for row in table), shown]
+        lines = ["the table:", *(f"- {as_text(row)}" for row in table), shown]
         raise AssertionError("\n".join([*lines, f"expected {answer!r}, found {found!r}", f"hint: {hint}"]))
 
 

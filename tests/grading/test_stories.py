@@ -133,7 +133,10 @@ def test_what_is_passed_says_what_comes_next(graded):
 def test_a_part_of_the_checks_says_how_many_were_not_run(graded):
     lines = graded((solutions.folder("01") / "reference.py").read_text(), "-k", "first_four")
     assert "points: 1 of 1 so far; checks not run: 20; all are worth 25" in lines
-    assert lines[-2] == "well done!"
+    assert lines[-3:-1] == [
+        "next: run all checks:",
+        f"    {next_steps.typed('labs/01_port_fields', 'pytest')}",
+    ]
 
 
 def test_the_story_in_korean_has_no_english_left(graded):

@@ -247,9 +247,10 @@ def test_from_inside_a_container_the_processes_outside_are_not_seen():
 
 
 def test_bind_says_what_is_in_the_way_and_what_helps():
-    listens, time_wait, low, foreign = answers("""
+    listens, every, time_wait, low, foreign = answers("""
         server = socket.create_server(("127.0.0.1", 8080), reuse_port=True)
         why("bind", "tcp", "127.0.0.1:8080", "--reuse-address")
+        why("bind", "tcp", "0.0.0.0:8080")
         client = socket.create_connection(("127.0.0.1", 8080))
         data = server.accept()[0]
         data.close()
@@ -263,6 +264,11 @@ def test_bind_says_what_is_in_the_way_and_what_helps():
     assert (listens["allowed"], listens["errno"]) == (False, "EADDRINUSE")
     assert listens["in_the_way"][0]["reason"] == "it listens there"
     assert "set SO_REUSEPORT before bind (--reuse-port)" in [cure["cure"] for cure in listens["cures"]]
+    others = [
+        [each["cure"] for each in row["cures"] if "another address" in each["cure"]]
+        for row in (listens, every)
+    ]
+    assert others == [[f"bind another address, such as {address}"] for address in ("127.0.0.2", "10.9.0.2")]
     assert time_wait["in_the_way"][0]["socket"]["state"] == "time-wait"
     assert time_wait["cures"][0]["cure"].startswith("set SO_REUSEADDR before bind")
     assert (low["allowed"], low["ports"]["unprivileged_from"]) == (True, 1024)

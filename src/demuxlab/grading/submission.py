@@ -158,7 +158,9 @@ class Submission:
         try:
             yield
         except BaseException:
-            self.story[begin:] = [step, *self.story[begin:][-1:]]
+            if calls := self.story[begin:]:
+                step = english(sentences.AMONG, what=step, number=len(calls))
+            self.story[begin:] = [step, *calls[-1:]]
             raise
         self.story[begin:] = [step]
 
