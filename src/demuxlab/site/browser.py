@@ -133,6 +133,7 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
     """
     import pytest
 
+    from demuxlab.grading import inventory
     from demuxlab.grading.practice import Practice, guard
 
     language.use(wanted)
@@ -143,14 +144,11 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         exercise = folder / "exercise.py"
         exercise.write_text(source, encoding="utf-8")
         noted = _Noted(progress)
-        options = [
-            *("-c", os.devnull, "--rootdir", str(lab.path.parent), "-p", "no:cacheprovider", "-q"),
-            # Plain assertions and tracebacks: nobody reads them, and to make them takes most of the time.
-            *("--assert=plain", "--tb=native", "--import-mode=importlib", "-W", "ignore"),
-            *("--packets", str(folder / "packets"), "--submission", str(exercise)),
-        ]
-        plugins = [] if _is_installed() else ["-p", "demuxlab.grading.plugin"]
-        _printed(lambda: int(pytest.main([str(lab.path), *plugins, *options], plugins=[noted])))
+        # Plain: the assertions of checks are about themselves, and to rewrite them takes much of the time.
+        options = [*inventory.options(str(lab.path), ""), "--assert=plain"]
+        options += [f"--packets={folder / 'packets'}", f"--submission={exercise}"]
+        with inventory.fresh():
+            _printed(lambda: int(pytest.main(options, plugins=[noted])))
         captures = {
             f"test_{path.stem}": _text(path.read_bytes()) for path in (folder / "packets").glob("*.pcapng")
         }
@@ -165,13 +163,6 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         "captures": captures,
         "changed": changed,
     }
-
-
-def _is_installed() -> bool:
-    """Tell whether pytest finds the plugin by itself."""
-    from importlib.metadata import entry_points
-
-    return any(point.value == "demuxlab.grading.plugin" for point in entry_points(group="pytest11"))
 
 
 class _Noted:
