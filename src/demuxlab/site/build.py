@@ -19,6 +19,7 @@ from demuxlab.course.starters import starter
 from demuxlab.labkit.folder import PACKAGE, LabFolder
 from demuxlab.language import _
 from demuxlab.site import bundle, markdown, scripts
+from demuxlab.site.examples import examples
 from demuxlab.site.reference import public_names
 from demuxlab.site.texts import texts
 
@@ -75,7 +76,8 @@ class Site:
             if not source.startswith("labs/") or source.count("/") == 1:
                 self._write_document(source, address)
         self._page("docs/reference.html", "reference.html.j2", title=_("Reference"), names=public_names())
-        self._page("calculator.html", "calculator.html.j2", title=_("Which socket gets this packet?"))
+        title = _("Which socket gets this packet?")
+        self._page("calculator.html", "calculator.html.j2", title=title, examples=examples())
         labs = [(lab.name, lab.title, f"labs/{lab.name}.html") for lab in self._labs]
         self._page("index.html", "home.html.j2", title="demuxlab", labs=labs, figure=FIGURE)
         index = json.dumps(self._search, ensure_ascii=False, separators=(",", ":"))

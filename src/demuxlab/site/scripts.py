@@ -30,7 +30,8 @@ def write(folder: Path) -> None:
     _bundle("page.js", assets, "--splitting", "--format=esm", "--chunk-names=part-[hash]")
     _bundle("wireshark_worker.js", assets / "wireshark", "--format=iife")
     _bundle("style.css", assets)
-    shutil.copy(WEB / "worker.js", assets)
+    for name in ("worker.js", "interpreter.mjs"):
+        shutil.copy(WEB / name, assets)
     _pyodide(assets / "pyodide")
     for name in _WIREGASM:
         shutil.copy(_MODULES / "@goodtools" / "wiregasm" / name, assets / "wireshark")
