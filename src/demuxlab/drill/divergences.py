@@ -88,19 +88,19 @@ def _cut_at_the_write(step: DifferingStep) -> bool:
 
 
 def _offered(step: DifferingStep) -> list[int]:
-    """Return the windows that were offered before this step; none is taken from an ACK of unsent data."""
-    offered, sent = [], 1
+    """Return the windows that were offered before this step: none that came with an ACK of unsent data.
+
+    That of a SYN counts where there is no other.
+    """
+    offered: list[int] = []
+    first: list[int] = []
+    sent = 1
     for text, observed in zip(step.scenario.steps[: step.number], step.before, strict=False):
         segment = segment_of(text)
-        if (
-            segment is not None
-            and segment.window is not None
-            and not segment.flags & SYN
-            and (segment.acknowledgment or 0) <= sent
-        ):
-            offered.append(segment.window)
+        if segment is not None and segment.window is not None and (segment.acknowledgment or 0) <= sent:
+            (first if segment.flags & SYN else offered).append(segment.window)
         sent = max(sent, *(packet.sequence + packet.size for packet in observed.sent), 1)
-    return offered
+    return offered or first
 
 
 def _reach(sent: Packets) -> tuple[int, int] | None:
