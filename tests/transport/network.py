@@ -126,7 +126,7 @@ class Bottleneck(Network):
         heapq.heappush(self._under_way, (at + self.faults.delay, next(self._order), receiver, packet))
 
     def stream(self, pairs, seconds):
-        """Let each (client, server) of `pairs` send all that it can; return how many bytes each server got."""
+        """Let each (client, server) of `pairs` send all that it can; return the bytes each got through."""
         got, data = [0] * len(pairs), bytes(1 << 16)
 
         def pump():
