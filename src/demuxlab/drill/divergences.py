@@ -77,7 +77,7 @@ def _cut_at_the_write(step: DifferingStep) -> bool:
     ours, kernels, opening = _reach(step.ours), _reach(step.kernels), step.segment
     if ours is None or kernels is None or opening is None or opening.window is None:
         return False
-    offered = [one.window for one in step.segments[:-1] if not one.flags & SYN and one.window is not None]
+    offered = _offered(step)
     written = any(text.startswith("write(") for text in step.scenario.steps[: step.number])
     small = max(offered, default=_SMALL_WINDOW)
     opened = small < _SMALL_WINDOW and small < opening.window
@@ -85,6 +85,22 @@ def _cut_at_the_write(step: DifferingStep) -> bool:
     pieces = all(one.size <= other.size for one, other in zip(step.kernels, step.ours[:-1], strict=False))
     cut = step.kernels[-1].size <= 2 * small and pieces and kernels[1] <= ours[1]
     return written and opened and ours[0] == kernels[0] and cut
+
+
+def _offered(step: DifferingStep) -> list[int]:
+    """Return the windows that were offered before this step: none that came with an ACK of unsent data.
+
+    That of a SYN counts where there is no other.
+    """
+    offered: list[int] = []
+    first: list[int] = []
+    sent = 1
+    for text, observed in zip(step.scenario.steps[: step.number], step.before, strict=False):
+        segment = segment_of(text)
+        if segment is not None and segment.window is not None and (segment.acknowledgment or 0) <= sent:
+            (first if segment.flags & SYN else offered).append(segment.window)
+        sent = max(sent, *(packet.sequence + packet.size for packet in observed.sent), 1)
+    return offered or first
 
 
 def _reach(sent: Packets) -> tuple[int, int] | None:

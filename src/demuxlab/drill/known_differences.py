@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.drill.flow import MODULUS
-from demuxlab.drill.lockstep import PAUSES, Observed, Scenario
+from demuxlab.drill.lockstep import PAUSES, Observed, Scenario, segment_of
 from demuxlab.drill.script import Option, TCPPacket
 from demuxlab.language import marked
-from demuxlab.wire.segment import ACK, PSH, RST, SYN
+from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 Packets = tuple[TCPPacket, ...]
 _WRITE = re.compile(r"write\(\d+, \.\.\., (\d+)\)")
@@ -194,6 +195,28 @@ def _no_answer_to_old_timestamp(step: Step) -> tuple[Packets, Packets]:
     return step.ours, step.kernels
 
 
+def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
+    """Remove the window of an ACK in TIME-WAIT, where ours is the largest that the field can express."""
+    if not (step.before("close(") or step.before("shutdown(")):
+        return step.ours, step.kernels
+    injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
+    acknowledged = {one.acknowledgment for one in injected}
+    ends = {one.sequence + one.size + 1 for one in injected if one.flags & FIN}
+    pairs = list(zip(step.ours, step.kernels, strict=False))
+    overflown = {
+        theirs
+        for mine, theirs in pairs
+        if mine.flags == ACK
+        and not mine.size
+        and mine.window == MAX_WINDOW_FIELD
+        and theirs.window is not None
+        if mine.sequence in acknowledged and mine.acknowledgment in ends
+    }
+    return step.ours, tuple(
+        replace(one, window=MAX_WINDOW_FIELD) if one in overflown else one for one in step.kernels
+    )
+
+
 KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
     KnownDifference(
         marked("window and SACK of a RST"),
@@ -279,6 +302,13 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         "RFC 7323, section 5.3, R1",
         "ours answers it; Linux assumes that the ACK was reordered",
         _no_answer_to_old_timestamp,
+    ),
+    KnownDifference(
+        marked("a window above 65,535 in TIME-WAIT"),
+        "RFC 9293, section 3.1",
+        "without a scale the field has 16 bits: Linux cuts a larger window off at its low 16 bits there, and "
+        "nothing is received in TIME-WAIT",
+        _no_overflow_in_time_wait,
     ),
 )
 

@@ -7,7 +7,7 @@ import os
 import random
 
 import pytest
-from tests.transport.network import Faults, Network, transfer
+from tests.transport.network import Bottleneck, Faults, Network, transfer
 
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.states import State
@@ -88,6 +88,29 @@ def test_one_loss_costs_one_segment():
     assert transfer(network, client, server, b"") == b""
     network.run(lambda: client.unsent == 0)
     assert client.info()["tcpi_total_retrans"] == 1
+
+
+@pytest.mark.parametrize(
+    "link", [{"queue": 12}, {"burst": 10}, {"late": 0.01}], ids=["queue", "burst", "late"]
+)
+def test_a_bottleneck_stays_in_use_and_little_is_sent_again_that_was_not_lost(link):
+    network = Bottleneck(2e6, **link)
+    pair = network.establish()
+    [got] = network.stream([pair], 20.0)
+    assert 8 * got / 20 > 0.88 * 2e6
+    assert pair[0].info()["tcpi_total_retrans"] <= 1.1 * network.lost + 2
+
+
+def test_two_connections_share_a_bottleneck():
+    network = Bottleneck(3e6, queue=30)
+    first = network.establish()
+    network.stream([first], 3.0)
+    second = network.establish(port=81)
+    network.stream([first, second], 10.0)
+    shares = network.stream([first, second], 30.0)
+    jain = sum(shares) ** 2 / (2 * sum(share * share for share in shares))
+    assert jain > 0.95
+    assert 8 * sum(shares) / 30 > 0.88 * 3e6
 
 
 def test_a_small_mtu_and_a_large_one():

@@ -358,8 +358,15 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
 def _note_urgent(block: ControlBlock, at: int) -> None:
     """Take the urgent pointer of a segment, unless it is old (RFC 9293, section 3.10.7.4; Linux)."""
     receiver, known = block.receiver, block.urgent
-    if at >= receiver.next and (known is None or at > known.at):
-        block.urgent = UrgentMark(at)
+    if at < receiver.next or (known is not None and at <= known.at):
+        return
+    if known is not None and not block.settings.urgent_inline:
+        data = receiver.data
+        if data and known.at == receiver.next - len(data):
+            data.read(
+                1
+            )  # the application has read up to the earlier one: it is no data of the stream (Linux)
+    block.urgent = UrgentMark(at)
 
 
 def _enter_time_wait(block: ControlBlock, now: float) -> None:
