@@ -293,7 +293,7 @@ def built(protocol: str, source: str, source_port: int, destination: str, port: 
 
 
 def expect_bind(submission: Submission, table: list[Any], new: list[Any], answer: Any, hint: str) -> None:
-    expect(submission, "may_bind", table, new, answer, as_text(new), hint)
+    expect(submission, "may_bind", table, new, tuple(answer), as_text(new), hint)
 
 
 def expect_owner(submission: Submission, table: list[Any], data: bytes, answer: Any, hint: str) -> None:
@@ -308,6 +308,7 @@ def expect(
     """Call a function and compare; the failure shows the table, the question and both answers."""
     try:
         found = submission.function(name, table, question)
+        found = tuple(found) if isinstance(answer, tuple) and isinstance(found, list) else found
     except SubmissionError as error:
         raise AssertionError(f"expected {answer!r}, but {error}\nhint: {hint}") from None
     if found != answer:
@@ -319,7 +320,7 @@ def expect(
 
 def in_order(answer: Any) -> Any:
     """Return an answer with its names in alphabetical order."""
-    if isinstance(answer, list):
+    if isinstance(answer, list | tuple):
         parts = [in_order(part) for part in answer]
         return sorted(parts) if all(isinstance(part, str) for part in parts) else parts
     return answer

@@ -75,7 +75,16 @@ class Server(Packets):
 
     def deliver(self, datagram: bytes, sender: str, expected: str | None, hint: str) -> None:
         """Deliver a datagram, to which this must be the answer."""
-        same(expected, hint, self._submission.call, "deliver", datagram, sender)
+        given = self.split(datagram)
+        same(expected, hint, self._submission.call, "deliver", datagram, sender, given=given)
+
+    def split(self, datagram: bytes) -> str:
+        """Return the beginning of a datagram, up to the destination ID, field by field."""
+        ends = [1, 1 + self.own_length]
+        if datagram[:1] >= b"\x80" and len(datagram) > 5:
+            ends = [1, 5, 6, 6 + datagram[5]]
+        parts = [datagram[start:end].hex(" ") for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return " · ".join(filter(None, [*parts, "…" * (len(datagram) > ends[-1])]))
 
     def known(self, name: str, number: bytes, sender: str, hint: str) -> None:
         """Deliver a packet with a short header, which must reach its connection."""
@@ -110,14 +119,17 @@ class Server(Packets):
         same(expected, hint, self.call, "peer", name)
 
 
-def same(expected: object, hint: str, ask: Callable[..., object], *arguments: object) -> None:
+def same(
+    expected: object, hint: str, ask: Callable[..., object], *arguments: object, given: str = ""
+) -> None:
     """Ask the learner's code; also where it raised, the message has what was expected and a hint."""
+    before = f"given {given}\n" if given else ""
     try:
         found = ask(*arguments)
     except SubmissionError as error:
-        raise AssertionError(f"expected {shown(expected)}, but {error}\nhint: {hint}") from None
+        raise AssertionError(f"{before}expected {shown(expected)}, but {error}\nhint: {hint}") from None
     if found != expected:
-        raise AssertionError(f"expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
+        raise AssertionError(f"{before}expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
 
 
 def shown(value: object) -> str:
