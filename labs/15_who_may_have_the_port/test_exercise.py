@@ -245,7 +245,7 @@ def asked(submission: Submission, topic: str, hint: str, *beside: str, free: boo
     draw.shuffle(cases)
     fits = [case for case in cases if (case[2] == [None, []]) == free]
     cases.insert(0, cases.pop(cases.index(fits[0] if fits else cases[0])))
-    with submission.summed_up(f"asked {len(cases)} questions"):
+    with submission.summed_up(f"asked {len(cases)} questions, until an answer was wrong"):
         for case in cases:
             table, question, answer = redrawn(case, draw)
             if len(question) == USER + 1:

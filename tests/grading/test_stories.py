@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -257,15 +256,3 @@ def test_lines_of_a_story_wrap_below_their_first_word_and_source_code_stays(monk
     ]
     source = "   12 |    return (" + "one, " * 20
     assert on_screen([source]) == source
-
-
-def test_a_failure_among_many_calls_says_which(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text("def f(n):\n    return n if n < 3 else 0\n")
-    asked = Submission(file)
-    with suppress(StopIteration), asked.summed_up("asked 9 questions"):
-        for number in range(9):
-            if asked.function("f", number) != number:
-                raise StopIteration
-    asked.close()
-    assert asked.story == ["asked 9 questions; call 4 of these failed", "called f(3) → 0"]
