@@ -115,7 +115,7 @@ def test_dual_stack_takes_ipv4_too(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_ipv6_only_leaves_ipv4(submission: Submission) -> None:
-    hint = "with IPV6_V6ONLY :: has the IPv6 addresses alone, and two of :: still have those in common"
+    hint = "with IPV6_V6ONLY :: has IPv6 addresses alone: none of 0.0.0.0's, but those of another ::"
     asked(submission, "IPv6 only", hint, free=True)
 
 
@@ -145,7 +145,14 @@ def test_all_in_the_way_are_named(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_packet_goes_to_its_protocol_and_port(submission: Submission) -> None:
-    asked(submission, "port of a packet", "protocol and destination port come first")
+    hint = "protocol and destination port come first; sockets of UDP are bound, they do not listen"
+    asked(submission, "port of a packet", hint)
+    draw = drawing("source port")
+    (here, there), (one, other) = addresses(draw, 2), ports(draw, 2)
+    table = [[f"P{n}", "udp", here, port, "", 0, "bound", [], 1000] for n, port in enumerate((one, other), 1)]
+    hint = "the destination port decides; the source port is the peer's, whatever socket has that number here"
+    expect_owner(submission, table[:1], built("udp", there, one, here, other), [], hint)
+    expect_owner(submission, table, built("udp", there, one, here, other), ["P2"], hint)
 
 
 @pytest.mark.points(1)
@@ -238,7 +245,7 @@ def asked(submission: Submission, topic: str, hint: str, *beside: str, free: boo
     draw.shuffle(cases)
     fits = [case for case in cases if (case[2] == [None, []]) == free]
     cases.insert(0, cases.pop(cases.index(fits[0] if fits else cases[0])))
-    with submission.summed_up(f"asked {len(cases)} questions"):
+    with submission.summed_up(f"asked {len(cases)} questions, until an answer was wrong"):
         for case in cases:
             table, question, answer = redrawn(case, draw)
             if len(question) == USER + 1:
@@ -286,7 +293,7 @@ def built(protocol: str, source: str, source_port: int, destination: str, port: 
 
 
 def expect_bind(submission: Submission, table: list[Any], new: list[Any], answer: Any, hint: str) -> None:
-    expect(submission, "may_bind", table, new, answer, as_text(new), hint)
+    expect(submission, "may_bind", table, new, tuple(answer), as_text(new), hint)
 
 
 def expect_owner(submission: Submission, table: list[Any], data: bytes, answer: Any, hint: str) -> None:
@@ -301,11 +308,22 @@ def expect(
     """Call a function and compare; the failure shows the table, the question and both answers."""
     try:
         found = submission.function(name, table, question)
+        found = tuple(found) if isinstance(answer, tuple) and isinstance(found, list) else found
     except SubmissionError as error:
         raise AssertionError(f"expected {answer!r}, but {error}\nhint: {hint}") from None
     if found != answer:
+        if in_order(found) == in_order(answer):
+            hint = "these are the right sockets: name them in the order of the table"
         lines = ["the table:", *(f"- {as_text(row)}" for row in table), shown]
         raise AssertionError("\n".join([*lines, f"expected {answer!r}, found {found!r}", f"hint: {hint}"]))
+
+
+def in_order(answer: Any) -> Any:
+    """Return an answer with its names in alphabetical order."""
+    if isinstance(answer, list | tuple):
+        parts = [in_order(part) for part in answer]
+        return sorted(parts) if all(isinstance(part, str) for part in parts) else parts
+    return answer
 
 
 def as_text(row: list[Any]) -> str:

@@ -54,9 +54,9 @@ def paragraph(line: str, columns: int | None = None) -> str:
         return line
     body = line.lstrip(" ")
     first = " " * (len(line) - len(body))
-    mark = _MARK.match(body)
-    rest = first + " " * (len(mark[0]) if mark else 0)
-    return first + f"\n{rest}".join(wrapped(body, columns - len(rest)))
+    mark = found[0] if (found := _MARK.match(body)) else ""
+    rest = first + " " * len(mark)
+    return first + mark + f"\n{rest}".join(wrapped(body.removeprefix(mark), columns - len(rest)))
 
 
 def heading(text: str) -> str:

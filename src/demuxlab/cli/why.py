@@ -1,7 +1,6 @@
 """`demuxlab why`: contract 9."""
 
 import json
-import re
 from collections.abc import Iterable
 
 import click
@@ -139,7 +138,8 @@ def _no_endpoint(text: str, name: str, port: str) -> CallError:
     cure = _("write {first} or {second}", first=f"127.0.0.1:{number}", second=f"[::1]:{number}")
     if (name or port).lower() == "localhost":
         return CallError(_("localhost is a name, and it has two addresses"), cure)
-    if named and re.fullmatch(r"[\w.-]*[^\W\d][\w.-]*", name):
+    plain = name.replace("-", "").replace(".", "")
+    if named and plain.isalnum() and not plain.isdecimal():
         cure = _("ask about one of its addresses: {command}", command=f"getent ahosts {name}")
         return CallError(_("{name} is a name, and sockets have addresses", name=name), cure)
     return CallError(_("{endpoint} is no address and port", endpoint=text), cure)

@@ -241,7 +241,7 @@ def _print_stories(terminalreporter: Any, failed: list[Any], skipped: list[Any],
         if about not in told or (in_full and about != "loading"):
             terminalreporter.write_line(on_screen([*str(report.longrepr).splitlines(), ""]))
         told.add(about)
-    for why, count in Counter(map(_message, skipped)).items():
+    for why, count in Counter(map(_message, skipped)).items() if "loading" not in told else ():
         line = _("not asked yet: {count} more ({why})", count=count, why=why)
         terminalreporter.write_line(on_screen([line, ""]))
     return len(failed) if in_full else len(told)

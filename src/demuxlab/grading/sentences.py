@@ -12,7 +12,6 @@ from demuxlab.language import _, marked
 
 MADE = marked("made {what}")
 CALLED = marked("called {what} → {result}")
-AMONG = marked("{what}; call {number} of these failed")
 RAISED = marked("{what} raised {error}{line}: {message}")
 IN_LINE = marked(" in line {line}")
 OUT_OF_TIME = marked("the time for all checks is used up: earlier ones waited for answers that never came")
@@ -31,7 +30,7 @@ SILENT = marked("no answer")
 IS_ABSENT = marked("not in the file")
 UNWRITTEN = marked("still to be written")
 OF_TYPE = marked("this is {found}")
-UNLIKE = marked("found {found}, expected {expected}")
+UNLIKE = marked("{found}, expected {expected}")
 WRONG = marked("a wrong answer")
 ABSENT = marked("the file has no {kind} {name}: was it renamed?")
 LOADING = marked("{file} cannot be loaded: {error}{line}: {message}")
@@ -111,7 +110,7 @@ _TEMPLATES = (
     *(HINT, COMPARED, REFUSED, OF_WHAT, EXPECTED, FOUND, MADE, CALLED, TOO_LARGE, TOO_MUCH, DEEP),
     *FIELDS,
     *(NO_ANSWER, PROCESSOR, ENDED, CRASHED, HUNG, FILES, ABSENT, LOADING, LOADING_HANGS),
-    *(NO_METHOD, AMONG, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED, AT_LINE),
+    *(NO_METHOD, RAISED, BAD_ANSWER, IN_LINE, RETURNED, MISTYPED, AT_LINE),
 )
 _PLACE = re.compile(r"\{(\w+)[^}]*\}")
 _SENTENCES = ("hint", "why", "kind", "line", "expected", "found", "mistyped", "message", "what")

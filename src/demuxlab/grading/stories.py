@@ -37,7 +37,7 @@ _SOURCE = re.compile(r" *\d* \| ")
 """How a line of source code begins, which is not wrapped."""
 COMMAND = re.compile(r"    \S")
 """How a command begins, below `what_next`."""
-_LEAST_REASON = 30
+_LEAST_REASON = 24
 """Columns that a reason in the table of points may take, also where long names are wrapped for it."""
 
 
@@ -203,8 +203,9 @@ def _shortest(name: str, names: Sequence[str]) -> str:
     """Return the first words of a check's name that no other check has."""
     words = name.removeprefix("test_").split("_")
     for count in range(2, len(words)):
-        if sum("_".join(words[:count]) in other for other in names) == 1:
-            return "_".join(words[:count])
+        for part in ("_".join(words[:count]), "_".join(["test", *words[:count]])):
+            if sum(part in other for other in names) == 1:
+                return part
     return name
 
 

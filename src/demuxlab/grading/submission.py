@@ -158,9 +158,7 @@ class Submission:
         try:
             yield
         except BaseException:
-            if calls := self.story[begin:]:
-                step = english(sentences.AMONG, what=step, number=len(calls))
-            self.story[begin:] = [step, *calls[-1:]]
+            self.story[begin:] = [step, *self.story[begin:][-1:]]
             raise
         self.story[begin:] = [step]
 
