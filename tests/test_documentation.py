@@ -204,6 +204,7 @@ def _pattern(shown: str) -> re.Pattern[str]:
     return re.compile(re.escape(shown).replace("…\\\n", "(?:.*\n)*?").replace("…", ".*"))
 
 
+@pytest.mark.timeout(600)  # twenty processes, one after the other
 @pytest.mark.parametrize(
     ("page", "left_out"),
     [(COMMANDS, _SLOW), (COMMANDS_KO, ()), pytest.param(COMMANDS, (), marks=pytest.mark.long)],
@@ -234,7 +235,7 @@ def test_each_run_prints_what_the_page_shows(page: Path, left_out, tmp_path: Pat
         done = subprocess.run(
             [*alone, "bash", "-c", _script(steps, folder)],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, timeout=60, check=False,
+            text=True, check=False,
         )  # fmt: skip
         shown = "".join(text for _command, text in steps)
         if not _pattern(shown).fullmatch(done.stdout):

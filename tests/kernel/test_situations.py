@@ -294,4 +294,6 @@ def test_the_page_shows_what_is_printed(page):
             printed.append(done.stdout.replace(own, "python[4242]"))
         print(json.dumps(printed))
     """)
-    assert [" ".join(text.split()) for text in printed] == [" ".join(text.split()) for text in shown]
+    for said, text in zip(printed, shown, strict=True):
+        pattern = re.escape(" ".join(text.split())).replace("…\\ ", ".*")  # "…": lines that are left out
+        assert re.fullmatch(pattern, " ".join(said.split())), said
