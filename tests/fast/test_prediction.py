@@ -3,6 +3,7 @@
 import random
 
 from demuxlab.fast.path import FastPath
+from demuxlab.fast.prediction import Stretch
 from demuxlab.host import Host
 from demuxlab.wire import ip, packet, tcp
 from demuxlab.wire.address import from_text
@@ -24,6 +25,7 @@ class Side:
         ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
         assert self.receive(ack, 0.0) == []
         self.endpoint = listener.accept()
+        self.acknowledged = [1001]
 
     def receive(self, data, now):
         if self.fast_path is None:
@@ -95,3 +97,70 @@ def test_a_batch_of_segments_is_acknowledged_once():
     side.fast_path.end_batch(now)
     [ack] = side.host.packets(now)
     assert packet.read(ack).acknowledgment == 1001 + 8 * size
+
+
+def test_full_segments_received_as_one_change_nothing_else(monkeypatch):
+    taken, takes = [], Stretch.takes
+    monkeypatch.setattr(Stretch, "takes", lambda *of: taken.append(takes(*of)) or taken[-1])
+    for seed in range(20):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        one, other = (Side(tcp.Options(1000, 7, True, (1, 0) if stamped else None), fast) for fast in (0, 1))
+        size, now, expected = one.endpoint._connection.sender.mss, 1.0, 1001
+        for _ in range(12):
+            now += 0.001
+            batch = []
+            for _ in range(chance.choice((1, 9, 60))):
+                stamps = tcp.Options(timestamps=(int(now * 1000) - 900 * (chance.random() < 0.03), 1))
+                start = expected + chance.choice((0,) * 40 + (-1, 1000))
+                data = chance.randbytes(chance.choice((size,) * 30 + (1, size - 1)))
+                arriving = bytearray(
+                    segment(
+                        stamps if stamped else tcp.Options(),
+                        data,
+                        flags=ACK | (chance.random() < 0.05) * PSH,
+                        sequence=start & 0xFFFFFFFF,
+                        acknowledgment=one.first,
+                        window=chance.choice((500,) * 20 + (600,)),
+                    )
+                )
+                if chance.random() < 0.01:
+                    arriving[chance.randrange(len(arriving))] ^= 1
+                elif start == expected:
+                    expected += len(data)
+                batch.append(bytes(arriving))
+            for packet_ in batch:
+                one.host.receive(packet_, now)
+                other.fast_path.receive(packet_, now)
+            other.fast_path.end_batch(now)
+            assert seen(one) == seen(other), seed
+            for side in (one, other):
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+                side.host.tick(now := now + 0.05)
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+            assert one.acknowledged[-1] == other.acknowledged[-1]
+            expected = one.endpoint._connection.receiver.next
+            assert one.endpoint.read(100_000, now) == other.endpoint.read(100_000, now)
+    assert sum(taken) > 150
+
+
+def test_full_segments_received_as_one_end_with_the_window():
+    side, now, size = Side(tcp.Options(1000), fast=True), 1.0, 1000
+    edge = side.endpoint._connection.receiver.right_edge
+    for number in range(200):
+        fields = {"flags": ACK, "sequence": 1001 + number * size, "acknowledgment": side.first}
+        side.fast_path.receive(segment(tcp.Options(), bytes(size), window=500, **fields), now)
+    side.fast_path.end_batch(now)
+    assert side.endpoint._connection.receiver.next == edge
+
+
+def seen(side):
+    """What both ways must have in common after a batch, though the acknowledgments differ in number."""
+    connection = side.endpoint._connection
+    receiver, sender, counted = connection.receiver, connection.sender, connection.statistics
+    counters = side.host.demultiplexer.counters
+    return (
+        (receiver.next, len(receiver.data), receiver.sack_blocks(), sender.window, sender._window_sequence),
+        counted and (counted.bytes_received, counted.data_segments_received, counted.received),
+        (counters.received, counters.delivered, counters.dropped),
+    )

@@ -56,8 +56,13 @@ class FastDemultiplexer:
 
         `checksum_unfinished` as in `plain.protocol`.
         """
+        return self.decide(packet, plain.protocol(packet, checksum_unfinished), now, checksum_unfinished)
+
+    def decide(
+        self, packet: bytes, protocol: int, now: float, checksum_unfinished: bool = False
+    ) -> Delivery | None:
+        """Do what `deliver` does, where `plain.protocol` has been called before."""
         demultiplexer = self._demultiplexer
-        protocol = plain.protocol(packet, checksum_unfinished)
         if not protocol:
             checksums = Checksums.UNFINISHED_TOO if checksum_unfinished else None
             arrival, packets = demultiplexer.read(packet, now, checksums)

@@ -20,7 +20,8 @@ class FastPath:
             UDPEndpoint: datagrams.receive,
         }
         self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
-        self._deliver = self._demultiplexer.deliver
+        self._deliver, self._decide = self._demultiplexer.deliver, self._demultiplexer.decide
+        self._stretch = self._prediction.stretch
 
     def receive(self, arrived: bytes | offload.Arrived, now: float) -> None:
         """Receive what came off the link; what TCP sends in return may wait for `end_batch`."""
@@ -29,11 +30,22 @@ class FastPath:
             # Observers see every packet with its decision, and forwarding comes before the decision.
             for packet in (arrived,) if isinstance(arrived, bytes) else offload.pieces(arrived):
                 host.receive(packet, now)
-        elif isinstance(arrived, bytes):
-            delivery = self._deliver(arrived, now)
+            return
+        if isinstance(arrived, bytes):
+            protocol = plain.protocol(arrived)
+            if self._stretch.size:
+                if protocol == ip.TCP and self._stretch.takes(arrived):
+                    counters = host.demultiplexer.counters
+                    counters.received += 1
+                    counters.delivered += 1
+                    return
+                self._stretch.end()
+            delivery = self._decide(arrived, protocol, now)
             if delivery is not None:
                 host.answer(delivery, now)
-        elif arrived.is_run:
+            return
+        self._stretch.end()
+        if arrived.is_run:
             self._receive_run(arrived, now)
         else:
             # The pieces of one stretch of a stream are received as one segment, however large.

@@ -79,9 +79,10 @@ def build(
     options += bytes(-len(options) % 4)
     offset = (HEADER_LENGTH + len(options)) << 2
     fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
-    segment = _HEADER.pack(*fields, 0, urgent) + options + payload
-    pseudo = pseudo_header_sum(source, destination, ip.TCP, len(segment))
-    return _HEADER.pack(*fields, checksum(segment, pseudo), urgent) + segment[HEADER_LENGTH:]
+    # The sums are added, so that a large payload is copied once.
+    pseudo = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
+    field = checksum(_HEADER.pack(*fields, 0, urgent) + options, pseudo + word_sum(payload))
+    return _HEADER.pack(*fields, field, urgent) + options + payload
 
 
 def unfinished_header(
