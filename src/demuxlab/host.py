@@ -59,6 +59,7 @@ class Host:
     `secret` (1 to 64 bytes) makes ports and sequence numbers unguessable; the same secret gives the same run.
     `loops_back`: packets to the host itself stay inside; if not, `packets` yields them too, and the caller
     passes them back on the device `LOOPBACK`. `offload`: the link cuts packets that are larger than its MTU.
+    `gso`: the host cuts them, which costs less than to make them one by one (generic segmentation offload).
     `tcp_settings`: those of new TCP sockets.
     """
 
@@ -71,6 +72,7 @@ class Host:
         mtu: int = 1500,
         loops_back: bool = True,
         offload: bool = False,
+        gso: bool = False,
         tcp_settings: Settings | None = None,
     ) -> None:
         self.name = name
@@ -100,7 +102,8 @@ class Host:
             lambda remote: LOOPBACK_MTU if self.owns(remote) else self.mtu,
             self._looping.append,
             secret,
-            offloading.MAX_DATA if offload else 0,
+            offloading.MAX_DATA if offload or gso else 0,
+            offload,
         )
 
     @property

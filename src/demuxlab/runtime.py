@@ -36,8 +36,8 @@ from demuxlab.wire.offload import Arrived, Large
 
 _BATCH = 64
 """Packets received before what they caused is sent."""
-_BATCH_WHEN_NOTIFIED = 16
-"""Large packets that the polling thread receives before it returns to its own socket, if that has changed."""
+_LARGE_BATCH = 16
+"""Large packets received before the sockets are notified."""
 _LONGEST_WAIT = 3600.0
 """Seconds that a thread polls the link at most while no timer runs."""
 _TIMER_INTERVAL = 0.03
@@ -122,6 +122,7 @@ class Runtime:
         self.received_at_once = False
         self._end = end
         self._next_packet = _next_packet_of(end)
+        self._outgoing = host.outgoing if isinstance(end, OffloadingEnd) else host.packets
         self._fast_path = FastPath(host)
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
@@ -209,7 +210,7 @@ class Runtime:
 
     def _send_all(self, now: float) -> None:
         if self.host.has_outgoing:
-            for packet in self.host.outgoing(now):
+            for packet in self._outgoing(now):
                 self._send(packet)
 
     def _send(self, packet: bytes | Large) -> None:
@@ -234,7 +235,7 @@ class Runtime:
                 if arrived is None:
                     break
                 receive(arrived, now)
-                if number >= _BATCH_WHEN_NOTIFIED and not isinstance(arrived, bytes) and self._is_notified:
+                if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
                     break  # the kernel's queue has room for more than a socket's
         except OSError as error:
             self.problem = error
@@ -358,11 +359,6 @@ class Runtime:
         """Let the polling thread look at its condition, which another thread has notified."""
         if self._polling is condition:
             self._wake()
-
-    @property
-    def _is_notified(self) -> bool:
-        """Tell whether the program's thread that polls the link has been notified."""
-        return self._polling is not None and self._polling.notified
 
 
 class _SocketCondition:
