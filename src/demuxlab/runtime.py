@@ -70,6 +70,12 @@ class RunsHost(Protocol):
     lock: "threading.RLock"
     polled: int
     """Sockets with a descriptor of the kernel's, on which the program may call poll(2)."""
+
+    @property
+    def program_may_poll(self) -> bool:
+        """Tell whether a thread that waits for a socket carries the host's packets meanwhile."""
+        ...
+
     received_at_once: bool
     """Set by a thread of the program that received data without waiting and without `flush`: it will ask for
     more, and receive packets itself when there is none left."""
@@ -120,6 +126,9 @@ class Runtime:
         """Packets that the link refused, or that there was no memory for."""
         self.polled = 0
         self.received_at_once = False
+        self.services: list[Callable[[float], None]] = []
+        """Are called with the time, and the lock held, before what the host has to send is sent: programs
+        that need no thread."""
         self._end = end
         self._next_packet = _next_packet_of(end)
         self._outgoing = host.outgoing if isinstance(end, OffloadingEnd) else host.packets
@@ -209,9 +218,13 @@ class Runtime:
     # The link
 
     def _send_all(self, now: float) -> None:
-        if self.host.has_outgoing:
+        for service in self.services:
+            service(now)
+        while self.host.has_outgoing:
             for packet in self._outgoing(now):
                 self._send(packet)
+            for service in self.services:  # packets to the host itself may have changed something
+                service(now)
 
     def _send(self, packet: bytes | Large) -> None:
         if self._end is None:

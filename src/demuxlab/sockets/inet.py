@@ -370,10 +370,11 @@ class InetSocket(ABC):
             deadline = self._open().runtime.elapsed() + limit
         with self._open() as opened:
             while (result := attempt()) is None:
-                seen = opened.changes
-                opened.flush()
-                if seen != opened.changes:
-                    continue
+                if timeout == 0 or not opened.runtime.program_may_poll:  # else waiting sends what there is
+                    seen = opened.changes
+                    opened.flush()
+                    if seen != opened.changes:
+                        continue
                 remaining = None if deadline is None else deadline - opened.runtime.elapsed()
                 if timeout == 0 or (timeout is None and remaining is not None and remaining <= 0):
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

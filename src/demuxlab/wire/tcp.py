@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from demuxlab.wire import ip, malformed
-from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.checksum import Checksums, pseudo_header_sum, word_sum
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment
 
@@ -79,10 +79,10 @@ def build(
     options += bytes(-len(options) % 4)
     offset = (HEADER_LENGTH + len(options)) << 2
     fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
-    # The sums are added, so that a large payload is copied once.
-    pseudo = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
-    field = checksum(_HEADER.pack(*fields, 0, urgent) + options, pseudo + word_sum(payload))
-    return _HEADER.pack(*fields, field, urgent) + options + payload
+    # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
+    total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
+    total += int.from_bytes(_HEADER.pack(*fields, 0, urgent) + options, "big") + word_sum(payload)
+    return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
 
 
 def unfinished_header(

@@ -404,6 +404,8 @@ class Sender:
     def segments_of(self, removed: Sequence[SentSegment], number: int) -> int:
         """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
         mss = self.mss
+        if len(removed) == 1 and number == removed[0].end and not removed[0].sacked:
+            return -(-(number - removed[0].start) // mss)
         count = sum(-(-(one.end - one.start) // mss) for one in removed if not one.sacked)
         return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
