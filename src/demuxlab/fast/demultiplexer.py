@@ -20,7 +20,7 @@ from demuxlab.wire import ip
 from demuxlab.wire.address import is_any, is_loopback, is_multicast
 from demuxlab.wire.checksum import Checksums
 
-Receive = Callable[[Any, bytes, float], bool]
+Receive = Callable[[Any, Any, float], bool]
 """Hands a plain packet to a handler at a time in seconds; returns False where that changed nothing."""
 _MAY_BE_SOURCE = tuple(0 < first < 224 and first != 127 for first in range(256))
 """By an IPv4 address's first byte: false for this network, loopback, multicast and reserved addresses."""
@@ -51,7 +51,9 @@ class FastDemultiplexer:
         self._sole_udp_of = table.changes
         """The state of the table for which `_sole_udp` holds."""
 
-    def deliver(self, packet: bytes, now: float = 0.0, checksum_unfinished: bool = False) -> Delivery | None:
+    def deliver(
+        self, packet: bytes | memoryview, now: float = 0.0, checksum_unfinished: bool = False
+    ) -> Delivery | None:
         """Do what `Demultiplexer.deliver` does; None where the packet was delivered and needs no answer.
 
         `checksum_unfinished` as in `plain.protocol`.
@@ -59,16 +61,18 @@ class FastDemultiplexer:
         return self.decide(packet, plain.protocol(packet, checksum_unfinished), now, checksum_unfinished)
 
     def decide(
-        self, packet: bytes, protocol: int, now: float, checksum_unfinished: bool = False
+        self, packet: bytes | memoryview, protocol: int, now: float, checksum_unfinished: bool = False
     ) -> Delivery | None:
         """Do what `deliver` does, where `plain.protocol` has been called before."""
         demultiplexer = self._demultiplexer
         if not protocol:
             checksums = Checksums.UNFINISHED_TOO if checksum_unfinished else None
-            arrival, packets = demultiplexer.read(packet, now, checksums)
+            arrival, packets = demultiplexer.read(bytes(packet), now, checksums)
             return demultiplexer.decide(arrival, now, packets=packets)
         counters = demultiplexer.counters
-        socket = self.sole_receiver(packet, protocol)
+        # To hash a slice of a view, Python hashes all that it is a view of.
+        headers = packet if isinstance(packet, bytes) else bytes(packet[: plain.TCP_HEADERS])
+        socket = self.sole_receiver(headers, protocol)
         if socket is not None:
             handler = socket.handler
             receive = self._receivers.get(type(handler))
@@ -77,7 +81,7 @@ class FastDemultiplexer:
                 counters.delivered += 1
                 return None
         counters.received += 1
-        segment = plain.read(packet)
+        segment = plain.read(bytes(packet))
         if socket is not None and protocol == ip.TCP:
             # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
             winner = Candidate(socket, Rule.CONNECTION)

@@ -49,7 +49,8 @@ class FastPath:
             self._receive_run(arrived, now)
         else:
             # The pieces of one stretch of a stream are received as one segment, however large.
-            delivery = self._deliver(arrived.packet, now, checksum_unfinished=True)
+            packet_or_view = arrived.packet if arrived.protocol == ip.TCP else bytes(arrived.packet)
+            delivery = self._deliver(packet_or_view, now, checksum_unfinished=True)
             if delivery is not None:
                 host.answer(delivery, now)
 
@@ -59,14 +60,15 @@ class FastPath:
 
     def _receive_run(self, run: offload.Arrived, now: float) -> None:
         """Receive the datagrams of one packet."""
-        protocol = plain.protocol(run.packet, checksum_unfinished=True)
-        socket = self._demultiplexer.sole_receiver(run.packet, protocol) if protocol == ip.UDP else None
+        packet = bytes(run.packet)
+        protocol = plain.protocol(packet, checksum_unfinished=True)
+        socket = self._demultiplexer.sole_receiver(packet, protocol) if protocol == ip.UDP else None
         endpoint = None if socket is None else socket.handler
         if not isinstance(endpoint, UDPEndpoint) or endpoint.details is not None:
-            for packet in offload.pieces(run):
-                self.receive(packet, now)
+            for piece in offload.pieces(run):
+                self.receive(piece, now)
             return
-        count, fitting = datagrams.receive_run(endpoint, run.packet, run.size)
+        count, fitting = datagrams.receive_run(endpoint, packet, run.size)
         counters = self._host.demultiplexer.counters
         counters.received += count
         counters.delivered += fitting

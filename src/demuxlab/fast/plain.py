@@ -30,7 +30,7 @@ _TIMESTAMPS_HEAD = 0x0101080A
 _from_bytes = int.from_bytes  # in network order, which is its default
 
 
-def protocol(packet: bytes, checksum_unfinished: bool = False) -> int:
+def protocol(packet: bytes | memoryview, checksum_unfinished: bool = False) -> int:
     """Return TCP or UDP where a packet is plain and its lengths and checksums are right, else 0.
 
     `checksum_unfinished`: the sender on this machine left the transport checksum unfinished, and the link
@@ -94,7 +94,7 @@ def read(packet: bytes) -> TCPSegment | UDPDatagram:
     )
 
 
-def stream(packet: bytes) -> tuple[int, int, int, int, int, memoryview] | None:
+def stream(packet: bytes | memoryview) -> tuple[int, int, int, int, int, memoryview] | None:
     """Return the fields of a plain TCP segment that an established connection usually receives, else None.
 
     Sequence number, acknowledgment number, window field, TSval and TSecr (both -1 without timestamps), and

@@ -33,7 +33,7 @@ _from_bytes = int.from_bytes  # in network order, which is its default
 class Arrived(NamedTuple):
     """A packet received from a link with offload: not segmented, and its checksum incomplete."""
 
-    packet: bytes
+    packet: bytes | memoryview
     transport_at: int
     """Offset of the transport header."""
     protocol: int
@@ -84,11 +84,11 @@ class Large:
         return _pieces(self.headers, memoryview(b"".join(self.data)), at, ip.TCP, self.size)
 
 
-def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
+def read(header: bytes | bytearray, packet: bytes | memoryview) -> bytes | Arrived:
     """Return the packet behind a virtio-net header: as bytes where its checksum is complete."""
     flags, kind, _length, size, transport_at, checksum_at = _HEADER.unpack_from(header)
     if not flags & _NEEDS_CHECKSUM or checksum_at not in _PROTOCOLS:
-        return packet
+        return bytes(packet)
     return Arrived(packet, transport_at, _PROTOCOLS[checksum_at], size if kind else 0)
 
 
@@ -97,7 +97,7 @@ def pieces(arrived: Arrived) -> Iterator[bytes]:
     packet, at, protocol, size = arrived
     data_at = at + (8 if protocol == ip.UDP else packet[at + 12] >> 2 & 0x3C)
     data = memoryview(packet)[data_at:]
-    return _pieces(packet[:data_at], data, at, protocol, size or len(data))
+    return _pieces(bytes(packet[:data_at]), data, at, protocol, size or len(data))
 
 
 def tcp(
