@@ -131,7 +131,7 @@ class Runtime:
         that need no thread."""
         self._end = end
         self._next_packet = _next_packet_of(end)
-        self._outgoing = host.outgoing if isinstance(end, OffloadingEnd) else host.packets
+        self._link_cuts = isinstance(end, OffloadingEnd)
         self._fast_path = FastPath(host)
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
@@ -221,9 +221,14 @@ class Runtime:
     def _send_all(self, now: float) -> None:
         for service in self.services:
             service(now)
-        while self.host.has_outgoing:
-            for packet in self._outgoing(now):
-                self._send(packet)
+        host = self.host
+        while host.has_outgoing:
+            for packet in host.outgoing(now):
+                if isinstance(packet, bytes) or self._link_cuts:
+                    self._send(packet)
+                else:
+                    for piece in packet.pieces():
+                        self._send(piece)
             for service in self.services:  # packets to the host itself may have changed something
                 service(now)
 

@@ -52,18 +52,18 @@ class FastDemultiplexer:
         """The state of the table for which `_sole_udp` holds."""
 
     def deliver(
-        self, packet: bytes | memoryview, now: float = 0.0, checksum_unfinished: bool = False
+        self,
+        packet: bytes | memoryview,
+        now: float = 0.0,
+        checksum_unfinished: bool = False,
+        protocol: int = -1,
     ) -> Delivery | None:
         """Do what `Demultiplexer.deliver` does; None where the packet was delivered and needs no answer.
 
-        `checksum_unfinished` as in `plain.protocol`.
+        `checksum_unfinished` as in `plain.protocol`, whose result is `protocol` where it is known.
         """
-        return self.decide(packet, plain.protocol(packet, checksum_unfinished), now, checksum_unfinished)
-
-    def decide(
-        self, packet: bytes | memoryview, protocol: int, now: float, checksum_unfinished: bool = False
-    ) -> Delivery | None:
-        """Do what `deliver` does, where `plain.protocol` has been called before."""
+        if protocol < 0:
+            protocol = plain.protocol(packet, checksum_unfinished)
         demultiplexer = self._demultiplexer
         if not protocol:
             checksums = Checksums.UNFINISHED_TOO if checksum_unfinished else None

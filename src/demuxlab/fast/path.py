@@ -20,7 +20,7 @@ class FastPath:
             UDPEndpoint: datagrams.receive,
         }
         self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
-        self._deliver, self._decide = self._demultiplexer.deliver, self._demultiplexer.decide
+        self._deliver = self._demultiplexer.deliver
         self._stretch = self._prediction.stretch
 
     def receive(self, arrived: bytes | offload.Arrived, now: float) -> None:
@@ -40,7 +40,7 @@ class FastPath:
                     counters.delivered += 1
                     return
                 self._stretch.end()
-            delivery = self._decide(arrived, protocol, now)
+            delivery = self._deliver(arrived, now, protocol=protocol)
             if delivery is not None:
                 host.answer(delivery, now)
             return

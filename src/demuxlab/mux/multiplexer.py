@@ -65,5 +65,5 @@ class Multiplexer:
 
     def packets(self) -> Iterator[bytes | Large]:
         """Yield the packets in the order in which the link sends them, until the queues are empty."""
-        while (turn := self._queues.get()) is not None:
+        while self.processes and (turn := self._queues.get()) is not None:
             yield turn[1]

@@ -174,8 +174,7 @@ class StreamSocket(InetSocket):
         return Message(data, None, len(data))
 
     def _read(self, opened: OpenSocket, size: int) -> bytes | None:
-        endpoint = self._endpoint
-        return None if endpoint.connecting else endpoint.read(size, opened.now)
+        return self._endpoint.read(size, opened.runtime.now())
 
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         if flags or self._open().low_water > 1:
@@ -184,8 +183,7 @@ class StreamSocket(InetSocket):
         with view[:size] as target:
 
             def read() -> int | None:
-                endpoint = self._endpoint
-                return None if endpoint.connecting else endpoint.read_into(target, opened.now)
+                return self._endpoint.read_into(target, opened.runtime.now())
 
             return self._retry_until(read, timeout, opened.receive_timeout), None
 
@@ -218,7 +216,7 @@ class StreamSocket(InetSocket):
             if endpoint.connecting:
                 return None
             with data[sent:] as rest:
-                sent += endpoint.write(rest, opened.now, more=more, end=end, urgent=urgent)
+                sent += endpoint.write(rest, opened.runtime.now(), more=more, end=end, urgent=urgent)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

@@ -14,6 +14,8 @@ from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment
 
 HEADER_LENGTH = 20
+_SHORT = 128
+"""Bytes of data that are summed with the header."""
 _HEADER = struct.Struct("!HHIIBBHHH")
 _TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
 # The options of a SYN as Linux sends them: mss, sackOK, TS, nop, wscale.
@@ -81,7 +83,11 @@ def build(
     fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
     # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
     total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
-    total += int.from_bytes(_HEADER.pack(*fields, 0, urgent) + options, "big") + word_sum(payload)
+    unfinished = _HEADER.pack(*fields, 0, urgent) + options
+    if len(payload) <= _SHORT and not len(payload) & 1:
+        total += int.from_bytes(unfinished + payload, "big")
+    else:
+        total += int.from_bytes(unfinished, "big") + word_sum(payload)
     return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
 
 

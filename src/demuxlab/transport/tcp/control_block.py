@@ -307,7 +307,9 @@ class ControlBlock(StateMachine, ABC):
     def data_received(self, size: int, now: float, segments: int = 1) -> None:
         """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
         sender = self.sender
-        self.count_received(size, size, now)
+        if self.statistics is None:
+            self.statistics = Statistics()
+        self.statistics.received_data(size, size, sender.mss, now)
         two_segments = 2 * min(sender.mss, self.receiver.limit // 4)
         if self.acknowledgments.data_received(size, two_segments, sender.settings.quickack, segments):
             self.deadlines.delay_acknowledgment(now)
