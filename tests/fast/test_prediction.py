@@ -2,11 +2,13 @@
 
 import random
 
+import pytest
+
 from demuxlab.fast.path import FastPath
-from demuxlab.fast.prediction import Stretch
+from demuxlab.fast.prediction import Prediction, Stretch
 from demuxlab.host import Host
 from demuxlab.wire import ip, packet, tcp
-from demuxlab.wire.address import from_text
+from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.segment import ACK, PSH, SYN
 
 A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
@@ -15,14 +17,16 @@ A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
 class Side:
     """A host with one connection."""
 
-    def __init__(self, options, fast):
-        self.host = Host("B", ["10.9.0.20"])
+    def __init__(self, options, fast, ends=(A, B)):
+        self.ends = ends
+        self.host = Host("B", [to_text(ends[1])])
         self.fast_path = FastPath(self.host) if fast else None
-        listener = self.host.listen(80, "10.9.0.20")
-        [syn_ack] = self.receive(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
+        listener = self.host.listen(80, to_text(ends[1]))
+        syn = segment(options, flags=SYN, sequence=1000, window=60_000, ends=ends)
+        [syn_ack] = self.receive(syn, 0.0)
         self.first = packet.read(syn_ack).sequence + 1
         stamps = tcp.Options(timestamps=(1, 0)) if options.timestamps else tcp.Options()
-        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
+        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500, ends=ends)
         assert self.receive(ack, 0.0) == []
         self.endpoint = listener.accept()
         self.acknowledged = [1001]
@@ -36,9 +40,9 @@ class Side:
         return list(self.host.packets(now))
 
 
-def segment(options, data=b"", **fields):
-    build = tcp.build(A, B, 9157, 80, data, options=tcp.build_options(options), **fields)
-    return packet.build(A, B, ip.TCP, build)
+def segment(options, data=b"", ends=(A, B), **fields):
+    build = tcp.build(*ends, 9157, 80, data, options=tcp.build_options(options), **fields)
+    return packet.build(*ends, ip.TCP, build)
 
 
 def test_both_ways_send_the_same():
@@ -152,6 +156,26 @@ def test_full_segments_received_as_one_end_with_the_window():
         side.fast_path.receive(segment(tcp.Options(), bytes(size), window=500, **fields), now)
     side.fast_path.end_batch(now)
     assert side.endpoint._connection.receiver.next == edge
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_ipv6_is_predicted_too(stamped, monkeypatch):
+    predicted, receive = [], Prediction.receive
+    monkeypatch.setattr(Prediction, "receive", lambda *of: predicted.append(receive(*of)) or predicted[-1])
+    ends = from_text("fd09::10"), from_text("fd09::20")
+    sides = [Side(tcp.Options(1000, 7, True, (1, 0) if stamped else None), fast, ends) for fast in (0, 1)]
+    sequence, now = 1001, 1.0
+    for number, size in enumerate((1, 988, 988, 5, 0, 988)):
+        for side in sides:
+            side.endpoint.write(b"x" * size, now)
+        stamps = tcp.Options(timestamps=(int(now * 1000), 1)) if stamped else tcp.Options()
+        fields = {"flags": ACK, "window": 500, "acknowledgment": sides[0].first}
+        arriving = segment(stamps, bytes((number,)) * size, ends, sequence=sequence, **fields)
+        sent = [(list(side.host.packets(now)), side.receive(arriving, now)) for side in sides]
+        assert sent[0] == sent[1]
+        sequence, now = sequence + size, now + 0.01
+    assert predicted.count(True) == 5
+    assert sides[0].endpoint.read(9999, now) == sides[1].endpoint.read(9999, now) != b""
 
 
 def seen(side):

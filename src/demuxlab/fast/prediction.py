@@ -9,7 +9,7 @@ and a batch of packets causes one ACK and one burst of data for each connection.
 """
 
 from demuxlab.fast import plain
-from demuxlab.fast.plain import KEY, TCP_HEADERS
+from demuxlab.fast.plain import IPV4, KEY, TCP_HEADERS
 from demuxlab.transport.tcp import prediction
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.timers import NEVER
@@ -30,7 +30,7 @@ class Stretch:
 
     __slots__ = (
         *("_acknowledgment_to_window", "_at", "_connection", "_data", "_key", "_next", "_now", "_options"),
-        *("_right_edge", "_traffic_class", "size"),
+        *("_right_edge", "_first_bytes", "size"),
     )
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Stretch:
         receiver = connection.receiver
         self._connection, self._now = connection, now
         self.size, self._at = len(packet), len(packet) - size
-        self._key, self._traffic_class = packet[KEY], packet[1]
+        self._key, self._first_bytes = packet[KEY], packet[:2]
         self._acknowledgment_to_window = packet[_ACKNOWLEDGMENT_TO_WINDOW]
         self._options = packet[TCP_HEADERS : self._at]
         self._next, self._right_edge = receiver.next, receiver.right_edge
@@ -59,7 +59,7 @@ class Stretch:
             or packet[KEY] != self._key
             or _from_bytes(packet[_SEQUENCE]) != self._next & _MASK
             or following > self._right_edge
-            or packet[1] != self._traffic_class
+            or packet[:2] != self._first_bytes
         ):
             return False
         self._data.append(packet[at:])
@@ -97,7 +97,7 @@ class Prediction:
         if size < 0:
             return False
         self._touched[connection] = None
-        if size == connection.sender.mss:
+        if size == connection.sender.mss and packet[0] == IPV4:
             self.stretch.begin(connection, packet, size, now)
         return True
 
