@@ -217,6 +217,18 @@ def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
     )
 
 
+def _no_number_of_our_syn(step: Step) -> tuple[Packets, Packets]:
+    """Let a pure ACK with the number of the SYN pass for one with the next, where no window was offered."""
+    injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
+    closed = [one.window for one in injected if one.flags & SYN and not one.flags & ACK] == [0]
+    if not (step.before("connect(") and closed and all(one.acknowledgment != 1 for one in injected)):
+        return step.ours, step.kernels
+    return step.ours, tuple(
+        replace(one, sequence=1) if one.flags == ACK and not one.size and one.sequence == 0 else one
+        for one in step.kernels
+    )
+
+
 KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
     KnownDifference(
         marked("window and SACK of a RST"),
@@ -309,6 +321,12 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         "without a scale the field has 16 bits: Linux cuts a larger window off at its low 16 bits there, and "
         "nothing is received in TIME-WAIT",
         _no_overflow_in_time_wait,
+    ),
+    KnownDifference(
+        marked("the number of an ACK in a simultaneous open without a window"),
+        "RFC 9293, section 3.10.7.4",
+        "ours is SND.NXT; Linux stays within the window, which is closed, and repeats the number of its SYN",
+        _no_number_of_our_syn,
     ),
 )
 

@@ -53,6 +53,7 @@ def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop |
         block.transition(Event.SYN)
         first = block.sender.recovery.queue.first
         if first is not None:
+            first.sent_at = now  # its ACK is of this SYN,ACK
             block.transmit(first, now)
         return None
     block.sender.acknowledge(number, now, _round_trip(block, options, now))

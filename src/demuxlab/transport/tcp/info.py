@@ -60,6 +60,7 @@ def _sent_again(segment: SentSegment) -> bool:
 def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
     sender, statistics = connection.sender, connection.statistics or _NOTHING
     recovery, rtt, queue = sender.recovery, sender.rtt, sender.recovery.queue
+    control = sender.congestion_to_read
 
     def count(which: Callable[[SentSegment], bool]) -> int:
         return sum(-(-len(segment) // sender.mss) for segment in queue if which(segment))
@@ -81,8 +82,8 @@ def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
         "tcpi_rttvar": int(rtt.rttvar * 1_000_000),
         "tcpi_min_rtt": int(rtt.minimum * 1_000_000),
-        "tcpi_snd_ssthresh": _ssthresh(sender.congestion.ssthresh, sender.mss),
-        "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
+        "tcpi_snd_ssthresh": _ssthresh(control.ssthresh, sender.mss),
+        "tcpi_snd_cwnd": control.cwnd // sender.mss,
         "tcpi_snd_wnd": sender.window,
         "tcpi_reordering": recovery.dup_thresh,
         "tcpi_reord_seen": int(recovery.rack is not None and recovery.rack.reordered),

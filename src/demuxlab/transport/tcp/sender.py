@@ -65,7 +65,7 @@ class Sender:
         self.rtt = RTTEstimator()
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
-        """Made with the congestion control."""
+        """Made with the first data."""
         self.ecn: ECN | None = None
         """Where both ends agreed on it."""
         self.search: Search | None = None
@@ -87,6 +87,11 @@ class Sender:
         if self._congestion is None:
             self._congestion = self.settings.congestion(self.mss)
         return self._congestion
+
+    @property
+    def congestion_to_read(self) -> NewReno:
+        """Congestion control as it is, or as it would begin: to look at it changes nothing."""
+        return self._congestion or self.settings.congestion(self.mss)
 
     @property
     def in_flight(self) -> bool:
@@ -125,12 +130,8 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        return (
-            recovery.probe is None
-            and recovery.sack
-            and (recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR)
-            and self.settings.tail_loss_probe
-        )
+        steady = recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR
+        return steady and recovery.probe is None and recovery.sack and self.settings.tail_loss_probe
 
     @property
     def probe_timeout(self) -> float:
@@ -273,12 +274,11 @@ class Sender:
 
     def _restart(self, now: float) -> None:
         """Nothing was in flight (RFC 9438, section 5.8)."""
-        if self._congestion is None:
+        if self._use is None:
             self._use = WindowUse(now)
         else:
-            self._congestion.resumed(now - self._last_sent_at, now)
-            if self._use is not None:
-                self._use.restarted(now)
+            self.congestion.resumed(now - self._last_sent_at, now)
+            self._use.restarted(now)
 
     def _new_data_size(self, unsent: int, usable: int, now: float, followed: bool) -> int:
         """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
