@@ -51,7 +51,7 @@ _MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
 # After a SACK or a timeout RACK may wait this long for segments that are late: let it, after each packet.
-_REORDERING_TIME = 24_000
+_REORDERING_TIME = 16_000
 # Microseconds of virtual time between two steps.
 _STEP_TIME = 400
 _STATES = {

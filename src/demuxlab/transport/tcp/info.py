@@ -6,7 +6,7 @@ from demuxlab.transport.tcp import congestion
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import SentSegment, segments_in
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.statistics import Limit, Statistics
 
@@ -63,7 +63,7 @@ def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
     control = sender.congestion_to_read
 
     def count(which: Callable[[SentSegment], bool]) -> int:
-        return sum(-(-len(segment) // sender.mss) for segment in queue if which(segment))
+        return sum(segments_in(len(segment), sender.mss) for segment in queue if which(segment))
 
     sacked = count(lambda segment: segment.sacked)
     unacked = count(lambda _segment: True)

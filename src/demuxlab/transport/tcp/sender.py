@@ -13,7 +13,7 @@ from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
-from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment, segments_in
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -377,7 +377,7 @@ class Sender:
     def segments_of(self, removed: Sequence[SentSegment], number: int) -> int:
         """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
         mss = self.mss
-        count = sum(-(-(one.end - one.start) // mss) for one in removed if not one.sacked)
+        count = sum(segments_in(one.end - one.start, mss) for one in removed if not one.sacked)
         return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
     def _advance(self, number: int, oldest: float | None, newest: float | None, echoed: float | None) -> None:
