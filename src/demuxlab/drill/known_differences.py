@@ -220,8 +220,10 @@ def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
 def _no_number_of_our_syn(step: Step) -> tuple[Packets, Packets]:
     """Let a pure ACK with the number of the SYN pass for one with the next, where no window was offered."""
     injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
-    closed = [one.window for one in injected if one.flags & SYN and not one.flags & ACK] == [0]
-    if not (step.before("connect(") and closed and all(one.acknowledgment != 1 for one in injected)):
+    first = next((at for at, one in enumerate(injected) if one.flags & (SYN | ACK) == SYN), len(injected))
+    closed = [one.window for one in injected[first : first + 1]] == [0]
+    answered = any(one.acknowledgment == 1 for one in injected[first:])
+    if not step.before("connect(") or not closed or answered:
         return step.ours, step.kernels
     return step.ours, tuple(
         replace(one, sequence=1) if one.flags == ACK and not one.size and one.sequence == 0 else one

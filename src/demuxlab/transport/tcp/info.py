@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from demuxlab.transport.tcp import congestion
+from demuxlab.transport.tcp import congestion, pacing
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
@@ -84,6 +84,8 @@ def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_min_rtt": int(rtt.minimum * 1_000_000),
         "tcpi_snd_ssthresh": _ssthresh(control.ssthresh, sender.mss),
         "tcpi_snd_cwnd": control.cwnd // sender.mss,
+        "tcpi_pacing_rate": int(pacing.rate(sender)),
+        "tcpi_max_pacing_rate": sender.settings.max_pacing_rate or pacing.UNLIMITED,
         "tcpi_snd_wnd": sender.window,
         "tcpi_reordering": recovery.dup_thresh,
         "tcpi_reord_seen": int(recovery.rack is not None and recovery.rack.reordered),

@@ -11,6 +11,7 @@ from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
+from demuxlab.transport.tcp.pacing import Pacing
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment, segments_in
@@ -38,7 +39,17 @@ class Sender:
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence"),
         *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window"),
-        *("mss", "next", "offload_size", "recovery", "retransmissions", "rtt", "search", "settings"),
+        *(
+            "mss",
+            "next",
+            "offload_size",
+            "pacing",
+            "recovery",
+            "retransmissions",
+            "rtt",
+            "search",
+            "settings",
+        ),
         *("timeouts", "unacked", "window"),
     )
 
@@ -66,6 +77,8 @@ class Sender:
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
         """Made with the first data."""
+        self.pacing: Pacing | None = None
+        """Where the application asks for it."""
         self.ecn: ECN | None = None
         """Where both ends agreed on it."""
         self.search: Search | None = None
@@ -272,8 +285,13 @@ class Sender:
         fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
         return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
+    def pace(self) -> None:
+        """Begin or end pacing, as the settings say."""
+        self.pacing = (self.pacing or Pacing()) if self.settings.max_pacing_rate else None
+
     def _restart(self, now: float) -> None:
         """Nothing was in flight (RFC 9438, section 5.8)."""
+        self.pace()
         if self._use is None:
             self._use = WindowUse(now)
         else:
@@ -300,8 +318,8 @@ class Sender:
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
             return 0
-        # A segment with CWR is not cut: only its first part may carry it.
-        whole = self.ecn is not None and self.ecn.reduced
+        # A segment with CWR is not cut: only its first part may carry it. What is paced leaves one by one.
+        whole = self.pacing is not None or (self.ecn is not None and self.ecn.reduced)
         if size == full and self.offload_size > full and recovery.sack and not whole:
             # Several full segments in one, which the link cuts.
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
