@@ -378,7 +378,6 @@ class ControlBlock(StateMachine, ABC):
     def establish(self, now: float) -> None:
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
-        self.sender.established()
         if self.settings.mtu_probing == Probing.ALWAYS:
             self.sender.search = Search(self.sender.mss, now)
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)

@@ -25,6 +25,8 @@ STATES = {
 }
 """Linux's numbers of the states."""
 _TIMESTAMPS, _SACK, _WINDOW_SCALE, _ECN, _ECN_SEEN, _SYN_DATA = 1, 2, 4, 8, 16, 32
+TFO_CHILD = 128
+"""The connection of a SYN whose data was accepted (Linux since 6.15)."""
 _NOTHING = Statistics()
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
@@ -118,6 +120,8 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
     options += _WINDOW_SCALE * bool(receiver.shift or connection.send_shift)
     if connection.fast_open is not None and connection.fast_open.data:
         options += _SYN_DATA
+    if connection.fast_open is not None and connection.fast_open.initial >= 0:
+        options += TFO_CHILD
     ecn = connection.sender.ecn
     if ecn is not None:
         options += _ECN + _ECN_SEEN * ecn.seen

@@ -203,11 +203,12 @@ class Sender:
             if whole <= 0 or whole >= len(lost):
                 return None
             recovery.queue.split(lost.start + whole)
-        self._send_again(lost, now)
+        self.count_again(lost, now)
         self.burst_end = lost.end
         return lost
 
-    def _send_again(self, segment: SentSegment, now: float) -> None:
+    def count_again(self, segment: SentSegment, now: float) -> None:
+        """A segment in flight is sent again."""
         self.recovery.retransmitted(segment, now)
         self.retransmissions += 1
         self._last_sent_at = now
@@ -222,7 +223,7 @@ class Sender:
                 queue.split(queue.last.end - self.mss)
             segment = queue.last
             if segment is not None:
-                self._send_again(segment, now)
+                self.count_again(segment, now)
         recovery.probe = (self.next, again)
         return segment
 
@@ -313,7 +314,7 @@ class Sender:
         waits = not idle or size < unsent or self.corked or self.settings.cork
         if size <= 0 or (size < full and waits and not ends and self._nagle_holds_back(size, unsent)):
             return 0
-        if idle:
+        if idle or self._use is None:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
@@ -371,11 +372,13 @@ class Sender:
         self.max_window = max(self.max_window, window)
         return True
 
-    def established(self) -> None:
-        """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
+    def complete_handshake(self, number: int, now: float, echoed: float | None) -> None:
+        """Our SYN is acknowledged: how often it was sent says nothing of ssthresh (RFC 5681, section 3.1)."""
+        timed_out = self.timeouts > 0
+        self.acknowledge(number, now, echoed)
         self.rtt.established()
         self._small_end = max(self._small_end, self.unacked)
-        if self.retransmissions > 1:
+        if timed_out and self.retransmissions > 1:
             self.congestion.handshake_lost_segments()
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
