@@ -42,6 +42,7 @@ _LOCKSTEP = {
     "net.ipv4.tcp_recovery": "0",
     "net.ipv4.tcp_early_retrans": "0",
     "net.ipv4.tcp_ecn": "2",
+    "net.ipv4.tcp_fastopen": "3",
     # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",
     # A packet for the card to segment is not deferred in the hope that it grows.

@@ -113,6 +113,30 @@ def test_two_connections_share_a_bottleneck():
     assert 8 * sum(shares) / 30 > 0.88 * 3e6
 
 
+def paced(rate):
+    return lambda settings: setattr(settings, "max_pacing_rate", rate)
+
+
+def test_pacing_spares_a_short_queue_its_bursts():
+    took = []
+    for tune in (None, paced(1 << 40)):
+        network = Bottleneck(10e6, queue=8)
+        client, server = network.establish(tune=tune)
+        began = network.now
+        assert len(transfer(network, client, server, bytes(1_000_000))) == 1_000_000
+        took.append(network.now - began)
+    assert took[1] < took[0] / 2
+
+
+def test_nothing_leaves_faster_than_the_application_permits():
+    network = Network(keep_log=True)
+    client, server = network.establish(tune=paced(100_000))
+    assert len(transfer(network, client, server, bytes(300_000))) == 300_000
+    times = [at for at, name, packet in network.log if name == "A" and len(packet) > 1000]
+    assert len(times) == len(set(times))
+    assert 0.95 < (times[-1] - times[0]) * 100_000 / (1448 * (len(times) - 1)) < 1.01
+
+
 def test_a_small_mtu_and_a_large_one():
     for mtu in (576, 9000):
         network = Network(mtu=mtu, keep_log=True)

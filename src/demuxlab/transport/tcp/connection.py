@@ -222,6 +222,8 @@ class TCPConnection(ControlBlock):
         if self.state is State.SYN_SENT:
             self.transition(Event.CLOSE)
             self.end(errno.ECONNRESET)
+        elif self.fast_open is not None and self.early and not self.orphan:
+            self.fast_open.shut = True  # FIN waits for the handshake (Linux)
         elif self.allows(Event.CLOSE):
             self.sender.buffer.finish()
             # In SYN-RECEIVED the event is queued until our SYN is acknowledged, unless data moves already.

@@ -461,6 +461,7 @@ class TCPEndpoint:
             sender.buffer.limit = _within(settings.send_limits, sender.buffer.limit)
             receiver.limit = _within(settings.receive_limits, receiver.limit)
             connection.set_keepalive(now)
+            sender.pace()
 
     @property
     def receive_buffer(self) -> int:
