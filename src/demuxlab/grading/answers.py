@@ -34,6 +34,10 @@ def parse(line: bytes, token: str = "") -> dict[str, Any]:
         raise BadAnswer("something that is no JSON object")
     if token and answer.get("of") != token:
         raise BadAnswer("something that was not asked for")
+    values = answer.get("values", [])
+    if not isinstance(values, list):
+        raise BadAnswer("an object of an unknown kind")
+    _check(values, -1)
     if "raised" in answer:
         line_number, column = answer.get("line"), answer.get("column")
         return {
@@ -42,6 +46,7 @@ def parse(line: bytes, token: str = "") -> dict[str, Any]:
             "line": line_number if type(line_number) is int else None,
             "column": column if type(column) is int else None,
             "kind": str(answer.get("kind", ""))[:_MAX_NAME],
+            "values": values,
         }
     _check(answer.get("value"), 0)
     if "ask" in answer:

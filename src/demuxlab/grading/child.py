@@ -28,7 +28,7 @@ MAX_MESSAGE = 2000
 real_time = time.monotonic
 _LIMITS = {
     "RLIMIT_CPU": 21,
-    "RLIMIT_AS": 464 << 20,  # with 16 MB of /tmp and 32 MB of pipes: 512 MB
+    "RLIMIT_AS": 456 << 20,  # with 16 MB of /tmp, 32 MB of pipes and 8 MB of the supervisor: 512 MB
     "RLIMIT_FSIZE": 1 << 20,
     "RLIMIT_NPROC": 16,
     "RLIMIT_NOFILE": 64,
@@ -384,11 +384,19 @@ def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, An
         answer = failure(error, path)
         if loading:
             answer["kind"] = "loading"
+        elif "values" in request:
+            answer["values"] = request["values"]
         return answer
 
 
 def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
     """Answer a request to a file that is loaded."""
+    if request["do"] == "methods":
+        request["values"] = values = []  # where a call fails, those before it
+        for name, given in request["calls"]:
+            arguments = [decode(argument) for argument in given]
+            values.append(encode(found(things[1], "method", name)(*arguments)))
+        return {"values": values}
     arguments = [decode(argument) for argument in request["arguments"]]
     if request["do"] == "new":
         things[1] = found(things[0], "class", request["name"])(*arguments)

@@ -16,6 +16,7 @@ from demuxlab import language, layout
 from demuxlab.language import _
 
 if TYPE_CHECKING:
+    from demuxlab.grading.per_check import Sandboxes
     from demuxlab.grading.submission import Budget, Submission
 
 PROPERTY = "demuxlab"
@@ -26,6 +27,7 @@ _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _ALL = pytest.StashKey[list[tuple[str, int]]]()
 """The names of all checks and what they are worth, those too that are not run."""
 _BUDGETS = pytest.StashKey[dict[Path, "Budget"]]()
+_SANDBOXES = pytest.StashKey[dict[Path, "Sandboxes"]]()
 _STORIES = pytest.StashKey[Any]()
 _ASKED = pytest.StashKey["Submission"]()
 _HIDDEN = pytest.StashKey[dict[Path, Path]]()
@@ -62,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
     config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
     config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
+    config.stash[_SANDBOXES] = {}
     if all((Path(word.partition("::")[0]) / "lab.py").is_file() for word in config.args):
         config.option.no_header = True  # the versions of pytest and its plugins say nothing to a learner
         if hypothesis := config.pluginmanager.get_plugin("hypothesispytest"):
@@ -72,6 +75,12 @@ def pytest_configure(config: pytest.Config) -> None:
         checks.use_seed(seed)
     if hidden := config.getoption("--hidden"):
         _add_hidden(config, Path(hidden))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the sandboxes."""
+    for kept in config.stash.get(_SANDBOXES, {}).values():
+        kept.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before checks are deselected
@@ -109,6 +118,7 @@ def _add_hidden(config: pytest.Config, folder: Path) -> None:
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
     from demuxlab.grading import sandbox
+    from demuxlab.grading.per_check import Sandboxes
     from demuxlab.grading.submission import Budget, Submission
 
     config = request.config
@@ -130,7 +140,8 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
         from demuxlab.grading.practice import Practice
 
         kind = Practice
-    asked = kind(path, patience, budget=budget)
+    kept = config.stash[_SANDBOXES].setdefault(path, Sandboxes())
+    asked = kind(path, patience, budget=budget, sandboxes=kept)
     request.node.stash[_ASKED] = asked
     yield asked
     asked.close()
