@@ -68,7 +68,11 @@ TRACES = {
     ),
     "blocked signals": (
         "signal.pthread_sigmask(0, range(1, 65))",
-        "bool(signal.pthread_sigmask(0, ()))",
+        "len(signal.pthread_sigmask(0, ())) > 30",
+    ),
+    "pending signals": (
+        "[os.kill(1, number) for number in range(1, 65)]",
+        "'\\nShdPnd:\\t0000000000000000\\n' not in status(1)",
     ),
     "ignored signals": ("signal.signal(15, signal.SIG_IGN)", "signal.getsignal(15) == signal.SIG_IGN"),
     "descriptors": ("[os.dup(1) for _ in range(50)]", "os.dup(1) > 20"),
@@ -207,7 +211,8 @@ ATTACKS = {
         tried(os.write, n, bytes((0, 1)))""",
     "its memory": """
     for p in ('mem', 'maps', 'environ', 'auxv', 'clear_refs', 'stack', 'syscall', 'pagemap'):
-        tried(lambda: open(f'/proc/1/{p}', 'r+b').write(bytes(99))), tried(lambda: open(f'/proc/1/{p}').read())
+        tried(lambda: open(f'/proc/1/{p}', 'r+b').write(bytes(99)))
+        tried(lambda: open(f'/proc/1/{p}').read())
         assert not os.access(f'/proc/1/{p}', os.W_OK) or os.geteuid() == 0""",
     "its limits": "libc.prlimit(1, 0, bytes(16), 0), libc.prlimit(1, 7, bytes(16), 0)",
     "its frames": """

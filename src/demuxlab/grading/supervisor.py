@@ -116,7 +116,9 @@ def begin() -> list[int]:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 gets no signal but those that it handles
+    # Process 1 gets no signal but those that it handles; one that it blocks would stay pending, to be seen.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         os._exit(1)
     with open(sys.argv[2], "rb") as file:
