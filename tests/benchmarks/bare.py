@@ -27,6 +27,8 @@ class InProcess:
         self.story: list[str] = []
         self.packets: list[Any] = []
         self.printed = ""
+        self.shift = 0
+        self.returned_tuple = False
 
     def new(self, name: str, *arguments: Any) -> None:
         self._thing = self._called(getattr(self._module, name), *arguments)
@@ -49,9 +51,11 @@ class InProcess:
 
     def _called(self, function: Any, *arguments: Any) -> Any:
         try:
-            return _listed(function(*arguments))
+            value = function(*arguments)
         except Exception as error:
             raise SubmissionError(f"raised {type(error).__name__}: {error}") from error
+        self.returned_tuple = isinstance(value, tuple)
+        return _listed(value)
 
 
 def _listed(value: Any) -> Any:

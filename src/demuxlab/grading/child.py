@@ -326,6 +326,11 @@ def watch(path: str, seconds: float, cpu_seconds: float) -> None:
 
     The seconds in which it waited for a processor that others had, or for the checker, do not count.
     """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    if not seconds:
+        return
     away.clear()
     end = real_time() - delay() + seconds
 

@@ -49,7 +49,7 @@ _NOTHING = "", (), None
 _LOOK_AGAIN = 0.05
 """Seconds after which a process is looked at again that has no processor when its time is over."""
 _LOOK_AT_FILES = 0.1
-"""Seconds after which the files of a process that has not answered are counted."""
+"""Seconds after which the files of a process are counted again."""
 MAX_FILES = 1000
 """Files that a process may have in its /tmp."""
 _OWN_ALARM = 0.95
@@ -144,6 +144,7 @@ class Submission:
         self._sandboxes, self._are_own = sandboxes or Sandboxes(), sandboxes is None
         self._running: LearnerProcess | ForkedProcess | None = None
         self._started = 0
+        self._look_at_files = 0.0
         self._buffer = b""
         self._printed = b""
         self._token = ""
@@ -403,7 +404,8 @@ class Submission:
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
         while (left := deadline.at - time.monotonic()) > 0 or (left := self._seconds_until(deadline)) > 0:
-            self._count_files()
+            if time.monotonic() >= self._look_at_files:
+                self._count_files()
             can_read, can_write, _none = select.select(reading, for_room, [], min(left, _LOOK_AT_FILES))
             if process.stderr in can_read:
                 assert process.stderr is not None
@@ -417,6 +419,7 @@ class Submission:
 
     def _count_files(self) -> None:
         assert self._running is not None
+        self._look_at_files = time.monotonic() + _LOOK_AT_FILES
         if self._running.files() > MAX_FILES:
             self.close()
             self._fail(english(sentences.FILES, what=self.last, count=MAX_FILES))
