@@ -158,8 +158,8 @@ def load(path: str) -> ModuleType:
     return module
 
 
-requests = os.fdopen(os.dup(0), encoding="utf-8")
-answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+requests: Any = None
+answers: Any = None
 away: list[float] = []
 """Seconds that each call of something that stays with the checker took, in the request at hand."""
 asked: list[str] = [""]
@@ -357,6 +357,9 @@ def found(owner: Any, kind: str, name: str) -> Any:
 
 def main() -> None:
     """Say that it is ready, and answer requests until they end."""
+    global requests, answers  # noqa: PLW0603
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     # What the learner's code raises is answered; what it breaks in here ends the process without a word.
     sys.excepthook = lambda *_: None
     limit()

@@ -27,8 +27,10 @@ from demuxlab.language import _
 Checks = tuple[tuple[str, int], ...]
 """The name and the points of each check."""
 _LAB = re.compile(r"\d\d_\w+")
-_UNUSED = ("unraisableexception", "threadexception", "faulthandler", "doctest", "junitxml", "pastebin")
-_UNUSED += ("setuponly", "setupplan", "stepwise", "subtests")
+_UNUSED = (
+    *("unraisableexception", "threadexception", "faulthandler", "doctest", "junitxml", "pastebin"),
+    *("setuponly", "setupplan", "stepwise", "subtests"),
+)
 """Plugins of pytest's own that no check uses: the first one collects garbage after every run."""
 _LEFT_OUT = ("skip", "skipif", "xfail")
 

@@ -137,14 +137,17 @@ def begin() -> list[int]:
     return given
 
 
+_child: Any = type(sys)("child")
+_child.__file__ = sys.argv[1]
 with open(sys.argv[1], "rb") as _file:
-    _child = marshal.loads(_file.read()[_HEADER:])
-_main: Any = type(sys)("__main__")
-_main.__file__ = sys.argv[1]
+    exec(marshal.loads(_file.read()[_HEADER:]), vars(_child))
+# What Python sets up at its first use is set up once.
+compile("", "nothing", "exec")
+_child.scan('{"do": []}', 0), _child.encoded({"value": "a"}, 0), _child.delay()
 begin()
 sys.argv[:] = [sys.argv[1], sys.argv[3]]
-sys.modules["__main__"] = _main
+_child.__name__, sys.modules["__main__"] = "__main__", _child
 try:
-    exec(_child, vars(_main))
+    _child.main()
 finally:
     os._exit(1)
