@@ -27,7 +27,7 @@ def parse(line: bytes, token: str = "") -> dict[str, Any]:
     `token` is that of the request: an answer without it is one to a question that the checker has not asked.
     """
     try:
-        answer = json.loads(line, parse_constant=_no_constant)
+        answer = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise BadAnswer("something that is no JSON") from error
     if not isinstance(answer, dict):
@@ -61,6 +61,9 @@ def neutral(text: str) -> str:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_asked(answer: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ _LIMITS = {
 """What the process and its children may use (getrlimit(2)): seconds, bytes, processes, descriptors."""
 
 
+AS_THEY_ARE = frozenset((type(None), bool, int, float, str))
+"""The types of values that travel as they are; not their subclasses."""
 NO_INPUT = "there is no input to read here: take input() out"
 
 
@@ -101,6 +103,8 @@ def ask(name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, 
 
 def decode(value: Any) -> Any:
     """Return a request's argument as the Python value that it stands for."""
+    if type(value) in AS_THEY_ARE:
+        return value
     if isinstance(value, dict) and "object" in value:
         return Proxy(value["object"], value["constants"])
     if isinstance(value, dict) and list(value) == ["tuple"]:
@@ -114,6 +118,8 @@ def decode(value: Any) -> Any:
 
 def encode(value: Any) -> Any:
     """Return an answer as values of JSON; an object of any other type becomes the type's name."""
+    if type(value) in AS_THEY_ARE:
+        return value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"bytes": bytes(value).hex()}
     if isinstance(value, tuple):
@@ -122,8 +128,6 @@ def encode(value: Any) -> Any:
         return [encode(part) for part in value]
     if isinstance(value, Proxy):
         return {"object": value._name}
-    if value is None or type(value) in (bool, int, float, str):
-        return value
     return {"type": type(value).__name__}
 
 
@@ -315,8 +319,11 @@ def without_times(function: Any) -> Any:
 def delay() -> float:
     """Return the seconds that this process has waited for a processor (proc(5), schedstat)."""
     try:
-        with open("/proc/self/schedstat", encoding="ascii") as file:
-            return int(file.read().split()[1]) / 1e9
+        file = os.open("/proc/self/schedstat", os.O_RDONLY)
+        try:
+            return int(os.read(file, 100).split()[1]) / 1e9
+        finally:
+            os.close(file)
     except (OSError, ValueError, IndexError):
         return 0.0
 
@@ -326,10 +333,10 @@ def watch(path: str, seconds: float, cpu_seconds: float) -> None:
 
     The seconds in which it waited for a processor that others had, or for the checker, do not count.
     """
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.setitimer(signal.ITIMER_PROF, 0)
     if not seconds:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         return
     away.clear()
     end = real_time() - delay() + seconds
