@@ -299,8 +299,21 @@ def test_calls_that_are_named_beforehand_are_answered_in_order(tmp_path: Path) -
         one.close()
 
 
-@pytest.mark.parametrize("answers", ["[]", "[1] * 99", "[1] * 101", "{}", "1", "None"])
-def test_fewer_answers_than_calls_are_no_answer(tmp_path: Path, answers: str) -> None:
+def test_slow_calls_that_are_named_beforehand_have_each_their_time(tmp_path: Path) -> None:
+    source = "import time\nclass A:\n    def f(self, n):\n        time.sleep(n)\n        return n\n"
+    (tmp_path / "exercise.py").write_text(source)
+    one = Submission(tmp_path / "exercise.py", timeout=0.3)
+    try:
+        one.new("A")
+        times = [0.15, 0, 0.15, 0.15, 0]
+        one.ahead(("f", n) for n in times)
+        assert [one.call("f", n) for n in times] == times
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize("answers", ["[]", "[1] * 101", "{}", "1", "None"])
+def test_none_or_more_answers_than_calls_are_no_answer(tmp_path: Path, answers: str) -> None:
     source = "import sys\nclass A:\n    def f(self):\n        main = sys.modules['__main__']\n"
     (tmp_path / "exercise.py").write_text(f"{source}        main.tell({{'values': {answers}}})\n")
     one = Submission(tmp_path / "exercise.py")

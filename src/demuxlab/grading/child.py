@@ -40,6 +40,8 @@ _LIMITS = {
 
 AS_THEY_ARE = frozenset((type(None), bool, int, float, str))
 """The types of values that travel as they are; not their subclasses."""
+A_MOMENT = 0.1
+"""Seconds after which no further call of many is begun."""
 NO_INPUT = "there is no input to read here: take input() out"
 
 
@@ -407,8 +409,12 @@ def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, An
 def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
     """Answer a request to a file that is loaded."""
     if request["do"] == "methods":
-        request["values"] = values = []  # where a call fails, those before it
+        values: list[Any] = []
+        request["values"] = values  # where a call fails, those before it
+        began = real_time()
         for name, given in request["calls"]:
+            if real_time() - began > A_MOMENT and values:
+                break  # slow calls are asked for again, so that each has its time
             arguments = [decode(argument) for argument in given]
             values.append(encode(found(things[1], "method", name)(*arguments)))
         return {"values": values}

@@ -44,6 +44,8 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 
 _AT_ONCE = 100
 """Calls that are made at once where a check has named them."""
+_A_MOMENT = 0.1
+"""Seconds that the first of them may have taken when the last one is begun (`child.A_MOMENT`)."""
 _AS_THEY_ARE = frozenset((str, int, type(None)))
 _NOTHING = "", (), None
 _LOOK_AGAIN = 0.05
@@ -246,7 +248,7 @@ class Submission:
             encoded = [[name, [self._encode(each) for each in those]] for name, *those in calls]
             answer = self._exchange({"do": "methods", "calls": encoded}, name)
             values, failed = answer.get("values", []), "raised" in answer
-            if not (len(values) < len(calls) if failed else len(values) == len(calls)):
+            if not 0 < len(values) + failed <= len(calls):
                 self.close()
                 raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind="something else"))
             self._answers = deque({"value": value} for value in values)
@@ -259,7 +261,7 @@ class Submission:
         """Ask, do meanwhile what the learner's code asks of the checker's objects, and return the answer."""
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
-        request["patience"] = [_OWN_ALARM * self.timeout, computing]
+        request["patience"] = [_OWN_ALARM * self.timeout, computing + _A_MOMENT * ("calls" in request)]
         self._token = request["of"] = self._new_token()
         self._ready()
         self.last = name
