@@ -27,6 +27,8 @@ class InProcess:
         self.story: list[str] = []
         self.packets: list[Any] = []
         self.printed = ""
+        self.shift = 0
+        self.returned_tuple = False
 
     def new(self, name: str, *arguments: Any) -> None:
         self._thing = self._called(getattr(self._module, name), *arguments)
@@ -37,6 +39,9 @@ class InProcess:
     def function(self, name: str, *arguments: Any) -> Any:
         return self._called(getattr(self._module, name), *arguments)
 
+    def ahead(self, calls: Any) -> None:
+        pass
+
     @contextmanager
     def summed_up(self, words: str) -> Iterator[None]:
         yield
@@ -46,9 +51,11 @@ class InProcess:
 
     def _called(self, function: Any, *arguments: Any) -> Any:
         try:
-            return _listed(function(*arguments))
+            value = function(*arguments)
         except Exception as error:
             raise SubmissionError(f"raised {type(error).__name__}: {error}") from error
+        self.returned_tuple = isinstance(value, tuple)
+        return _listed(value)
 
 
 def _listed(value: Any) -> Any:

@@ -21,11 +21,13 @@ from typing import Any
 
 import pytest
 from tests.grading.test_collect import HOSTILE as ARCHIVES
+from tests.grading.test_per_check import ATTACKS, TRACES, attack, carried
 
 from demuxlab.grading import another_user
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(6500)]
 
+SOLUTION = Path(__file__).parents[1] / "solutions" / "04_tcp_four_tuple" / "reference.py"
 METHODS = """    def __init__(self):
         pass
 
@@ -43,7 +45,16 @@ METHODS = """    def __init__(self):
 def hostile() -> dict[str, str]:
     """Return the submissions of hostile.txt by file name; a line of three dots becomes `METHODS`."""
     text = (Path(__file__).parent / "hostile.txt").read_text(encoding="utf-8")
-    parts = (part.split("\n", 1) for part in text.split("=== ")[1:])
+    parts = [tuple(part.split("\n", 1)) for part in text.split("=== ")[1:]]
+    right = SOLUTION.read_text(encoding="utf-8")
+    # Right in a check that finds what an earlier one has left, and wrong in all others.
+    for name in TRACES:
+        source = right + carried(name) + "if not found(): TCPDemultiplexer.deliver = lambda *_: 0\nleave()\n"
+        parts.append((f"carries_over_{name.replace(' ', '_')}.py", source))
+    for name in ATTACKS:
+        deliver = "    def deliver(self, packet):\n        f()\n        return None\n"
+        source = f"{attack(name)}\nclass TCPDemultiplexer:\n    ...\n\n{deliver}"
+        parts.append((f"supervisor_{name.replace(' ', '_')}.py", source))
     return {name: source.replace("    ...\n", METHODS) for name, source in parts}
 
 

@@ -311,11 +311,17 @@ def test_other_address_families_are_refused(tmp_path, inside):
 
 def test_nothing_of_the_caller_is_seen(tmp_path, inside, monkeypatch):
     monkeypatch.setenv("A_SECRET", "of the instructor")
-    source = "def f():\n    seen = open('/proc/1/environ').read() + open('/proc/self/environ').read()\n"
-    source += "    try: return seen, open('/proc/keys').read()\n"
-    (tmp_path / "exercise.py").write_text(source + "    except PermissionError: return seen, ''\n")
+    source = """
+def f(name):
+    try:
+        return open(f"/proc/{name}").read()
+    except PermissionError:
+        return ""
+"""
+    (tmp_path / "exercise.py").write_text(source)
     asked = Submission(tmp_path / "exercise.py")
-    environment, keys = asked.function("f")
+    assert asked.function("f", "1/environ") == ""
+    environment, keys = asked.function("f", "self/environ"), asked.function("f", "keys")
     asked.close()
     assert "instructor" not in environment
     names = {entry.partition("=")[0] for entry in environment.split("\0") if entry}

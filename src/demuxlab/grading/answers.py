@@ -27,13 +27,17 @@ def parse(line: bytes, token: str = "") -> dict[str, Any]:
     `token` is that of the request: an answer without it is one to a question that the checker has not asked.
     """
     try:
-        answer = json.loads(line, parse_constant=_no_constant)
+        answer = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise BadAnswer("something that is no JSON") from error
     if not isinstance(answer, dict):
         raise BadAnswer("something that is no JSON object")
     if token and answer.get("of") != token:
         raise BadAnswer("something that was not asked for")
+    values = answer.get("values", [])
+    if not isinstance(values, list):
+        raise BadAnswer("an object of an unknown kind")
+    _check(values, -1)
     if "raised" in answer:
         line_number, column = answer.get("line"), answer.get("column")
         return {
@@ -42,6 +46,7 @@ def parse(line: bytes, token: str = "") -> dict[str, Any]:
             "line": line_number if type(line_number) is int else None,
             "column": column if type(column) is int else None,
             "kind": str(answer.get("kind", ""))[:_MAX_NAME],
+            "values": values,
         }
     _check(answer.get("value"), 0)
     if "ask" in answer:
@@ -56,6 +61,9 @@ def neutral(text: str) -> str:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_asked(answer: dict[str, Any]) -> None:

@@ -199,4 +199,4 @@ def _run_checks(job: Job, packets: str = "--no-packets") -> list[dict[str, Any]]
         options += [packets, f"--patience={job.patience}"]
         with inventory.fresh():
             pytest.main(options, plugins=[collector])
-    return list(collector.rows.values())
+    return sorted(collector.rows.values(), key=lambda row: row["place"])

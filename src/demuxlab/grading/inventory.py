@@ -27,6 +27,11 @@ from demuxlab.language import _
 Checks = tuple[tuple[str, int], ...]
 """The name and the points of each check."""
 _LAB = re.compile(r"\d\d_\w+")
+_UNUSED = (
+    *("unraisableexception", "threadexception", "faulthandler", "doctest", "junitxml", "pastebin"),
+    *("setuponly", "setupplan", "stepwise", "subtests"),
+)
+"""Plugins of pytest's own that no check uses: the first one collects garbage after every run."""
 _LEFT_OUT = ("skip", "skipif", "xfail")
 
 
@@ -36,6 +41,7 @@ def options(lab: str, hidden: str) -> list[str]:
     # Else pytest looks through every folder on the way from the root of the file system to the lab.
     chosen += ["--confcutdir", lab]
     chosen += ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:terminal"]
+    chosen += [word for name in _UNUSED for word in ("-p", f"no:{name}")]
     return [*chosen, "--capture=no", "-W", "ignore", "-p", "demuxlab.grading.plugin"]
 
 

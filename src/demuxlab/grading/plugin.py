@@ -4,8 +4,9 @@
 check: `points(n)`; `needs("test_…")`, the checks without which it makes no sense.
 """
 
+import random
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from demuxlab import language, layout
 from demuxlab.language import _
 
 if TYPE_CHECKING:
+    from demuxlab.grading.per_check import Sandboxes
     from demuxlab.grading.submission import Budget, Submission
 
 PROPERTY = "demuxlab"
@@ -25,7 +27,13 @@ TOLD = "demuxlab story"
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _ALL = pytest.StashKey[list[tuple[str, int]]]()
 """The names of all checks and what they are worth, those too that are not run."""
+_IS_SHUFFLED = pytest.StashKey[bool]()
+_UNTOLD = pytest.StashKey[list[tuple[int, Callable[[], None]]]]()
+"""What writes the stories of checks that ran in another order than that of their file, by their places."""
+_PLACES = pytest.StashKey[dict[str, int]]()
+"""The place of each check in its file; with a seed they run in another order (`_shuffle`)."""
 _BUDGETS = pytest.StashKey[dict[Path, "Budget"]]()
+_SANDBOXES = pytest.StashKey[dict[Path, "Sandboxes"]]()
 _STORIES = pytest.StashKey[Any]()
 _ASKED = pytest.StashKey["Submission"]()
 _HIDDEN = pytest.StashKey[dict[Path, Path]]()
@@ -62,6 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
     config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
     config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
+    config.stash[_SANDBOXES], config.stash[_UNTOLD] = {}, []
+    # A worker of pytest-xdist sends each report away as soon as its check is over.
+    config.stash[_IS_SHUFFLED] = bool(config.getoption("--seed")) and not hasattr(config, "workerinput")
     if all((Path(word.partition("::")[0]) / "lab.py").is_file() for word in config.args):
         config.option.no_header = True  # the versions of pytest and its plugins say nothing to a learner
         if hypothesis := config.pluginmanager.get_plugin("hypothesispytest"):
@@ -74,6 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _add_hidden(config, Path(hidden))
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the sandboxes."""
+    for kept in config.stash.get(_SANDBOXES, {}).values():
+        kept.close()
+
+
 @pytest.hookimpl(tryfirst=True)  # before checks are deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note what can be earned; refuse to run where a hidden check would not count."""
@@ -81,11 +98,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     scored = [item for item in items if item.get_closest_marker("points") is not None]
     config.stash[_ALL] = [(item.name, inventory.points(item)) for item in scored]
+    config.stash[_PLACES] = {item.nodeid: place for place, item in enumerate(items)}
+    if config.stash[_IS_SHUFFLED]:
+        _shuffle(items, config.getoption("--seed"))
     if not config.stash[_HIDDEN] or config.getoption("collectonly"):
         return
     hidden = [item for item in items if item.path.parent in config.stash[_HIDDEN]]
     for name, why in inventory.faults(hidden):
         raise pytest.UsageError(f"{name}: {why}")
+
+
+def _shuffle(items: list[pytest.Item], seed: str) -> None:
+    """Draw the order of the checks: how long its sandbox has been there says nothing about a check."""
+    waiting, placed = {item.nodeid: item for item in items}, list[pytest.Item]()
+
+    def place(item: pytest.Item) -> None:
+        for mark in item.iter_markers("needs"):
+            for name in mark.args:
+                if (ground := waiting.pop(item.nodeid.replace(item.name, name), None)) is not None:
+                    place(ground)
+        placed.append(item)
+
+    for drawn in random.Random(f"{seed}/order").sample(items, len(items)):
+        if (item := waiting.pop(drawn.nodeid, None)) is not None:
+            place(item)
+    items[:] = placed
 
 
 def _add_hidden(config: pytest.Config, folder: Path) -> None:
@@ -109,6 +146,7 @@ def _add_hidden(config: pytest.Config, folder: Path) -> None:
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
     from demuxlab.grading import sandbox
+    from demuxlab.grading.per_check import Sandboxes
     from demuxlab.grading.submission import Budget, Submission
 
     config = request.config
@@ -130,7 +168,8 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
         from demuxlab.grading.practice import Practice
 
         kind = Practice
-    asked = kind(path, patience, budget=budget)
+    kept = config.stash[_SANDBOXES].setdefault(path, Sandboxes())
+    asked = kind(path, patience, budget=budget, sandboxes=kept)
     request.node.stash[_ASKED] = asked
     yield asked
     asked.close()
@@ -165,7 +204,6 @@ def pytest_runtest_makereport(
     asked = item.stash.get(_ASKED, None)
     if report.failed and asked is not None and error is not None:
         asked.close()
-        report.longrepr = _story(asked, name, error, item.config, item.path.parent)
         report.user_properties.append((TOLD, stories.summary(asked, name, error)))
     elif report.passed:
         _forget_packets(item, name)
@@ -179,10 +217,35 @@ def pytest_runtest_makereport(
         "loads": not isinstance(error, LoadError),
         "hidden": item.path.parent in item.config.stash[_HIDDEN],
         "infrastructure": _ours(item, error),
+        "place": item.config.stash[_PLACES].get(item.nodeid, 0),
     }
+    if report.failed and asked is not None and error is not None:
+        _tell(item, report, result, lambda: _story(asked, name, error, item.config, item.path.parent))
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)
     return report
+
+
+def _tell(
+    item: pytest.Item, report: pytest.TestReport, result: dict[str, Any], story: Callable[[], str]
+) -> None:
+    """Write a story, now or when all checks are over: a later check of the file may refer to it."""
+
+    def write() -> None:
+        report.longrepr = result["message"] = story()
+
+    if item.config.stash[_IS_SHUFFLED]:
+        item.config.stash[_UNTOLD].append((result["place"], write))
+    else:
+        write()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the stories that wait, in the order of the file."""
+    untold = session.config.stash[_UNTOLD]
+    for _place, write in sorted(untold, key=lambda each: each[0]):
+        write()
 
 
 def _ours(item: pytest.Item, error: BaseException | None) -> tuple[str, str] | None:
@@ -206,7 +269,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
     for outcome, those in whole.items():
         terminalreporter.stats[outcome] = [each for each in those if each.nodeid not in scored]
-    failed, skipped = ([each for each in those if each.nodeid in scored] for those in whole.values())
+    failed, skipped = (
+        sorted((each for each in those if each.nodeid in scored), key=lambda one: scored[one.nodeid]["place"])
+        for those in whole.values()
+    )
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
     told = len(failed)
@@ -216,6 +282,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     yield
     terminalreporter.stats.update({outcome: those for outcome, those in whole.items() if those})
     order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
+    order.sort(key=lambda nodeid: scored[nodeid]["place"])
     reasons = {report.nodeid: (_property(report, TOLD) or ("", ""))[1] for report in failed}
     reasons |= {report.nodeid: _("not asked yet") for report in skipped}
     rows, why = [scored[each] for each in order], [reasons.get(each, "") for each in order]

@@ -3,8 +3,8 @@
 Three levels, best first; a result names the one that it was graded at:
 
 - `bubblewrap`: namespaces of its own for processes, files, network and users; the standard library,
-  read-only; a small /tmp; no capability; one process; few system calls (`system_calls`). The file comes in
-  as bytes: no path of ours exists inside.
+  read-only; a small /tmp; no capability; few system calls (`system_calls`). The file comes in as bytes: no
+  path of ours exists inside. A supervisor forks a process for each check (`supervisor`, `per_check`).
 - `limits`: a process with limits only, under a user of its own where root grades.
 - `process`: a process, on a system without limits.
 
@@ -16,8 +16,10 @@ import errno
 import importlib.util
 import marshal
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,7 +37,6 @@ from demuxlab.language import _
 
 BUBBLEWRAP, LIMITS, PROCESS, PRACTICE = "bubblewrap", "limits", "process", "practice"
 
-_CHILD = Path(__file__).with_name("child.py")
 _TMP_SIZE = 16 << 20
 _ADDR_NO_RANDOMIZE = 0x0040000
 _JOIN_SESSION_KEYRING = 1
@@ -60,13 +61,17 @@ _starting = threading.Lock()
 
 @dataclass(slots=True, eq=False)
 class LearnerProcess:
-    """The process that runs a learner's file; requests go to its stdin, answers come from its stdout."""
+    """The process that runs a learner's file; requests go to its stdin, answers come from its stdout.
+
+    At the level `bubblewrap` it is the sandbox's supervisor, and `control` its socket.
+    """
 
     process: "subprocess.Popen[bytes]"
     level: str
     _folder: "tempfile.TemporaryDirectory[str] | None" = field(default=None)
+    control: socket.socket | None = None
     inside: int | None = None
-    """The process that runs the learner's file, known once it is ready."""
+    """The process that runs the learner's file, or the supervisor, known once it is ready."""
 
     def exit_status(self) -> int:
         """Return the signal that ended the process, or 0; waits a moment for its end."""
@@ -77,24 +82,20 @@ class LearnerProcess:
         return -status if status < 0 else max(0, status - 128)  # bwrap(1) reports signals as a shell does
 
     def find(self) -> None:
-        """Find the process that runs the learner's file, below those of bwrap(1)."""
-        pid = self.process.pid
-        while children := processes.children(pid):
-            pid = children[-1]
-        self.inside = pid
+        """Find the process inside, below that of bwrap(1)."""
+        children = processes.children(self.process.pid) if self.level == BUBBLEWRAP else []
+        self.inside = children[-1] if children else self.process.pid
 
     def files(self) -> int:
-        """Return how many files there are in its /tmp; each takes memory of the kernel's, even if empty.
+        """Return how many files there are in its own /tmp: it has none."""
+        return 0
 
-        0 where that is not known: it has ended, or has no /tmp of its own.
-        """
-        if self.level != BUBBLEWRAP:
-            return 0
-        try:
-            status = os.statvfs(f"/proc/{self.inside}/root/tmp")
-        except OSError:
-            return 0
-        return status.f_files - status.f_ffree
+    def complaint(self) -> bytes:
+        """Return what it, or bwrap(1), has written to standard error and nobody has read."""
+        pipe = self.process.stderr
+        if pipe is None or not select.select([pipe], [], [], 0)[0]:
+            return b""
+        return os.read(pipe.fileno(), 65_536)
 
     def end(self) -> None:
         """Kill it, and the processes that it started as far as the level allows."""
@@ -104,7 +105,7 @@ class LearnerProcess:
         if self.level == LIMITS:
             _kill_group(self.process.pid)
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr, self.control):
             if pipe is not None:
                 pipe.close()
         if self._folder is not None:
@@ -176,6 +177,8 @@ def _trial(starting: Callable[[], LearnerProcess]) -> str | None:
         if error.errno in _EXHAUSTED:
             raise  # that is not about the sandbox
         return str(error)
+    if running.control is not None:
+        running.control.shutdown(socket.SHUT_WR)
     try:
         answer, errors = running.process.communicate(timeout=_TRIAL_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -189,7 +192,10 @@ def _trial(starting: Callable[[], LearnerProcess]) -> str | None:
 
 
 def start(source: bytes, level: str, *, hash_seed: int = 0) -> LearnerProcess:
-    """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's."""
+    """Start a process that answers questions about a file with these bytes; `hash_seed` is Python's.
+
+    At the level `bubblewrap` it is a supervisor, whose forks answer them.
+    """
     _prepare_thread()
     with _starting:
         running = (
@@ -204,7 +210,7 @@ def _start(source: bytes, level: str, hash_seed: int) -> LearnerProcess:
     path = Path(folder.name) / "exercise.py"
     child = path.with_name("child.pyc")
     path.write_bytes(source)
-    child.write_bytes(_child())
+    child.write_bytes(_compiled("child"))
     os.chmod(folder.name, 0o755)
     process = another_user.start(
         [*_python(), str(child), str(path)],
@@ -221,37 +227,44 @@ def _start(source: bytes, level: str, hash_seed: int) -> LearnerProcess:
 
 
 def _start_bubblewrap(source: bytes, hash_seed: int = 0) -> LearnerProcess:
-    child, file, calls = map(_in_memory, (_child(), source, system_calls.program()))
-    binds = [
-        *("--seccomp", str(calls)),
-        *("--ro-bind-data", str(child), "/course/child.pyc"),
-        *("--ro-bind-data", str(file), "/course/exercise.py"),
-        *("--setenv", "PYTHONHASHSEED", str(hash_seed)),
-    ]
+    inside = {
+        "supervisor.pyc": _compiled("supervisor"),
+        "child.pyc": _compiled("child"),
+        "filter": system_calls.of_a_check(),
+        "exercise.py": source,
+    }
+    kept = {f"/course/{name}": _in_memory(data) for name, data in inside.items()}
+    calls = _in_memory(system_calls.of_the_sandbox())
+    binds = [word for name, file in kept.items() for word in ("--ro-bind-data", str(file), name)]
+    binds += ["--seccomp", str(calls), "--setenv", "PYTHONHASHSEED", str(hash_seed)]
+    control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    program = [f"/course/{name}" for name in ("supervisor.pyc", "child.pyc", "filter", "exercise.py")]
     try:
         process = another_user.start(
             [
                 shutil.which("bwrap") or "bwrap",
                 *_namespaces(),
                 *binds,
-                "--remount-ro",
-                "/",
+                *("--remount-ro", "/", "--as-pid-1"),
                 *_python(),
-                "/course/child.pyc",
-                "/course/exercise.py",
+                *program,
             ],
             another_user.number(),
             _interpreter(),
-            stdin=subprocess.PIPE,
+            stdin=its_control,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(child, file, calls),
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # process 1 inside shows its own in /proc
+            pass_fds=(*kept.values(), calls),
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
+    except BaseException:
+        control.close()
+        raise
     finally:
-        for descriptor in (child, file, calls):
+        its_control.close()
+        for descriptor in (*kept.values(), calls):
             os.close(descriptor)
-    return LearnerProcess(process, BUBBLEWRAP)
+    return LearnerProcess(process, BUBBLEWRAP, control=control)
 
 
 @cache
@@ -300,9 +313,10 @@ def _environment(**more: str) -> dict[str, str]:
 
 
 @cache
-def _child() -> bytes:
-    """Return the program of the learner's process, compiled: to compile it takes longer than to run it."""
-    code = compile(_CHILD.read_bytes(), _CHILD.name, "exec", dont_inherit=True)
+def _compiled(name: str) -> bytes:
+    """Return a program for the learner's process, compiled: to compile it takes longer than to run it."""
+    path = Path(__file__).with_name(f"{name}.py")
+    code = compile(path.read_bytes(), path.name, "exec", dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 

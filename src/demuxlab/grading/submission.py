@@ -6,15 +6,18 @@ import secrets
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from demuxlab.errors import DemuxlabError
 from demuxlab.grading import processes, sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
+from demuxlab.grading.per_check import ForkedProcess, Sandboxes
 from demuxlab.grading.sandbox import LearnerProcess
 from demuxlab.grading.words import as_text, is_packet
 from demuxlab.language import _, english
@@ -39,10 +42,16 @@ _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
 
 
+_AT_ONCE = 100
+"""Calls that are made at once where a check has named them."""
+_A_MOMENT = 0.1
+"""Seconds that the first of them may have taken when the last one is begun (`child.A_MOMENT`)."""
+_AS_THEY_ARE = frozenset((str, int, type(None)))
+_NOTHING = "", (), None
 _LOOK_AGAIN = 0.05
 """Seconds after which a process is looked at again that has no processor when its time is over."""
 _LOOK_AT_FILES = 0.1
-"""Seconds after which the files of a process that has not answered are counted."""
+"""Seconds after which the files of a process are counted again."""
 MAX_FILES = 1000
 """Files that a process may have in its /tmp."""
 _OWN_ALARM = 0.95
@@ -99,7 +108,8 @@ class _Deadline:
 class Submission:
     """Asks a learner's file, and keeps the story of what was asked for the report of a failure.
 
-    `level` is that of the sandbox, the best where none is given.
+    `level` is that of the sandbox, the best where none is given. `sandboxes` are kept for the next check;
+    without them each process has one of its own.
     """
 
     def __init__(
@@ -109,6 +119,7 @@ class Submission:
         *,
         level: str | None = None,
         budget: Budget | None = None,
+        sandboxes: Sandboxes | None = None,
     ) -> None:
         self.path = path
         self.timeout = timeout
@@ -132,11 +143,18 @@ class Submission:
         self._delayed = 0.0
         """Seconds of waiting for a processor that have been added to deadlines."""
         self._objects: dict[str, RemoteObject] = {}
-        self._running: LearnerProcess | None = None
+        self._sandboxes, self._are_own = sandboxes or Sandboxes(), sandboxes is None
+        self._running: LearnerProcess | ForkedProcess | None = None
         self._started = 0
+        self._look_at_files = 0.0
         self._buffer = b""
         self._printed = b""
         self._token = ""
+        self._unsaid: tuple[str, tuple[Any, ...], Any] | None = None
+        """The last request of a step that sums up many: it is empty in the story until it is wanted."""
+        self._ahead: deque[tuple[Any, ...]] = deque()
+        self._answers: deque[dict[str, Any]] = deque()
+        """The answers to the first of these calls, as far as they were made."""
 
     def new(self, name: str, *arguments: Any) -> None:
         """Make the object that later calls of `call` go to: the learner's class `name`."""
@@ -151,15 +169,27 @@ class Submission:
         """Call a function of the learner's file; return its answer, tuples as lists."""
         return self._request("function", name, arguments)
 
+    def ahead(self, calls: Iterable[tuple[Any, ...]]) -> None:
+        """Name the calls of methods that come next, in this order: they are made many at a time.
+
+        Each is the method's name and its arguments, and is then asked for as ever. For thousands of calls
+        that do not depend on answers.
+        """
+        self._ahead = deque(calls)
+
     @contextmanager
     def summed_up(self, step: str) -> Iterator[None]:
         """Show the block's requests as one step of the story; one that fails is shown as well."""
-        begin = len(self.story)
+        begin, outer = len(self.story), self._unsaid
+        self._unsaid = self._unsaid or _NOTHING
         try:
             yield
         except BaseException:
-            self.story[begin:] = [step, *self.story[begin:][-1:]]
+            last = [line or self._said(*self._unsaid) for line in self.story[begin:][-1:]]
+            self.story[begin:] = [step, *last]
             raise
+        finally:
+            self._unsaid = outer
         self.story[begin:] = [step]
 
     @property
@@ -178,22 +208,60 @@ class Submission:
             self._running.end()
             self._running = None
             self._buffer = b""
+            self._answers.clear()
+            if self._are_own:
+                self._sandboxes.close()
 
     # Asking
 
     def _request(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        asked = f"{name}({as_text(arguments)})"
-        self.packets += [(part, asked) for part in arguments if is_packet(part)]
+        packets = [part for part in arguments if is_packet(part)]
+        self.packets += [(part, f"{name}({as_text(arguments)})") for part in packets]
         value = self._ask(do, name, arguments)
         shown = tuple(value) if self.returned_tuple and isinstance(value, list) else value
-        self.story.append(english(sentences.CALLED, what=asked, result=as_text((shown,))))
+        if self._unsaid:
+            self._unsaid = name, arguments, shown
+        self.story.append("" if self._unsaid else self._said(name, arguments, shown))
         return value
 
+    def _said(self, name: str, arguments: tuple[Any, ...], shown: Any) -> str:
+        return english(sentences.CALLED, what=f"{name}({as_text(arguments)})", result=as_text((shown,)))
+
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        request = {"do": do, "name": name, "arguments": [self._encode(argument) for argument in arguments]}
+        if self._ahead:
+            answer = self._asked_ahead(name, arguments)
+        else:
+            request = {"do": do, "name": name, "arguments": [self._encode(each) for each in arguments]}
+            answer = self._exchange(request, name)
+        if "raised" in answer:
+            self._raised(answer, name, arguments)
+        value = answer.get("value")
+        self.returned_tuple = isinstance(value, dict) and "tuple" in value
+        return self._decode(value)
+
+    def _asked_ahead(self, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the answer to the first of the calls that come next, with a hundred made at once."""
+        if self._ahead[0] != (name, *arguments):
+            raise NameError(f"{name} is not what comes next: {self._ahead[0]}")
+        if not self._answers:
+            calls = list(islice(self._ahead, _AT_ONCE))
+            encoded = [[name, [self._encode(each) for each in those]] for name, *those in calls]
+            answer = self._exchange({"do": "methods", "calls": encoded}, name)
+            values, failed = answer.get("values", []), "raised" in answer
+            if not 0 < len(values) + failed <= len(calls):
+                self.close()
+                raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind="something else"))
+            self._answers = deque({"value": value} for value in values)
+            if failed:
+                self._answers.append(answer)
+        self._ahead.popleft()
+        return self._answers.popleft()
+
+    def _exchange(self, request: dict[str, Any], name: str) -> dict[str, Any]:
+        """Ask, do meanwhile what the learner's code asks of the checker's objects, and return the answer."""
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
-        request["patience"] = [_OWN_ALARM * self.timeout, computing]
+        request["patience"] = [_OWN_ALARM * self.timeout, computing + _A_MOMENT * ("calls" in request)]
         self._token = request["of"] = self._new_token()
         self._ready()
         self.last = name
@@ -208,11 +276,7 @@ class Submission:
                 answer = self._answer(name, deadline)
         finally:
             self._budget.left -= time.monotonic() - began
-        if "raised" in answer:
-            self._raised(answer, name, arguments)
-        value = answer.get("value")
-        self.returned_tuple = isinstance(value, dict) and "tuple" in value
-        return self._decode(value)
+        return answer
 
     def _new_token(self) -> str:
         """Return what an answer must carry: what answers beforehand, or asks itself, cannot know it."""
@@ -277,13 +341,13 @@ class Submission:
             if len(source) > MAX_SOURCE:
                 raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
             # What a file keeps across processes must not be its hashes: each process has another seed.
-            self._running = sandbox.start(source, self.level, hash_seed=self._started)
+            self._running = self._sandboxes.process(source, self.level, self._started)
             self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
         line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))
         if line is None or not line.startswith(b'{"ready"'):
-            said = self._printed.decode(errors="replace").strip()
+            said = (self._printed + self._running.complaint()).decode(errors="replace").strip()
             self.close()
             raise _no_sandbox(said or _("no answer"))
         self._running.find()
@@ -342,7 +406,8 @@ class Submission:
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
         while (left := deadline.at - time.monotonic()) > 0 or (left := self._seconds_until(deadline)) > 0:
-            self._count_files()
+            if time.monotonic() >= self._look_at_files:
+                self._count_files()
             can_read, can_write, _none = select.select(reading, for_room, [], min(left, _LOOK_AT_FILES))
             if process.stderr in can_read:
                 assert process.stderr is not None
@@ -356,6 +421,7 @@ class Submission:
 
     def _count_files(self) -> None:
         assert self._running is not None
+        self._look_at_files = time.monotonic() + _LOOK_AT_FILES
         if self._running.files() > MAX_FILES:
             self.close()
             self._fail(english(sentences.FILES, what=self.last, count=MAX_FILES))
@@ -428,6 +494,8 @@ class Submission:
         return {"value": self._encode(value)}
 
     def _encode(self, value: Any) -> Any:
+        if type(value) in _AS_THEY_ARE:
+            return value
         if isinstance(value, bytes):
             return {"bytes": value.hex()}
         if isinstance(value, RemoteObject):
