@@ -42,6 +42,7 @@ _TEXTS = marked(
         "restored": "Your exercise was kept in this browser.",
         "reset": "Replace your exercise by the file as it was at the beginning?",
         "nothing_found": "Nothing found.",
+        "wireshark": "Open in Wireshark here",
         "wireshark_loading": "Wireshark is being loaded (20 MB) …",
         "wireshark_label": "Display filter",
         "wireshark_licence": "This part is Wireshark, under the GNU General Public License, version 2.",
