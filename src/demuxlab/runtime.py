@@ -156,6 +156,7 @@ class Runtime:
         self._wake()
         self._thread.join()
         self._poller.close()
+        _runtimes.discard(self)  # a fork must not close these numbers again: they are another file's soon
 
     def forked(self) -> None:
         """Continue in a forked child: without thread and link, and with a lock that no thread holds."""

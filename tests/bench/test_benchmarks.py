@@ -22,6 +22,7 @@ def prepared(name, folder):
     return benchmarks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORK])
 @pytest.mark.filterwarnings("ignore:Field type should not be:DeprecationWarning")
 def test_a_benchmark_runs(name, tmp_path):

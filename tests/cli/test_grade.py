@@ -178,6 +178,7 @@ def test_a_last_line_cut_off_by_a_crash_is_graded_again(course, grade):
     assert again.stdout == first.stdout
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_and_run_again_it_gives_the_same(course, grade):
     for number in range(12):
         (course / "in" / f"slow{number}.py").write_text(SLOW + f"# {number}\n")
@@ -423,6 +424,7 @@ def test_a_file_that_holds_something_else_is_not_written_over(course, grade):
     assert (course / "notes.txt").read_text() == "my notes\n"
 
 
+@pytest.mark.long
 def test_the_archive_for_gradescope_runs(course, grade):
     assert grade("--gradescope-zip", "g.zip", "--hidden", "hidden").returncode == 0
     with zipfile.ZipFile(course / "g.zip") as archive:

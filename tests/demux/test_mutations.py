@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.queue import HandlerQueue
 from demuxlab.demux.socket import Socket
@@ -43,6 +45,7 @@ def bench():
     return demultiplexer, [sockets[0][0].handler, data_socket.handler]
 
 
+@pytest.mark.long
 def test_a_million_damaged_packets():
     chance = random.Random(20)
     demultiplexer, drained = bench()

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 from operator import attrgetter
+from pathlib import Path
 
 from demuxlab.grading import workers
 from demuxlab.grading.grade import Job
@@ -30,3 +33,25 @@ def test_a_process_that_is_killed_again_and_again_is_told(monkeypatch):
 
 def kills_its_process(_job: Job) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_sigterm_ends_a_process_that_is_waiting_for_a_learners():
+    script = (
+        "import os, signal, subprocess\n"
+        "from demuxlab.grading import sandbox, workers\n"
+        "learner = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "sandbox._running.add(sandbox.LearnerProcess(learner, sandbox.LIMITS))\n"
+        "signal.signal(signal.SIGTERM, workers._end_soon)\n"
+        "with learner._waitpid_lock:  # as Popen.wait has it\n"
+        "    print(learner.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "learner.wait()\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            learner = int(process.stdout.readline())
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+    assert not Path(f"/proc/{learner}").exists()

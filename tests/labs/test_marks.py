@@ -11,14 +11,9 @@ import pytest
 from tests import solutions
 from tests.labs.runs import LABS
 
-QUICK = ("02", "09", "12")
-"""Labs that stand for the others: packets, several classes, checks that need others."""
 
-
-@pytest.mark.parametrize(
-    "lab",
-    [pytest.param(lab, marks=[pytest.mark.long] * (lab.name[:2] not in QUICK), id=lab.name) for lab in LABS],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 def test_the_grader_gives_the_marks_of_plain_pytest(lab: Path, tmp_path: Path) -> None:
     solution = solutions.wrong(lab.name)[0]
     wrong = solution.save(tmp_path)

@@ -32,6 +32,7 @@ def graded(lab: str, source: str, repository) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lab", ["01_port_fields", "05_socket_program", "14_your_own_demultiplexer"])
 def test_a_reference_gets_all_points_and_a_wrong_solution_fails_where_it_says(lab, repository):
     reference = (repository / "tests" / "solutions" / lab / "reference.py").read_text(encoding="utf-8")

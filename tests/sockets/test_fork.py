@@ -51,6 +51,17 @@ def listener(request):
         yield listener
 
 
+def test_a_fork_closes_nothing_that_a_stopped_host_had():
+    running = Runtime(Host("B", ["10.9.0.20"]))
+    running.start()
+    running.stop()
+    taken = [number for _ in range(8) for number in os.pipe()]  # its numbers are among them
+    child = fork(lambda: [os.fstat(number) for number in taken])
+    for number in taken:
+        os.close(number)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_child_serves_what_its_parent_listens_for(listener):
     def serve():
         for _ in range(2):

@@ -55,7 +55,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 _running: "set[LearnerProcess]" = set()
-_starting = threading.RLock()
+_starting = threading.Lock()
 
 
 @dataclass(slots=True, eq=False)

@@ -3,6 +3,7 @@
 Both map the same function over the jobs and yield results as they come. What is killed is done again.
 """
 
+import _thread
 import multiprocessing
 import os
 import secrets
@@ -127,7 +128,7 @@ def _begin(folder: Path) -> None:
         folder.mkdir()
         folder.chmod(0o711)  # a learner's process, another user's, has to reach its own folder in it
     tempfile.tempdir = str(folder)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _end_soon)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
 
 
@@ -142,7 +143,15 @@ def _end_with_parent(folder: Path) -> None:
     _end()
 
 
-def _end(*_: object) -> None:
+def _end_soon(*_: object) -> None:
+    """End this process and the learner's, in a thread: the one that a signal interrupts may hold a lock.
+
+    That is so while it starts a learner's process, or waits for one (`subprocess.Popen.wait`).
+    """
+    _thread.start_new_thread(_end, ())
+
+
+def _end() -> None:
     """End this process and the learner's."""
     sandbox.end_all()
     os._exit(1)

@@ -369,7 +369,10 @@ class InetSocket(ABC):
         if limit := kernel_timeout if timeout is None else timeout:
             deadline = self._open().runtime.elapsed() + limit
         with self._open() as opened:
-            while (result := attempt()) is None:
+            # Under the lock: another thread that closes the socket meanwhile has nothing to wake yet.
+            while not self._descriptor.closed:
+                if (result := attempt()) is not None:
+                    return result
                 seen = opened.changes
                 opened.flush()
                 if seen != opened.changes:
@@ -380,9 +383,7 @@ class InetSocket(ABC):
                 if remaining is not None and remaining <= 0:
                     raise TimeoutError("timed out")
                 opened.changed.wait(remaining)
-                if self._descriptor.closed:
-                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            return result
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def _call_timeout(self, flags: int = 0) -> float | None:
         """Return the timeout of a call with these flags: 0 also where the program has set O_NONBLOCK."""

@@ -259,7 +259,8 @@ def _congestion(opened: OpenSocket, value: bytes) -> None:
 
 def _receive_buffer(opened: OpenSocket, value: bytes) -> None:
     if isinstance(opened.endpoint, TCPEndpoint):
-        opened.endpoint.settings.receive_buffer = _int(value)
+        # Half of it is for bookkeeping, as in Linux: the window gets the other (socket(7), SO_RCVBUF).
+        opened.endpoint.settings.receive_buffer = _int(value) // 2
     else:
         opened.endpoint.limit = _int(value)
 
@@ -376,7 +377,7 @@ def _of_tcp(read: Callable[[TCPEndpoint], bytes | None]) -> Read:
 def _receive_buffer_size(opened: OpenSocket) -> bytes:
     endpoint = opened.endpoint
     if isinstance(endpoint, TCPEndpoint):
-        return _bytes(endpoint.receive_buffer)
+        return _bytes(2 * endpoint.receive_buffer)
     return _bytes(endpoint.limit)
 
 

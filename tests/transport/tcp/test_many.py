@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from demuxlab.host import Host
 from demuxlab.links.memory import MemoryLink
 from demuxlab.wire import ip, packet, tcp
@@ -31,6 +33,7 @@ def crafted(source, port, flags, sequence, acknowledgment=0, data=b""):
     return packet.build(source, SERVER, ip.TCP, segment)
 
 
+@pytest.mark.long
 def test_70_000_connections_on_one_port_over_the_memory_link():
     link, host = MemoryLink(), Host("B", ["10.9.0.20"])
     listener = host.listen(8080, backlog=10)
