@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+from demuxlab.site import browser
+
 BEGIN = """
 import json, sys
 from demuxlab.grading import sandbox
@@ -59,3 +61,20 @@ def test_what_comes_with_a_failure_can_be_opened(repository):
     found = graded("01_port_fields", "def ports(packet):\n    return 1, 2\n", repository)
     capture = base64.b64decode(next(iter(found["captures"].values())))
     assert capture.startswith(b"\n\r\r\n")
+
+
+def test_a_run_gives_packets_with_endpoints_fields_decisions_and_steps():
+    got = browser.run("04")
+    first, sent = got["packets"][:2]
+    assert (first["source"], first["destination"]) == ("10.9.0.10:9157", "10.9.0.20:80")
+    assert first["decision"] == {
+        "verdict": "delivered",
+        "socket": "web",
+        "rule": "wildcard listener",
+        "reply": None,
+    }
+    assert any("every address?" in step for step in first["steps"])
+    assert {"name": "Destination port", "value": "80", "start": 22, "end": 24} in first["fields"]
+    assert (sent["decision"], sent["steps"]) == (None, [])
+    again = browser.packets(got["capture"])
+    assert [{**each, "steps": []} for each in got["packets"]] == again

@@ -32,9 +32,10 @@ function rowOf(packet, chosen) {
     "tr",
     { onclick: chosen, class: decision && !decision.socket ? "refused" : null },
     make("th", { scope: "row" }, button),
+    ...[packet.source, packet.destination].map((cell) => make("td", {}, cell)),
     make("td", { class: "socket" }, decision?.socket ?? ""),
     make("td", { class: "rule" }, decision?.rule ?? decision?.verdict ?? ""),
-    ...[packet.source, packet.destination, `${packet.protocol} ${packet.info}`].map((cell) => make("td", {}, cell)),
+    make("td", {}, `${packet.protocol} ${packet.info}`),
   );
 }
 
