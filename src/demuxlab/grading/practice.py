@@ -11,7 +11,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import call
 from types import BuiltinFunctionType, FrameType, FunctionType
 from typing import Any
 
@@ -116,6 +117,36 @@ def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
     sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
 
 
+class _Kept:
+    """The functions and classes of modules and classes as they were; compared at each call, so in C."""
+
+    def __init__(self, owners: Sequence[Any]) -> None:
+        kinds = FunctionType | BuiltinFunctionType | type | property
+        self._places: list[tuple[Any, str, object]] = [
+            (owner, name, value)
+            for owner in owners
+            for name, value in vars(owner).items()
+            if isinstance(value, kinds) and name not in _OF_EACH_TEST
+        ]
+        functions = [value for _owner, _name, value in self._places if isinstance(value, FunctionType)]
+        self._get = [vars(owner).get for owner, _name, _value in self._places]
+        self._get += [function.__getattribute__ for function in functions]
+        self._places += [(function, "__code__", function.__code__) for function in functions]
+        self._names = [name for _owner, name, _value in self._places]
+        self._ids = [id(value) for _owner, _name, value in self._places]
+
+    def put_back(self) -> Iterator[str]:
+        """Put back what is not as it was, and yield its name."""
+        there = [*map(id, map(call, self._get, self._names))]
+        if there == self._ids:
+            return
+        for (owner, name, value), found in zip(self._places, there, strict=True):
+            if found != id(value):
+                yield f"{getattr(owner, '__name__', owner)}.{name}"
+                with contextlib.suppress(AttributeError, TypeError):
+                    setattr(owner, name, value)
+
+
 class Guard:
     """Knows the functions and classes of the checks, of pytest and of Python, and puts them back."""
 
@@ -124,40 +155,29 @@ class Guard:
         """What was found changed, as "module.name"."""
         self.hung = False
         """Whether a call of the file did not come to an end."""
-        self._known: dict[tuple[Any, str], object] = {}
-        self._builtins: dict[tuple[Any, str], object] = {}
+        self._known: _Kept | None = None
+        self._builtins = _Kept([builtins])
 
     def begin(self) -> None:
         """Forget what was known and found: the next check begins anew."""
-        self.changed, self.hung, self._known = [], False, {}
+        self.changed, self.hung, self._known = [], False, None
 
     def remember(self) -> None:
         """Keep what is there before the first check."""
-        if self._known:
+        if self._known is not None:
             return
+        owners = []
         for name, module in list(sys.modules.items()):
             if {name.partition(".")[0], name.rpartition(".")[2]} & _GUARDED and module is not None:
-                self._keep(module)
-                for one in list(vars(module).values()):
-                    if isinstance(one, type) and one.__module__ == name:
-                        self._keep(one)
-        self._builtins = {key: value for key, value in self._known.items() if key[0] is builtins}
-
-    def _keep(self, owner: Any) -> None:
-        for name, value in vars(owner).items():
-            kinds = FunctionType | BuiltinFunctionType | type | property
-            if isinstance(value, kinds) and name not in _OF_EACH_TEST:
-                self._known[owner, name] = value
-                if isinstance(value, FunctionType):
-                    self._known[value, "__code__"] = value.__code__
+                classes = [one for one in vars(module).values() if isinstance(one, type)]
+                owners += [module, *(one for one in classes if one.__module__ == name)]
+        self._known = _Kept(owners)
 
     def restore(self, *, builtins_only: bool = False) -> None:
         """Put back what is not as it was, and note it: all of it, or only what everything else needs."""
-        for (owner, name), value in (self._builtins if builtins_only else self._known).items():
-            if vars(owner).get(name) is not value if name != "__code__" else owner.__code__ is not value:
-                self.changed.append(f"{getattr(owner, '__name__', owner)}.{name}")
-                with contextlib.suppress(AttributeError, TypeError):
-                    setattr(owner, name, value)
+        kept = self._builtins if builtins_only else self._known
+        if kept is not None:
+            self.changed += kept.put_back()
 
 
 guard = Guard()
