@@ -1,17 +1,23 @@
 """In a browser there is one process: the same checks, loops that end, and what a file changes is undone."""
 
 import base64
+import errno
 import json
+import os
 import subprocess
 import sys
 
-from demuxlab.site import browser
+import pytest
+
+from demuxlab.site import browser, linux_errors
 
 BEGIN = """
 import json, sys
 from demuxlab.grading import sandbox
 sandbox.best = lambda: sandbox.PRACTICE
-from demuxlab.site import browser
+import pytest
+
+from demuxlab.site import browser, linux_errors
 browser.prepare()
 """
 
@@ -78,3 +84,23 @@ def test_a_run_gives_packets_with_endpoints_fields_decisions_and_steps():
     assert (sent["decision"], sent["steps"]) == (None, [])
     again = browser.packets(got["capture"])
     assert [{**each, "steps": []} for each in got["packets"]] == again
+
+
+def test_errors_are_told_with_the_numbers_and_texts_of_linux(monkeypatch):
+    monkeypatch.setattr(errno, "errorcode", {8: "EBADF", 33: "EMFILE", 77: "ENEW"})
+    strerror = linux_errors.strerror(lambda code: f"error {code}")
+    assert [strerror(code) for code in (8, 33, 77)] == [
+        "Bad file descriptor",
+        "Too many open files",
+        "error 77",
+    ]
+    told = "accept: OSError: [Errno 33] Too many, [Errno 77] new; EBADF (8), found EOF (3)"
+    assert linux_errors.numbered(told) == (
+        "accept: OSError: [Errno 24] Too many, [Errno 77] new; EBADF (9), found EOF (3)"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own")
+def test_the_table_of_errors_is_that_of_linux():
+    for name, (number, text) in linux_errors._LINUX.items():
+        assert (int(number), text) == (getattr(errno, name), os.strerror(int(number)))

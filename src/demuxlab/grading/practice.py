@@ -18,7 +18,7 @@ from typing import Any
 
 from demuxlab.grading import child, sentences
 from demuxlab.grading.answers import BadAnswer, parse
-from demuxlab.grading.submission import MAX_SOURCE, Submission, SubmissionError
+from demuxlab.grading.submission import MAX_SOURCE, Budget, Submission, SubmissionError
 from demuxlab.language import english
 
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
@@ -26,7 +26,7 @@ _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 """What pytest itself changes for each test (_pytest.assertion.util)."""
 _MAX_PRINTED = 2000
 _SLOWER = 2.5
-"""How much longer a call may compute than in a process of its own: Python is slower in a browser."""
+"""How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
 
 
 class Practice(Submission):
@@ -47,7 +47,7 @@ class Practice(Submission):
     def _ready(self) -> None:
         if self._things is not None:
             return
-        if self._budget.left <= 0:
+        if self._budget.left <= (1 - _SLOWER) * Budget().left:
             raise SubmissionError(sentences.OUT_OF_TIME)
         if self.path.stat().st_size > MAX_SOURCE:
             raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
