@@ -217,6 +217,15 @@ class Judge:
         asked = f"frame {chosen} the last" in story and self.value(shown) == int(chosen)
         self.say(asked, f"the packets of a failed check: {chosen}, the last is chosen")
         self.driver.save_screenshot(str(self.pictures / "failed-check.png"))
+        self.driver.execute_script("document.querySelector('[name=student]').value = 'kim'")
+        self.click("[data-quiz] button")
+        self.until("!document.querySelector('[data-answers]').hidden")
+        rows = self.value("document.querySelectorAll('#quiz [data-packets] tr').length")
+        self.click("[data-answers] button.primary")
+        marks = "document.querySelectorAll('[data-answers] output.bad').length"
+        self.say(
+            self.until(f"{marks} > 0") and rows == 20, f"quiz: {rows} packets, {self.value(marks)} marks"
+        )
         self._taken_home(home, wrong.source())
         shutil.rmtree(home)
 

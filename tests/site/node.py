@@ -71,19 +71,15 @@ def findings(here: dict[str, str], there: dict[str, str], check: str) -> Iterato
             yield f"{name}:\n{here.get(name, 'passed')}\n--- natively\n{there.get(name, 'passed')}"
 
 
-def judge(node: Node, lab: str, first: int | None) -> tuple[int, list[str]]:
-    """Return how many solutions of a lab were judged, and what is wrong."""
+def judge(node: Node, lab: str, first: int | None) -> Iterator[list[str]]:
+    """Yield what is wrong about each solution of a lab, the reference first."""
     got = node.call("grade", lab, (solutions.folder(lab) / "reference.py").read_text(encoding="utf-8"), "en")
-    wrong = [] if got["points"] == got["max_points"] else [f"the reference has {got['points']} points"]
-    chosen = solutions.wrong(lab)[:first]
+    yield [] if got["points"] == got["max_points"] else [f"the reference has {got['points']} points"]
     with ThreadPoolExecutor(1) as beside:
-        for each in chosen:
+        for each in solutions.wrong(lab)[:first]:
             graded = beside.submit(node.call, "grade", lab, each.source(), "en")
             there = natively(lab, each.source())
-            wrong += [
-                f"{each.name}: {what}" for what in findings(stories(graded.result()), there, each.check)
-            ]
-    return 1 + len(chosen), wrong
+            yield [f"{each.name}: {what}" for what in findings(stories(graded.result()), there, each.check)]
 
 
 def main() -> int:
@@ -97,10 +93,13 @@ def main() -> int:
     for lab in asked.labs or sorted(
         path.parent.name for path in solutions.FOLDER.glob("[0-9]*/reference.py")
     ):
-        before = time.monotonic()
-        judged, wrong = judge(node, lab, asked.first)
-        count, failed = count + judged, failed + len(wrong)
-        print(f"{lab}: {judged} solutions, {time.monotonic() - before:.0f} s", *wrong, sep="\n", flush=True)
+        before, judged = time.monotonic(), 0
+        for wrong in judge(node, lab, asked.first):
+            judged, failed = judged + 1, failed + len(wrong)
+            for each in wrong:
+                print(f"{lab}: {each}", flush=True)
+        count += judged
+        print(f"{lab}: {judged} solutions, {time.monotonic() - before:.0f} s", flush=True)
     node.close()
     print(f"{count} solutions, {failed} differences")
     return int(failed > 0)

@@ -1,18 +1,23 @@
 """In a browser there is one process: the same checks, loops that end, and what a file changes is undone."""
 
 import base64
+import errno
 import json
+import os
 import subprocess
 import sys
 
 import pytest
-from tests import solutions
+
+from demuxlab.site import browser, linux_errors
 
 BEGIN = """
 import json, sys
 from demuxlab.grading import sandbox
 sandbox.best = lambda: sandbox.PRACTICE
-from demuxlab.site import browser
+import pytest
+
+from demuxlab.site import browser, linux_errors
 browser.prepare()
 """
 
@@ -30,19 +35,6 @@ def graded(lab: str, source: str, repository) -> dict:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("lab", ["01_port_fields", "05_socket_program", "14_your_own_demultiplexer"])
-def test_a_reference_gets_all_points_and_a_wrong_solution_fails_where_it_says(lab, repository):
-    reference = (repository / "tests" / "solutions" / lab / "reference.py").read_text(encoding="utf-8")
-    whole = graded(lab, reference, repository)
-    assert (whole["points"], whole["changed"]) == (whole["max_points"], [])
-    wrong = solutions.wrong(lab)[0]
-    found = graded(lab, wrong.source(), repository)
-    [test] = [test for test in found["tests"] if test["name"] == wrong.check]
-    assert not test["passed"]
-    assert test["story"].startswith("check: ")
 
 
 LOOP = """
@@ -75,3 +67,40 @@ def test_what_comes_with_a_failure_can_be_opened(repository):
     found = graded("01_port_fields", "def ports(packet):\n    return 1, 2\n", repository)
     capture = base64.b64decode(next(iter(found["captures"].values())))
     assert capture.startswith(b"\n\r\r\n")
+
+
+def test_a_run_gives_packets_with_endpoints_fields_decisions_and_steps():
+    got = browser.run("04")
+    first, sent = got["packets"][:2]
+    assert (first["source"], first["destination"]) == ("10.9.0.10:9157", "10.9.0.20:80")
+    assert first["decision"] == {
+        "verdict": "delivered",
+        "socket": "web",
+        "rule": "wildcard listener",
+        "reply": None,
+    }
+    assert any("every address?" in step for step in first["steps"])
+    assert {"name": "Destination port", "value": "80", "start": 22, "end": 24} in first["fields"]
+    assert (sent["decision"], sent["steps"]) == (None, [])
+    again = browser.packets(got["capture"])
+    assert [{**each, "steps": []} for each in got["packets"]] == again
+
+
+def test_errors_are_told_with_the_numbers_and_texts_of_linux(monkeypatch):
+    monkeypatch.setattr(errno, "errorcode", {8: "EBADF", 33: "EMFILE", 77: "ENEW"})
+    strerror = linux_errors.strerror(lambda code: f"error {code}")
+    assert [strerror(code) for code in (8, 33, 77)] == [
+        "Bad file descriptor",
+        "Too many open files",
+        "error 77",
+    ]
+    told = "accept: OSError: [Errno 33] Too many, [Errno 77] new; EBADF (8), found EOF (3)"
+    assert linux_errors.numbered(told) == (
+        "accept: OSError: [Errno 24] Too many, [Errno 77] new; EBADF (9), found EOF (3)"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own")
+def test_the_table_of_errors_is_that_of_linux():
+    for name, (number, text) in linux_errors._LINUX.items():
+        assert (int(number), text) == (getattr(errno, name), os.strerror(int(number)))

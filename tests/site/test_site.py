@@ -240,6 +240,7 @@ def test_a_file_that_allocates_without_end_gets_a_memory_error_and_python_goes_o
 
 
 @built
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_wrong_solution_of_each_lab_has_the_stories_under_webassembly_that_it_has_natively(
     site, repository

@@ -11,13 +11,14 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import call
 from types import BuiltinFunctionType, FrameType, FunctionType
 from typing import Any
 
 from demuxlab.grading import child, sentences
 from demuxlab.grading.answers import BadAnswer, parse
-from demuxlab.grading.submission import MAX_SOURCE, Submission, SubmissionError
+from demuxlab.grading.submission import MAX_SOURCE, Budget, Submission, SubmissionError
 from demuxlab.language import english
 
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
@@ -25,7 +26,7 @@ _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 """What pytest itself changes for each test (_pytest.assertion.util)."""
 _MAX_PRINTED = 2000
 _SLOWER = 2.5
-"""How much longer a call may compute than in a process of its own: Python is slower in a browser."""
+"""How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
 
 
 class Practice(Submission):
@@ -49,7 +50,7 @@ class Practice(Submission):
     def _ready(self) -> None:
         if self._things is not None:
             return
-        if self._budget.left <= 0:
+        if self._budget.left <= (1 - _SLOWER) * Budget().left:
             raise SubmissionError(sentences.OUT_OF_TIME)
         if self.path.stat().st_size > MAX_SOURCE:
             raise SubmissionError(english(sentences.TOO_LARGE, file=self.path.name, size=MAX_SOURCE))
@@ -119,6 +120,36 @@ def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
     sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
 
 
+class _Kept:
+    """The functions and classes of modules and classes as they were; compared at each call, so in C."""
+
+    def __init__(self, owners: Sequence[Any]) -> None:
+        kinds = FunctionType | BuiltinFunctionType | type | property
+        self._places: list[tuple[Any, str, object]] = [
+            (owner, name, value)
+            for owner in owners
+            for name, value in vars(owner).items()
+            if isinstance(value, kinds) and name not in _OF_EACH_TEST
+        ]
+        functions = [value for _owner, _name, value in self._places if isinstance(value, FunctionType)]
+        self._get = [vars(owner).get for owner, _name, _value in self._places]
+        self._get += [function.__getattribute__ for function in functions]
+        self._places += [(function, "__code__", function.__code__) for function in functions]
+        self._names = [name for _owner, name, _value in self._places]
+        self._ids = [id(value) for _owner, _name, value in self._places]
+
+    def put_back(self) -> Iterator[str]:
+        """Put back what is not as it was, and yield its name."""
+        there = [*map(id, map(call, self._get, self._names))]
+        if there == self._ids:
+            return
+        for (owner, name, value), found in zip(self._places, there, strict=True):
+            if found != id(value):
+                yield f"{getattr(owner, '__name__', owner)}.{name}"
+                with contextlib.suppress(AttributeError, TypeError):
+                    setattr(owner, name, value)
+
+
 class Guard:
     """Knows the functions and classes of the checks, of pytest and of Python, and puts them back."""
 
@@ -127,40 +158,29 @@ class Guard:
         """What was found changed, as "module.name"."""
         self.hung = False
         """Whether a call of the file did not come to an end."""
-        self._known: dict[tuple[Any, str], object] = {}
-        self._builtins: dict[tuple[Any, str], object] = {}
+        self._known: _Kept | None = None
+        self._builtins = _Kept([builtins])
 
     def begin(self) -> None:
         """Forget what was known and found: the next check begins anew."""
-        self.changed, self.hung, self._known = [], False, {}
+        self.changed, self.hung, self._known = [], False, None
 
     def remember(self) -> None:
         """Keep what is there before the first check."""
-        if self._known:
+        if self._known is not None:
             return
+        owners = []
         for name, module in list(sys.modules.items()):
             if {name.partition(".")[0], name.rpartition(".")[2]} & _GUARDED and module is not None:
-                self._keep(module)
-                for one in list(vars(module).values()):
-                    if isinstance(one, type) and one.__module__ == name:
-                        self._keep(one)
-        self._builtins = {key: value for key, value in self._known.items() if key[0] is builtins}
-
-    def _keep(self, owner: Any) -> None:
-        for name, value in vars(owner).items():
-            kinds = FunctionType | BuiltinFunctionType | type | property
-            if isinstance(value, kinds) and name not in _OF_EACH_TEST:
-                self._known[owner, name] = value
-                if isinstance(value, FunctionType):
-                    self._known[value, "__code__"] = value.__code__
+                classes = [one for one in vars(module).values() if isinstance(one, type)]
+                owners += [module, *(one for one in classes if one.__module__ == name)]
+        self._known = _Kept(owners)
 
     def restore(self, *, builtins_only: bool = False) -> None:
         """Put back what is not as it was, and note it: all of it, or only what everything else needs."""
-        for (owner, name), value in (self._builtins if builtins_only else self._known).items():
-            if vars(owner).get(name) is not value if name != "__code__" else owner.__code__ is not value:
-                self.changed.append(f"{getattr(owner, '__name__', owner)}.{name}")
-                with contextlib.suppress(AttributeError, TypeError):
-                    setattr(owner, name, value)
+        kept = self._builtins if builtins_only else self._known
+        if kept is not None:
+            self.changed += kept.put_back()
 
 
 guard = Guard()

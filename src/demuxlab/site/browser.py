@@ -22,7 +22,7 @@ from demuxlab.course import quiz, starters
 from demuxlab.demux.table import SocketTable
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.labkit.runner import Settings, run_labs
-from demuxlab.site import packet_fields
+from demuxlab.site import linux_errors, packet_fields
 from demuxlab.telling import comment
 from demuxlab.telling.rows import Entry
 from demuxlab.telling.socket_file import SocketFileError
@@ -39,6 +39,7 @@ def prepare() -> None:
 
     socket.inet_pton, socket.inet_ntop = library.inet_pton, library.inet_ntop
     socket.has_ipv6 = True
+    os.strerror = linux_errors.strerror()
     os.environ.setdefault("COLUMNS", "100")
 
 
@@ -153,7 +154,8 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
             f"test_{path.stem}": _text(path.read_bytes()) for path in (folder / "packets").glob("*.pcapng")
         }
         for test in noted.tests:  # the folder is gone when the story is read: the file's name is enough
-            test["story"] = test["story"].replace(f"{folder / 'packets'}{os.sep}", "")
+            story = test["story"].replace(f"{folder / 'packets'}{os.sep}", "")
+            test["story"] = linux_errors.numbered(story)
     changed = sorted(set(guard.changed))
     earned = 0 if changed else sum(test["points"] for test in noted.tests)
     return {

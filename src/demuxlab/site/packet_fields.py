@@ -31,11 +31,12 @@ def summary(packet: bytes) -> dict[str, str]:
     protocol = found.get("Protocol", "?").partition(" ")[0]
     info = ""
     if "Source port" in found:
-        info = f"{found['Source port']} → {found.get('Destination port', '?')}"
+        both = (source, found["Source port"]), (destination, found.get("Destination port", "?"))
+        source, destination = (f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in both)
     if "Flags" in found and protocol == "TCP":
-        info += f" [{found['Flags'].partition(' ')[2].strip('()')}]"
+        info = f"[{found['Flags'].partition(' ')[2].strip('()')}] "
     if "Data" in found:
-        info += f" {found['Data']}"
+        info += found["Data"]
     if "Type" in found:
         info = f"type {found['Type']}, code {found.get('Code', '?')}"
     return {"source": source, "destination": destination, "protocol": protocol, "info": info}

@@ -15,8 +15,8 @@ _TEXTS = marked(
         "no_points": "The exercise changed the checks themselves ({names}), so it gets no points.",
         "looped": "The check “{name}” did not end within {seconds} seconds. Python was stopped and started "
         "again. Is there a loop without an end in your file?",
-        "no_memory": "Python needed more memory than it gets here (1 GB). It was stopped and started again. "
-        "Does your file keep more and more?",
+        "no_memory": "Python needed more memory than it gets here (512 MB). It was stopped and started "
+        "again. Does your file keep more and more?",
         "run_looped": "Nothing happened for {seconds} seconds. Python was stopped and started again.",
         "failed": "This did not work: {why}",
         "passed": "passed",
@@ -42,6 +42,7 @@ _TEXTS = marked(
         "restored": "Your exercise was kept in this browser.",
         "reset": "Replace your exercise by the file as it was at the beginning?",
         "nothing_found": "Nothing found.",
+        "wireshark": "Open in Wireshark here",
         "wireshark_loading": "Wireshark is being loaded (20 MB) …",
         "wireshark_label": "Display filter",
         "wireshark_licence": "This part is Wireshark, under the GNU General Public License, version 2.",

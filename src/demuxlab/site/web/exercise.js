@@ -1,6 +1,6 @@
 // The section "Exercise": the file in an editor, the checks with their stories and packets.
 import { bytesOf, find, language, make, save, text, working } from "./dom.js";
-import { show } from "./packets.js";
+import { open } from "./packets.js";
 import * as progress from "./progress.js";
 import { call, Stopped } from "./python.js";
 
@@ -37,6 +37,7 @@ async function check(lab, source, section, status) {
     throw error.check ? new Stopped(error.seconds, title(error.check)) : error;
   }
   list.append(...result.tests.map((test) => item(test, result.captures[test.name])));
+  find("details", list)?.setAttribute("open", "");
   const all = result.tests.length > 0 && result.tests.every((test) => test.passed) && !result.changed?.length;
   status.textContent = text(all ? "all_passed" : "checked", result);
   if (result.changed?.length) status.textContent = text("no_points", { names: result.changed.join(", ") });
@@ -60,11 +61,7 @@ function packetsOf(check, capture) {
   const button = make("button", { type: "button" }, text("packets_of_check"));
   const saving = make("button", { type: "button", onclick: () => save(`${check}.pcapng`, bytesOf(capture)) }, text("save_packets"));
   const place = make("div");
-  working(button, status, async () => {
-    const packets = await call("packets", [capture, language]);
-    place.replaceChildren(find("[data-packets-of-check]").content.firstElementChild.cloneNode(true));
-    show(place, packets, packets.length - 1);
-  });
+  working(button, status, () => open(place, capture, true));
   return make("div", {}, make("p", { class: "bar" }, button, saving, status), place);
 }
 

@@ -1,5 +1,6 @@
 // The list of packets, and below it the chosen one: its decision, its fields and its bytes.
-import { find, make, text } from "./dom.js";
+import { find, language, make, text } from "./dom.js";
+import { call } from "./python.js";
 
 const SOON = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 60;
 
@@ -17,6 +18,13 @@ export function show(section, packets, first = packets.findIndex((packet) => pac
   if (first >= 0) choose(section, body.rows[first], packets[first]);
 }
 
+/** Show the packets of a capture in base64 in a table of their own; at first the last one, if `last`. */
+export async function open(place, capture, last) {
+  const packets = await call("packets", [capture, language]);
+  place.replaceChildren(find("[data-packets-template]").content.firstElementChild.cloneNode(true));
+  show(place, packets, last ? packets.length - 1 : undefined);
+}
+
 function rowOf(packet, chosen) {
   const { decision } = packet;
   const button = make("button", { type: "button", class: "frame" }, String(packet.frame));
@@ -24,9 +32,10 @@ function rowOf(packet, chosen) {
     "tr",
     { onclick: chosen, class: decision && !decision.socket ? "refused" : null },
     make("th", { scope: "row" }, button),
+    ...[packet.source, packet.destination].map((cell) => make("td", {}, cell)),
     make("td", { class: "socket" }, decision?.socket ?? ""),
-    ...[packet.source, packet.destination, `${packet.protocol} ${packet.info}`].map((cell) => make("td", {}, cell)),
     make("td", { class: "rule" }, decision?.rule ?? decision?.verdict ?? ""),
+    make("td", {}, `${packet.protocol} ${packet.info}`),
   );
 }
 

@@ -1,5 +1,6 @@
 // The section "Questions": a capture of the learner's own, and its questions.
 import { bytesOf, find, language, make, save, text, working } from "./dom.js";
+import { open } from "./packets.js";
 import * as progress from "./progress.js";
 import { call } from "./python.js";
 
@@ -16,10 +17,16 @@ export function setUp(lab) {
     progress.keep(lab, { student });
     status.textContent = text("running");
     const made = await call("make_quiz", [lab, student, language]);
+    await open(find("[data-quiz-packets]", section), made.capture);
     status.textContent = "";
     const file = `${lab}-${student.replace(/[^\p{L}\p{N}._-]/gu, "_")}.pcapng`;
     const button = make("button", { type: "button", onclick: () => save(file, bytesOf(made.capture)) }, text("quiz_save"));
-    answers.replaceChildren(make("p", {}, button), ...made.questions.map(question), make("p", {}, make("button", { class: "primary" }, text("quiz_mark"))));
+    const wireshark = make("button", { type: "button" }, text("wireshark"));
+    working(wireshark, status, async () => {
+      const { open: dissect } = await import("./wireshark.js");
+      await dissect(find("[data-quiz-shark]", section), file, bytesOf(made.capture), status);
+    });
+    answers.replaceChildren(make("p", { class: "bar" }, button, wireshark), ...made.questions.map(question), make("p", {}, make("button", { class: "primary" }, text("quiz_mark"))));
     answers.hidden = false;
   });
 

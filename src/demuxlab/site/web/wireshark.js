@@ -2,6 +2,7 @@
 import { find, make, root, text } from "./dom.js";
 
 let worker = null;
+let shown = null;
 
 export async function open(place, name, data, status) {
   worker ??= new Worker(new URL(`${root}assets/wireshark/wireshark_worker.js`, document.baseURI));
@@ -10,6 +11,8 @@ export async function open(place, name, data, status) {
   const form = make("form", { class: "bar" }, make("label", {}, text("wireshark_label"), " ", filter), make("output", {}));
   const list = make("div", { class: "wide packets", tabindex: "0", role: "region", "aria-label": "Wireshark" });
   const dissection = make("div", { class: "tree" });
+  if (shown) shown.hidden = true; // there is one Wireshark, and it has one capture
+  shown = place;
   place.className = "shark";
   place.hidden = false;
   place.replaceChildren(make("h3", {}, "Wireshark"), make("p", { class: "hint" }, make("a", { href: `${root}assets/wireshark/LICENSE` }, text("wireshark_licence"))), form, list, dissection);
