@@ -35,7 +35,7 @@ from demuxlab.transport.timers import NEVER
 from demuxlab.wire.offload import Arrived, Large
 
 _BATCH = 64
-"""Packets received before what they caused is sent."""
+"""Packets received, at most, before what they caused is sent."""
 _LARGE_BATCH = 16
 """Large packets received before the sockets are notified."""
 _LONGEST_WAIT = 3600.0
@@ -131,6 +131,8 @@ class Runtime:
         that need no thread."""
         self._end = end
         self._next_packet = _next_packet_of(end)
+        self._batch = 1
+        """How many packets there will be: to find that there is no more costs as much as to look again."""
         self._link_cuts = isinstance(end, OffloadingEnd)
         self._fast_path = FastPath(host)
         self._next_look = 0.0
@@ -249,13 +251,16 @@ class Runtime:
         next_packet, receive = self._next_packet, self._fast_path.receive
         now = self.now()
         try:
-            for number in range(1, _BATCH + 1):
+            for number in range(1, self._batch + 1):
                 arrived = next_packet()
                 if arrived is None:
+                    self._batch = max(number - 1, 1)
                     break
                 receive(arrived, now)
                 if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
                     break  # the kernel's queue has room for more than a socket's
+            else:
+                self._batch = min(2 * self._batch, _BATCH)
         except OSError as error:
             self.problem = error
             return False

@@ -7,7 +7,7 @@ import pytest
 from demuxlab import sockets
 from demuxlab.host import Host
 from demuxlab.runtime import Runtime
-from demuxlab.serving import servers
+from demuxlab.serving import servers, streams
 
 
 @pytest.fixture(scope="module", params=["echo", "discard", "chargen"])
@@ -49,3 +49,22 @@ def test_data_and_its_end_at_once(service):
             client.sendall(b"hello")
             client.shutdown(sockets.SHUT_WR)
             assert b"".join(iter(lambda: client.recv(100), b"")) == (b"hello" if name == "echo" else b"")
+
+
+def test_as_many_connections_as_the_process_may_have_descriptors(monkeypatch):
+    monkeypatch.setattr(streams, "limit_of_process", lambda: 2)
+    with Runtime(Host("B", ["10.9.0.2"])) as runtime, sockets.on(runtime):
+        server = streams.StreamServer(runtime, "10.9.0.2", 7, "echo", streams.Echo)
+        clients = [sockets.create_connection(("10.9.0.2", 7), 10) for _ in range(3)]
+        for client in clients:
+            client.sendall(b"x")
+        assert [client.recv(1) for client in clients[:2]] == [b"x", b"x"]
+        clients[2].settimeout(0)
+        with pytest.raises(BlockingIOError):
+            clients[2].recv(1)
+        clients[0].close()
+        clients[2].settimeout(10)
+        assert clients[2].recv(1) == b"x"
+        for client in clients[1:]:
+            client.close()
+        server.stop()

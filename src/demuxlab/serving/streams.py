@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from demuxlab.runtime import Runtime
+from demuxlab.sockets.descriptors import limit_of_process
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 
 BACKLOG = 1024
@@ -83,7 +84,10 @@ class Chargen(Stream):
 
 
 class StreamServer:
-    """A listening endpoint and the connections that it has accepted."""
+    """A listening endpoint and the connections that it has accepted.
+
+    As many as the process might have descriptors: the others wait in the accept queue, which is bounded too.
+    """
 
     def __init__(
         self,
@@ -115,7 +119,11 @@ class StreamServer:
             self._runtime.flush()
 
     def _accept(self) -> None:
-        while (endpoint := self._listener.accept()) is not None:
+        limit = limit_of_process()
+        while limit < 0 or len(self._streams) < limit:
+            endpoint = self._listener.accept()
+            if endpoint is None:
+                break
             self._streams[endpoint] = self._new_stream(endpoint)
             endpoint.on_change = partial(self._change, endpoint)
             self._changed[endpoint] = None
@@ -132,6 +140,7 @@ class StreamServer:
                 stream = self._streams.get(endpoint)
                 if stream is not None and not self._goes_on(stream, now):
                     del self._streams[endpoint]
+                    self._changed[self._listener] = None  # there is room for another
                     endpoint.on_change = None
                     stream.close(now)
 
@@ -139,5 +148,5 @@ class StreamServer:
     def _goes_on(stream: Stream, now: float) -> bool:
         try:
             return stream.advance(now)
-        except OSError:  # the client has reset the connection: no error of the server
+        except (OSError, MemoryError):  # the client has reset the connection: no error of the server
             return False

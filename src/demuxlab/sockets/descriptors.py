@@ -117,7 +117,7 @@ class Descriptors:
 
     def check(self) -> None:
         """Raise OSError with EMFILE where there is no room for one more."""
-        limit = _limit_of_process() if self.limit is None else self.limit
+        limit = limit_of_process() if self.limit is None else self.limit
         if len(self._open) >= limit >= 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -193,7 +193,7 @@ class Descriptors:
         self._lock = threading.RLock()
 
 
-def _limit_of_process() -> int:
+def limit_of_process() -> int:
     """Return the soft RLIMIT_NOFILE; -1 where there is none."""
     try:
         import resource
