@@ -260,7 +260,7 @@ class Sender:
         ends = fin is not None and unsent == size and self.next + size == fin
         if not size and not (ends and usable > 0):
             return None
-        if size < self.mss:
+        if size < self.mss and size < self.segment_size:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
 
