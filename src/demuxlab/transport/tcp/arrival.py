@@ -151,7 +151,8 @@ def _is_acceptable(
     if segment.flags & RST:
         return _follows_fin(block, start)
     if segment.length and not segment.flags & SYN:
-        receiver.note_duplicate(start, end)
+        if start < receiver.next:
+            receiver.note_duplicate(start, end)  # of what lies behind a gap it says nothing (Linux)
         block.acknowledgments.wanted = True
     else:
         # Rate-limited: two ends out of step would answer each other's empty segments for ever.

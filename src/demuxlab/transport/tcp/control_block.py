@@ -159,7 +159,7 @@ class ControlBlock(StateMachine, ABC):
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
                 self.deadlines.retransmitted(now, sender.rtt.rto)
             if sender.pacing is not None:
-                sender.pacing.sent(len(segment), sender, now)
+                sender.pacing.sent(len(segment), sender.pacing_rate, now)
                 break
             if sender.next >= end and sender.recovery.queue.first_lost is None:
                 break

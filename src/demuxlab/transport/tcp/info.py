@@ -86,7 +86,7 @@ def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_min_rtt": int(rtt.minimum * 1_000_000),
         "tcpi_snd_ssthresh": _ssthresh(control.ssthresh, sender.mss),
         "tcpi_snd_cwnd": control.cwnd // sender.mss,
-        "tcpi_pacing_rate": int(pacing.rate(sender)),
+        "tcpi_pacing_rate": int(sender.pacing_rate),
         "tcpi_max_pacing_rate": sender.settings.max_pacing_rate or pacing.UNLIMITED,
         "tcpi_snd_wnd": sender.window,
         "tcpi_reordering": recovery.dup_thresh,

@@ -11,7 +11,7 @@ from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
-from demuxlab.transport.tcp.pacing import Pacing
+from demuxlab.transport.tcp.pacing import Pacing, rate_of
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment, segments_in
@@ -264,7 +264,7 @@ class Sender:
         ends = fin is not None and unsent == size and self.next + size == fin
         if not size and not (ends and usable > 0):
             return None
-        if size < self.mss:
+        if size < self.mss and size < self.segment_size:
             self._small_end = self.next + size + ends
         return self._send(self.next, size + ends, FIN if ends else 0, now)
 
@@ -293,6 +293,11 @@ class Sender:
     def pace(self) -> None:
         """Begin or end pacing, as the settings say."""
         self.pacing = (self.pacing or Pacing()) if self.settings.max_pacing_rate else None
+
+    @property
+    def pacing_rate(self) -> float:
+        """Bytes a second at which segments are paced, or would be."""
+        return rate_of(self.congestion_to_read, self.rtt.srtt, self.settings.max_pacing_rate)
 
     def _restart(self, now: float) -> None:
         """Nothing was in flight (RFC 9438, section 5.8)."""
