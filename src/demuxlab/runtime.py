@@ -281,7 +281,7 @@ class Runtime:
         self._next_look = now + _LONGEST_WAIT if due == NEVER else min(due, now + _TIMER_INTERVAL)
         return max(0.0, self._next_look - now)
 
-    def _handle(self, poll: select.poll, ready: list[tuple[int, int]]) -> None:
+    def _handle(self, poll: "select.poll", ready: list[tuple[int, int]]) -> None:
         """Do what polling asks for; the lock is held."""
         for descriptor, _ in ready:
             if descriptor == self._poller.reader:

@@ -28,6 +28,7 @@ from demuxlab.wireshark.live import Live, drop_rights
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch
+    from demuxlab.telling.rows import Entry
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,6 +50,8 @@ class Settings:
     """Show the packets in Wireshark as they come."""
     watch: bool = False
     """Show the hosts in the terminal while the lab runs."""
+    decided: list["Entry"] | None = None
+    """Gets the decisions of the run."""
 
 
 class CannotRun(CallError):
@@ -137,6 +140,8 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
         if settings.json:
             for entry in lab.journal.entries:
                 print(json.dumps(entry.as_json()))
+        if settings.decided is not None:
+            settings.decided.extend(lab.journal.entries)
         if live is not None and (ending := live.ending()):
             _tell(f"demuxlab: {ending}")
         say(_("capture: {path}", path=_shown(recorder.path)))

@@ -158,6 +158,9 @@ class ControlBlock(StateMachine, ABC):
             self.transmit(segment, now)
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
                 self.deadlines.retransmitted(now, sender.rtt.rto)
+            if sender.pacing is not None:
+                sender.pacing.sent(len(segment), sender, now)
+                break
             if sender.next >= end and sender.recovery.queue.first_lost is None:
                 break
             segment = next_segment(now)
@@ -332,7 +335,8 @@ class ControlBlock(StateMachine, ABC):
         synchronized = self.state not in _UNSYNCHRONIZED or self.early
         queue, end = sender.recovery.queue, sender.buffer.end
         if synchronized and (sender.next < end or queue.first_lost is not None):
-            self.send_pending(now)
+            if sender.pacing is None or sender.pacing.next_at <= now:
+                self.send_pending(now)
             queue = sender.recovery.queue
         waits = synchronized and sender.next < end
         if queue is not EMPTY:
@@ -356,6 +360,8 @@ class ControlBlock(StateMachine, ABC):
         if self.acknowledgments.wanted:
             self.acknowledge(now)
         self.deadline = deadlines.earliest
+        if sender.pacing is not None and sender.pacing.next_at > now:
+            self.deadline = min(self.deadline, sender.pacing.next_at)
         self.services.timers.update(self)
 
     def _note_limit(self, waits: bool, now: float) -> None:
@@ -375,7 +381,6 @@ class ControlBlock(StateMachine, ABC):
     def establish(self, now: float) -> None:
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
-        self.sender.established()
         if self.settings.mtu_probing == Probing.ALWAYS:
             self.sender.search = Search(self.sender.mss, now)
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)

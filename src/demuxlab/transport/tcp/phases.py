@@ -77,8 +77,9 @@ def look_for_losses(sender: Sender, now: float) -> float | None:
     if sender.recovery.rack is not None:
         sender.recovery.rack.advanced = True
     wait = _detect(sender, ack)
-    if ack.lost and sender.recovery.phase < Phase.RECOVERY and not _mtu_probe_lost(sender):
-        _reduce(sender, Phase.RECOVERY)
+    phase = sender.recovery.phase
+    if ack.lost and phase is not Phase.RECOVERY and not (phase < Phase.RECOVERY and _mtu_probe_lost(sender)):
+        _reduce(sender, Phase.RECOVERY)  # after a timeout as well: what was sent again is lost
         _set_window(sender, ack)
     return wait
 

@@ -11,9 +11,10 @@ from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
+from demuxlab.transport.tcp.pacing import Pacing
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
-from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment, segments_in
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -43,6 +44,7 @@ class Sender:
             "mss",
             "next",
             "offload_size",
+            "pacing",
             "recovery",
             "retransmissions",
             "rtt",
@@ -77,7 +79,9 @@ class Sender:
         self.rtt = RTTEstimator()
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
-        """Made with the congestion control."""
+        """Made with the first data."""
+        self.pacing: Pacing | None = None
+        """Where the application asks for it."""
         self.ecn: ECN | None = None
         """Where both ends agreed on it."""
         self.search: Search | None = None
@@ -99,6 +103,11 @@ class Sender:
         if self._congestion is None:
             self._congestion = self.settings.congestion(self.mss)
         return self._congestion
+
+    @property
+    def congestion_to_read(self) -> NewReno:
+        """Congestion control as it is, or as it would begin: to look at it changes nothing."""
+        return self._congestion or self.settings.congestion(self.mss)
 
     @property
     def in_flight(self) -> bool:
@@ -137,12 +146,8 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        return (
-            recovery.probe is None
-            and recovery.sack
-            and (recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR)
-            and self.settings.tail_loss_probe
-        )
+        steady = recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR
+        return steady and recovery.probe is None and recovery.sack and self.settings.tail_loss_probe
 
     @property
     def probe_timeout(self) -> float:
@@ -201,11 +206,12 @@ class Sender:
             if whole <= 0 or whole >= len(lost):
                 return None
             recovery.queue.split(lost.start + whole)
-        self._send_again(lost, now)
+        self.count_again(lost, now)
         self.burst_end = lost.end
         return lost
 
-    def _send_again(self, segment: SentSegment, now: float) -> None:
+    def count_again(self, segment: SentSegment, now: float) -> None:
+        """A segment in flight is sent again."""
         self.recovery.retransmitted(segment, now)
         self.retransmissions += 1
         self._last_sent_at = now
@@ -221,7 +227,7 @@ class Sender:
                 queue.split(queue.last.end - self.mss)
             segment = queue.last
             if segment is not None:
-                self._send_again(segment, now)
+                self.count_again(segment, now)
         recovery.probe = (self.next, again)
         return segment
 
@@ -284,14 +290,18 @@ class Sender:
         fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
         return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
+    def pace(self) -> None:
+        """Begin or end pacing, as the settings say."""
+        self.pacing = (self.pacing or Pacing()) if self.settings.max_pacing_rate else None
+
     def _restart(self, now: float) -> None:
         """Nothing was in flight (RFC 9438, section 5.8)."""
-        if self._congestion is None:
+        self.pace()
+        if self._use is None:
             self._use = WindowUse(now)
         else:
-            self._congestion.resumed(now - self._last_sent_at, now)
-            if self._use is not None:
-                self._use.restarted(now)
+            self.congestion.resumed(now - self._last_sent_at, now)
+            self._use.restarted(now)
 
     def _new_data_size(self, unsent: int, usable: int, now: float, followed: bool) -> int:
         """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
@@ -308,7 +318,7 @@ class Sender:
         waits = not idle or size < unsent or self.corked or self.settings.cork
         if size <= 0 or (size < full and waits and not ends and self._nagle_holds_back(size, unsent)):
             return 0
-        if idle:
+        if idle or self._use is None:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
@@ -321,8 +331,8 @@ class Sender:
     @property
     def _may_be_large(self) -> bool:
         """Tell whether the next segment may be one that is cut below TCP."""
-        if self.ecn is not None and self.ecn.reduced:
-            return False  # only its first part may carry CWR
+        if self.pacing is not None or (self.ecn is not None and self.ecn.reduced):
+            return False  # what is paced leaves one by one; only the first part may carry CWR
         quiet = self.recovery.undisturbed and self.search is None and not self.buffer.has_urgent
         return self.link_cuts or quiet
 
@@ -378,11 +388,13 @@ class Sender:
         self.max_window = max(self.max_window, window)
         return True
 
-    def established(self) -> None:
-        """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
+    def complete_handshake(self, number: int, now: float, echoed: float | None) -> None:
+        """Our SYN is acknowledged: how often it was sent says nothing of ssthresh (RFC 5681, section 3.1)."""
+        timed_out = self.timeouts > 0
+        self.acknowledge(number, now, echoed)
         self.rtt.established()
         self._small_end = max(self._small_end, self.unacked)
-        if self.retransmissions > 1:
+        if timed_out and self.retransmissions > 1:
             self.congestion.handshake_lost_segments()
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
@@ -405,8 +417,8 @@ class Sender:
         """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
         mss = self.mss
         if len(removed) == 1 and number == removed[0].end and not removed[0].sacked:
-            return -(-(number - removed[0].start) // mss)
-        count = sum(-(-(one.end - one.start) // mss) for one in removed if not one.sacked)
+            return segments_in(number - removed[0].start, mss)
+        count = sum(segments_in(one.end - one.start, mss) for one in removed if not one.sacked)
         return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
     def _advance(self, number: int, oldest: float | None, newest: float | None, echoed: float | None) -> None:
