@@ -254,7 +254,7 @@ class Runtime:
             for number in range(1, self._batch + 1):
                 arrived = next_packet()
                 if arrived is None:
-                    self._batch = max(number - 1, 1)
+                    self._batch = max(number - 1, self._batch // 2, 1)
                     break
                 receive(arrived, now)
                 if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
