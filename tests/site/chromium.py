@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 
 from tests import solutions
 from tests.site import browser
+from tests.site.node import findings, natively, stories
+
+from demuxlab.site.examples import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "src/demuxlab/site/web/node_modules/axe-core/axe.min.js"
@@ -28,6 +32,7 @@ LABS = sorted(path.name for path in (ROOT / "labs").glob("[0-9][0-9]_*"))
 LAB_04 = "labs/04_tcp_four_tuple.html"
 SHOWN = (
     *("index.html", "labs/01_port_fields.html", LAB_04, "labs/14_your_own_demultiplexer.html"),
+    *("labs/15_who_may_have_the_port.html", "labs/16_when_the_4_tuple_changes.html"),
     *("calculator.html", "docs/index.html", "docs/commands.html"),
 )
 MISCHIEF = {
@@ -35,6 +40,9 @@ MISCHIEF = {
     "a loop in C": "import itertools\nsum(itertools.count())\n",
     "a syntax error": "class TCPDemultiplexer(:\n",
     "a huge print": 'for _ in range(300000):\n    print("x" * 100)\n',
+    "memory without end": "kept = []\nwhile True:\n    kept.append(bytearray(1 << 24))\n",
+    "memory without end in small pieces": "kept = []\nwhile True:\n    kept += [[] for _ in range(9999)]\n",
+    "memory without end in C": "list(iter(list, 0))\n",
 }
 _SERIOUS = """axe.run({iframes: false}).then(found => found.violations
     .filter(each => ["serious", "critical"].includes(each.impact))
@@ -42,6 +50,8 @@ _SERIOUS = """axe.run({iframes: false}).then(found => found.violations
         .map(node => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | ")))"""
 _COLUMNS = "[...document.querySelectorAll('.shark th[scope=col]')].map(each => each.textContent)"
 _FILTER = "const i = document.querySelector('.shark input'); i.value = {}; i.form.requestSubmit()"
+_FOCUS = """[...document.querySelectorAll('#run .fields button')]
+    .find(each => each.textContent.startsWith({!r})).focus()"""
 _RAN = "!document.querySelector('[data-result]').hidden && !document.querySelector('[data-run]').disabled"
 
 
@@ -144,9 +154,9 @@ class Judge:
                 points == most > 0, f"{lab}: reference {points} of {most} points in {clock.seconds:.1f} s"
             )
             for wrong in solutions.wrong(lab)[:WRONG_OF_A_LAB]:
-                tests = self.graded(lab, wrong.source())["tests"]
-                failed = [test["name"] for test in tests if not test["passed"]]
-                self.say(wrong.check in failed, f"{lab}: {wrong.name} fails on {wrong.check}")
+                here, there = stories(self.graded(lab, wrong.source())), natively(lab, wrong.source())
+                differ = list(findings(here, there, wrong.check))
+                self.say(not differ, "\n".join([f"{lab}: {wrong.name} fails on {wrong.check}", *differ]))
 
     def mischief(self) -> None:
         """A loop, a syntax error, a huge print; a tab closed in the middle and opened again."""
@@ -173,6 +183,114 @@ class Judge:
         self.driver.switch_to.window(second)
         self.open(LAB_04)
         self.say(self.value("demuxlab.run('04')")["ok"], "a tab closed in the middle, and opened again")
+
+    def page(self) -> None:
+        """Read a lab's page as a learner does: packets, ladder, a check that fails, what is taken home."""
+        home = Path(tempfile.mkdtemp(prefix="home-"))
+        self.driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(home)}
+        )
+        browser.look(self.driver, width=1280)
+        self.open(LAB_04)
+        self.click("[data-run]")
+        self.until(_RAN)
+        rows = self.value("document.querySelectorAll('#run [data-packets] tr').length")
+        steps = self.value("document.querySelectorAll('#run .decision li').length")
+        self.say(rows == 20 and steps > 2, f"{rows} packets; {steps} steps of the first lookup")
+        self.driver.execute_script(_FOCUS.format("Destination port"))
+        lit = self.value("[...document.querySelectorAll('#run .lit')].map(each => each.textContent).join('')")
+        self.say(lit == "0050", f"the field “Destination port” lights up the bytes {lit}")
+        self._ladder()
+        wrong = solutions.wrong("04")[0]
+        self.driver.find_element("css selector", "[data-load-exercise]").send_keys(str(wrong.save(home)))
+        self.until(
+            f"demuxlab && document.querySelector('.cm-content').textContent.includes('fails: {wrong.check}')"
+        )
+        self.click("[data-check]")
+        self.until("document.querySelectorAll('.checks li').length > 0")
+        self.click(".checks details summary")
+        self.click(".checks details button")
+        shown = "document.querySelectorAll('.checks [data-packets] tr').length"
+        self.until(f"{shown} > 0")
+        chosen = self.value("document.querySelector('.checks tr.chosen th').textContent")
+        story = self.value("document.querySelector('.checks pre').textContent")
+        asked = f"frame {chosen} the last" in story and self.value(shown) == int(chosen)
+        self.say(asked, f"the packets of a failed check: {chosen}, the last is chosen")
+        self.driver.save_screenshot(str(self.pictures / "failed-check.png"))
+        self._taken_home(home, wrong.source())
+        shutil.rmtree(home)
+
+    def _ladder(self) -> None:
+        """Play the ladder in its frame, arrow after arrow."""
+        self.driver.switch_to.frame(self.driver.find_element("css selector", "[data-report]"))
+        self.until("document.querySelector('.play') && !document.querySelector('.play').hidden")
+        drawn, counts, beside = "document.querySelectorAll('.segment:not(.later)').length", [], ""
+        self.click(".play button:nth-child(2)")
+        for _arrow in range(2):
+            counts.append(self.driver.execute_script(f"return {drawn}"))
+            self.click(".play button:nth-child(3)")
+            beside = self.driver.execute_script("return document.querySelector('.beside').textContent")
+        self.driver.switch_to.default_content()
+        self.say(
+            counts == [1, 2] and "→" in beside,
+            f"the ladder plays arrow by arrow; beside it: {beside.split()[:9]}",
+        )
+
+    def _taken_home(self, home: Path, source: str) -> None:
+        """Save capture, report, exercise and progress; load the progress in a browser that has none."""
+        for button in ("[data-save=capture]", "[data-save=report]", "[data-save-exercise]"):
+            self.click(button)
+        self.open("index.html")
+        self.click("[data-progress-save]")
+        names = (f"{LABS[3]}.pcapng", f"{LABS[3]}.html", "exercise.py", "demuxlab-progress.json")
+        end = time.monotonic() + 20
+        while not all((home / name).exists() for name in names) and time.monotonic() < end:
+            time.sleep(0.05)
+        reference = (ROOT / "captures" / names[0]).read_bytes()
+        same = (home / names[0]).read_bytes() == reference and (home / names[2]).read_text("utf-8") == source
+        self.say(
+            same and "<svg" in (home / names[1]).read_text("utf-8"), "capture, report and exercise taken home"
+        )
+        self.driver.execute_script("localStorage.clear()")
+        self.open("index.html")
+        before = self.value("document.querySelector('[data-progress^=\"04\"]').textContent")
+        self.driver.find_element("css selector", "[data-progress-load]").send_keys(str(home / names[3]))
+        self.until("document.querySelector('[data-progress-status]').textContent !== ''")
+        after = self.value("document.querySelector('[data-progress^=\"04\"]').textContent")
+        self.open(LAB_04)
+        kept = self.until("document.querySelector('.cm-content')?.textContent.includes('# fails: test_')", 10)
+        self.say(before == "" and "points" in after and kept, f"progress saved to a file and loaded: {after}")
+
+    def calculator(self) -> None:
+        """Ask every example of the calculator."""
+        self.open("calculator.html")
+        self.value("demuxlab.ready")
+        select = "document.querySelector('[name=example]')"
+        wrong = []
+        for each in examples():
+            self.driver.execute_script(
+                f"{select}.value = {each['name']!r}; {select}.onchange(); {select}.form.requestSubmit()"
+            )
+            said = (
+                "(document.querySelector('[data-answer] h2, [data-status]:not(:empty)')?.textContent ?? '')"
+            )
+            self.until(f"{said} !== '' && {said} !== 'Running …'", 20)
+            names = (
+                ["second cannot be opened"] if each["answers"] is None else each["answers"] or ["No socket"]
+            )
+            if not any(name in self.value(said) for name in names):
+                wrong.append(f"{each['name']}: {self.value(said)}")
+        self.say(not wrong, f"{len(examples())} examples of the calculator {wrong}")
+
+    def printed(self) -> None:
+        """Print pages as PDF into the folder of pictures, to be looked at."""
+        for name, page in (("home", "index.html"), ("lab", LAB_04), ("lab-ko", f"ko/{LAB_04}")):
+            self.open(page)
+            self._fill(page)
+            got = self.driver.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
+            data = base64.b64decode(got["data"])
+            (self.pictures / f"{name}.pdf").write_bytes(data)
+            self.say(data.startswith(b"%PDF"), f"{name} printed: {len(data) // 1000} kB")
 
     def wireshark(self) -> None:
         """Open a capture in Wireshark in the page, and filter it."""
@@ -254,7 +372,10 @@ class Clock:
         return time.monotonic() - self._start
 
 
-PARTS = ("visit", "labs", "mischief", "offline", "wireshark", "tun", "pages", "grade")
+PARTS = (
+    *("visit", "labs", "mischief", "offline", "wireshark", "tun"),
+    *("page", "calculator", "printed", "pages", "grade"),
+)
 
 
 def _inside(arguments: argparse.Namespace) -> int:

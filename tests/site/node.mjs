@@ -6,12 +6,14 @@ import { pathToFileURL } from "url";
 
 const site = process.argv[2];
 const { loadPyodide } = await import(pathToFileURL(`${site}/assets/pyodide/pyodide.mjs`));
-const [, start] = fs.readFileSync(`${site}/assets/worker.js`, "utf8").match(/const START = `([^`]*)`/);
-const python = await loadPyodide({ stdout: () => {}, stderr: () => {} });
-python.FS.mkdirTree("/course");
-python.unpackArchive(new Uint8Array(fs.readFileSync(`${site}/course.zip`)), "zip", { extractDir: "/course" });
-const answer = python.runPython(start);
+const { start } = await import(pathToFileURL(`${site}/assets/interpreter.mjs`));
+const answer = await start(loadPyodide, {}, fs.readFileSync(`${site}/course.zip`));
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  const [name, values] = JSON.parse(line);
-  console.log(answer(name, python.toPy(values)));
+  let said;
+  try {
+    said = answer(...JSON.parse(line));
+  } catch (error) {
+    said = JSON.stringify({ error: String(error.message).trim() });
+  }
+  console.log(said);
 }

@@ -1,18 +1,24 @@
 """What Python under WebAssembly makes of every exercise, in Node: `python -m tests.site.node SITE [LAB…]`.
 
-References get all points; each wrong solution fails on the check that it names, with the story that it has in
-a process of this machine's own Python.
+References get all points; each wrong solution fails on the check that it names, and all its stories are those
+that `demuxlab grade` tells. `--first N` takes the first N wrong solutions of each lab.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests import solutions
-from tests.site.test_practice import graded
+
+from demuxlab.grading.collect import HandedIn
+from demuxlab.grading.grade import grade, jobs
 
 RUNNER = Path(__file__).with_name("node.mjs")
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,42 +37,74 @@ class Node:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([name, values]) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())["value"]
+        got = json.loads(self._process.stdout.readline())
+        if "value" not in got:
+            raise RuntimeError(got["error"])
+        return got["value"]
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
 
 
-def main(site: str, *labs: str) -> int:
+def natively(lab: str, source: str) -> dict[str, str]:
+    """Return the story of each check that fails in a sandbox of this machine."""
+    [job] = jobs([HandedIn("exercise", source.encode())], ROOT / "labs" / solutions.folder(lab).name)
+    tests = grade(replace(job, seed=""))["tests"]  # without a seed, as a learner's pytest
+    return {test["name"]: test["message"] for test in tests if not test["passed"]}
+
+
+def stories(graded: dict[str, Any]) -> dict[str, str]:
+    """Return the story of each check that failed in a browser, but for the line that names its packets."""
+    failed = {test["name"]: test["story"] for test in graded["tests"] if not test["passed"]}
+    for name in graded["captures"].keys() & failed.keys():
+        failed[name] = failed[name].rpartition("\n")[0]
+    return failed
+
+
+def findings(here: dict[str, str], there: dict[str, str], check: str) -> Iterator[str]:
+    """Yield how the stories of a wrong solution differ from those that it has natively."""
+    if check not in here:
+        yield f"does not fail on {check}"
+    for name in here.keys() | there.keys():
+        if here.get(name) != there.get(name):
+            yield f"{name}:\n{here.get(name, 'passed')}\n--- natively\n{there.get(name, 'passed')}"
+
+
+def judge(node: Node, lab: str, first: int | None) -> tuple[int, list[str]]:
+    """Return how many solutions of a lab were judged, and what is wrong."""
+    got = node.call("grade", lab, (solutions.folder(lab) / "reference.py").read_text(encoding="utf-8"), "en")
+    wrong = [] if got["points"] == got["max_points"] else [f"the reference has {got['points']} points"]
+    chosen = solutions.wrong(lab)[:first]
+    with ThreadPoolExecutor(1) as beside:
+        for each in chosen:
+            graded = beside.submit(node.call, "grade", lab, each.source(), "en")
+            there = natively(lab, each.source())
+            wrong += [
+                f"{each.name}: {what}" for what in findings(stories(graded.result()), there, each.check)
+            ]
+    return 1 + len(chosen), wrong
+
+
+def main() -> int:
     """Judge the exercises of all labs, or of some."""
-    node, passed, failed = Node(Path(site)), 0, 0
-    for lab in labs or sorted(path.parent.name for path in solutions.FOLDER.glob("[0-9]*/reference.py")):
-        folder, before = solutions.folder(lab), time.monotonic()
-        got = node.call("grade", lab, (folder / "reference.py").read_text(encoding="utf-8"), "en")
-        findings = [] if got["points"] == got["max_points"] else [f"the reference has {got['points']} points"]
-        wrong_ones = solutions.wrong(lab)
-        for wrong in wrong_ones:
-            here = _story(node.call("grade", lab, wrong.source(), "en"), wrong.check)
-            there = _story(graded(folder.name, wrong.source(), ROOT), wrong.check)
-            if here != there or not here:
-                findings.append(f"{wrong.name} on {wrong.check}:\n{here}\n--- natively\n{there}")
-        passed += 1 + len(wrong_ones) - len(findings)
-        failed += len(findings)
-        print(
-            f"{folder.name}: {len(wrong_ones)} wrong solutions, {time.monotonic() - before:.0f} s",
-            *findings,
-            sep="\n",
-        )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site", type=Path)
+    parser.add_argument("labs", nargs="*")
+    parser.add_argument("--first", type=int)
+    asked = parser.parse_args()
+    node, count, failed = Node(asked.site), 0, 0
+    for lab in asked.labs or sorted(
+        path.parent.name for path in solutions.FOLDER.glob("[0-9]*/reference.py")
+    ):
+        before = time.monotonic()
+        judged, wrong = judge(node, lab, asked.first)
+        count, failed = count + judged, failed + len(wrong)
+        print(f"{lab}: {judged} solutions, {time.monotonic() - before:.0f} s", *wrong, sep="\n", flush=True)
     node.close()
-    print(f"{passed} passed, {failed} failed")
+    print(f"{count} solutions, {failed} differences")
     return int(failed > 0)
 
 
-def _story(graded_: dict[str, Any], check: str) -> str:
-    [story] = [test["story"] for test in graded_["tests"] if test["name"] == check] or [""]
-    return str(story)
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -3,9 +3,13 @@
 import base64
 import json
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from tests.site.node import Node
@@ -73,7 +77,7 @@ def test_every_link_and_picture_leads_to_a_file_and_its_anchor(site):
     lost = []
     for path, page in pages.items():
         for link in page.links + page.loaded:
-            target, _sign, anchor = link.partition("#")
+            target, _sign, anchor = unquote(link).partition("#")
             to = (path.parent / target).resolve() if target else path
             if ":" in target:
                 continue
@@ -179,7 +183,7 @@ def test_the_lock_file_names_no_host():
 
 
 def test_the_scripts_stay_thin():
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts.WEB.glob("*.js"))
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts.WEB.glob("*.*js"))
     assert lines <= 1500
 
 
@@ -225,3 +229,58 @@ def test_checks_quiz_report_and_calculator_run_under_webassembly(python, reposit
     sockets = [{"name": "any", "protocol": "udp", "local": ["0.0.0.0", 53], "remote": None}]
     asked = {"protocol": "udp", "source": ["10.0.0.1", 4000], "destination": ["10.0.0.2", 53], "flags": "SYN"}
     assert python.call("which", sockets, asked, "en")["winner"] == "any"
+
+
+@built
+def test_a_file_that_allocates_without_end_gets_a_memory_error_and_python_goes_on(python):
+    starter = "def ports(packet):\n    kept = []\n    while True:\n        kept.append(bytearray(1 << 24))\n"
+    stories = [test["story"] for test in python.call("grade", "01", starter, "en")["tests"]]
+    assert "raised MemoryError in line 4" in "".join(stories)
+    assert python.call("run", "04", "en")["ok"]
+
+
+@built
+@pytest.mark.timeout(300)
+def test_a_wrong_solution_of_each_lab_has_the_stories_under_webassembly_that_it_has_natively(
+    site, repository
+):
+    words = [sys.executable, "-m", "tests.site.node", str(site), "--first", "1"]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(f"{2 * len(course.labs())} solutions, 0 differences\n")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_site_is_built_from_a_wheel_in_a_clean_environment(tmp_path, repository):
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(repository))
+    [wheel] = builder.build(directory=str(tmp_path), versions=["standard"])
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+
+    def run(*words, program=python):
+        return subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    got = run("-m", "pip", "install", "--quiet", wheel)
+    if got.returncode:
+        pytest.skip(f"PyPI has nothing: {got.stderr.splitlines()[-1]}")
+    missing = run("-m", "demuxlab", "site", "site")
+    assert missing.returncode == 1
+    assert len(missing.stderr.splitlines()) == 1
+    command = missing.stderr.partition("run npm ci --prefix ")[2].strip()
+    assert command.startswith(str(tmp_path / "venv"))
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    got = run("ci", "--prefix", command, program="npm")
+    if got.returncode:
+        pytest.skip(f"npm has nothing: {got.stderr.splitlines()[0]}")
+    made = run("-m", "demuxlab", "site", "site")
+    assert made.returncode == 0, made.stderr
+    build(tmp_path / "here")
+    pages = [
+        {path.relative_to(at) for path in at.rglob("*.html")} for at in (tmp_path / "site", tmp_path / "here")
+    ]
+    assert pages[0] == pages[1]
+    node = Node(tmp_path / "site")
+    assert node.call("run", "04", "en")["ok"]
+    node.close()

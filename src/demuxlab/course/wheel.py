@@ -1,4 +1,7 @@
-"""A build hook of hatchling: the wheel gets the exercises as a learner gets them, never a solved one."""
+"""A build hook of hatchling: the wheel gets the exercises as a learner gets them, never a solved one.
+
+And the documents that lie outside docs/: `demuxlab site` makes pages of them.
+"""
 
 import json
 import shutil
@@ -7,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_DOCUMENTS = (
+    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"),
+    "tests/drill/README.md",
+)
 
 
 class Starters(BuildHookInterface):  # type: ignore[type-arg,misc,unused-ignore]
@@ -24,6 +32,8 @@ class Starters(BuildHookInterface):  # type: ignore[type-arg,misc,unused-ignore]
             file = self._folder / f"{lab}.py"
             file.write_text(text, "utf-8")
             build_data["force_include"][str(file)] = f"demuxlab/course/labs/{lab}/exercise.py"
+        for name in _DOCUMENTS:
+            build_data["force_include"][str(Path(self.root) / name)] = f"demuxlab/site/documents/{name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove the temporary folder."""

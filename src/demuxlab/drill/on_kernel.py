@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -159,6 +160,8 @@ class Kernel:
     timeout = 10 * MICROSECONDS
 
     def __init__(self, options: Options, tolerance: int) -> None:
+        if sys.platform != "linux":
+            raise LinkUnavailable(_("a drill on the kernel needs Linux"), _("call it on a Linux machine"))
         if os.geteuid() != 0:
             raise LinkUnavailable(_("a drill on the kernel needs root"), _("run it with sudo"))
         self.tolerance = tolerance

@@ -19,10 +19,13 @@ from typing import Any
 from demuxlab import course, language
 from demuxlab.capture.reader import Capture
 from demuxlab.course import quiz, starters
-from demuxlab.errors import DemuxlabError
+from demuxlab.demux.table import SocketTable
+from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.labkit.runner import Settings, run_labs
 from demuxlab.site import packet_fields
 from demuxlab.telling import comment
+from demuxlab.telling.rows import Entry
+from demuxlab.telling.socket_file import SocketFileError
 from demuxlab.telling.socket_file import load as load_sockets
 from demuxlab.telling.steps import steps
 
@@ -52,25 +55,35 @@ def labs(wanted: str = "en") -> list[Answer]:
 def run(name: str, wanted: str = "en") -> Answer:
     """Run a lab over memory.
 
-    Returns `ok`, the `lines` that it prints, its `capture` (pcapng in base64), the capture's `packets`, and
-    its `report`, an HTML page.
+    Returns `ok`, the `lines` that it prints, its `capture` (pcapng in base64), the capture's `packets` with
+    their fields, decisions and steps of the lookup, and its `report`, an HTML page.
     """
     language.use(wanted)
     lab = course.find(name)
+    decided: list[Entry] = []
     with _folder() as folder:
-        ok, printed = _printed(lambda: run_labs([lab], Settings("memory", folder)))
+        ok, printed = _printed(lambda: run_labs([lab], Settings("memory", folder, decided=decided)))
         [path] = folder.glob("*.pcapng")
         capture = path.read_bytes()
         return {
             "ok": ok,
             "lines": printed,
             "capture": _text(capture),
-            "packets": _packets(path),
+            "packets": _packets(path, {entry.frame: list(steps(entry.delivery)) for entry in decided}),
             "report": _report(path),
         }
 
 
-def _packets(path: Path) -> list[Answer]:
+def packets(capture: str, wanted: str = "en") -> list[Answer]:
+    """Return the packets of a capture that is given in base64, as `run` does, without steps."""
+    language.use(wanted)
+    with _folder() as folder:
+        path = folder / "capture.pcapng"
+        path.write_bytes(base64.b64decode(capture))
+        return _packets(path, {})
+
+
+def _packets(path: Path, lookups: dict[int, list[str]]) -> list[Answer]:
     with Capture(path) as frames:
         return [
             {
@@ -81,6 +94,7 @@ def _packets(path: Path) -> list[Answer]:
                 "bytes": frame.data.hex(),
                 "fields": packet_fields.fields(frame.data),
                 "decision": _decision(frame.comment),
+                "steps": lookups.get(frame.number, []),
             }
             for frame in frames
         ]
@@ -119,6 +133,7 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
     """
     import pytest
 
+    from demuxlab.grading import inventory
     from demuxlab.grading.practice import Practice, guard
 
     language.use(wanted)
@@ -129,15 +144,14 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         exercise = folder / "exercise.py"
         exercise.write_text(source, encoding="utf-8")
         noted = _Noted(progress)
-        options = [
-            *("-c", os.devnull, "--rootdir", str(lab.path.parent), "-p", "no:cacheprovider", "-q"),
-            # Plain assertions and tracebacks: nobody reads them, and to make them takes most of the time.
-            *("--assert=plain", "--tb=native", "--import-mode=importlib", "-W", "ignore"),
-            *("--packets", str(folder / "packets"), "--submission", str(exercise)),
-        ]
-        plugins = [] if _is_installed() else ["-p", "demuxlab.grading.plugin"]
-        _printed(lambda: int(pytest.main([str(lab.path), *plugins, *options], plugins=[noted])))
-        captures = {path.stem: _text(path.read_bytes()) for path in (folder / "packets").glob("*.pcapng")}
+        # Plain: the assertions of checks are about themselves, and to rewrite them takes much of the time.
+        options = [*inventory.options(str(lab.path), ""), "--assert=plain"]
+        options += [f"--packets={folder / 'packets'}", f"--submission={exercise}"]
+        with inventory.fresh():
+            _printed(lambda: int(pytest.main(options, plugins=[noted])))
+        captures = {
+            f"test_{path.stem}": _text(path.read_bytes()) for path in (folder / "packets").glob("*.pcapng")
+        }
         for test in noted.tests:  # the folder is gone when the story is read: the file's name is enough
             test["story"] = test["story"].replace(f"{folder / 'packets'}{os.sep}", "")
     changed = sorted(set(guard.changed))
@@ -149,13 +163,6 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         "captures": captures,
         "changed": changed,
     }
-
-
-def _is_installed() -> bool:
-    """Tell whether pytest finds the plugin by itself."""
-    from importlib.metadata import entry_points
-
-    return any(point.value == "demuxlab.grading.plugin" for point in entry_points(group="pytest11"))
 
 
 class _Noted:
@@ -240,7 +247,6 @@ def decide(sockets: str, packet: str, wanted: str = "en") -> Answer:
     Returns `winner` and `rule` or None, `verdict`, `reply`, `comment` and the lookup's `steps`.
     """
     from demuxlab.demux.demultiplexer import Demultiplexer
-    from demuxlab.telling.rows import Entry
     from demuxlab.wire.checksum import Checksums
 
     language.use(wanted)
@@ -258,10 +264,19 @@ def decide(sockets: str, packet: str, wanted: str = "en") -> Answer:
 
 
 def which(table: list[Answer], question: Answer, wanted: str = "en") -> Answer:
-    """Say which socket of a table gets the packet that a question describes (see `calculator.craft`)."""
+    """Say which socket of a table gets the packet that a question describes (see `calculator.craft`).
+
+    Raises CallError where a socket cannot be opened, and names it.
+    """
     from demuxlab.site.calculator import craft
 
     language.use(wanted)
+    for count, each in enumerate(table, 1):
+        try:
+            load_sockets(json.dumps({"sockets": table[:count]}), SocketTable())
+        except SocketFileError as error:  # its lines are those of a file, and here is none
+            wrong = language._("{name} cannot be opened", name=each["name"])
+            raise CallError(wrong, error.cure) from error
     return decide(json.dumps({"sockets": table}), craft(question).hex(), wanted)
 
 

@@ -19,6 +19,7 @@ from demuxlab.course.starters import starter
 from demuxlab.labkit.folder import PACKAGE, LabFolder
 from demuxlab.language import _
 from demuxlab.site import bundle, markdown, scripts
+from demuxlab.site.examples import examples
 from demuxlab.site.reference import public_names
 from demuxlab.site.texts import texts
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHECKOUT, _IN_THE_WHEEL = PACKAGE.parents[1], Path(__file__).with_name("documents")
 _TREE = _CHECKOUT if (_CHECKOUT / "docs").is_dir() else _IN_THE_WHEEL
-_DOCUMENTS = ("docs/*.md", "CONTRIBUTING.md", "SECURITY.md", "tests/drill/README.md")
+_DOCUMENTS = ("docs/*.md", "C*.md", "SECURITY.md", "tests/drill/README.md")
 _OTHER_LANGUAGE = re.compile(r"^(?:한국어|English): \[[^\]]*\]\([^)]*\)(?: · )?", re.MULTILINE)
 """The link to the other language, which every page has at its top."""
 FIGURE = "04_tcp_four_tuple"
@@ -75,7 +76,8 @@ class Site:
             if not source.startswith("labs/") or source.count("/") == 1:
                 self._write_document(source, address)
         self._page("docs/reference.html", "reference.html.j2", title=_("Reference"), names=public_names())
-        self._page("calculator.html", "calculator.html.j2", title=_("Which socket gets this packet?"))
+        title = _("Which socket gets this packet?")
+        self._page("calculator.html", "calculator.html.j2", title=title, examples=examples())
         labs = [(lab.name, lab.title, f"labs/{lab.name}.html") for lab in self._labs]
         self._page("index.html", "home.html.j2", title="demuxlab", labs=labs, figure=FIGURE)
         index = json.dumps(self._search, ensure_ascii=False, separators=(",", ":"))
@@ -203,7 +205,8 @@ def _documents() -> Iterator[str]:
             if not path.name.endswith(".ko.md"):
                 yield path.relative_to(_TREE).as_posix()
     for path in sorted(course.installed_folder().glob("*.md")):
-        yield f"labs/{path.name}"
+        if not path.name.endswith(".ko.md"):
+            yield f"labs/{path.name}"
 
 
 def _path(source: str) -> Path:

@@ -30,7 +30,8 @@ def write(folder: Path) -> None:
     _bundle("page.js", assets, "--splitting", "--format=esm", "--chunk-names=part-[hash]")
     _bundle("wireshark_worker.js", assets / "wireshark", "--format=iife")
     _bundle("style.css", assets)
-    shutil.copy(WEB / "worker.js", assets)
+    for name in ("worker.js", "interpreter.mjs"):
+        shutil.copy(WEB / name, assets)
     _pyodide(assets / "pyodide")
     for name in _WIREGASM:
         shutil.copy(_MODULES / "@goodtools" / "wiregasm" / name, assets / "wireshark")
@@ -52,7 +53,7 @@ def _bundle(source: str, to: Path, *options: str) -> None:
         done = subprocess.run([*call, "--log-level=error"], capture_output=True, text=True, check=False)
     except OSError as error:
         raise DemuxlabError(
-            _("esbuild cannot be started ({why})", why=error), _("install Node.js 20 or later")
+            _("esbuild cannot be started ({why})", why=error), _("install Node.js 18 or later")
         ) from error
     if done.returncode:
         raise DemuxlabError(

@@ -15,12 +15,15 @@ _TEXTS = marked(
         "no_points": "The exercise changed the checks themselves ({names}), so it gets no points.",
         "looped": "The check “{name}” did not end within {seconds} seconds. Python was stopped and started "
         "again. Is there a loop without an end in your file?",
+        "no_memory": "Python needed more memory than it gets here (1 GB). It was stopped and started again. "
+        "Does your file keep more and more?",
         "run_looped": "Nothing happened for {seconds} seconds. Python was stopped and started again.",
         "failed": "This did not work: {why}",
         "passed": "passed",
         "not_passed": "failed",
         "points": "{points}/{max_points}",
         "packets_of_check": "The packets of this check",
+        "save_packets": "Save them as a capture",
         "decision": "Decision",
         "steps": "Steps of the lookup",
         "bytes": "Bytes",

@@ -1,6 +1,5 @@
 // "Which socket gets this packet?": a table of sockets, a packet, and the lookup of the course.
 import { find, language, make, text } from "./dom.js";
-import { EXAMPLES } from "./examples.js";
 import { call, onState } from "./python.js";
 
 export function setUp() {
@@ -18,20 +17,22 @@ export function setUp() {
     find("[data-remove]", row).onclick = () => row.remove();
     rows.append(row);
   };
-  const load = ({ sockets, packet }) => {
+  const examples = JSON.parse(find("#examples").textContent);
+  const load = () => {
+    const { sockets, packet } = examples.find(({ name }) => name === form.example.value);
     rows.replaceChildren();
-    sockets.forEach(([name, protocol, address, port, remote = "", remote_port = "", option = ""]) => add({ name, protocol, address, port, remote, remote_port, option }));
-    const [protocol, source, source_port, destination, destination_port, flags = "SYN"] = packet;
-    for (const [name, value] of Object.entries({ protocol, source, source_port, destination, destination_port, flags })) find(`[name=${name}]`, question).value = value;
+    sockets.forEach(add);
+    for (const [name, value] of Object.entries(packet)) find(`[name=${name}]`, question).value = value;
     find("[data-answer]").replaceChildren();
   };
   find("[data-add]", form).onclick = () => add();
-  form.example.onchange = () => load(EXAMPLES[form.example.value]);
-  load(EXAMPLES[form.example.value]);
+  form.example.onchange = load;
+  load();
 
   form.onsubmit = async (event) => {
     event.preventDefault();
     status.textContent = text("running");
+    find("[data-answer]").replaceChildren();
     try {
       const table = [...rows.children].map(socketOf);
       const asked = values(question);

@@ -1,5 +1,6 @@
 // The section "Exercise": the file in an editor, the checks with their stories and packets.
 import { bytesOf, find, language, make, save, text, working } from "./dom.js";
+import { show } from "./packets.js";
 import * as progress from "./progress.js";
 import { call, Stopped } from "./python.js";
 
@@ -50,8 +51,21 @@ function item(test, capture) {
     make("span", { class: "points" }, text("points", test)),
   ];
   if (test.passed) return make("li", {}, ...head);
-  const packets = capture && make("button", { type: "button", onclick: () => save(`${test.name}.pcapng`, bytesOf(capture)) }, text("packets_of_check"));
-  return make("li", {}, make("details", {}, make("summary", {}, ...head), make("pre", { tabindex: "0" }, test.story), packets));
+  return make("li", {}, make("details", {}, make("summary", {}, ...head), make("pre", { tabindex: "0" }, test.story), capture && packetsOf(test.name, capture)));
+}
+
+/** The packets that a check had asked about, on demand; the last one is what the check failed on. */
+function packetsOf(check, capture) {
+  const status = make("span", { role: "status" });
+  const button = make("button", { type: "button" }, text("packets_of_check"));
+  const saving = make("button", { type: "button", onclick: () => save(`${check}.pcapng`, bytesOf(capture)) }, text("save_packets"));
+  const place = make("div");
+  working(button, status, async () => {
+    const packets = await call("packets", [capture, language]);
+    place.replaceChildren(find("[data-packets-of-check]").content.firstElementChild.cloneNode(true));
+    show(place, packets, packets.length - 1);
+  });
+  return make("div", {}, make("p", { class: "bar" }, button, saving, status), place);
 }
 
 /** Tell a page that shows this one in a frame (docs/browser.md): no learner's text, only the result. */

@@ -3,8 +3,9 @@ import { find, make, text } from "./dom.js";
 
 const SOON = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 60;
 
-/** Fill a section's table, row by row; a row is chosen by a click or by the button in its first cell. */
-export function show(section, packets) {
+/** Fill a section's table, row by row; a row is chosen by a click or by the button in its first cell. At first it
+ *  is that of the first decision. */
+export function show(section, packets, first = packets.findIndex((packet) => packet.decision)) {
   const body = find("[data-packets]", section);
   body.replaceChildren();
   find("[data-packet]", section).replaceChildren();
@@ -13,7 +14,6 @@ export function show(section, packets) {
     row.style.animationDelay = `${Math.min(number * SOON, 2500)}ms`;
     body.append(row);
   });
-  const first = packets.findIndex((packet) => packet.decision);
   if (first >= 0) choose(section, body.rows[first], packets[first]);
 }
 
@@ -58,11 +58,10 @@ function choose(section, row, packet) {
 
 function decision(packet) {
   const comment = packet.comment || text("no_decision");
-  const steps = packet.steps ?? [];
   return make("div", { class: "decision" },
     make("h4", {}, `${text("decision")} · ${packet.frame}`),
     ...comment.split("\n").map((line) => make("p", {}, line)),
-    steps.length ? make("details", { open: true }, make("summary", {}, text("steps")), make("ol", {}, ...steps.map((step) => make("li", {}, step)))) : null,
+    packet.steps.length ? make("details", { open: true }, make("summary", {}, text("steps")), make("ol", {}, ...packet.steps.map((step) => make("li", {}, step)))) : null,
   );
 }
 

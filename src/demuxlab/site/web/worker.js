@@ -1,52 +1,25 @@
-// Python in a worker: unpacks course.zip, and answers calls of demuxlab.site.browser one after another.
-// Messages in: {call, arguments}. Out: {state}, {progress}, {answer}; an answer is what `browser.answer` returns.
+// Python in a worker: answers calls of demuxlab.site.browser one after another.
+// Messages in: {call, arguments}. Out: {state}, {progress}, {answer}, {broken}; an answer is what
+// `browser.answer` returns; after `broken` Python answers no more.
+import { start } from "./interpreter.mjs";
 import { loadPyodide } from "./pyodide/pyodide.mjs";
 
-const START = `
-import os, sys
-sys.dont_write_bytecode = True
-os.chdir("/course")
-sys.path.insert(0, "/course/lib")
-import logging
-logging.raiseExceptions = False
-from demuxlab.site import browser
-browser.prepare()
-browser.answer
-`;
+const indexURL = new URL("./pyodide/", import.meta.url).href;
+const zip = fetch(new URL("../course.zip", import.meta.url)).then((got) => {
+  if (!got.ok) throw new Error(`course.zip: ${got.status}`);
+  return got.arrayBuffer();
+});
+const answer = start(loadPyodide, { indexURL }, zip, (state) => postMessage({ state }));
 
-const answer = start();
-
-async function start() {
-  postMessage({ state: "loading" });
-  const folder = new URL("./pyodide/", import.meta.url).href;
-  const zip = fetch(new URL("../course.zip", import.meta.url)).then((got) => {
-    if (!got.ok) throw new Error(`course.zip: ${got.status}`);
-    return got.arrayBuffer();
-  });
-  const python = await loadPyodide({ indexURL: folder, stdout: () => {}, stderr: () => {} });
-  postMessage({ state: "importing" });
-  python.FS.mkdirTree("/course");
-  python.unpackArchive(new Uint8Array(await zip), "zip", { extractDir: "/course" });
-  const call = python.runPython(START);
-  postMessage({ state: "ready" });
-  return (name, values) => {
-    const list = python.toPy(values);
-    try {
-      return call(name, list, (progress) => postMessage({ progress }));
-    } finally {
-      list.destroy();
-    }
-  };
-}
-
-answer.catch((error) => postMessage({ state: "failed", why: String(error.message ?? error) }));
+answer.then(() => postMessage({ state: "ready" }), (error) => postMessage({ state: "failed", why: String(error.message ?? error) }));
 
 onmessage = async ({ data }) => {
   const call = await answer;
   postMessage({ progress: "" });
   try {
-    postMessage({ answer: call(data.call, data.arguments) });
+    postMessage({ answer: call(data.call, data.arguments, (progress) => postMessage({ progress })) });
   } catch (error) {
-    postMessage({ answer: JSON.stringify({ error: String(error.message ?? error).trim().split("\n").pop(), cure: "" }) });
+    const why = String(error.message ?? error).trim().split("\n").pop();
+    postMessage(error.name === "PythonError" && !why.startsWith("MemoryError") ? { answer: JSON.stringify({ error: why, cure: "" }) } : { broken: why });
   }
 };

@@ -371,9 +371,8 @@ def _note_urgent(block: ControlBlock, at: int) -> None:
     if known is not None and not block.settings.urgent_inline:
         data = receiver.data
         if data and known.at == receiver.next - len(data):
-            data.read(
-                1
-            )  # the application has read up to the earlier one: it is no data of the stream (Linux)
+            # The application has read up to the earlier one, which is no data of the stream then (Linux).
+            data.read(1)
     block.urgent = UrgentMark(at)
 
 

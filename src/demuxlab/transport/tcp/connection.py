@@ -198,6 +198,14 @@ class TCPConnection(ControlBlock):
         self._has_read(size, now)
         return size
 
+    def discard(self, now: float) -> int:
+        """Throw away what is in the receive buffer, without a copy; return how much."""
+        size = len(self.receiver.data)
+        self.receiver.data.drop(size)
+        self.urgent = None
+        self._has_read(size, now)
+        return size
+
     def _has_read(self, size: int, now: float) -> None:
         if not size or not (self.state in CAN_RECEIVE or self.early):
             return

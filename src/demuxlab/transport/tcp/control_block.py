@@ -307,11 +307,14 @@ class ControlBlock(StateMachine, ABC):
 
     # What follows from a call, a segment or a timeout
 
-    def data_received(self, size: int, now: float) -> None:
+    def data_received(self, size: int, now: float, segments: int = 1) -> None:
         """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
-        self.count_received(size, size, now)
-        two_segments = 2 * min(self.sender.mss, self.receiver.limit // 4)
-        if self.acknowledgments.data_received(size, two_segments, self.settings.quickack):
+        sender = self.sender
+        if self.statistics is None:
+            self.statistics = Statistics()
+        self.statistics.received_data(size, size, sender.mss, now)
+        two_segments = 2 * min(sender.mss, self.receiver.limit // 4)
+        if self.acknowledgments.data_received(size, two_segments, sender.settings.quickack, segments):
             self.deadlines.delay_acknowledgment(now)
 
     def count_received(self, size: int, in_order: int, now: float) -> None:

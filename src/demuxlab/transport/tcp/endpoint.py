@@ -187,8 +187,15 @@ class TCPEndpoint:
             if self._read_shut:
                 return b""
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        data = connection.read(size, now, peek=peek)
+        data = connection.read(size, now, peek=peek) if connection.receiver.data else b""
         return data or (b"" if self._is_at_end(connection, size) else None)
+
+    def discard(self, now: float) -> int | None:
+        """Throw away what has been received; return how much, 0 at the end of the stream, None: nothing."""
+        connection = self._connection
+        if connection is None:
+            return 0
+        return connection.discard(now) or (0 if self._is_at_end(connection, 1) else None)
 
     def read_urgent(self, *, peek: bool = False) -> bytes:
         """Return the urgent byte (MSG_OOB of recv(2))."""

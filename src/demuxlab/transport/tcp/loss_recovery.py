@@ -154,6 +154,9 @@ class LossRecovery:
         """
         again, newest = False, ack.newest
         removed = self.acknowledged(ack.number)
+        first = self.queue.first
+        if not removed and first is not None and first.transmissions == 1:
+            ack.measured = ack.newest = ack.now - first.sent_at  # a part of what was cut below TCP
         for segment in removed:
             if segment.sacked:
                 continue

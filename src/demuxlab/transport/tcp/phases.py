@@ -89,6 +89,7 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
 
     `frto`: the next ACKs shall show whether it was spurious (RFC 5682).
     """
+    sender.cut_large()
     recovery, control = sender.recovery, sender.congestion
     new, episode = recovery.phase < Phase.RECOVERY, recovery.episode
     again = recovery.phase is Phase.LOSS and sender.timeouts == 0

@@ -40,6 +40,7 @@ class Sender:
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence"),
         *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window"),
         *(
+            "link_cuts",
             "mss",
             "next",
             "offload_size",
@@ -70,7 +71,9 @@ class Sender:
         self.mss = DEFAULT_MSS
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
         self.offload_size = 0
-        """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
+        """Bytes of data of the largest segment that is cut below TCP; 0: none is."""
+        self.link_cuts = False
+        """The link cuts it; if not, the host does, and only while nothing is lost or out of order."""
         self.buffer = SendBuffer(initial + 1, settings.send_buffer)
         self.recovery = LossRecovery()
         self.rtt = RTTEstimator()
@@ -215,6 +218,7 @@ class Sender:
 
     def probe_segment(self, now: float) -> SentSegment | None:
         """Return the tail loss probe: new data, or the last segment again (RFC 8985, section 7.3)."""
+        self.cut_large()
         recovery, queue = self.recovery, self.recovery.queue
         segment = self.persist_segment(now, 0)
         again = segment is None
@@ -324,17 +328,29 @@ class Sender:
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
             return 0
-        # A segment with CWR is not cut: only its first part may carry it. What is paced leaves one by one.
-        whole = self.pacing is not None or (self.ecn is not None and self.ecn.reduced)
-        if size == full and self.offload_size > full and recovery.sack and not whole:
-            # Several full segments in one, which the link cuts.
+        if size == full and self.offload_size > full and recovery.sack and self._may_be_large:
+            # Several full segments in one, which is cut below TCP.
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
+
+    @property
+    def _may_be_large(self) -> bool:
+        """Tell whether the next segment may be one that is cut below TCP."""
+        if self.pacing is not None or (self.ecn is not None and self.ecn.reduced):
+            return False  # what is paced leaves one by one; only the first part may carry CWR
+        quiet = self.recovery.undisturbed and self.search is None and not self.buffer.has_urgent
+        return self.link_cuts or quiet
+
+    def cut_large(self) -> None:
+        """Something may be lost: follow each segment by itself from now on, if the host has cut them."""
+        recovery = self.recovery
+        if self.offload_size and not self.link_cuts and recovery.rack is None and recovery.queue is not EMPTY:
+            recovery.queue.cut(self.mss)
 
     def _nagle_holds_back(self, size: int, unsent: int) -> bool:
         if size >= unsent and (self.buffer.has_urgent or self.next < self.buffer.released):
             return False
-        last = self.recovery.queue.last if self.offload_size else None
+        last = self.recovery.queue.last if self.link_cuts else None
         return nagle.holds_back(
             is_last=size >= unsent,
             closing=self.buffer.fin is not None,
@@ -391,11 +407,13 @@ class Sender:
         data = number > self.buffer.start
         removed = self.recovery.acknowledged(number)
         segments = self.segments_of(removed, number)
+        # Of a segment that was cut below TCP a part may be acknowledged.
+        first, last = (removed[0], removed[-1]) if removed else (self.recovery.queue.first,) * 2
         oldest = newest = None
-        if removed and removed[0].transmissions == removed[-1].transmissions == 1:
-            oldest = newest = now - removed[0].sent_at
-            if len(removed) > 1:
-                newest = now - removed[-1].sent_at
+        if first is not None and last is not None and first.transmissions == last.transmissions == 1:
+            oldest = newest = now - first.sent_at
+            if last is not first:
+                newest = now - last.sent_at
         self._advance(number, oldest, newest, echoed)
         if data:
             self.grow(segments, now)
@@ -403,6 +421,8 @@ class Sender:
     def segments_of(self, removed: Sequence[SentSegment], number: int) -> int:
         """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
         mss = self.mss
+        if len(removed) == 1 and number == removed[0].end and not removed[0].sacked:
+            return segments_in(number - removed[0].start, mss)
         count = sum(segments_in(one.end - one.start, mss) for one in removed if not one.sacked)
         return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
@@ -427,6 +447,8 @@ class Sender:
         """Take an ACK and its SACK blocks into account; what follows from it is for `phases`."""
         recovery, following = self.recovery, self.next
         least, sacked_end = self.rtt.minimum, recovery.queue.sacked_end
+        if blocks or ack.duplicate:
+            self.cut_large()
         if blocks:
             recovery.sacked(
                 blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least
