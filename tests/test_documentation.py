@@ -1,6 +1,9 @@
 """README, docs/ and the handouts: links, commands, options and file names that exist."""
 
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -8,11 +11,14 @@ import click
 import pytest
 from tests.test_house import FLOORS
 
+import demuxlab
 from demuxlab.cli.main import group
+from demuxlab.site import scripts
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "demuxlab"
 README, COMMANDS = ROOT / "README.md", ROOT / "docs" / "commands.md"
+COMMANDS_KO = COMMANDS.with_suffix(".ko.md")
 ARCHITECTURE, CONTRIBUTING = ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"
 PAGES = sorted(
     path
@@ -91,7 +97,7 @@ def test_the_pictures_are_small():
     assert [picture.name for picture in pictures if picture.stat().st_size > PICTURE_LIMIT] == []
 
 
-@pytest.mark.parametrize("page", [README, COMMANDS], ids=_name)
+@pytest.mark.parametrize("page", [README, COMMANDS, COMMANDS_KO], ids=_name)
 def test_the_table_of_commands_names_every_command_and_only_options_that_exist(page):
     named = set()
     for row in re.findall(r"^\| `.*$", _text(page), re.MULTILINE):
@@ -100,7 +106,8 @@ def test_the_table_of_commands_names_every_command_and_only_options_that_exist(p
             named.add(found[1])
             options = {option for span in spans for option in _OPTION.findall(span)}
             assert options <= _options(_command(found[1])), row
-    assert named == set(group.list_commands(click.Context(group)))
+    commands = set(group.list_commands(click.Context(group)))
+    assert named | (commands & set(_SPAN.findall(_text(page)))) == commands
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -153,3 +160,98 @@ def test_contributing_has_the_floors_that_are_checked():
     assert [sorted(room.removesuffix(".py") for room in floor) for floor in written] == [
         sorted(floor) for floor in checked
     ]
+
+
+# The runs that a page shows
+
+
+_SLOW = ("demuxlab bench start --quick", "demuxlab site public")
+_ELSEWHERE = {"sudo": 'exec "$@"', "wireshark": "exit 0"}
+"""Programs that a test replaces: it is root already, or must not be, and opens no window."""
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+
+def _blocks(page: Path) -> list[list[tuple[str, str]]]:
+    """Return each block's commands, with what they print."""
+    return [_STEP.findall(block) for block in _BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+def _script(steps: list[tuple[str, str]], folder: Path) -> str:
+    """Return a block for the shell; a file that it shows is written first, and a server is waited for."""
+    lines = ["ip link set lo up"] if _needs_root(steps) else []
+    for command, shown in steps:
+        if command.startswith("cat "):
+            (folder / command.removeprefix("cat ")).write_text(shown, encoding="utf-8")
+        if command.endswith(" &"):
+            count = f"$(wc -l < {folder}/server)"
+            lines += [f"{command[:-2]} > {folder}/server & server=$!", "trap 'kill $server; wait' EXIT"]
+            lines += [
+                f"until [ {count} = {shown.count(chr(10))} ]; do sleep 0.02; done",
+                f"cat {folder}/server",
+            ]
+        else:
+            lines.append(command)
+    return "\n".join(lines)
+
+
+def _needs_root(steps: list[tuple[str, str]]) -> bool:
+    return any(command.startswith("sudo ") for command, _shown in steps)
+
+
+def _pattern(shown: str) -> re.Pattern[str]:
+    """Return what an output must match: "…" is any text in a line, or any lines."""
+    return re.compile(re.escape(shown).replace("…\\\n", "(?:.*\n)*?").replace("…", ".*"))
+
+
+@pytest.mark.timeout(600)  # twenty processes, one after the other
+@pytest.mark.parametrize(
+    ("page", "left_out"),
+    [(COMMANDS, _SLOW), (COMMANDS_KO, ()), pytest.param(COMMANDS, (), marks=pytest.mark.long)],
+    ids=["commands.md", "commands.ko.md", "all of commands.md"],
+)
+def test_each_run_prints_what_the_page_shows(page: Path, left_out, tmp_path: Path, need_tool) -> None:
+    places, course = tmp_path / "bin", tmp_path / "course"
+    places.mkdir()
+    for name, text in _ELSEWHERE.items():
+        (places / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (places / name).chmod(0o755)
+    path = os.pathsep.join([str(places), str(Path(sys.executable).parent), os.environ["PATH"]])
+    language = "ko_KR.UTF-8" if page == COMMANDS_KO else "C.UTF-8"
+    environment = {**os.environ, "PATH": path, "LANGUAGE": "", "LANG": language, "LC_ALL": language}
+    environment |= {"COLUMNS": "80", "DISPLAY": ":none", "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    for steps in _blocks(page):
+        alone = []
+        if _needs_root(steps):
+            if os.geteuid() != 0:
+                continue
+            need_tool("unshare", "ip", "nc")
+            alone = ["unshare", "--net"]
+        if steps[0][0] in left_out or (
+            steps[0][0] == "demuxlab site public" and not (scripts.WEB / "node_modules").is_dir()
+        ):
+            continue
+        folder = course if course.exists() else tmp_path
+        done = subprocess.run(
+            [*alone, "bash", "-c", _script(steps, folder)],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, check=False,
+        )  # fmt: skip
+        shown = "".join(text for _command, text in steps)
+        if not _pattern(shown).fullmatch(done.stdout):
+            pytest.fail(
+                f"{steps[0][0]}: the page shows\n{shown}\nbut it printed\n{done.stdout}", pytrace=False
+            )
+
+
+def test_every_place_that_says_the_version_says_the_same():
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md")}
+    assert f"\nversion: {demuxlab.__version__}\n" in texts["CITATION.cff"]
+    [date] = re.findall(r'^date-released: "(.*)"$', texts["CITATION.cff"], re.MULTILINE)
+    assert (
+        re.search(r"^## .*", texts["CHANGELOG.md"], re.MULTILINE)[0] == f"## {demuxlab.__version__} ({date})"
+    )
+    wheels = {
+        name for page in PAGES for name in re.findall(r"demuxlab-([\d.]+)-py3", page.read_text("utf-8"))
+    }
+    assert wheels == {demuxlab.__version__}

@@ -1,9 +1,16 @@
-"""What the wheel holds: package, labs and reference captures, found by a rule and not by a list."""
+"""The wheel: package, labs and reference captures, found by a rule and not by a list; and that it works."""
 
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+import demuxlab
 from demuxlab.course.starters import starter
 
 
@@ -56,3 +63,69 @@ def test_the_starters_are_the_exercises_of_a_clean_checkout(repository: Path) ->
     for path in (repository / "labs").glob("[0-9][0-9]_*/exercise.py"):
         again = "python -m demuxlab.course.starters takes the edited exercises over"
         assert path.read_text("utf-8") == starter(path.parent.name), again
+
+
+@pytest.fixture(scope="module")
+def built(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it."""
+    SdistBuilder = pytest.importorskip("hatchling.builders.sdist").SdistBuilder
+    WheelBuilder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder
+    folder = tmp_path_factory.mktemp("dist")
+    [sdist] = SdistBuilder(str(repository)).build(directory=str(folder), versions=["standard"])
+    with tarfile.open(sdist) as archive:
+        # Python 3.11.2 knows no filters, 3.12 warns where there is none.
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    sources = folder / f"demuxlab-{demuxlab.__version__}"
+    [wheel] = WheelBuilder(str(sources)).build(directory=str(folder), versions=["standard"])
+    return Path(sdist), Path(wheel)
+
+
+def test_sdist_and_wheel_have_both_licences_and_the_version(built: tuple[Path, Path]) -> None:
+    sdist, wheel = built
+    version = demuxlab.__version__
+    with tarfile.open(sdist) as archive:
+        inside = set(archive.getnames())
+    top = f"demuxlab-{version}"
+    files = ("LICENSE", "docs/LICENSE", "CHANGELOG.md", "CITATION.cff", "PKG-INFO", "tests/test_wheel.py")
+    assert {f"{top}/{name}" for name in files} <= inside
+    assert not [name for name in inside if "node_modules" in name or ".venv" in name]
+    with zipfile.ZipFile(wheel) as archive:
+        held, information = set(archive.namelist()), f"demuxlab-{version}.dist-info"
+        metadata = archive.read(f"{information}/METADATA").decode()
+    assert {f"{information}/licenses/{name}" for name in ("LICENSE", "docs/LICENSE")} <= held
+    assert "\nLicense-Expression: MIT AND CC-BY-4.0\n" in metadata
+    assert f"\nVersion: {version}\n" in metadata
+
+
+@pytest.mark.long  # it installs what demuxlab needs
+@pytest.mark.timeout(600)
+def test_the_wheel_works_in_a_clean_environment(
+    built: tuple[Path, Path], repository: Path, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def call(*words: object, status: int = 0) -> str:
+        done = subprocess.run(
+            [*map(str, words)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    call(sys.executable, "-m", "venv", "clean")
+    programs = tmp_path / "clean" / "bin"
+    call(programs / "pip", "install", "--quiet", built[1])
+    assert call(programs / "demuxlab", "--version").split()[-1] == demuxlab.__version__
+    call(programs / "demuxlab", "new", "course")
+    here = ["env", "--chdir", "course", programs / "demuxlab"]
+    assert "capture: captures/04_tcp_four_tuple-memory-" in call(*here, "run", "04", "--link", "memory")
+    assert "Next is lab 01" in call(*here, "labs")
+    lab = Path("course") / "labs" / "04_tcp_four_tuple"
+    assert "points: 0 of 25" in call(programs / "pytest", lab, status=1)
+    solution = repository / "tests/solutions/04_tcp_four_tuple/reference.py"
+    assert "points: 25 of 25" in call(programs / "pytest", lab, "--submission", solution)
+    if shutil.which("npm") is None:
+        pytest.skip("all but the site, which needs npm")
+    [web] = (tmp_path / "clean").rglob("demuxlab/site/web")
+    call("npm", "ci", "--silent", "--prefix", web)
+    call(programs / "demuxlab", "site", "public")
+    assert (tmp_path / "public" / "ko" / "docs" / "commands.html").is_file()

@@ -34,12 +34,12 @@ NAME, PROTOCOL, ADDRESS, PORT, PEER, PEER_PORT, STATE, OPTIONS, USER = range(9)
 
 @pytest.mark.points(1)
 def test_another_port_is_free(submission: Submission) -> None:
-    asked(submission, "another port", "a socket is in the way only on the port that is asked for")
+    asked(submission, "another port", "a socket is in the way only on the port that is asked for", free=True)
 
 
 @pytest.mark.points(1)
 def test_another_protocol_does_not_matter(submission: Submission) -> None:
-    asked(submission, "another protocol", "TCP and UDP count their ports apart")
+    asked(submission, "another protocol", "TCP and UDP count their ports apart", free=True)
 
 
 @pytest.mark.points(1)
@@ -97,7 +97,7 @@ def test_a_listening_socket_is_in_the_way_and_its_connections_are_not(submission
 @pytest.mark.facts("S25")
 def test_udp_sockets_share_by_reuse_address(submission: Submission) -> None:
     hint = "UDP does not listen: SO_REUSEADDR on both is enough, for all users, with a peer or without"
-    asked(submission, "udp", hint)
+    asked(submission, "udp", hint, free=True)
 
 
 @pytest.mark.points(1)
@@ -115,13 +115,13 @@ def test_dual_stack_takes_ipv4_too(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_ipv6_only_leaves_ipv4(submission: Submission) -> None:
-    hint = "with IPV6_V6ONLY :: has the IPv6 addresses alone, and two of :: still have those in common"
-    asked(submission, "IPv6 only", hint)
+    hint = "with IPV6_V6ONLY :: has IPv6 addresses alone: none of 0.0.0.0's, but those of another ::"
+    asked(submission, "IPv6 only", hint, free=True)
 
 
 @pytest.mark.points(1)
 def test_localhost_is_two_addresses(submission: Submission) -> None:
-    asked(submission, "localhost", "127.0.0.1 and ::1 are two addresses: a name is no address")
+    asked(submission, "localhost", "127.0.0.1 and ::1 are two addresses: a name is no address", free=True)
 
 
 @pytest.mark.points(1)
@@ -145,7 +145,14 @@ def test_all_in_the_way_are_named(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_a_packet_goes_to_its_protocol_and_port(submission: Submission) -> None:
-    asked(submission, "port of a packet", "protocol and destination port come first")
+    hint = "protocol and destination port come first; sockets of UDP are bound, they do not listen"
+    asked(submission, "port of a packet", hint)
+    draw = drawing("source port")
+    (here, there), (one, other) = addresses(draw, 2), ports(draw, 2)
+    table = [[f"P{n}", "udp", here, port, "", 0, "bound", [], 1000] for n, port in enumerate((one, other), 1)]
+    hint = "the destination port decides; the source port is the peer's, whatever socket has that number here"
+    expect_owner(submission, table[:1], built("udp", there, one, here, other), [], hint)
+    expect_owner(submission, table, built("udp", there, one, here, other), ["P2"], hint)
 
 
 @pytest.mark.points(1)
@@ -228,12 +235,17 @@ def test_the_reference_capture_goes_where_it_went(submission: Submission) -> Non
 # How it is asked
 
 
-def asked(submission: Submission, topic: str, hint: str, *beside: str) -> None:
-    """Ask all that the kernel was asked about a topic; `beside`: and some of others, with other answers."""
+def asked(submission: Submission, topic: str, hint: str, *beside: str, free: bool = False) -> None:
+    """Ask all that the kernel was asked about a topic; `beside`: and some of others, with other answers.
+
+    With `free` the first question is one where bind succeeds, otherwise one where it fails, if there is one.
+    """
     draw = drawing(topic)
     cases = [*VERDICTS[topic], *(case for other in beside for case in VERDICTS[other][:4])]
     draw.shuffle(cases)
-    with submission.summed_up(f"asked {len(cases)} questions"):
+    fits = [case for case in cases if (case[2] == [None, []]) == free]
+    cases.insert(0, cases.pop(cases.index(fits[0] if fits else cases[0])))
+    with submission.summed_up(f"asked {len(cases)} questions, until an answer was wrong"):
         for case in cases:
             table, question, answer = redrawn(case, draw)
             if len(question) == USER + 1:
@@ -281,7 +293,7 @@ def built(protocol: str, source: str, source_port: int, destination: str, port: 
 
 
 def expect_bind(submission: Submission, table: list[Any], new: list[Any], answer: Any, hint: str) -> None:
-    expect(submission, "may_bind", table, new, answer, as_text(new), hint)
+    expect(submission, "may_bind", table, new, tuple(answer), as_text(new), hint)
 
 
 def expect_owner(submission: Submission, table: list[Any], data: bytes, answer: Any, hint: str) -> None:
@@ -296,11 +308,22 @@ def expect(
     """Call a function and compare; the failure shows the table, the question and both answers."""
     try:
         found = submission.function(name, table, question)
+        found = tuple(found) if isinstance(answer, tuple) and isinstance(found, list) else found
     except SubmissionError as error:
         raise AssertionError(f"expected {answer!r}, but {error}\nhint: {hint}") from None
     if found != answer:
-        lines = ["the table:", *(f"  {as_text(row)}" for row in table), shown]
+        if in_order(found) == in_order(answer):
+            hint = "these are the right sockets: name them in the order of the table"
+        lines = ["the table:", *(f"- {as_text(row)}" for row in table), shown]
         raise AssertionError("\n".join([*lines, f"expected {answer!r}, found {found!r}", f"hint: {hint}"]))
+
+
+def in_order(answer: Any) -> Any:
+    """Return an answer with its names in alphabetical order."""
+    if isinstance(answer, list | tuple):
+        parts = [in_order(part) for part in answer]
+        return sorted(parts) if all(isinstance(part, str) for part in parts) else parts
+    return answer
 
 
 def as_text(row: list[Any]) -> str:

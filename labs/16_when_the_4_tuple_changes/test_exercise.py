@@ -62,6 +62,7 @@ class Server(Packets):
     def __init__(self, submission: Submission, words: str) -> None:
         super().__init__(words)
         self._submission, self._opened = submission, 0
+        self._seen: set[str] = set()
         submission.new("Server", self.own_length)
         if draw := varying(submission):
             for number in range(draw.randrange(4, 8)):
@@ -74,7 +75,16 @@ class Server(Packets):
 
     def deliver(self, datagram: bytes, sender: str, expected: str | None, hint: str) -> None:
         """Deliver a datagram, to which this must be the answer."""
-        same(expected, hint, self._submission.call, "deliver", datagram, sender)
+        given = self.split(datagram)
+        same(expected, hint, self._submission.call, "deliver", datagram, sender, given=given)
+
+    def split(self, datagram: bytes) -> str:
+        """Return the beginning of a datagram, up to the destination ID, field by field."""
+        ends = [1, 1 + self.own_length]
+        if datagram[:1] >= b"\x80" and len(datagram) > 5:
+            ends = [1, 5, 6, 6 + datagram[5]]
+        parts = [datagram[start:end].hex(" ") for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return " · ".join(filter(None, [*parts, "…" * (len(datagram) > ends[-1])]))
 
     def known(self, name: str, number: bytes, sender: str, hint: str) -> None:
         """Deliver a packet with a short header, which must reach its connection."""
@@ -84,11 +94,13 @@ class Server(Packets):
         """Open a connection; return its name."""
         self._opened += 1
         name = f"C{self._opened}"
-        datagram = self.long(number or self.chosen())
-        hint = (
-            hint or "another ID is another connection, wherever it comes from: an Initial opens the next one"
+        hint = hint or (
+            "the same sender, but another ID: another connection"
+            if sender in self._seen
+            else "a new ID of 8 bytes or more, in an Initial of 1,200 bytes or more, opens a connection"
         )
-        self.deliver(datagram, sender, name, hint)
+        self._seen.add(sender)
+        self.deliver(self.long(number or self.chosen()), sender, name, hint)
         return name
 
     def issue(self, name: str) -> bytes:
@@ -107,14 +119,17 @@ class Server(Packets):
         same(expected, hint, self.call, "peer", name)
 
 
-def same(expected: object, hint: str, ask: Callable[..., object], *arguments: object) -> None:
+def same(
+    expected: object, hint: str, ask: Callable[..., object], *arguments: object, given: str = ""
+) -> None:
     """Ask the learner's code; also where it raised, the message has what was expected and a hint."""
+    before = f"given {given}\n" if given else ""
     try:
         found = ask(*arguments)
     except SubmissionError as error:
-        raise AssertionError(f"expected {shown(expected)}, but {error}\nhint: {hint}") from None
+        raise AssertionError(f"{before}expected {shown(expected)}, but {error}\nhint: {hint}") from None
     if found != expected:
-        raise AssertionError(f"expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
+        raise AssertionError(f"{before}expected {shown(expected)}, found {shown(found)}\nhint: {hint}")
 
 
 def shown(value: object) -> str:
@@ -133,11 +148,11 @@ def without_fixed_bit(datagram: bytes) -> bytes:
 @pytest.mark.points(1)
 def test_a_long_header_says_how_long_the_id_is(submission: Submission) -> None:
     packets = Packets("long")
-    for length in packets.draw.sample(range(8, 21), 4):
+    for length in (*packets.draw.sample(range(8, 21), 4), 0):
         number = packets.some(length)
         same(
             number,
-            "byte 5 is the destination ID's length; the source ID comes after it",
+            "byte 5 is the destination ID's length, which may be 0; the source ID comes after it",
             submission.function,
             "destination_id",
             packets.long(number),
@@ -228,7 +243,7 @@ def test_an_initial_opens_a_connection(submission: Submission) -> None:
 @pytest.mark.points(1)
 def test_a_repeated_initial_is_of_the_same_connection(submission: Submission) -> None:
     server = Server(submission, "repeated")
-    home, other, moved = server.senders(3)
+    home, other, moved, new = server.senders(4)
     first, second = server.chosen(), server.chosen()
     one, two = server.open(home, first), server.open(other, second)
     hint = "the client repeats its Initial, or goes on in another one: its ID is known by now"
@@ -236,6 +251,10 @@ def test_a_repeated_initial_is_of_the_same_connection(submission: Submission) ->
     server.deliver(server.long(second), moved, two, hint)
     handshake = server.long(first, HANDSHAKE, size=300)
     server.deliver(handshake, home, one, "any packet with a known ID is delivered")
+    server.issue(one)
+    server.deliver(handshake, home, one, "a further ID has been issued; the ID before it still belongs, too")
+    like = first[:-1] + bytes([first[-1] ^ 1])
+    server.open(new, like, "the whole ID counts: this one differs from a known one in its last byte alone")
 
 
 @pytest.mark.points(1)
@@ -265,7 +284,7 @@ def test_an_id_that_a_client_chooses_has_8_bytes_or_more(submission: Submission)
     for length in (0, server.draw.randrange(1, 7), 7):
         datagram = server.long(server.some(length))
         server.deliver(datagram, sender, None, "section 7.2: others could guess a shorter ID")
-    server.open(sender, server.some(8))
+    server.open(sender, server.some(8), "an ID of 8 bytes is long enough, in a datagram of 1,200 bytes")
 
 
 @pytest.mark.points(1)
@@ -275,12 +294,18 @@ def test_another_version_is_negotiated(submission: Submission) -> None:
     number, version = server.chosen(), server.draw.randrange(2, 1 << 32)
     large, small = (server.long(number, version=version, size=size) for size in (1200, 1199))
     server.deliver(large, sender, NEGOTIATION, "the server has version 1 only")
+    like_1 = server.long(number, version=server.draw.randrange(1, 1 << 24) << 8 | 1)
+    server.deliver(like_1, sender, NEGOTIATION, "the version has 4 bytes: 00 00 00 01 is version 1")
     server.deliver(small, sender, None, "rule 1: fewer than 1,200 bytes")
+    handshake = server.long(number, HANDSHAKE, version=version)
+    server.deliver(handshake, sender, NEGOTIATION, "rule 1: the four types are version 1's")
     zero = server.long(number, version=0)
     server.deliver(zero, sender, None, "version 0 is a version negotiation itself")
     hint = "rule 1 decides before rule 2: bit 0x40 is version 1's"
     server.deliver(without_fixed_bit(large), sender, NEGOTIATION, hint)
     server.open(sender, number)
+    hint = "rule 1 decides before rule 3: the version is looked at before the ID"
+    server.deliver(large, sender, NEGOTIATION, hint)
 
 
 @pytest.mark.points(1)
@@ -342,6 +367,8 @@ def test_answers_go_to_the_last_sender(submission: Submission) -> None:
     name = server.open(home)
     number = server.issue(name)
     server.peer(name, home, "the Initial came from there")
+    server.deliver(server.long(number, HANDSHAKE, size=300), stranger, name, "rule 3: the ID is known")
+    server.peer(name, stranger, "a datagram with a long header counts as any other")
     server.known(name, number, mobile, "an ID of this connection, from a new address")
     server.peer(name, mobile, "the last datagram of the connection came from there")
     server.deliver(server.short(server.own()), stranger, RESET, "no connection has this ID")
@@ -368,13 +395,20 @@ def test_an_id_has_one_owner_and_the_servers_length(submission: Submission) -> N
 def test_a_retired_id_is_unknown(submission: Submission) -> None:
     server = Server(submission, "retired")
     home, mobile = server.senders(2)
-    name = server.open(home)
+    chosen = server.chosen()
+    name = server.open(home, chosen)
     first, second = server.issue(name), server.issue(name)
     server.known(name, second, mobile, "an ID of this connection, from a new address")
     server.call("retire", name, first)
     hint = "the client has retired this ID; that the address is known does not help"
     server.deliver(server.short(first), home, RESET, hint)
     server.known(name, second, home, "only one of the two IDs was retired")
+    server.call("retire", name, chosen)
+    handshake = server.long(chosen, HANDSHAKE, size=300)
+    server.deliver(handshake, home, None, "the client has retired the ID of its own choice as well")
+    server.call("retire", name, second)
+    server.peer(name, home, "all IDs are retired, and the connection is still open")
+    server.known(name, server.issue(name), home, "the connection is still open: it has a new ID")
 
 
 @pytest.mark.points(1)
@@ -427,8 +461,16 @@ def test_a_closed_connection_has_no_ids(submission: Submission) -> None:
     late = server.long(chosen, HANDSHAKE, size=300)
     server.deliver(late, home, None, "the ID that the client chose is forgotten as well")
     server.peer(one, None, "the connection is closed")
+    same(False, "the connection is closed", server.call, "issue", one, server.own())
     server.known(two, second, home, "the other connection is still open")
-    server.open(home, hint="a new connection has a new name: no name is used twice")
+    hint = "a new connection has a new name: no name is used twice"
+    last = server.open(home, hint=hint)
+    again = server.open(
+        home, chosen, "the ID that the client chose is forgotten: an Initial may bring it again"
+    )
+    for name in (two, last, again):
+        server.call("close", name)
+    server.open(home, hint=hint)
 
 
 # The balancer and the captures
@@ -440,8 +482,20 @@ def test_a_balancer_reads_the_id(submission: Submission) -> None:
     servers = packets.draw.randrange(3, 8)
     for sender in packets.senders(5):
         number = packets.own()
+        hint = "the ID's first byte modulo servers, whatever the sender"
         for datagram in (packets.short(number), packets.long(number, version=7, size=50)):
-            hint = "the ID's first byte modulo servers, whatever the sender"
+            same(
+                number[0] % servers,
+                hint,
+                submission.function,
+                "balance",
+                datagram,
+                sender,
+                packets.own_length,
+                servers,
+            )
+        hint = "a balancer looks at the ID alone: at no type, no size, and no bit but 0x80"
+        for datagram in (packets.long(number, size=50), without_fixed_bit(packets.short(number))):
             same(
                 number[0] % servers,
                 hint,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from demuxlab.host import Host
     from demuxlab.labkit.lab import Lab
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["Delivery", "Demultiplexer", "Host", "Lab"]
 
 _HOMES = {

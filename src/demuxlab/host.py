@@ -59,6 +59,7 @@ class Host:
     `secret` (1 to 64 bytes) makes ports and sequence numbers unguessable; the same secret gives the same run.
     `loops_back`: packets to the host itself stay inside; if not, `packets` yields them too, and the caller
     passes them back on the device `LOOPBACK`. `offload`: the link cuts packets that are larger than its MTU.
+    `gso`: the host cuts them, which costs less than to make them one by one (generic segmentation offload).
     `tcp_settings`: those of new TCP sockets.
     """
 
@@ -71,6 +72,7 @@ class Host:
         mtu: int = 1500,
         loops_back: bool = True,
         offload: bool = False,
+        gso: bool = False,
         tcp_settings: Settings | None = None,
     ) -> None:
         self.name = name
@@ -84,6 +86,7 @@ class Host:
         else:
             self.multiplexer = Multiplexer(quantum=mtu, limit=_QUEUE)
             self._tcp_settings = tcp_settings or Settings()
+        self._processes = self.multiplexer.processes
         self.mtu = mtu
         self._loops_back = loops_back
         self.forwarder: Forwarder | None = None
@@ -100,7 +103,8 @@ class Host:
             lambda remote: LOOPBACK_MTU if self.owns(remote) else self.mtu,
             self._looping.append,
             secret,
-            offloading.MAX_DATA if offload else 0,
+            offloading.MAX_DATA if offload or gso else 0,
+            offload,
         )
 
     @property
@@ -184,7 +188,7 @@ class Host:
     @property
     def has_outgoing(self) -> bool:
         """Tell whether `packets` would yield anything."""
-        return bool(self.multiplexer or self._passing or self._looping)
+        return bool(self._processes or self._passing or self._looping)
 
     def outgoing(self, now: float) -> Iterator[bytes | offloading.Large]:
         """Yield what `packets` does, large segments uncut: for a link that offloads."""
@@ -203,14 +207,14 @@ class Host:
         while self._passing:
             yield from self._cut(self._passing.popleft(), now)
 
-    def _sent(self, submitted: bytes, now: float) -> Iterable[bytes]:
+    def _sent(self, submitted: bytes, now: float) -> Sequence[bytes]:
         """Return the packet or its fragments for the link; nothing where the packet is for this host."""
         packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
         if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
             self._observe(packet, now)
             self.receive(packet, now, LOOPBACK)
             return ()
-        return self._cut(packet, now)
+        return (packet,) if len(packet) <= self.mtu and not self.observers else self._cut(packet, now)
 
     def _translate(self, packet: bytes, now: float, device: str, forwarder: Forwarder) -> Delivery:
         """Receive a packet with port forwarding, which comes between reading it and choosing its socket."""

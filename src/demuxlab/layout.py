@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 _WIDE = re.compile(
     r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\U0001f300-\U0001faff]"
 )
+_MARK = re.compile(r"[✓✗-] |\d+\. ")
 NO_BREAK = "\u00a0"
 """A space in a cell at which no line is broken."""
 _GAP = "  "
@@ -44,14 +45,18 @@ def wrapped(text: str, columns: int) -> list[str]:
 
 
 def paragraph(line: str, columns: int | None = None) -> str:
-    """Return a line of running text, wrapped to the terminal; its indent is kept, after a mark two more."""
+    """Return a line of running text, wrapped to the terminal; further lines begin below its first word.
+
+    A mark or a number before that word stands alone at the left.
+    """
     columns = columns or min(terminal_width(), _MAX_TEXT)
     if width_of(line) <= columns:
         return line
     body = line.lstrip(" ")
     first = " " * (len(line) - len(body))
-    rest = first + ("  " if body[:1] in "✓✗-" else "")
-    return first + f"\n{rest}".join(wrapped(body, columns - len(rest)))
+    mark = found[0] if (found := _MARK.match(body)) else ""
+    rest = first + " " * len(mark)
+    return first + mark + f"\n{rest}".join(wrapped(body.removeprefix(mark), columns - len(rest)))
 
 
 def heading(text: str) -> str:

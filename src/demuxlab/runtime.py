@@ -36,8 +36,8 @@ from demuxlab.wire.offload import Arrived, Large
 
 _BATCH = 64
 """Packets received before what they caused is sent."""
-_BATCH_WHEN_NOTIFIED = 16
-"""Large packets that the polling thread receives before it returns to its own socket, if that has changed."""
+_LARGE_BATCH = 16
+"""Large packets received before the sockets are notified."""
 _LONGEST_WAIT = 3600.0
 """Seconds that a thread polls the link at most while no timer runs."""
 _TIMER_INTERVAL = 0.03
@@ -70,6 +70,12 @@ class RunsHost(Protocol):
     lock: "threading.RLock"
     polled: int
     """Sockets with a descriptor of the kernel's, on which the program may call poll(2)."""
+
+    @property
+    def program_may_poll(self) -> bool:
+        """Tell whether a thread that waits for a socket carries the host's packets meanwhile."""
+        ...
+
     received_at_once: bool
     """Set by a thread of the program that received data without waiting and without `flush`: it will ask for
     more, and receive packets itself when there is none left."""
@@ -120,8 +126,12 @@ class Runtime:
         """Packets that the link refused, or that there was no memory for."""
         self.polled = 0
         self.received_at_once = False
+        self.services: list[Callable[[float], None]] = []
+        """Are called with the time, and the lock held, before what the host has to send is sent: programs
+        that need no thread."""
         self._end = end
         self._next_packet = _next_packet_of(end)
+        self._link_cuts = isinstance(end, OffloadingEnd)
         self._fast_path = FastPath(host)
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
@@ -209,9 +219,18 @@ class Runtime:
     # The link
 
     def _send_all(self, now: float) -> None:
-        if self.host.has_outgoing:
-            for packet in self.host.outgoing(now):
-                self._send(packet)
+        for service in self.services:
+            service(now)
+        host = self.host
+        while host.has_outgoing:
+            for packet in host.outgoing(now):
+                if isinstance(packet, bytes) or self._link_cuts:
+                    self._send(packet)
+                else:
+                    for piece in packet.pieces():
+                        self._send(piece)
+            for service in self.services:  # packets to the host itself may have changed something
+                service(now)
 
     def _send(self, packet: bytes | Large) -> None:
         if self._end is None:
@@ -235,7 +254,7 @@ class Runtime:
                 if arrived is None:
                     break
                 receive(arrived, now)
-                if number >= _BATCH_WHEN_NOTIFIED and not isinstance(arrived, bytes) and self._is_notified:
+                if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
                     break  # the kernel's queue has room for more than a socket's
         except OSError as error:
             self.problem = error
@@ -257,7 +276,7 @@ class Runtime:
         self._next_look = now + _LONGEST_WAIT if due == NEVER else min(due, now + _TIMER_INTERVAL)
         return max(0.0, self._next_look - now)
 
-    def _handle(self, poll: select.poll, ready: list[tuple[int, int]]) -> None:
+    def _handle(self, poll: "select.poll", ready: list[tuple[int, int]]) -> None:
         """Do what polling asks for; the lock is held."""
         for descriptor, _ in ready:
             if descriptor == self._poller.reader:
@@ -359,11 +378,6 @@ class Runtime:
         """Let the polling thread look at its condition, which another thread has notified."""
         if self._polling is condition:
             self._wake()
-
-    @property
-    def _is_notified(self) -> bool:
-        """Tell whether the program's thread that polls the link has been notified."""
-        return self._polling is not None and self._polling.notified
 
 
 class _SocketCondition:

@@ -68,7 +68,7 @@ def test_every_goal_names_existing_contenders(tmp_path):
             assert {benchmark.reference, *(goal.reference for goal in benchmark.goals)} <= names
             assert {goal.contender for goal in benchmark.goals} <= names
             goals += benchmark.goals
-    assert len(goals) == 21
+    assert len(goals) == 28
 
 
 def test_a_peer_that_is_not_installed_is_named_with_its_command():

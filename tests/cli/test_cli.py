@@ -88,6 +88,24 @@ def test_doctor_has_a_cure_for_each_no(call, monkeypatch):
     assert max(map(width_of, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    {
+        "tcp localhost:8080": "localhost is a name, and it has two addresses: "
+        "write 127.0.0.1:8080 or [::1]:8080",
+        "bind 127.0.0.1:8080": "tcp or udp is missing: ask why bind tcp 127.0.0.1:8080",
+        "bind udp": "address and port are missing: ask why bind udp 127.0.0.1:80",
+        "sctp [::1]:99": "sctp is neither tcp nor udp: ask why tcp [::1]:99",
+        "tcp 127.0.0.1 80": "tcp 127.0.0.1 80 is no question: ask why tcp 127.0.0.1:80",
+        "tcp www.example.org:80": "www.example.org is a name, and sockets have addresses: "
+        "ask about one of its addresses: getent ahosts www.example.org",
+        "tcp 127.0.0.1:http": "127.0.0.1:http is no address and port: write 127.0.0.1:80 or [::1]:80",
+    }.items(),
+)
+def test_a_question_that_why_cannot_take_says_what_is_missing(call, asked, said):
+    assert call("why", *asked.split()) == (2, "", f"demuxlab: {said}\n")
+
+
 SOCKETS = {
     "sockets": [
         {

@@ -107,7 +107,7 @@ def test_the_same_seed_generates_the_same_scenario():
 # A disagreement
 
 
-def test_a_fault_is_found_minimised_and_reported(kernel, without_sack_blocks, call, tmp_path):
+def test_a_fault_is_found_minimised_and_reported(need_root, kernel, without_sack_blocks, call, tmp_path):
     status, out, err = call("--compare", 300, "--seed", 3, "--captures", tmp_path / "found")
     assert status == 1
     first = out.splitlines()[0]

@@ -168,8 +168,8 @@ def test_a_failed_assertion_reports_the_values():
 
 
 def test_a_field_that_the_stack_does_not_report_fails_the_assertion():
-    failure = play(HANDSHAKE + "+0 %{ assert tcpi_pacing_rate == 0 }%\n").failure
-    assert "tcpi_pacing_rate is not reported" in failure
+    failure = play(HANDSHAKE + "+0 %{ assert tcpi_delivery_rate == 0 }%\n").failure
+    assert "tcpi_delivery_rate is not reported" in failure
 
 
 def test_a_poll_that_waits_returns_in_virtual_time():

@@ -9,11 +9,12 @@ from demuxlab.demux.queue import OVERHEAD, HandlerQueue
 from demuxlab.demux.socket import Socket
 from demuxlab.fast import plain
 from demuxlab.fast.demultiplexer import FastDemultiplexer
-from demuxlab.wire import ip, ipv4, tcp, udp
+from demuxlab.wire import ip, ipv4, ipv6, tcp, udp
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, from_text
 from demuxlab.wire.checksum import checksum, pseudo_header_sum
 
 A, B, C = from_text("10.9.0.10"), from_text("10.9.0.20"), from_text("10.9.0.30")
+A6, B6, C6 = from_text("fd09::10"), from_text("fd09::20"), from_text("fd09::30")
 NETWORK = from_text("10.9.0.255")
 ODD = [from_text(text) for text in ("127.0.0.1", "0.0.0.0", "224.0.0.251", "255.255.255.255", "240.0.0.1")]
 PORTS = (53, 53, 53, 53, 80, 0)
@@ -54,7 +55,7 @@ def receive(queue: HandlerQueue, packet: bytes, _now: float) -> bool:
 
 def a_host(chance: random.Random) -> Demultiplexer:
     """Sockets of all kinds on few ports, so that several match one packet."""
-    addresses = chance.choice(([B], [B, C], [B, C, from_text("fd09::20")], None))
+    addresses = chance.choice(([B], [B, C], [B, C, B6], [B, B6], None))
     host = Demultiplexer(addresses, broadcasts=[NETWORK], secret=b"the same")
     for _ in range(chance.choice((4, 8, 16))):
         open_socket(host, chance)
@@ -85,16 +86,18 @@ def open_socket(host: Demultiplexer, chance: random.Random) -> None:
         device=chance.choice(("", "", "", "tun0")),
     )
     socket.handler = HandlerQueue(chance.choice((600, 212_992, 212_992)))
-    local = ANY_IPV6 if family == 6 else chance.choice((ANY_IPV4, B, C, BROADCAST_IPV4))
+    local = chance.choice((ANY_IPV6, B6)) if family == 6 else chance.choice((ANY_IPV4, B, C, BROADCAST_IPV4))
     try:
         if socket.protocol == ip.TCP and chance.random() < 0.7:
-            host.table.establish(socket, (chance.choice((B, C)), 53), (chance.choice((A, C)), 53))
+            here, there = ((B6,), (A6, C6)) if family == 6 else ((B, C), (A, C))
+            host.table.establish(socket, (chance.choice(here), 53), (chance.choice(there), 53))
             return
         host.table.bind(socket, local, chance.choice(PORTS[:5]))
         if socket.protocol == ip.TCP and chance.random() < 0.5:
             host.table.listen(socket)
         elif chance.random() < 0.6 - 0.4 * (socket.protocol == ip.UDP):
-            host.table.connect(socket, B, chance.choice((A, C)), chance.choice(PORTS))
+            ends = (B6, chance.choice((A6, C6))) if family == 6 else (B, chance.choice((A, C)))
+            host.table.connect(socket, *ends, chance.choice(PORTS))
         elif chance.random() < 0.2:
             host.table.close(socket)
     except (OSError, ValueError):
@@ -103,6 +106,8 @@ def open_socket(host: Demultiplexer, chance: random.Random) -> None:
 
 def a_packet(chance: random.Random) -> bytes:
     """A good packet, mostly; or one with a fault under a right checksum; or one with a bit damaged."""
+    if chance.random() < 0.3:
+        return a_packet_v6(chance)
     source = chance.choice((A, C)) if chance.random() < 0.8 else chance.choice((B, NETWORK, *ODD))
     destination = B if chance.random() < 0.8 else chance.choice((C, A, NETWORK, *ODD))
     ports = chance.choice(PORTS), chance.choice(PORTS)
@@ -134,6 +139,35 @@ def a_packet(chance: random.Random) -> bytes:
         packet[0] = chance.choice((0x46, 0x44, 0x65))
     packet[10:12] = bytes(2)
     struct.pack_into("!H", packet, 10, checksum(bytes(packet[: (packet[0] & 15) * 4])))
+    if chance.random() < 0.1:
+        packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
+    if chance.random() < 0.1:
+        del packet[chance.randrange(len(packet)) :]
+    if chance.random() < 0.1:
+        packet += bytes(chance.randrange(1, 9))
+    return bytes(packet)
+
+
+def a_packet_v6(chance: random.Random) -> bytes:
+    odd = [from_text(text) for text in ("::1", "::", "ff02::1", "::ffff:10.9.0.10", "fe80::1")]
+    source = chance.choice((A6, C6)) if chance.random() < 0.8 else chance.choice((B6, *odd))
+    destination = B6 if chance.random() < 0.8 else chance.choice((C6, A6, *odd))
+    ports, data = (chance.choice(PORTS), chance.choice(PORTS)), chance.randbytes(chance.choice((0, 1, 7, 64)))
+    protocol = chance.choice((ip.TCP, ip.UDP))
+    if protocol == ip.UDP:
+        segment = bytearray(udp.build(source, destination, *ports, data))
+        if chance.random() < 0.1:
+            struct.pack_into("!H", segment, chance.choice((4, 6)), chance.choice((0, 0, 7, len(segment) - 1)))
+    else:
+        flags = chance.randrange(256)
+        segment = bytearray(
+            tcp.build(source, destination, *ports, data, flags=flags, sequence=chance.randrange(9))
+        )
+        if chance.random() < 0.1:
+            segment[12] = chance.choice((0x40, 0x60, 0xF0, 0x5F))
+    if chance.random() < 0.1:
+        protocol, segment = 60, bytearray((protocol, 0, 1, 4, 0, 0, 0, 0)) + segment  # destination options
+    packet = bytearray(ipv6.build(source, destination, protocol, bytes(segment)))
     if chance.random() < 0.1:
         packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
     if chance.random() < 0.1:

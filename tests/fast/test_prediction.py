@@ -2,10 +2,13 @@
 
 import random
 
+import pytest
+
 from demuxlab.fast.path import FastPath
+from demuxlab.fast.prediction import Prediction, Stretch
 from demuxlab.host import Host
 from demuxlab.wire import ip, packet, tcp
-from demuxlab.wire.address import from_text
+from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.segment import ACK, PSH, SYN
 
 A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
@@ -14,16 +17,19 @@ A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
 class Side:
     """A host with one connection."""
 
-    def __init__(self, options, fast):
-        self.host = Host("B", ["10.9.0.20"])
+    def __init__(self, options, fast, ends=(A, B)):
+        self.ends = ends
+        self.host = Host("B", [to_text(ends[1])])
         self.fast_path = FastPath(self.host) if fast else None
-        listener = self.host.listen(80, "10.9.0.20")
-        [syn_ack] = self.receive(segment(options, flags=SYN, sequence=1000, window=60_000), 0.0)
+        listener = self.host.listen(80, to_text(ends[1]))
+        syn = segment(options, flags=SYN, sequence=1000, window=60_000, ends=ends)
+        [syn_ack] = self.receive(syn, 0.0)
         self.first = packet.read(syn_ack).sequence + 1
         stamps = tcp.Options(timestamps=(1, 0)) if options.timestamps else tcp.Options()
-        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500)
+        ack = segment(stamps, flags=ACK, sequence=1001, acknowledgment=self.first, window=500, ends=ends)
         assert self.receive(ack, 0.0) == []
         self.endpoint = listener.accept()
+        self.acknowledged = [1001]
 
     def receive(self, data, now):
         if self.fast_path is None:
@@ -34,9 +40,9 @@ class Side:
         return list(self.host.packets(now))
 
 
-def segment(options, data=b"", **fields):
-    build = tcp.build(A, B, 9157, 80, data, options=tcp.build_options(options), **fields)
-    return packet.build(A, B, ip.TCP, build)
+def segment(options, data=b"", ends=(A, B), **fields):
+    build = tcp.build(*ends, 9157, 80, data, options=tcp.build_options(options), **fields)
+    return packet.build(*ends, ip.TCP, build)
 
 
 def test_both_ways_send_the_same():
@@ -95,3 +101,90 @@ def test_a_batch_of_segments_is_acknowledged_once():
     side.fast_path.end_batch(now)
     [ack] = side.host.packets(now)
     assert packet.read(ack).acknowledgment == 1001 + 8 * size
+
+
+def test_full_segments_received_as_one_change_nothing_else(monkeypatch):
+    taken, takes = [], Stretch.takes
+    monkeypatch.setattr(Stretch, "takes", lambda *of: taken.append(takes(*of)) or taken[-1])
+    for seed in range(20):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        one, other = (Side(tcp.Options(1000, 7, True, (1, 0) if stamped else None), fast) for fast in (0, 1))
+        size, now, expected = one.endpoint._connection.sender.mss, 1.0, 1001
+        for _ in range(12):
+            now += 0.001
+            batch = []
+            for _ in range(chance.choice((1, 9, 60))):
+                stamps = tcp.Options(timestamps=(int(now * 1000) - 900 * (chance.random() < 0.03), 1))
+                start = expected + chance.choice((0,) * 40 + (-1, 1000))
+                data = chance.randbytes(chance.choice((size,) * 30 + (1, size - 1)))
+                arriving = bytearray(
+                    segment(
+                        stamps if stamped else tcp.Options(),
+                        data,
+                        flags=ACK | (chance.random() < 0.05) * PSH,
+                        sequence=start & 0xFFFFFFFF,
+                        acknowledgment=one.first,
+                        window=chance.choice((500,) * 20 + (600,)),
+                    )
+                )
+                if chance.random() < 0.01:
+                    arriving[chance.randrange(len(arriving))] ^= 1
+                elif start == expected:
+                    expected += len(data)
+                batch.append(bytes(arriving))
+            for packet_ in batch:
+                one.host.receive(packet_, now)
+                other.fast_path.receive(packet_, now)
+            other.fast_path.end_batch(now)
+            assert seen(one) == seen(other), seed
+            for side in (one, other):
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+                side.host.tick(now := now + 0.05)
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+            assert one.acknowledged[-1] == other.acknowledged[-1]
+            expected = one.endpoint._connection.receiver.next
+            assert one.endpoint.read(100_000, now) == other.endpoint.read(100_000, now)
+    assert sum(taken) > 150
+
+
+def test_full_segments_received_as_one_end_with_the_window():
+    side, now, size = Side(tcp.Options(1000), fast=True), 1.0, 1000
+    edge = side.endpoint._connection.receiver.right_edge
+    for number in range(200):
+        fields = {"flags": ACK, "sequence": 1001 + number * size, "acknowledgment": side.first}
+        side.fast_path.receive(segment(tcp.Options(), bytes(size), window=500, **fields), now)
+    side.fast_path.end_batch(now)
+    assert side.endpoint._connection.receiver.next == edge
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_ipv6_is_predicted_too(stamped, monkeypatch):
+    predicted, receive = [], Prediction.receive
+    monkeypatch.setattr(Prediction, "receive", lambda *of: predicted.append(receive(*of)) or predicted[-1])
+    ends = from_text("fd09::10"), from_text("fd09::20")
+    sides = [Side(tcp.Options(1000, 7, True, (1, 0) if stamped else None), fast, ends) for fast in (0, 1)]
+    sequence, now = 1001, 1.0
+    for number, size in enumerate((1, 988, 988, 5, 0, 988)):
+        for side in sides:
+            side.endpoint.write(b"x" * size, now)
+        stamps = tcp.Options(timestamps=(int(now * 1000), 1)) if stamped else tcp.Options()
+        fields = {"flags": ACK, "window": 500, "acknowledgment": sides[0].first}
+        arriving = segment(stamps, bytes((number,)) * size, ends, sequence=sequence, **fields)
+        sent = [(list(side.host.packets(now)), side.receive(arriving, now)) for side in sides]
+        assert sent[0] == sent[1]
+        sequence, now = sequence + size, now + 0.01
+    assert predicted.count(True) == 5
+    assert sides[0].endpoint.read(9999, now) == sides[1].endpoint.read(9999, now) != b""
+
+
+def seen(side):
+    """What both ways must have in common after a batch, though the acknowledgments differ in number."""
+    connection = side.endpoint._connection
+    receiver, sender, counted = connection.receiver, connection.sender, connection.statistics
+    counters = side.host.demultiplexer.counters
+    return (
+        (receiver.next, len(receiver.data), receiver.sack_blocks(), sender.window, sender._window_sequence),
+        counted and (counted.bytes_received, counted.data_segments_received, counted.received),
+        (counters.received, counters.delivered, counters.dropped),
+    )

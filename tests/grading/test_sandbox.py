@@ -100,6 +100,7 @@ CURES = {
     "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted": "apparmor_restrict_unprivileged",
     "bwrap: Creating new namespace failed: nesting depth or "
     "/proc/sys/user/max_*_namespaces exceeded (ENOSPC)": "user.max_user_namespaces=10000",
+    "bwrap: Failed to make / slave: Permission denied": "apparmor=unconfined",
     "bwrap: something new": "try it alone: bwrap",
 }
 
@@ -142,6 +143,7 @@ def test_a_bubblewrap_that_hangs_is_given_up(pretended, monkeypatch):
     monkeypatch.setattr(sandbox, "_TRIAL_TIMEOUT", 0.2)
     pretended("exec sleep 60")
     assert "no answer in 0.2 s" in sandbox.why_not_bubblewrap().wrong
+    assert "--reinstall bubblewrap" in sandbox.why_not_bubblewrap().cure
 
 
 def test_what_bubblewrap_has_begun_ends_with_it(pretended):
@@ -162,7 +164,7 @@ def ended_in_a_thread():
 
 
 def test_every_cure_is_another_one():
-    assert len({sandbox_cures.cure(message) for message in CURES}) == 6
+    assert len({sandbox_cures.cure(message) for message in [*CURES, "no answer in 10 s"]}) == 8
 
 
 # What the sandbox promises (SECURITY.md), seen from inside

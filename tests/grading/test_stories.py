@@ -13,8 +13,9 @@ from wcwidth import wcswidth
 from demuxlab import language
 from demuxlab.course import next_steps
 from demuxlab.grading.sentences import translated
-from demuxlab.grading.stories import Stories, mistaken_type
+from demuxlab.grading.stories import Stories, mistaken_type, on_screen
 from demuxlab.grading.submission import Submission
+from demuxlab.grading.words import as_text
 
 PORTS = """
 def ports(header: bytes) -> tuple[int, int]:
@@ -133,7 +134,10 @@ def test_what_is_passed_says_what_comes_next(graded):
 def test_a_part_of_the_checks_says_how_many_were_not_run(graded):
     lines = graded((solutions.folder("01") / "reference.py").read_text(), "-k", "first_four")
     assert "points: 1 of 1 so far; checks not run: 20; all are worth 25" in lines
-    assert lines[-2] == "well done!"
+    assert lines[-3:-1] == [
+        "next: run all checks:",
+        f"    {next_steps.typed('labs/01_port_fields', 'pytest')}",
+    ]
 
 
 def test_the_story_in_korean_has_no_english_left(graded):
@@ -226,3 +230,29 @@ def test_a_hint_behind_an_assert_is_a_line_as_any_other(message, end, tmp_path):
     assert "\n  hint: " in str(failure.value)
     asked = Submission(tmp_path / "mine.py")
     assert Stories().of(asked, "an id", failure.value)[-len(end) :] == [f"  {line}" for line in end]
+
+
+def test_a_long_value_ends_behind_an_item_and_says_how_many_follow():
+    table = [
+        [f"P{number}", "tcp", "10.9.0.20", 60402, "", 0, "listening", ["SO_REUSEADDR"]]
+        for number in (1, 2, 3)
+    ]
+    assert as_text((table, 80)) == f"[{table[0]!r}, … (+2)], 80"
+    assert as_text((table[:1],)) == repr(table[:1])
+    numbers = as_text((list(range(60000, 61000)),))
+    assert re.fullmatch(r"\[60000, (\d{5}, )+… \(\+\d{3}\)\]", numbers)
+    assert len(numbers) < 220
+    assert as_text(("x" * 300,)) == f"'{'x' * 199}…'"
+
+
+def test_lines_of_a_story_wrap_below_their_first_word_and_source_code_stays(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    row = "    - P7: tcp listening 10.9.0.20:60402, SO_REUSEADDR, user 1000"
+    assert on_screen([row, "  12. " + "word " * 9 + "end"]).splitlines() == [
+        "    - P7: tcp listening 10.9.0.20:60402,",
+        "      SO_REUSEADDR, user 1000",
+        "  12. word word word word word word word",
+        "      word word end",
+    ]
+    source = "   12 |    return (" + "one, " * 20
+    assert on_screen([source]) == source

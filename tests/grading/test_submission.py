@@ -189,7 +189,7 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     path = path_of(lab, "a check")
     assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
     said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
-    assert said == f"packets asked about, frame 2 the last: {path}"
+    assert said == f"this check's packets (frame 2 is the one that failed): {path}"
     with Capture(path) as capture:
         frames = list(capture)
     assert [frame.data for frame in frames] == [datagram(80), datagram(81)]

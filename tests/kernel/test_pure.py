@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from demuxlab.demux.verdicts import Reason
-from demuxlab.kernel import firewall, iptables, records
+from demuxlab.kernel import firewall, iptables, nearest, records
 from demuxlab.kernel.binding import Holder, Wanted, conflicts
 from demuxlab.kernel.decision import Question, decide
 from demuxlab.kernel.firewall import Met, Packet
@@ -30,6 +30,13 @@ def a_socket(
 def a_snapshot(*those, options=NEITHER):
     holders = {each.inode: [Process(100 + each.inode, 3, "web")] for each in those}
     return Snapshot(list(those), holders, {each.cookie: options for each in those})
+
+
+@pytest.mark.parametrize(("port", "alike"), [(81, True), (8080, True), (90, True), (2024, False)])
+def test_a_port_is_nearby_only_if_it_may_have_been_meant(port, alike):
+    other = a_socket(number=2)._replace(port=port)
+    notes = list(nearest.other_ports(Question(ip.TCP, B, 80), Snapshot([]), a_snapshot(other)))
+    assert [note.write() for note in notes] == [f"web[102] fd 3 has another port: 10.9.0.20:{port}"] * alike
 
 
 def test_a_message_of_the_kernel_is_read():

@@ -177,14 +177,17 @@ def test_the_handouts_name_the_checks_and_points(lab: Path) -> None:
     assert f"검사는 {len(worth)}개, 점수는 모두 {sum(worth)}점" in korean.text
 
 
-def test_the_syllabus_names_every_lab_and_fact() -> None:
-    text = (ROOT / "labs" / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| \[(\d\d_\w+)\]\(\1/README.md\) \| .*? \| (.+?) \| [\d.]+ \| .* \|$", text, re.MULTILINE
-    )
-    assert [name for name, _ in rows] == [lab.name for lab in LABS]
-    for lab, (_, named) in zip(LABS, rows, strict=True):
+def test_both_syllabuses_name_every_lab_with_its_facts_hours_and_what_comes_before() -> None:
+    row = r"^\| \[(\d\d_\w+)\]\(\1/README{}.md\) \| .*? \| (.+?) \| ([\d.]+) \| (.*) \|$"
+    texts = {code: (ROOT / "labs" / f"README{code}.md").read_text(encoding="utf-8") for code in ("", ".ko")}
+    english, korean = (re.findall(row.format(code), text, re.MULTILINE) for code, text in texts.items())
+    assert [name for name, *_ in english] == [lab.name for lab in LABS]
+    for lab, (_name, named, *_rest) in zip(LABS, english, strict=True):
         assert set(facts.of_handout(lab)) == set(named.split(", "))
+    assert [(name, named.replace("전체", "all"), *rest) for name, named, *rest in korean] == english
+    hours = sum(float(hours) for _name, _facts, hours, _after in english)
+    assert f"take {hours:.0f}" in texts[""]
+    assert f"{hours:.0f}시간" in texts[".ko"]
 
 
 def test_every_fact_is_shown_and_graded() -> None:

@@ -5,7 +5,8 @@ from tests.report.captures import A, B, C, reference, tcp_packet, told, udp_pack
 
 from demuxlab.labkit.runner import load
 from demuxlab.recording.recorder import open_recorder
-from demuxlab.report import story_builder
+from demuxlab.report import figures, story_builder
+from demuxlab.report.insights import insights
 
 
 def test_the_demultiplexing_figure_has_its_hosts_and_sockets(repository):
@@ -155,3 +156,22 @@ def test_answers_come_from_the_socket_of_their_address_and_icmp_errors_from_none
     story = reference(repository, "03_udp_two_tuple")
     senders = {segment.number: segment.sender.name if segment.sender else None for segment in story.segments}
     assert [senders[number] for number in (4, 10, 12, 14)] == ["P1", "P2", None, None]
+
+
+def test_quic_s_connection_ids_and_the_capture_s_own_comments_are_shown(repository):
+    crafted, real = (
+        {segment.number: segment for segment in reference(repository, name).segments}
+        for name in ("16_when_the_4_tuple_changes", "16_real_quic")
+    )
+    first, second = "QUIC c0ffee00c0ffee00", "QUIC 00a1a1a1a1a1a1a1"
+    # Nobody on the way knows the ID that was issued under encryption.
+    assert [crafted[number].label for number in range(8, 15)] == [
+        *(first, "QUIC 0c0c0c0c", second, second),
+        *("UDP", "UDP", "UDP"),
+    ]
+    assert figures.printable_data(crafted[12]) == "40 00 b2 b2 b2 b2 b2 b2 b2 00 00 00 00 00 00 00 …"
+    assert figures.printable_data(crafted[4]) == "at home"
+    assert (real[14].comment, crafted[9].comment) == ("C1; retires 8ad6cd630cbb2080", "")
+    said = insights(reference(repository, "16_when_the_4_tuple_changes"))
+    assert "A QUIC connection goes on although its 4-tuple changes" in said[-1]
+    assert not any("requests of 2 clients" in sentence for sentence in said)

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from tests.site.node import Node
@@ -76,7 +77,7 @@ def test_every_link_and_picture_leads_to_a_file_and_its_anchor(site):
     lost = []
     for path, page in pages.items():
         for link in page.links + page.loaded:
-            target, _sign, anchor = link.partition("#")
+            target, _sign, anchor = unquote(link).partition("#")
             to = (path.parent / target).resolve() if target else path
             if ":" in target:
                 continue

@@ -26,14 +26,6 @@ QUICK = ("test_epoll", "test_httplib", "test_smtplib", "test_nntplib")
 """Those that CI runs."""
 EXPLAINED = {
     "BasicSocketTests.test_ssl_types": "expects that _ssl._SSLContext is made in C, and so immutable",
-    **dict.fromkeys(
-        (
-            f"TestAPI_UseIPv{version}{how}.test_handle_expt"
-            for version in (4, 6)
-            for how in ("Poll", "Select")
-        ),
-        "no poll event announces urgent data (POLLPRI): the descriptor polled is not TCP's",
-    ),
 }
 """Tests that cannot pass, and why."""
 _TIMEOUT = 400

@@ -791,6 +791,10 @@ def more_options(socket: Any) -> Steps:
             yield outcome(own.setsockopt, *interface, value), outcome(own.getsockopt, *interface, 4)
     with socket.socket() as own:
         yield outcome(own.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, None, 0)
+        rate = socket.SOL_SOCKET, 47  # SO_MAX_PACING_RATE
+        for value in 1_000_000, -1, b"\1\0\0\0", b"\1":
+            sizes = [outcome(own.getsockopt, *rate, size) for size in (4, 8)]
+            yield outcome(own.setsockopt, *rate, value), outcome(own.getsockopt, *rate), sizes
 
 
 def _datagram_pair(socket: Any, family: int) -> tuple[Any, Any]:

@@ -1,9 +1,11 @@
 """select, poll and epoll on our descriptors: level and edge."""
 
 import errno
+import fcntl
 import os
 import select
 import selectors
+import signal
 import struct
 
 import pytest
@@ -76,6 +78,71 @@ def test_a_full_send_buffer_is_not_writable_until_the_peer_reads(pair):
     assert ready(client) == (False, False)
     drain(server, sent)
     assert ready(client) == (False, True)
+
+
+def urgent(own):
+    """Tell whether select, poll and epoll announce urgent data; the three must agree."""
+    poll = select.poll()
+    poll.register(own, select.POLLPRI)
+    with select.epoll() as epoll:
+        epoll.register(own, select.EPOLLPRI)
+        found = {bool(select.select([], [], [own], 0)[2]), bool(poll.poll(0)), bool(epoll.poll(0))}
+    assert len(found) == 1
+    return found.pop()
+
+
+def test_urgent_data_is_announced_until_it_is_read(pair):
+    client, server = pair
+    assert not urgent(server)
+    client.send(b"abc", sockets.MSG_OOB)
+    assert (urgent(server), server.recv(1)) == (True, b"a")
+    assert (server.recv(1, sockets.MSG_OOB), urgent(server)) == (b"c", False)
+    assert (ready(server), server.recv(9), ready(server)) == ((True, True), b"b", (False, True))
+    client.send(b"de", sockets.MSG_OOB)
+    client.send(b"f")
+    assert (urgent(server), server.recv(9), urgent(server)) == (True, b"d", True)
+    client.send(b"g")
+    assert (server.recv(9), urgent(server), ready(server)) == (b"fg", False, (False, True))
+
+
+def test_urgent_data_in_the_stream_is_announced_until_it_is_read(pair):
+    client, server = pair
+    server.setsockopt(sockets.SOL_SOCKET, sockets.SO_OOBINLINE, 1)
+    client.send(b"ab", sockets.MSG_OOB)
+    client.shutdown(sockets.SHUT_WR)
+    assert (urgent(server), server.recv(9), urgent(server)) == (True, b"a", True)
+    assert (server.recv(9), urgent(server), ready(server)) == (b"b", False, (True, True))
+
+
+def test_an_urgent_byte_alone_is_announced_once_to_those_who_read_the_stream(pair):
+    client, server = pair
+    server.setblocking(False)
+    client.send(b"a", sockets.MSG_OOB)
+    assert (urgent(server), ready(server)) == (True, (True, True))
+    with pytest.raises(BlockingIOError):
+        server.recv(9)
+    assert (urgent(server), ready(server)) == (False, (False, True))
+    assert server.recv(9, sockets.MSG_OOB) == b"a"
+    client.send(b"b", sockets.MSG_OOB)
+    assert (urgent(server), server.recv(9, sockets.MSG_OOB), urgent(server)) == (True, b"b", False)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_an_urgent_byte_sends_sigurg_to_the_owner_and_blocks_no_reader(pair, blocking):
+    client, server = pair
+    server.setblocking(blocking)
+    fcntl.fcntl(server.fileno(), fcntl.F_SETOWN, os.getpid())
+    caught = []
+    before = signal.signal(
+        signal.SIGURG, lambda _number, _frame: caught.append(server.recv(1, sockets.MSG_OOB))
+    )
+    try:
+        for byte in (b"a", b"b"):
+            client.send(byte, sockets.MSG_OOB)
+            assert ready(server) == (False, True)
+    finally:
+        signal.signal(signal.SIGURG, before)
+    assert caught == [b"a", b"b"]
 
 
 def test_a_listener_is_readable_while_connections_wait():

@@ -100,6 +100,46 @@ class Network:
             heapq.heappush(self._under_way, (self.now + delay, next(self._order), receiver, packet))
 
 
+class Bottleneck(Network):
+    """A link to B of `rate` bit/s, behind a queue of so many packets, with a round trip of 0.1 s.
+
+    `burst`: so many packets in a row are lost after 5 s; `late`: so many of all are 20 ms late. `lost` counts
+    what is dropped.
+    """
+
+    def __init__(self, rate, queue=1000, *, burst=0, late=0.0, seed=1):
+        super().__init__(Faults(delay=0.05), seed)
+        self._bytes_a_second, self._queue, self._late = rate / 8, queue, late
+        self._burst, self._burst_at, self._free_at = burst, self.now + 5, self.now
+        self.lost = 0
+
+    def _put(self, receiver, packet):
+        at = self.now
+        if receiver is self.b:
+            unlucky = self._burst > 0 and at > self._burst_at
+            if unlucky or (self._free_at - at) * self._bytes_a_second > 1500 * self._queue:
+                self._burst -= unlucky
+                self.lost += 1
+                return
+            at = self._free_at = max(self._free_at, at) + len(packet) / self._bytes_a_second
+            at += 0.02 * (self._chance.random() < self._late)
+        heapq.heappush(self._under_way, (at + self.faults.delay, next(self._order), receiver, packet))
+
+    def stream(self, pairs, seconds):
+        """Let each (client, server) of `pairs` send all that it can; return the bytes each got through."""
+        got, data = [0] * len(pairs), bytes(1 << 16)
+
+        def pump():
+            for number, (client, server) in enumerate(pairs):
+                while client.write(data, self.now):
+                    pass
+                while received := server.read(1 << 20, self.now):
+                    got[number] += len(received)
+
+        self.run(pump, seconds)
+        return got
+
+
 def transfer(network, sender, receiver, data, limit=3600.0):
     """Send data one way through the sockets' bounded buffers; return what arrived."""
     state = {"sent": 0}

@@ -1,5 +1,6 @@
 """Reading packets: the right fields, and a reason for everything that is malformed."""
 
+import random
 import struct
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from demuxlab.wire import icmp, ip, ipv4, ipv6, malformed, packet, tcp, udp
 from demuxlab.wire.address import from_text
-from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, updated
+from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, updated, word_sum
 from demuxlab.wire.ip import Fragment
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
@@ -269,3 +270,11 @@ def test_scapy_reads_what_we_build():
     del rebuilt[SCAPY_TCP].chksum
     assert bytes(rebuilt) == TCP
     assert ipv4.HEADER_LENGTH == 20
+
+
+def test_the_sum_of_words_is_that_of_the_words_one_by_one():
+    chance = random.Random(1)
+    for size in (*range(4), *range(250, 270), *range(1020, 1030), 1480, 8191, 8192, 65_535, 65_536, 200_001):
+        for data in (chance.randbytes(size), b"\xff" * size, bytes(size)):
+            words = struct.unpack(f"!{(size + 1) // 2}H", data + bytes(size % 2))
+            assert word_sum(data) == word_sum(memoryview(data)) == sum(words) % 0xFFFF

@@ -12,6 +12,7 @@ NAMES = (
     "send",
     "connect",
     "latency",
+    "serve",
     "memory",
     "flows",
     "capture",

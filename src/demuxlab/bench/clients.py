@@ -7,12 +7,29 @@
 import socket
 import statistics
 import struct
+import subprocess
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
-from demuxlab.bench.programs import BLOCK, DATAGRAM, DATAGRAMS, PORT, STREAM, Result, throughput
+from demuxlab.bench.measure import Unavailable
+from demuxlab.bench.programs import (
+    BLOCK,
+    BLOCKS,
+    DATAGRAM,
+    DATAGRAMS,
+    FILE,
+    FILE_SIZE,
+    KERNEL,
+    LO,
+    OFFLOAD,
+    PORT,
+    STREAM,
+    Result,
+    throughput,
+)
+from demuxlab.language import _
 
 _QUESTIONS = 20
 _UDP_SEGMENT = 103  # linux/udp.h: the kernel cuts what is sent into datagrams of so many bytes
@@ -48,7 +65,7 @@ def receive(address: str, seconds: float, over: Callable[[], bool]) -> Result:
             connection.shutdown(socket.SHUT_WR)
             return {}
         _block(connection, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
-        data = memoryview(bytes(BLOCK))
+        data = memoryview(bytes(_block_for(address)))
         with suppress(OSError):  # the route disappears with the server's device
             while not over():
                 with suppress(BlockingIOError):  # the server has ended without closing the connection
@@ -61,7 +78,7 @@ def send(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
     """Receive a stream."""
     with _connected(address) as connection:
         _block(connection, socket.SO_RCVTIMEO, _TIMEOUT)
-        buffer = bytearray(BLOCK)
+        buffer = bytearray(_block_for(address))
         if seconds:
             return {"figure": throughput(lambda: connection.recv_into(buffer), seconds)}
         length, sum_ = 0, 0
@@ -107,8 +124,66 @@ def latency(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
     return {"figure": statistics.median(times) * 1e6}
 
 
+def upload(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Send a stream, and measure it here."""
+    with _connected(address) as connection:
+        _block(connection, socket.SO_SNDTIMEO, _TIMEOUT)
+        data = memoryview(bytes(_block_for(address)))
+
+        def step() -> int:
+            connection.sendall(data)
+            return len(data)
+
+        return {"figure": throughput(step, seconds)}
+
+
+def download(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Ask for the large file, again and again on one connection."""
+    with _connected(address) as connection:
+        _block(connection, socket.SO_RCVTIMEO, _TIMEOUT)
+        buffer = bytearray(_block_for(address))
+        request = f"GET /{FILE} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        connection.sendall(request)
+        left = FILE_SIZE
+
+        def step() -> int:
+            nonlocal left
+            size = connection.recv_into(buffer)
+            left -= size
+            if left <= 0:
+                connection.sendall(request)
+                left += FILE_SIZE
+            return size
+
+        return {"figure": throughput(step, seconds)}
+
+
+def requests(address: str, seconds: float, _over: Callable[[], bool]) -> Result:
+    """Let wrk ask for a small page over 200 connections."""
+    url = f"http://{address}:{PORT}/index.html"
+    try:
+        ran = subprocess.run(
+            ["wrk", "-c", "200", "-t", "2", "-d", f"{max(1, round(seconds))}s", url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise Unavailable(_("wrk cannot be run"), "sudo apt install wrk") from error
+    return {"figure": float(ran.stdout.partition("Requests/sec:")[2].split()[0])}
+
+
+def _block_for(address: str) -> int:
+    """Return how many bytes a call takes: what is best for the server, on lo or behind the TUN."""
+    return BLOCKS[KERNEL if address == LO else OFFLOAD]
+
+
 def _connected(address: str) -> socket.socket:
-    return socket.create_connection((address, PORT), _TIMEOUT)
+    """Connect, with CUBIC on this end as on ours, whatever the system's default is."""
+    connection = socket.create_connection((address, PORT), _TIMEOUT)
+    with suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+    return connection
 
 
 def _block(connection: socket.socket, option: int, seconds: float) -> None:

@@ -22,7 +22,7 @@ from demuxlab.wire.segment import Segment
 
 SOCKETS, BATCH = 1000, 100
 
-OURS, EXPLAINED = "demuxlab", "demuxlab, Delivery"
+OURS, EXPLAINED, V6 = "demuxlab", "demuxlab, Delivery", "demuxlab, IPv6"
 FLOOR, STRUCT = "bare loop", "struct and dict"
 Packets = Sequence[bytes]
 Decide = Callable[[Packets], list[str | None]]
@@ -37,6 +37,9 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
     wrong = [damaged for packet in packets[:20] for damaged in traffic.damaged(packet)]
     batches = [packets[at : at + BATCH] for at in range(0, len(packets), BATCH)]
     asked = packets[:200]
+    flows_v6 = [flow.v6() for flow in flows]
+    packets_v6 = [flow.v6().packet() for flow in traffic.shuffled(flows, len(packets))]
+    wrong_v6 = [damaged for packet in packets_v6[:20] for damaged in traffic.damaged(packet)]
 
     def verifying(make: Callable[[], Decide]) -> Callable[[], Entry]:
         def ready() -> Entry:
@@ -50,8 +53,14 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
         # It does not detect damaged packets, so it is not given any.
         return Entry(lambda: [*decide(asked), *[None] * len(wrong)], rate(decide, batches))
 
+    def v6() -> Entry:
+        decide = _ours(flows_v6)
+        batches_v6 = [packets_v6[at : at + BATCH] for at in range(0, len(packets), BATCH)]
+        return Entry(lambda: decide([*packets_v6[:200], *wrong_v6]), rate(decide, batches_v6))
+
     contenders = {
         OURS: verifying(lambda: _ours(flows)),
+        V6: v6,
         EXPLAINED: verifying(lambda: _explained(flows)),
         FLOOR: floor,
         STRUCT: verifying(lambda: _struct(tables)),
@@ -61,6 +70,8 @@ def prepare(effort: Effort, _folder: Path) -> list[Benchmark]:
     }
     goals = (
         Goal(OURS, FLOOR, at_least=1 / 3),
+        Goal(OURS, STRUCT, at_least=0.8),
+        Goal(V6, OURS, at_least=0.8),
         Goal(OURS, "dpkt", at_least=5),
         Goal(OURS, "pypacker", at_least=6),
         Goal(OURS, "scapy", at_least=200),
@@ -112,13 +123,14 @@ def _explained(flows: Sequence[traffic.Flow]) -> Decide:
 
 
 def _demultiplexer(flows: Sequence[traffic.Flow], written: list[str | None]) -> Demultiplexer:
-    demultiplexer = Demultiplexer([traffic.SERVER])
+    demultiplexer = Demultiplexer([traffic.SERVER, traffic.SERVER_V6])
     for flow in flows:
-        socket = Socket(flow.protocol, name=flow.name, handler=_Handler(flow.name, written))
+        family = 4 if len(flow.source) == 4 else 6
+        socket = Socket(flow.protocol, name=flow.name, handler=_Handler(flow.name, written), family=family)
         if flow.protocol == ip.UDP:
-            demultiplexer.table.bind(socket, traffic.SERVER, flow.port)
+            demultiplexer.table.bind(socket, flow.server, flow.port)
         else:
-            local, remote = (traffic.SERVER, flow.port), (flow.source, flow.source_port)
+            local, remote = (flow.server, flow.port), (flow.source, flow.source_port)
             demultiplexer.table.establish(socket, local, remote)
     return demultiplexer
 

@@ -4,10 +4,13 @@ The namespace, its devices and both processes exist for one turn only. An ordina
 within a user namespace, where the system allows that.
 """
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,15 @@ from typing import Any
 from demuxlab.bench import clients, processes
 from demuxlab.bench.machine import installed
 from demuxlab.bench.measure import Entry, Unavailable
-from demuxlab.bench.programs import GATEWAY, KERNEL, LO, PYTCP, STACK
+from demuxlab.bench.programs import FILE, FILE_SIZE, GATEWAY, KERNEL, LO, PORT, PYTCP, SERVE, STACK
 from demuxlab.language import _
 from demuxlab.links import opener
 
 _DEVICE = "tun3"  # pmd-pytcp recognises a TUN device by its name
 # The same queue length, in packets, as a TUN of ours.
 _QUEUE_LENGTH = 10_000
+_UNASKED = ("upload", "download", "requests")
+"""Programs whose servers give no answers that could be compared."""
 
 
 def contender(program: str, side: str) -> Callable[[], Entry]:
@@ -30,7 +35,8 @@ def contender(program: str, side: str) -> Callable[[], Entry]:
     def ready() -> Entry:
         if side == PYTCP:
             installed("pmd_pytcp")
-        return Entry(lambda: turn(0)["answers"], lambda seconds: float(turn(seconds)["figure"]))
+        answers = None if program in _UNASKED else lambda: turn(0)["answers"]
+        return Entry(answers, lambda seconds: float(turn(seconds)["figure"]))
 
     def turn(seconds: float) -> dict[str, Any]:
         return processes.call("demuxlab.bench.network:play", program, side, seconds)
@@ -44,12 +50,17 @@ def play(program: str, side: str, seconds: float) -> dict[str, Any]:
     if side == PYTCP:
         _make_tun()
         command = [sys.executable, "-P", "-m", "demuxlab.bench.pytcp_peer", _DEVICE, program, str(seconds)]
+    elif side == SERVE:
+        kind = "discard" if program == "upload" else "http"
+        offload = [] if program == "requests" else ["--offload"]
+        command = [sys.executable, "-P", "-m", "demuxlab", "serve", kind, "--port", str(PORT), *offload]
     else:
         command = [sys.executable, "-P", "-m", "demuxlab.bench.server", side, program, str(seconds)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folder = _pages()
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
     try:
         assert server.stdout is not None
-        if server.stdout.readline() != "ready\n":
+        if not server.stdout.readline().startswith("ready"):
             raise _not_started(server)
         result = getattr(clients, program)(
             LO if side == KERNEL else STACK, seconds, lambda: server.poll() is not None
@@ -62,6 +73,16 @@ def play(program: str, side: str, seconds: float) -> dict[str, Any]:
     finally:
         server.kill()
         server.wait()
+
+
+def _pages() -> Path:
+    """Make a folder with pages for `serve http`: a small one, and a large one without blocks on the disk."""
+    folder = Path(tempfile.mkdtemp(prefix="demuxlab-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "index.html").write_text("<h1>demuxlab</h1>")
+    with (folder / FILE).open("wb") as file:
+        file.truncate(FILE_SIZE)
+    return folder
 
 
 def _not_started(server: "subprocess.Popen[str]") -> Unavailable:

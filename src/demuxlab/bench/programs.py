@@ -7,17 +7,22 @@ its `answers` to the questions of `clients`, or nothing where the client measure
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 OURS, OFFLOAD = "demuxlab", "demuxlab, offload"
 KERNEL, BARE, PYTCP = "kernel on lo", "bare os.read loop", "pmd-pytcp"
+BARE_TCP, SERVE = "bare Python", "demuxlab serve"
 STACK, LO, GATEWAY = "10.9.0.2", "127.0.0.1", "10.9.0.1"
 """Addresses: of a stack behind a TUN device, of the kernel's server, of the kernel's end of the TUN."""
 PORT = 8089
 DATAGRAM, DATAGRAMS = 64, 64
 """The bytes of a datagram, and the number of different datagrams."""
 BLOCK = 1 << 16
-"""Bytes that a program sends or receives in one call."""
+"""Bytes that a program sends or receives in one call, where no other size is better for it."""
+BLOCKS = {KERNEL: 1 << 18, OURS: 1 << 18, OFFLOAD: 1 << 20}
+FILE, FILE_SIZE = "large.bin", 200_000_000
+"""What http serves."""
 STREAM = bytes(range(251)) * 1200
 """The stream for the questions, whose bytes are compared."""
 WARM = 0.2
@@ -37,7 +42,9 @@ def throughput(step: Callable[[], int], seconds: float) -> float:
     return count / (now - begin)
 
 
-def datagrams(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+def datagrams(
+    socket: Any, address: str, seconds: float, ready: Callable[[], None], _side: str = ""
+) -> Result:
     """Receive datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((address, PORT))
@@ -56,28 +63,76 @@ def datagrams(socket: Any, address: str, seconds: float, ready: Callable[[], Non
         return {"figure": throughput(take, seconds)}
 
 
-def receive(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+def receive(socket: Any, address: str, seconds: float, ready: Callable[[], None], side: str = "") -> Result:
     """Receive the stream of one client."""
     with socket.create_server((address, PORT)) as listener:
         ready()
         connection, _client = listener.accept()
     with connection:
         if seconds:
-            return {"figure": throughput(lambda: len(connection.recv(BLOCK)), seconds)}
+            buffer = bytearray(BLOCKS.get(side, BLOCK))
+            return {"figure": throughput(lambda: int(connection.recv_into(buffer)), seconds)}
         length, sum_ = 0, 0
         while data := connection.recv(BLOCK):
             length, sum_ = length + len(data), zlib.crc32(data, sum_)
     return {"answers": [length, sum_]}
 
 
-def send(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -> Result:
+def upload(socket: Any, address: str, _seconds: float, ready: Callable[[], None], side: str = "") -> Result:
+    """Receive the stream of one client, which measures, until it closes."""
+    with socket.create_server((address, PORT)) as listener:
+        ready()
+        connection, _client = listener.accept()
+    buffer = bytearray(BLOCKS.get(side, BLOCK))
+    with connection:
+        while connection.recv_into(buffer):
+            pass
+    return {}
+
+
+def download(socket: Any, address: str, seconds: float, ready: Callable[[], None], side: str = "") -> Result:
+    """Send a stream after each request, as `send` does."""
+    return send(socket, address, seconds, ready, side, asked=True)
+
+
+def requests(
+    _socket: Any, address: str, _seconds: float, ready: Callable[[], None], _side: str = ""
+) -> Result:
+    """Serve the pages of this folder with http.server, until the process is killed."""
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Quiet(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer((address, PORT), Quiet) as server:
+        ready()
+        server.serve_forever()
+    return {}
+
+
+def send(
+    socket: Any,
+    address: str,
+    seconds: float,
+    ready: Callable[[], None],
+    side: str = "",
+    *,
+    asked: bool = False,
+) -> Result:
     """Send one client a stream until it closes."""
     with socket.create_server((address, PORT)) as listener:
         ready()
         connection, _client = listener.accept()
     with connection:
-        data = bytes(BLOCK) if seconds else STREAM
+        with suppress(OSError):  # whatever the system's default is
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        data = bytes(BLOCKS.get(side, BLOCK)) if seconds else STREAM
         try:
+            if asked:
+                connection.recv(BLOCK)
             connection.sendall(data)
             while seconds:
                 connection.sendall(data)
@@ -87,7 +142,7 @@ def send(socket: Any, address: str, seconds: float, ready: Callable[[], None]) -
     return {}
 
 
-def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Result:
+def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None], _side: str = "") -> Result:
     """Send each client the number of its port and close, until the process is killed."""
     with socket.create_server((address, PORT), backlog=128) as listener:
         ready()
@@ -97,7 +152,7 @@ def connect(socket: Any, address: str, _seconds: float, ready: Callable[[], None
                 connection.sendall(b"%d" % port)
 
 
-def latency(socket: Any, address: str, _seconds: float, ready: Callable[[], None]) -> Result:
+def latency(socket: Any, address: str, _seconds: float, ready: Callable[[], None], _side: str = "") -> Result:
     """Echo the data of one client."""
     with socket.create_server((address, PORT)) as listener:
         ready()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from demuxlab.bench import programs
-from demuxlab.bench.programs import BARE, GATEWAY, KERNEL, LO, OFFLOAD, STACK
+from demuxlab.bench.programs import BARE, BARE_TCP, GATEWAY, KERNEL, LO, OFFLOAD, STACK
 from demuxlab.language import _
 from demuxlab.links import opener
 from demuxlab.links.base import LinkUnavailable
@@ -22,11 +22,15 @@ def main(side: str, program: str, seconds: float) -> None:
     """Run a program on one side; where that fails, the last line of standard error says why."""
     try:
         if side == KERNEL:
-            result = getattr(programs, program)(socket, LO, seconds, _ready)
+            result = getattr(programs, program)(socket, LO, seconds, _ready, side)
         elif side == BARE:
             result = _bare(seconds)
+        elif side == BARE_TCP:
+            from demuxlab.bench.bare import Connection
+
+            result = getattr(Connection(_ready), program)(seconds)
         else:
-            result = _on_ours(program, seconds, offload=side == OFFLOAD)
+            result = _on_ours(program, seconds, side)
     except LinkUnavailable as why:
         sys.exit(str(why))
     print(json.dumps(result), flush=True)
@@ -40,7 +44,7 @@ def _tell(problem: str) -> None:
     print(problem, file=sys.stderr)
 
 
-def _on_ours(program: str, seconds: float, *, offload: bool) -> dict[str, Any]:
+def _on_ours(program: str, seconds: float, side: str) -> dict[str, Any]:
     from demuxlab import sockets
 
     def refuse(less: str) -> None:
@@ -48,8 +52,8 @@ def _on_ours(program: str, seconds: float, *, offload: bool) -> dict[str, Any]:
 
     # A kernel with segmentation offload for TCP only (no USO) cannot run the benchmark of datagrams.
     remark = refuse if program == "datagrams" else _tell
-    with tun_host((STACK,), _tell, offload=offload, remark=remark) as runtime, sockets.on(runtime):
-        result: dict[str, Any] = getattr(programs, program)(sockets, STACK, seconds, _ready)
+    with tun_host((STACK,), _tell, offload=side == OFFLOAD, remark=remark) as runtime, sockets.on(runtime):
+        result: dict[str, Any] = getattr(programs, program)(sockets, STACK, seconds, _ready, side)
     return result
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from demuxlab.bench.measure import Benchmark, Effort, Entry, Goal, Unavailable
 from demuxlab.language import _
 
-NOTHING, HELP, RUN = "python -c pass", "demuxlab --help", "demuxlab run"
+NOTHING, HELP, RUN = "python -c pass", "demuxlab --help", "demuxlab run 04"
 _MAIN = "from demuxlab.cli.main import main; main()"
 """The program of the command `demuxlab`, which need not be installed."""
 
@@ -19,9 +19,9 @@ def prepare(_effort: Effort, folder: Path) -> list[Benchmark]:
     contenders = {
         NOTHING: _starting("pass"),
         HELP: _starting(_MAIN, "--help"),
-        RUN: _starting(_MAIN, "run", "--link", "memory", "--captures", str(folder)),
+        RUN: _starting(_MAIN, "run", "04", "--link", "memory", "--captures", str(folder)),
     }
-    goals = (Goal(HELP, NOTHING, at_most_over=120),)
+    goals = (Goal(HELP, NOTHING, at_most_over=120), Goal(RUN, NOTHING, at_most_over=200))
     note = "a process from its start to its end; `run` on the memory link"
     return [Benchmark("start", "ms", contenders, NOTHING, goals, note)]
 

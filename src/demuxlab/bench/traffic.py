@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demuxlab.wire import ip, tcp, udp
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK
 
-SERVER = from_text("10.9.0.20")
+SERVER, SERVER_V6 = from_text("10.9.0.20"), from_text("fd09::20")
 PAYLOAD = bytes(range(64))
 _CLIENTS = 60_000
 """The number of connections from one client host."""
@@ -29,8 +29,17 @@ class Flow:
     def packet(self, payload: bytes = PAYLOAD) -> bytes:
         """Return an IP packet of the flow."""
         build = udp.build if self.protocol == ip.UDP else _segment
-        built = build(self.source, SERVER, self.source_port, self.port, payload)
-        return wire_packet.build(self.source, SERVER, self.protocol, built)
+        built = build(self.source, self.server, self.source_port, self.port, payload)
+        return wire_packet.build(self.source, self.server, self.protocol, built)
+
+    @property
+    def server(self) -> bytes:
+        """The server's address."""
+        return SERVER if len(self.source) == 4 else SERVER_V6
+
+    def v6(self) -> "Flow":
+        """Return the same flow over IPv6."""
+        return replace(self, source=SERVER_V6[:12] + self.source)
 
 
 def _segment(source: bytes, destination: bytes, source_port: int, port: int, payload: bytes) -> bytes:
@@ -55,7 +64,11 @@ def mixed(sockets: int) -> list[Flow]:
 
 def damaged(packet: bytes) -> Iterator[bytes]:
     """Yield the packet with one bit changed in its header, in its ports, in its checksum and in its data."""
-    for at in (8, 22, 36 if packet[9] == ip.TCP else 26, len(packet) - 1):
+    if packet[0] >> 4 == 6:
+        places = 8, 42, 56 if packet[6] == ip.TCP else 46, len(packet) - 1
+    else:
+        places = 8, 22, 36 if packet[9] == ip.TCP else 26, len(packet) - 1
+    for at in places:
         yield packet[:at] + bytes((packet[at] ^ 1,)) + packet[at + 1 :]
 
 

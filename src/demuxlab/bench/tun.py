@@ -11,7 +11,7 @@ def prepare(_effort: Effort, _folder: Path) -> list[Benchmark]:
     """Return the benchmark."""
     contenders = {side: contender("datagrams", side) for side in (OURS, BARE, OFFLOAD, PYTCP)}
     goals = (
-        Goal(OURS, BARE, at_least=0.7),
+        Goal(OURS, BARE, at_least=0.35),
         Goal(OURS, PYTCP, at_least=20),
         Goal(OFFLOAD, OURS, at_least=5),
     )

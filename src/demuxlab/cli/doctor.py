@@ -25,7 +25,7 @@ def command() -> None:
     room = max(layout.terminal_width() - _DETAIL, _DETAIL)
     for works, what, detail in _findings():
         indent, columns = _DETAIL, room
-        if max(map(layout.width_of, detail.split(" "))) > room:
+        if max(map(layout.width_of, detail.split(" "))) > room or layout.width_of(detail) > 2 * room:
             indent, columns = 4, layout.terminal_width() - 4  # a command stays whole, to be copied
         lines = layout.wrapped(detail, columns)
         first = "" if indent < _DETAIL else lines.pop(0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from demuxlab import layout
 from demuxlab.course import find, installed_folder
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.files import reading, reason, writing
@@ -174,9 +175,10 @@ def command(
     if problem := sandbox.why_not_bubblewrap():
         if isolation == "required":
             raise CallError(problem.wrong, problem.cure)
-        click.echo(
-            _("graded at the level {level}: {problem}", level=sandbox.best(), problem=problem), err=True
-        )
+        level, why = sandbox.best(), problem.wrong
+        said = _("graded without the sandbox, at the level {level}: {why}", level=level, why=why)
+        for line in (said, f"  {problem.cure}"):
+            click.echo(layout.paragraph(line), err=True)
     wanted = {form: path for form, path in forms.items() if path is not None}
     sheet = _worksheet(moodle_worksheet)
     rules = None if late is None else lateness.load(late)

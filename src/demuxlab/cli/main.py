@@ -1,12 +1,14 @@
 """The command `demuxlab`: its subcommands are loaded when they are called, so that `--help` is quick."""
 
 import difflib
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from demuxlab import terminal
+from demuxlab.errors import CallError
 from demuxlab.language import _, marked
 
 _COMMANDS = marked(
@@ -33,6 +35,11 @@ _COMMANDS = marked(
 )
 
 
+_NEEDS_LINUX = {"bench", "exec", "serve", "watch", "why"}
+_NEEDS_UNIX = {"drill", "grade"}
+"""Not for Windows: they wait for pipes and sockets with poll(2)."""
+
+
 class _Commands(terminal.Command, click.Group):
     """Loads `demuxlab.cli.NAME.command` only for the subcommand that is called."""
 
@@ -42,6 +49,13 @@ class _Commands(terminal.Command, click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        if (sys.platform != "linux" and cmd_name in _NEEDS_LINUX) or (
+            sys.platform == "win32" and cmd_name in _NEEDS_UNIX
+        ):
+            raise CallError(
+                _("demuxlab {command} needs Linux", command=cmd_name),
+                _("call it on a Linux machine; WSL 2 on Windows is one"),
+            )
         command: click.Command = import_module(f"demuxlab.cli.{cmd_name.replace('-', '_')}").command
         return command
 

@@ -4,7 +4,6 @@ import errno
 import os
 import select
 import signal
-import sys
 import time
 from contextlib import suppress
 from math import inf
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from demuxlab import layout, terminal
-from demuxlab.errors import CallError, DemuxlabError
+from demuxlab.errors import CallError
 from demuxlab.files import reason, writing
 from demuxlab.language import _, marked
 
@@ -58,8 +57,6 @@ _DOWN = marked("the device {device} is gone or down: nothing more is captured")
 @click.option("--live", is_flag=True, help=_("Start Wireshark and show the packets in it as they come."))
 def command(device: str, port: int | None, process: str, output: Path | None, live: bool) -> None:
     """Watch the host's packets."""
-    if sys.platform != "linux":
-        raise DemuxlabError(_("only Linux lists its sockets so"), _("call it on a Linux machine"))
     from demuxlab.kernel.watch import Watch
     from demuxlab.links import rights
     from demuxlab.wireshark.live import drop_rights

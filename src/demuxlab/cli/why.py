@@ -1,13 +1,12 @@
 """`demuxlab why`: contract 9."""
 
 import json
-import sys
 from collections.abc import Iterable
 
 import click
 
 from demuxlab import layout
-from demuxlab.errors import CallError, DemuxlabError
+from demuxlab.errors import CallError
 from demuxlab.language import _
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, from_text, unmapped
@@ -49,21 +48,32 @@ def command(
     as_json: bool,
 ) -> None:
     """Explain the kernel's own sockets."""
-    if sys.platform != "linux":
-        raise DemuxlabError(_("only Linux lists its sockets so"), _("call it on a Linux machine"))
     binds = words[0] == "bind"
     asked = words[1:] if binds else words
     if len(asked) != 2 or asked[0] not in _PROTOCOLS:
-        raise CallError(
-            _("{words} is no question", words=" ".join(words)),
-            _("ask why tcp 127.0.0.1:80, or why bind udp 0.0.0.0:53"),
-        )
+        raise _not_understood(words, asked)
     protocol, (address, port) = _PROTOCOLS[asked[0]], _endpoint(asked[1])
     if binds:
         _bind(protocol, address, port, peer, reuse_address, reuse_port, as_json)
     else:
         zone = asked[1].partition("%")[2].rpartition("]")[0]
         _packet(protocol, unmapped(address), port, sender, device or zone, explain, as_json)
+
+
+def _not_understood(words: tuple[str, ...], asked: tuple[str, ...]) -> CallError:
+    """Return what is missing of a question, with the question as it was probably meant."""
+    verb = "why bind" if words[0] == "bind" else "why"
+    protocol = next((word for word in asked if word in _PROTOCOLS), "tcp")
+    where = next((word for word in asked if ":" in word), "127.0.0.1:80")
+    if protocol not in asked and len(asked) < 2:
+        problem = _("tcp or udp is missing")
+    elif asked == (protocol,):
+        problem = _("address and port are missing")
+    elif len(asked) == 2 and protocol not in asked:
+        problem = _("{word} is neither tcp nor udp", word=asked[0])
+    else:
+        problem = _("{words} is no question", words=" ".join(words))
+    return CallError(problem, _("ask {question}", question=f"{verb} {protocol} {where}"))
 
 
 def _packet(
@@ -105,10 +115,6 @@ def _bind(
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        number, dot, rest = line.partition(". ")
-        if dot and number.isdecimal():
-            columns = layout.terminal_width() - 3
-            line = f"{number}. " + "\n   ".join(layout.wrapped(rest, columns))  # noqa: PLW2901
         click.echo(layout.paragraph(line) if "\n" not in line else line)
 
 
@@ -122,6 +128,18 @@ def _endpoint(text: str) -> tuple[bytes, int]:
         bare = address.removeprefix("[").removesuffix("]").partition("%")[0]
         return (ANY_IPV4 if bare in ("", "*") else from_text(bare)), number
     except ValueError:
-        raise CallError(
-            _("{endpoint} is no address and port", endpoint=text), _("write 127.0.0.1:80 or [::1]:80")
-        ) from None
+        raise _no_endpoint(text, address, port) from None
+
+
+def _no_endpoint(text: str, name: str, port: str) -> CallError:
+    """Return why a text is no address and port, with the port that was typed in the cure."""
+    named = port.isascii() and port.isdecimal() and int(port) <= 65535
+    number = port if named else "80"
+    cure = _("write {first} or {second}", first=f"127.0.0.1:{number}", second=f"[::1]:{number}")
+    if (name or port).lower() == "localhost":
+        return CallError(_("localhost is a name, and it has two addresses"), cure)
+    plain = name.replace("-", "").replace(".", "")
+    if named and plain.isalnum() and not plain.isdecimal():
+        cure = _("ask about one of its addresses: {command}", command=f"getent ahosts {name}")
+        return CallError(_("{name} is a name, and sockets have addresses", name=name), cure)
+    return CallError(_("{endpoint} is no address and port", endpoint=text), cure)

@@ -11,7 +11,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_DOCUMENTS = ("CONTRIBUTING.md", "SECURITY.md", "tests/drill/README.md")
+_DOCUMENTS = (
+    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"),
+    "tests/drill/README.md",
+)
 
 
 class Starters(BuildHookInterface):  # type: ignore[type-arg,misc,unused-ignore]

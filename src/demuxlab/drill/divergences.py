@@ -75,16 +75,45 @@ def _segmentation(step: DifferingStep) -> bool:
 def _cut_at_the_write(step: DifferingStep) -> bool:
     """Tell whether a window opens for data written before, which the kernel has cut by the small window."""
     ours, kernels, opening = _reach(step.ours), _reach(step.kernels), step.segment
-    if ours is None or kernels is None or opening is None or opening.window is None:
+    if kernels is None or opening is None or opening.window is None:
         return False
-    offered = [one.window for one in step.segments[:-1] if not one.flags & SYN and one.window is not None]
-    written = any(text.startswith("write(") for text in step.scenario.steps[: step.number])
-    small = max(offered, default=_SMALL_WINDOW)
+    writes = [text for text in step.scenario.steps[: step.number] if text.startswith("write(")]
+    small = max(_offered(step), default=_SMALL_WINDOW)
     opened = small < _SMALL_WINDOW and small < opening.window
+    if not (writes and opened and step.kernels[-1].size <= 2 * small):
+        return False
+    if ours is None:
+        # Nagle's algorithm holds back what is left, but not its pieces.
+        return sum(int(text.rstrip(")").rpartition(" ")[2]) for text in writes) + 1 - kernels[0] < _SEGMENT
     # Linux queues pieces of two segments at most, each of half the window or all of a small one.
     pieces = all(one.size <= other.size for one, other in zip(step.kernels, step.ours[:-1], strict=False))
-    cut = step.kernels[-1].size <= 2 * small and pieces and kernels[1] <= ours[1]
-    return written and opened and ours[0] == kernels[0] and cut
+    return ours[0] == kernels[0] and pieces and kernels[1] <= ours[1]
+
+
+def _offered(step: DifferingStep) -> list[int]:
+    """Return the windows that were offered before this step, by segments in order that are taken.
+
+    That is none of a RST, and none that comes with an ACK of unsent data. That of a SYN counts where there is
+    no other.
+    """
+    offered: list[int] = []
+    first: list[int] = []
+    sent = expected = 1
+    for text, observed in zip(step.scenario.steps[: step.number], step.before, strict=False):
+        segment = segment_of(text)
+        if segment is not None and segment.window is not None and not segment.flags & RST:
+            if segment.flags & SYN:
+                first.append(segment.window)
+            elif segment.sequence == expected and segment.flags & ACK and _acknowledges(segment, sent):
+                offered.append(segment.window)
+                expected += segment.size
+        sent = max(sent, *(packet.sequence + packet.size for packet in observed.sent), 1)
+    return offered or first
+
+
+def _acknowledges(segment: TCPPacket, sent: int) -> bool:
+    """Tell whether a segment acknowledges nothing that was not sent."""
+    return segment.acknowledgment is not None and segment.acknowledgment <= sent
 
 
 def _reach(sent: Packets) -> tuple[int, int] | None:
@@ -94,6 +123,15 @@ def _reach(sent: Packets) -> tuple[int, int] | None:
     if not data or not follows:
         return None
     return data[0].sequence, data[-1].sequence + data[-1].size
+
+
+def _new_data_by_the_timer(step: DifferingStep) -> bool:
+    """Tell whether ours has sent one new segment more after a timeout and a SACK."""
+    number = len(step.kernels)
+    more = step.ours[number:]
+    timed_out = any(pause in step.scenario.steps[: step.number] for pause in PAUSES)
+    after = timed_out and "sack" in step.scenario.steps[step.number]
+    return after and step.ours[:number] == step.kernels and [one.size > 0 for one in more] == [True]
 
 
 def _exceeded_while_connecting(step: DifferingStep) -> bool:
@@ -181,6 +219,12 @@ DIVERGENCES: Sequence[Divergence] = (
         "Linux cuts data at the write(2), by the largest window until then, and sends these pieces when the "
         "window has opened; ours cuts what is queued by the window in which it is sent",
         _cut_at_the_write,
+    ),
+    Divergence(
+        marked("new data when RACK's timer has expired"),
+        "RFC 8985, section 6.3",
+        "ours sends what the window allows, new data too; Linux only what is lost, and new data later",
+        _new_data_by_the_timer,
     ),
     Divergence(
         marked("an ICMP error while connecting"),

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from demuxlab.drill.flow import MODULUS
-from demuxlab.drill.lockstep import PAUSES, Observed, Scenario
+from demuxlab.drill.lockstep import PAUSES, Observed, Scenario, segment_of
 from demuxlab.drill.script import Option, TCPPacket
 from demuxlab.language import marked
-from demuxlab.wire.segment import ACK, PSH, RST, SYN
+from demuxlab.transport.tcp.info import TFO_CHILD
+from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 Packets = tuple[TCPPacket, ...]
 _WRITE = re.compile(r"write\(\d+, \.\.\., (\d+)\)")
@@ -194,6 +196,42 @@ def _no_answer_to_old_timestamp(step: Step) -> tuple[Packets, Packets]:
     return step.ours, step.kernels
 
 
+def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
+    """Remove the window of an ACK in TIME-WAIT, where ours is the largest that the field can express."""
+    if not (step.before("close(") or step.before("shutdown(")):
+        return step.ours, step.kernels
+    injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
+    acknowledged = {one.acknowledgment for one in injected}
+    ends = {one.sequence + one.size + 1 for one in injected if one.flags & FIN}
+    pairs = list(zip(step.ours, step.kernels, strict=False))
+    overflown = {
+        theirs
+        for mine, theirs in pairs
+        if mine.flags == ACK
+        and not mine.size
+        and mine.window == MAX_WINDOW_FIELD
+        and theirs.window is not None
+        if mine.sequence in acknowledged and mine.acknowledgment in ends
+    }
+    return step.ours, tuple(
+        replace(one, window=MAX_WINDOW_FIELD) if one in overflown else one for one in step.kernels
+    )
+
+
+def _no_number_of_our_syn(step: Step) -> tuple[Packets, Packets]:
+    """Let a pure ACK with the number of the SYN pass for one with the next, where no window was offered."""
+    injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
+    first = next((at for at, one in enumerate(injected) if one.flags & (SYN | ACK) == SYN), len(injected))
+    closed = [one.window for one in injected[first : first + 1]] == [0]
+    answered = any(one.acknowledgment == 1 for one in injected[first:])
+    if not step.before("connect(") or not closed or answered:
+        return step.ours, step.kernels
+    return step.ours, tuple(
+        replace(one, sequence=1) if one.flags == ACK and not one.size and one.sequence == 0 else one
+        for one in step.kernels
+    )
+
+
 KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
     KnownDifference(
         marked("window and SACK of a RST"),
@@ -280,6 +318,19 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         "ours answers it; Linux assumes that the ACK was reordered",
         _no_answer_to_old_timestamp,
     ),
+    KnownDifference(
+        marked("a window above 65,535 in TIME-WAIT"),
+        "RFC 9293, section 3.1",
+        "without a scale the field has 16 bits: Linux cuts a larger window off at its low 16 bits there, and "
+        "nothing is received in TIME-WAIT",
+        _no_overflow_in_time_wait,
+    ),
+    KnownDifference(
+        marked("the number of an ACK in a simultaneous open without a window"),
+        "RFC 9293, section 3.10.7.4",
+        "ours is SND.NXT; Linux stays within the window, which is closed, and repeats the number of its SYN",
+        _no_number_of_our_syn,
+    ),
 )
 
 
@@ -288,11 +339,11 @@ _CLOCKS, _JIFFIES = 0.15, 20_000
 
 
 def same_values(ours: str, kernels: str) -> bool:
-    """Tell whether two outputs are the same; fields of TCP_INFO except for two.
+    """Tell whether two outputs are the same; fields of TCP_INFO except for three.
 
     Linux counts the timeout in jiffies of up to 10 ms, and its round trips pass in real time (RFC 6298,
     section 2); it tells half of the peer's largest window as the MSS where that is less (RFC 9293, section
-    3.8.6.2.1).
+    3.8.6.2.1), and before 6.15 nothing of a connection whose SYN brought data.
     """
     if _TIMEOUT not in ours or _TIMEOUT not in kernels:
         return ours == kernels
@@ -300,6 +351,8 @@ def same_values(ours: str, kernels: str) -> bool:
     one, other = int(mine.pop("rto")), int(theirs.pop("rto"))
     if int(theirs["snd_mss"]) < int(mine["snd_mss"]) and int(theirs["snd_wnd"]) < 2 * int(mine["snd_mss"]):
         del mine["snd_mss"], theirs["snd_mss"]
+    if not int(theirs["options"]) & TFO_CHILD:
+        mine["options"] = str(int(mine["options"]) & ~TFO_CHILD)
     return mine == theirs and abs(one - other) <= max(_CLOCKS * other, _JIFFIES)
 
 

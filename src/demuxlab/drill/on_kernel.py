@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -41,6 +42,7 @@ _LOCKSTEP = {
     "net.ipv4.tcp_recovery": "0",
     "net.ipv4.tcp_early_retrans": "0",
     "net.ipv4.tcp_ecn": "2",
+    "net.ipv4.tcp_fastopen": "3",
     # What depends on the load of the device.
     "net.ipv4.tcp_autocorking": "0",
     # A packet for the card to segment is not deferred in the hope that it grows.
@@ -158,6 +160,8 @@ class Kernel:
     timeout = 10 * MICROSECONDS
 
     def __init__(self, options: Options, tolerance: int) -> None:
+        if sys.platform != "linux":
+            raise LinkUnavailable(_("a drill on the kernel needs Linux"), _("call it on a Linux machine"))
         if os.geteuid() != 0:
             raise LinkUnavailable(_("a drill on the kernel needs root"), _("run it with sudo"))
         self.tolerance = tolerance

@@ -51,7 +51,7 @@ class _Runtime:
         self.host = host
         self.lock = threading.RLock()
         self.polled = 0
-        self.received_at_once = False
+        self.received_at_once = self.program_may_poll = False
         self.seconds = _START
         self.outgoing: list[bytes] = []
         self.idle = threading.Event()

@@ -152,6 +152,36 @@ def marked_packets(story: Story) -> None:
         story.do(INFO)
 
 
+def fast_open(story: Story) -> None:
+    """Data comes with the SYN and needs no cookie (RFC 7413): it is accepted before the handshake is over."""
+    random, peer = story.random, story.peer
+    size, queue = random.choice((0, 10, _MSS, _MSS)), random.choice((0, 1, 5))
+    syn = f"< S 0:{size}({size}) win 65535 <mss 1000,sackOK{random.choice(('', ',FO'))}>"
+    story.do(*LISTEN[:-1], "setsockopt(3, SOL_TCP, TCP_FASTOPEN_NO_COOKIE, [1], 4)", LISTEN[-1])
+    story.do(f"setsockopt(3, SOL_TCP, TCP_FASTOPEN, [{queue}], 4)", syn)
+    for _ in range(random.randint(2, 8)):
+        kind = random.choice(
+            ("accept", "accept", "ack", "ack", "data", "syn", "fin", "reset", "call", "call")
+        )
+        if kind == "accept":
+            story.do("accept(3, ..., ...)")
+            if story.socket == 3 and story.observed[-1].result.isdigit():
+                story.socket = 4
+                story.do("fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK)")
+        elif kind == "call" and story.socket == 4:
+            calls = "read(4, ..., 5000)", "write(4, ..., 100)", "shutdown(4, SHUT_WR)", "close(4)"
+            story.do(random.choice(calls))
+        elif kind == "syn":
+            story.do(syn)
+        elif kind == "reset":
+            story.do(f"< R {peer.next}:{peer.next}(0) win 0")
+        elif kind != "call":
+            length = 100 if kind == "data" else 0
+            flags = "F." if kind == "fin" else "."
+            story.do(f"< {flags} {peer.next}:{peer.next + length}({length}) ack {peer.sent} win 65535")
+    story.do(INFO)
+
+
 def closed_window(story: Story) -> None:
     """The peer closes its window, answers probes, opens it; or the user's timeout ends the connection."""
     _accepted(story)
@@ -301,5 +331,5 @@ def special_addresses(story: Story) -> None:
 
 PATHS: Sequence[Callable[[Story], None]] = (
     *(lost_syn, long_path, large_transfer, large_transfer, closed_window, shrunk_window, reset_at_an_edge),
-    *(errors_for_tcp, two_connections, datagrams, special_addresses, marked_packets),
+    *(errors_for_tcp, two_connections, datagrams, special_addresses, marked_packets, fast_open),
 )

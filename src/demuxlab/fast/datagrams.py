@@ -2,10 +2,10 @@
 
 from demuxlab.demux.queue import OVERHEAD
 from demuxlab.fast import plain
-from demuxlab.fast.plain import SOURCE, UDP_DATA
+from demuxlab.fast.plain import IPV4, SOURCE, UDP_DATA
 from demuxlab.transport.udp import UDPEndpoint
 
-_COST = OVERHEAD - plain.UDP_HEADERS
+_COST, _COST_V6 = OVERHEAD - plain.UDP_HEADERS, OVERHEAD - plain.UDP_HEADERS_V6
 
 
 def receive(endpoint: UDPEndpoint, packet: bytes, _now: float) -> bool:
@@ -14,12 +14,17 @@ def receive(endpoint: UDPEndpoint, packet: bytes, _now: float) -> bool:
     False, and nothing has changed, where the queue is full or keeps details of the headers.
     """
     # As `BoundedQueue.put` and `plain.datagram` do it: each call would cost 2 % of what a datagram costs.
-    size = endpoint.size + len(packet) + _COST
+    is_ipv4 = packet[0] == IPV4
+    size = endpoint.size + len(packet) + (_COST if is_ipv4 else _COST_V6)
     if (size > endpoint.limit and endpoint.items) or endpoint.details is not None:
         return False
     taken = endpoint.taken + 1
     # Before anything else changes: there may be no memory for it.
-    endpoint.items.append((packet[UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21]))
+    endpoint.items.append(
+        (packet[UDP_DATA], packet[SOURCE], packet[20] << 8 | packet[21])
+        if is_ipv4
+        else plain.datagram(packet)
+    )
     endpoint.size, endpoint.taken = size, taken
     if endpoint.on_change is not None:
         endpoint.on_change()

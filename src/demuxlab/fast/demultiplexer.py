@@ -15,15 +15,26 @@ from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.demux.verdicts import Rule
 from demuxlab.fast import plain
-from demuxlab.fast.plain import DESTINATION, DESTINATION_PORT, KEY, SOURCE
+from demuxlab.fast.plain import (
+    DESTINATION,
+    DESTINATION_PORT,
+    DESTINATION_PORT_V6,
+    DESTINATION_V6,
+    IPV4,
+    KEY,
+    KEY_V6,
+    SOURCE,
+)
 from demuxlab.wire import ip
 from demuxlab.wire.address import is_any, is_loopback, is_multicast
 from demuxlab.wire.checksum import Checksums
 
-Receive = Callable[[Any, bytes, float], bool]
+Receive = Callable[[Any, Any, float], bool]
 """Hands a plain packet to a handler at a time in seconds; returns False where that changed nothing."""
 _MAY_BE_SOURCE = tuple(0 < first < 224 and first != 127 for first in range(256))
 """By an IPv4 address's first byte: false for this network, loopback, multicast and reserved addresses."""
+_NO_SOURCE_V6 = (0x00, 0xFF)
+"""First bytes of IPv6 addresses: none, loopback, mapped IPv4 addresses; multicast."""
 
 
 class FastDemultiplexer:
@@ -51,19 +62,28 @@ class FastDemultiplexer:
         self._sole_udp_of = table.changes
         """The state of the table for which `_sole_udp` holds."""
 
-    def deliver(self, packet: bytes, now: float = 0.0, checksum_unfinished: bool = False) -> Delivery | None:
+    def deliver(
+        self,
+        packet: bytes | memoryview,
+        now: float = 0.0,
+        checksum_unfinished: bool = False,
+        protocol: int = -1,
+    ) -> Delivery | None:
         """Do what `Demultiplexer.deliver` does; None where the packet was delivered and needs no answer.
 
-        `checksum_unfinished` as in `plain.protocol`.
+        `checksum_unfinished` as in `plain.protocol`, whose result is `protocol` where it is known.
         """
+        if protocol < 0:
+            protocol = plain.protocol(packet, checksum_unfinished)
         demultiplexer = self._demultiplexer
-        protocol = plain.protocol(packet, checksum_unfinished)
         if not protocol:
             checksums = Checksums.UNFINISHED_TOO if checksum_unfinished else None
-            arrival, packets = demultiplexer.read(packet, now, checksums)
+            arrival, packets = demultiplexer.read(bytes(packet), now, checksums)
             return demultiplexer.decide(arrival, now, packets=packets)
         counters = demultiplexer.counters
-        socket = self.sole_receiver(packet, protocol)
+        # To hash a slice of a view, Python hashes all that it is a view of.
+        headers = packet if isinstance(packet, bytes) else bytes(packet[: plain.TCP_HEADERS_V6])
+        socket = self.sole_receiver(headers, protocol)
         if socket is not None:
             handler = socket.handler
             receive = self._receivers.get(type(handler))
@@ -72,7 +92,7 @@ class FastDemultiplexer:
                 counters.delivered += 1
                 return None
         counters.received += 1
-        segment = plain.read(packet)
+        segment = plain.read(bytes(packet))
         if socket is not None and protocol == ip.TCP:
             # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
             winner = Candidate(socket, Rule.CONNECTION)
@@ -81,6 +101,8 @@ class FastDemultiplexer:
 
     def sole_receiver(self, packet: bytes, protocol: int) -> Socket | None:
         """Return the only socket that can get a plain packet, or None where more than its key decides."""
+        if packet[0] != IPV4:
+            return self._sole_receiver_v6(packet, protocol)
         demultiplexer, destination = self._demultiplexer, packet[DESTINATION]
         if (
             demultiplexer.explain
@@ -95,10 +117,30 @@ class FastDemultiplexer:
             return None if socket is None or socket.device else socket
         if self._connected and packet[KEY] in self._connected:
             return None
+        return self._sole_udp_at(destination + packet[DESTINATION_PORT], packet)
+
+    def _sole_receiver_v6(self, packet: bytes, protocol: int) -> Socket | None:
+        demultiplexer, destination = self._demultiplexer, packet[DESTINATION_V6]
+        if (
+            demultiplexer.explain
+            or demultiplexer.choose is not self._own_choice
+            or destination not in self._destinations
+            or packet[8] in _NO_SOURCE_V6
+        ):
+            return None
+        key = packet[KEY_V6]
+        if protocol == ip.TCP:
+            socket = self._connections.get(key)
+            return None if socket is None or socket.device else socket
+        if self._connected and key in self._connected:
+            return None
+        return self._sole_udp_at(destination + packet[DESTINATION_PORT_V6], packet)
+
+    def _sole_udp_at(self, place: bytes, packet: bytes) -> Socket | None:
+        """Return the socket that has a place, an address and a port, to itself."""
         if self._sole_udp_of != self._table.changes:
             self._sole_udp.clear()
             self._sole_udp_of = self._table.changes
-        place = destination + packet[DESTINATION_PORT]
         try:
             return self._sole_udp[place]
         except KeyError:

@@ -21,6 +21,7 @@ class FastPath:
         }
         self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
         self._deliver = self._demultiplexer.deliver
+        self._stretch = self._prediction.stretch
 
     def receive(self, arrived: bytes | offload.Arrived, now: float) -> None:
         """Receive what came off the link; what TCP sends in return may wait for `end_batch`."""
@@ -29,15 +30,27 @@ class FastPath:
             # Observers see every packet with its decision, and forwarding comes before the decision.
             for packet in (arrived,) if isinstance(arrived, bytes) else offload.pieces(arrived):
                 host.receive(packet, now)
-        elif isinstance(arrived, bytes):
-            delivery = self._deliver(arrived, now)
+            return
+        if isinstance(arrived, bytes):
+            protocol = plain.protocol(arrived)
+            if self._stretch.size:
+                if protocol == ip.TCP and self._stretch.takes(arrived):
+                    counters = host.demultiplexer.counters
+                    counters.received += 1
+                    counters.delivered += 1
+                    return
+                self._stretch.end()
+            delivery = self._deliver(arrived, now, protocol=protocol)
             if delivery is not None:
                 host.answer(delivery, now)
-        elif arrived.is_run:
+            return
+        self._stretch.end()
+        if arrived.is_run:
             self._receive_run(arrived, now)
         else:
             # The pieces of one stretch of a stream are received as one segment, however large.
-            delivery = self._deliver(arrived.packet, now, checksum_unfinished=True)
+            packet_or_view = arrived.packet if arrived.protocol == ip.TCP else bytes(arrived.packet)
+            delivery = self._deliver(packet_or_view, now, checksum_unfinished=True)
             if delivery is not None:
                 host.answer(delivery, now)
 
@@ -47,14 +60,15 @@ class FastPath:
 
     def _receive_run(self, run: offload.Arrived, now: float) -> None:
         """Receive the datagrams of one packet."""
-        protocol = plain.protocol(run.packet, checksum_unfinished=True)
-        socket = self._demultiplexer.sole_receiver(run.packet, protocol) if protocol == ip.UDP else None
+        packet = bytes(run.packet)
+        protocol = plain.protocol(packet, checksum_unfinished=True)
+        socket = self._demultiplexer.sole_receiver(packet, protocol) if protocol == ip.UDP else None
         endpoint = None if socket is None else socket.handler
         if not isinstance(endpoint, UDPEndpoint) or endpoint.details is not None:
-            for packet in offload.pieces(run):
-                self.receive(packet, now)
+            for piece in offload.pieces(run):
+                self.receive(piece, now)
             return
-        count, fitting = datagrams.receive_run(endpoint, run.packet, run.size)
+        count, fitting = datagrams.receive_run(endpoint, packet, run.size)
         counters = self._host.demultiplexer.counters
         counters.received += count
         counters.delivered += fitting

@@ -3,76 +3,136 @@
 A segment that brings the next data, or acknowledges data that was sent, and changes nothing else, skips most
 of the tests of RFC 9293, section 3.10.7.4 (Jacobson, "4BSD header prediction", CCR 1990; RFC 7323, appendix
 C). All other segments are for `TCPConnection`, which does the same in full.
+
+Full segments that follow one another and differ in nothing but their data are received as one (`Stretch`),
+and a batch of packets causes one ACK and one burst of data for each connection.
 """
 
 from demuxlab.fast import plain
+from demuxlab.fast.plain import IPV4, KEY, TCP_HEADERS
+from demuxlab.transport.tcp import prediction
 from demuxlab.transport.tcp.connection import TCPConnection
-from demuxlab.transport.tcp.loss_recovery import Phase
-from demuxlab.transport.tcp.states import State
 from demuxlab.transport.timers import NEVER
 
 _LARGE = 4096
 """Bytes of data from which on data stays in the packet that brought it, instead of being copied out of it."""
+_SEQUENCE, _ACKNOWLEDGMENT_TO_WINDOW = slice(24, 28), slice(28, 36)
+_MASK = 0xFFFFFFFF
+_from_bytes = int.from_bytes  # in network order, which is its default
+
+
+class Stretch:
+    """Full segments of one connection received as one, as Linux does (generic receive offload).
+
+    Their headers differ in nothing but checksum, identification and sequence number, which is the next one
+    each time. The first has been received by itself.
+    """
+
+    __slots__ = (
+        *("_acknowledgment_to_window", "_at", "_connection", "_data", "_key", "_next", "_now", "_options"),
+        *("_right_edge", "_first_bytes", "size"),
+    )
+
+    def __init__(self) -> None:
+        self.size = 0
+        """The size of each packet; 0: there is none."""
+
+    def begin(self, connection: TCPConnection, packet: bytes, size: int, now: float) -> None:
+        """A connection has received `size` bytes in a packet: the next may continue it."""
+        receiver = connection.receiver
+        self._connection, self._now = connection, now
+        self.size, self._at = len(packet), len(packet) - size
+        self._key, self._first_bytes = packet[KEY], packet[:2]
+        self._acknowledgment_to_window = packet[_ACKNOWLEDGMENT_TO_WINDOW]
+        self._options = packet[TCP_HEADERS : self._at]
+        self._next, self._right_edge = receiver.next, receiver.right_edge
+        self._data: list[bytes] = []
+
+    def takes(self, packet: bytes) -> bool:
+        """Receive a plain packet with TCP if it continues the stretch; return whether it does."""
+        at = self._at
+        following = self._next + self.size - at
+        if (
+            len(packet) != self.size
+            or packet[_ACKNOWLEDGMENT_TO_WINDOW] != self._acknowledgment_to_window
+            or packet[TCP_HEADERS:at] != self._options
+            or packet[KEY] != self._key
+            or _from_bytes(packet[_SEQUENCE]) != self._next & _MASK
+            or following > self._right_edge
+            or packet[:2] != self._first_bytes
+        ):
+            return False
+        self._data.append(packet[at:])
+        self._next = following
+        return True
+
+    def end(self) -> None:
+        """Hand the stretch to its connection."""
+        if not self.size:
+            return
+        connection, data = self._connection, self._data
+        size, self.size, self._data = self.size - self._at, 0, []
+        if data:
+            receiver, sender = connection.receiver, connection.sender
+            stretch = b"".join(data)  # before anything changes: there may be no memory for it
+            receiver.data.append(stretch)
+            receiver.next = self._next
+            sender.update_window(self._next - size, sender.unacked, sender.window)
+            connection.data_received(len(stretch), self._now, len(data))
 
 
 class Prediction:
     """Receives the predicted segments of one host's connections, and sends once for a batch of them."""
 
     def __init__(self) -> None:
-        self._to_send: dict[TCPConnection, None] = {}
-        """Connections that have data or an ACK to send at the end of the batch."""
+        self.stretch = Stretch()
+        self._touched: dict[TCPConnection, None] = {}
+        """Connections that have received a predicted segment in this batch."""
 
     def receive(self, connection: TCPConnection, packet: bytes, now: float) -> bool:
         """Receive the segment in a plain packet if it is as predicted; False, and nothing changed, if not."""
-        if connection.state is not State.ESTABLISHED or not _receive(connection, packet, now, self._to_send):
+        if prediction.is_disturbed(connection):
             return False
-        if connection.on_change is not None:
-            connection.on_change()
+        size = _receive(connection, packet, now)
+        if size < 0:
+            return False
+        self._touched[connection] = None
+        if size == connection.sender.mss and packet[0] == IPV4:
+            self.stretch.begin(connection, packet, size, now)
         return True
 
     def end_batch(self, now: float) -> None:
-        """Send what the segments since the last call have caused: one ACK and one burst of data for all."""
-        if self._to_send:
-            for connection in self._to_send:
-                connection.flush(now)
-            self._to_send.clear()
+        """Send what the segments since the last call have caused, and notify those that wait for them."""
+        if self._touched:
+            self.stretch.end()
+            for connection in self._touched:
+                _finish(connection, now)
+                connection.notify()
+            self._touched.clear()
 
 
-def _receive(
-    connection: TCPConnection, packet: bytes, now: float, to_send: dict[TCPConnection, None]
-) -> bool:
+def _receive(connection: TCPConnection, packet: bytes, now: float) -> int:
+    """Receive a segment if it is as predicted; return the size of its data, -1 if it is not."""
     fields = plain.stream(packet)
     if fields is None:
-        return False
+        return -1
     number, acknowledgment, window, stamp, echo, data = fields
-    receiver, sender, timestamps, size = (
-        connection.receiver,
-        connection.sender,
-        connection.timestamps,
-        len(data),
-    )
-    following, unacked, recovery = receiver.next, sender.unacked, sender.recovery
-    advance = acknowledgment - unacked & 0xFFFFFFFF
+    receiver, sender, timestamps = connection.receiver, connection.sender, connection.timestamps
+    size, following, unacked = len(data), receiver.next, sender.unacked
+    advance = acknowledgment - unacked & _MASK
     if (
-        number != following & 0xFFFFFFFF
+        number != following & _MASK
         or not (size or advance)
         or advance > sender.next - unacked
         or following + size > receiver.right_edge
         or (timestamps is None) != (stamp < 0)
-        or receiver.has_gap
-        or receiver.fin is not None
         or sender.buffer.fin is not None
-        or recovery.phase is not Phase.OPEN
-        or recovery.probe is not None
-        or sender.ecn is not None
-        or connection.orphan
-        or connection.urgent is not None
     ):
-        return False
+        return -1
     acknowledgments, round_trip = connection.acknowledgments, None
     if timestamps is not None:
-        if not timestamps.is_newer(stamp):
-            return False
+        if (stamp - timestamps.recent) & _MASK >= 1 << 31:
+            return -1  # for PAWS
         if following <= acknowledgments.last_sent:
             timestamps.recent, timestamps.recent_at = stamp, now
         if advance:
@@ -90,12 +150,17 @@ def _receive(
         connection.data_received(size, now)
     elif connection.statistics is not None:
         connection.statistics.received += 1
-    if acknowledgments.wanted or sender.has_unsent or sender.in_flight:
-        to_send[connection] = None
-        return True
-    if connection.statistics is not None and connection.statistics.busy_since != NEVER:
-        connection.statistics.idle(now)
+    return size
+
+
+def _finish(connection: TCPConnection, now: float) -> None:
+    """Send what there is to send, or at least set the deadline for a delayed ACK."""
+    sender, statistics = connection.sender, connection.statistics
+    if connection.acknowledgments.wanted or sender.has_unsent or sender.in_flight:
+        connection.flush(now)
+        return
+    if statistics is not None and statistics.busy_since != NEVER:
+        statistics.idle(now)
     if connection.deadlines.delayed_ack < connection.deadline:
         connection.deadline = connection.deadlines.delayed_ack
         connection.services.timers.update(connection)
-    return True

@@ -27,7 +27,9 @@ def save(packets: Sequence[tuple[bytes, str]], path: Path, about: str, said: Seq
     except OSError as error:
         return _("packets: not saved, for {path} cannot be written: {why}", path=path, why=error.strerror)
     return _(
-        "packets asked about, frame {number} the last: {path}", number=len(kept), path=next_steps.shown(path)
+        "this check's packets (frame {number} is the one that failed): {path}",
+        number=len(kept),
+        path=next_steps.shown(path),
     )
 
 

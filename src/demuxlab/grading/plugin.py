@@ -241,7 +241,7 @@ def _print_stories(terminalreporter: Any, failed: list[Any], skipped: list[Any],
         if about not in told or (in_full and about != "loading"):
             terminalreporter.write_line(on_screen([*str(report.longrepr).splitlines(), ""]))
         told.add(about)
-    for why, count in Counter(map(_message, skipped)).items() if in_full or not failed else ():
+    for why, count in Counter(map(_message, skipped)).items() if "loading" not in told else ():
         line = _("not asked yet: {count} more ({why})", count=count, why=why)
         terminalreporter.write_line(on_screen([line, ""]))
     return len(failed) if in_full else len(told)
@@ -267,9 +267,9 @@ def _print_points(
     if (level := sandbox.best()) != sandbox.BUBBLEWRAP:
         terminalreporter.write_line(_("isolation: {level}", level=level))
     labs = list(dict.fromkeys(Path(word.partition("::")[0]).resolve() for word in config.args))
-    one = labs[0] if len(labs) == 1 and not missing else None
-    lines = stories.what_next(failed, one, [name for name, _worth in every], told=told)
-    terminalreporter.write_line(stories.on_screen(lines))
+    one = labs[0] if len(labs) == 1 else None
+    lines = stories.what_next(failed, one, [name for name, _worth in every], told=told, left=missing)
+    terminalreporter.write_line(stories.on_screen(lines, stories.COMMAND))
 
 
 def _note_progress(root: Path, scored: dict[str, dict[str, Any]]) -> None:

@@ -6,9 +6,9 @@ Three levels, best first; a result names the one that it was graded at:
   read-only; a small /tmp; no capability; one process; few system calls (`system_calls`). The file comes in
   as bytes: no path of ours exists inside.
 - `limits`: a process with limits only, under a user of its own where root grades.
-- `process`: a process, on a system without limits (Windows).
+- `process`: a process, on a system without limits.
 
-Where there are no processes at all, in a browser, it is `practice`.
+Without processes (in a browser) or pipes that select(2) waits for (on Windows) it is `practice`.
 """
 
 import ctypes
@@ -136,7 +136,7 @@ def best() -> str:
 
     Raises DemuxlabError where no level starts: a learner's points must not depend on that.
     """
-    if sys.platform == "emscripten":
+    if sys.platform in ("emscripten", "win32"):
         return PRACTICE
     if why_not_bubblewrap() is None:
         return BUBBLEWRAP
@@ -153,6 +153,8 @@ def best() -> str:
 @cache
 def why_not_bubblewrap() -> DemuxlabError | None:
     """Return bubblewrap's own message about why it does not start, with the cure; None where it starts."""
+    if sys.platform != "linux":
+        return DemuxlabError(_("bubblewrap needs Linux"), _("call it on a Linux machine"))
     if shutil.which("bwrap") is None:
         return DemuxlabError(
             _("bubblewrap is not installed"),

@@ -33,9 +33,11 @@ _FORMS = (
     ("float", re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")),
 )
 """How values of a type are written in an answer."""
-_WHOLE = re.compile(r" *\d* \| |    \S")
-"""How a line begins that is not wrapped: a line of source code, a command."""
-_LEAST_REASON = 20
+_SOURCE = re.compile(r" *\d* \| ")
+"""How a line of source code begins, which is not wrapped."""
+COMMAND = re.compile(r"    \S")
+"""How a command begins, below `what_next`."""
+_LEAST_REASON = 24
 """Columns that a reason in the table of points may take, also where long names are wrapped for it."""
 
 
@@ -150,11 +152,9 @@ def _type_of(written: str) -> str | None:
     return next((kind for kind, form in _FORMS if form.fullmatch(written)), None)
 
 
-def on_screen(lines: Sequence[str]) -> str:
-    """Return lines as wide as the terminal; a line of source code, and a command, stay whole."""
-    return "\n".join(
-        line if re.match(r" *\d* \| |    \S", line) else layout.paragraph(line) for line in lines
-    )
+def on_screen(lines: Sequence[str], whole: re.Pattern[str] = _SOURCE) -> str:
+    """Return lines as wide as the terminal; those that begin as `whole` says stay as they are."""
+    return "\n".join(line if whole.match(line) else layout.paragraph(line) for line in lines)
 
 
 def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str], reasons: Sequence[str]) -> str:
@@ -171,23 +171,26 @@ def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str], reason
 
 
 def what_next(
-    failed: Sequence[dict[str, Any]], lab: Path | None, names: Sequence[str], *, told: int
+    failed: Sequence[dict[str, Any]], lab: Path | None, names: Sequence[str], *, told: int, left: int = 0
 ) -> list[str]:
     """Return what to do first: the first story, or what comes after a lab that is passed; commands indented.
 
-    `lab` is None where several were graded; `names` are all checks; of the failed, `told` have their story.
+    `lab` is None where several were graded; `names` are all checks, of which `left` were not run; of the
+    failed, `told` have their story.
     """
     if failed and not failed[0]["loads"]:
         return [_("next: make the file load. The line above says where it stops.")]
     if failed:
         step = _("next: {check}.", check=_sentence(failed[0]["name"]))
-        if lab is None or len(failed) == 1:
+        if lab is None or left or len(failed) == 1:
             return [step]
         alone = next_steps.typed(
             f"{next_steps.shown(lab)} -k {_shortest(failed[0]['name'], names)}", "pytest"
         )
         every = [_("every story: add {option}", option="-v")] if told < len(failed) else []
         return [step + " " + _("Its story alone:"), f"    {alone}", *every]
+    if lab is not None and left:
+        return [_("next: run all checks:"), "    " + next_steps.typed(str(next_steps.shown(lab)), "pytest")]
     if lab is None or not (lab / "lab.py").is_file():
         return [_("well done!")]
     lines = [_("well done! Next:"), "    " + next_steps.typed(f"quiz {lab.name[:2]} --student YOUR_NAME")]
@@ -200,8 +203,9 @@ def _shortest(name: str, names: Sequence[str]) -> str:
     """Return the first words of a check's name that no other check has."""
     words = name.removeprefix("test_").split("_")
     for count in range(2, len(words)):
-        if sum("_".join(words[:count]) in other for other in names) == 1:
-            return "_".join(words[:count])
+        for part in ("_".join(words[:count]), "_".join(["test", *words[:count]])):
+            if sum(part in other for other in names) == 1:
+                return part
     return name
 
 

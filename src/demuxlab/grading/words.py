@@ -7,7 +7,8 @@ from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment, UDPDatagram, flag_letters
 
-_MAX = 200
+_MAX, _ROW = 200, 80
+"""Characters shown of a value, and of a table, whose rows a check shows better."""
 _SHOWN = 24
 _HEADERS = 40
 """Bytes shown of a packet whose fields cannot be read: two headers without options."""
@@ -33,8 +34,23 @@ def _plain(value: Any) -> str:
     if isinstance(value, bytes) and not all(0x20 <= byte < 0x7F for byte in value):
         return f"bytes {value.hex(' ')}"
     if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple):
-        return repr(value)[:_MAX]
+        return shortened(value)
     return type(value).__name__.lower()
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it; a long one is cut behind an item, and says how many follow."""
+    whole = repr(value)
+    rows = isinstance(value, list | tuple) and any(isinstance(item, list | tuple) for item in value)
+    if len(whole) <= (_ROW if rows else _MAX):
+        return whole
+    if not isinstance(value, list | tuple):
+        return f"{whole[:_MAX]}…{whole[-1] if isinstance(value, str | bytes) else ''}"
+    items = list(map(shortened, value[: 1 if rows else _MAX]))
+    while len(", ".join(items)) > _MAX and len(items) > 1:
+        del items[len(items) // 2 :]
+    left = f", … (+{len(value) - len(items)})" if len(items) < len(value) else ""
+    return f"{whole[0]}{', '.join(items)}{left}{whole[-1]}"
 
 
 def _packet(data: bytes) -> str:

@@ -15,12 +15,22 @@ from demuxlab.kernel.records import Note, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import BROADCAST_IPV4, is_any, is_link_local, is_multicast, to_text, unmapped
+from demuxlab.wire.address import (
+    BROADCAST_IPV4,
+    is_any,
+    is_link_local,
+    is_loopback,
+    is_multicast,
+    to_text,
+    unmapped,
+)
 
 _NET_BIND_SERVICE = 10
 """CAP_NET_BIND_SERVICE (capabilities(7))."""
 _UNPRIVILEGED, _RANGE = "ipv4/ip_unprivileged_port_start", "ipv4/ip_local_port_range"
 _RESERVED = "ipv4/ip_local_reserved_ports"
+_SECOND_LOOPBACK = b"\x7f\0\0\2"
+"""127.0.0.2: all of 127.0.0.0/8 is local, and only 127.0.0.1 is listed."""
 _TEXTS = marked(
     {
         "listens": "it listens there",
@@ -44,6 +54,8 @@ _REUSE_PORT_COSTS = marked("a hash of the flow shares clients out among all sock
 _OTHERS_REUSE_PORT = marked("set SO_REUSEPORT on all these sockets before they are bound, as one user")
 _WAIT = marked("wait a minute until TIME-WAIT is over")
 _WAIT_COSTS = marked("the service is down as long")
+_ADDRESS = marked("bind another address, such as {address}")
+_ADDRESS_COSTS = marked("the port is reached at that address alone")
 _V6ONLY = marked("set IPV6_V6ONLY before bind")
 _V6ONLY_COSTS = marked("the socket gets no IPv4 then")
 _ROOT = marked("give the program CAP_NET_BIND_SERVICE: sudo setcap cap_net_bind_service=+ep PROGRAM")
@@ -208,6 +220,8 @@ def _cures(wanted: Wanted, holders: list[Holder], blocked: list[Holder], found: 
     dual = wanted.family == 6 and is_any(wanted.address) and not wanted.v6only
     if dual and not conflicts(wanted._replace(v6only=True), holders):
         yield Cure(Note(_V6ONLY), Note(_V6ONLY_COSTS))
+    if address := _free_address(wanted, holders):
+        yield Cure(Note(_ADDRESS, {"address": to_text(address)}), Note(_ADDRESS_COSTS))
     if all(holder.record.state == TIME_WAIT for holder in blocked):
         yield Cure(Note(_WAIT), Note(_WAIT_COSTS))
     named = {
@@ -218,6 +232,22 @@ def _cures(wanted: Wanted, holders: list[Holder], blocked: list[Holder], found: 
     if named:
         yield Cure(Note(_STOP, {"process": ", ".join(sorted(named))}), Note(_STOP_COSTS))
     yield Cure(Note(_PORT), Note(_PORT_COSTS))
+
+
+def _free_address(wanted: Wanted, holders: list[Holder]) -> bytes | None:
+    """Return an address of this machine where the port is free; of loopback if it was asked for."""
+    if is_multicast(wanted.address):
+        return None
+    own = [address for address in netlink.addresses(wanted.family) if not is_link_local(address)]
+    if wanted.family == 4:
+        own.append(_SECOND_LOOPBACK)
+    local = is_loopback(wanted.address)
+    free = (
+        address
+        for address in sorted(own, key=lambda address: is_loopback(address) != local)
+        if not conflicts(wanted._replace(address=address, v6only=wanted.family == 6), holders)
+    )
+    return next(free, None)
 
 
 def _cures_of_address(wanted: Wanted) -> Iterator[Cure]:

@@ -19,7 +19,7 @@ _OTHER_DEVICE = marked("{process} has {local}, on the device {device} only")
 _OTHER_PROTOCOL = marked("{process} has the port of the other protocol, {protocol}")
 _OTHER_PORT = marked("{process} has another port: {local}")
 _OTHER_NAMESPACE = marked("in another network namespace {process} has {local}")
-_MOST = 3
+_MOST, _NEAR = 3, 10
 
 
 def on_this_port(question: Question, snapshot: Snapshot) -> Iterator[Note]:
@@ -50,7 +50,7 @@ def of_other_protocol(snapshot: Snapshot) -> Iterator[Note]:
 
 
 def other_ports(question: Question, here: Snapshot, everything: Snapshot) -> Iterator[Note]:
-    """Yield other ports of the processes that have this one; else the listening sockets nearest to it."""
+    """Yield other ports of the processes that have this one; else those that may have been meant."""
     holding = {process.pid for record in here.records for process in here.processes(record)}
     first = [
         record
@@ -59,8 +59,14 @@ def other_ports(question: Question, here: Snapshot, everything: Snapshot) -> Ite
         if record.state == LISTEN or record.protocol == ip.UDP
     ]
     own = [record for record in first if holding & {process.pid for process in everything.processes(record)}]
-    for record in sorted(own or first, key=lambda record: abs(record.port - question.port))[:_MOST]:
+    like = [record for record in first if _alike(record.port, question.port)]
+    for record in sorted(own or like, key=lambda record: abs(record.port - question.port))[:_MOST]:
         yield Note(_OTHER_PORT, _values(record, everything))
+
+
+def _alike(one: int, other: int) -> bool:
+    """Tell whether one port may be typed for the other: 8000 for 8001, 80 for 8080."""
+    return abs(one - other) <= _NEAR or str(one) in str(other) or str(other) in str(one)
 
 
 def in_namespaces(found: Iterable[tuple[Process, Snapshot]]) -> Iterator[Note]:

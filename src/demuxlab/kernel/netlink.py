@@ -13,7 +13,7 @@ from demuxlab.kernel.records import AF_INET, AF_INET6, Record, attributes, cooki
 from demuxlab.wire import ip
 
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 0, 4, 12
-_SOCK_DIAG_BY_FAMILY, _RTM_NEWROUTE, _RTM_GETROUTE = 20, 24, 26
+_SOCK_DIAG_BY_FAMILY, _RTM_GETADDR, _RTM_GETROUTE = 20, 22, 26
 _GET_TABLE = 10 << 8 | 1
 """NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE."""
 _REQUEST, _DUMP = 0x001, 0x300
@@ -28,6 +28,7 @@ _DESTROY_GROUPS = (1, 2, 3, 4)
 _header = struct.Struct("=IHHII")
 _RECEIVE = 1 << 20
 _RTA_DST, _RTA_OIF = 1, 4
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 LOCAL, BROADCAST, MULTICAST = 2, 3, 5
 """Types of routes (rtnetlink(7)): RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST."""
 UNICAST = 1
@@ -159,6 +160,16 @@ def route(address: bytes, out: str = "") -> tuple[int, str]:
     except OSError:
         device = ""
     return answer[7], device
+
+
+def addresses(family: int) -> Iterator[bytes]:
+    """Yield this machine's addresses of a family, 4 or 6."""
+    body = struct.pack("=BBBBI", AF_INET if family == 4 else AF_INET6, 0, 0, 0, 0)
+    with _open(_NETLINK_ROUTE) as netlink:
+        for answer in _ask(netlink, _RTM_GETADDR, _REQUEST | _DUMP, body):
+            found = dict(attributes(answer[8:]))
+            # Of a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL elsewhere.
+            yield bytes(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS])
 
 
 def has_firewall() -> bool | None:

@@ -143,12 +143,11 @@ class Lab:
 
     def replies(self) -> list[Packet]:
         """Carry the packets that the hosts have queued; return those for crafted hosts, dissected."""
-        from scapy.layers.inet import IP
-        from scapy.layers.inet6 import IPv6
+        from scapy.layers import inet, inet6
 
         self._network.carry()
         answers = self._network.take_answers()
-        return [IP(packet) if packet[0] >> 4 == 4 else IPv6(packet) for packet in answers]
+        return [inet.IP(packet) if packet[0] >> 4 == 4 else inet6.IPv6(packet) for packet in answers]
 
     def read(self, process: TCPEndpoint, size: int = 65_536) -> bytes:
         """Let a process read what waits in its socket's receive buffer."""

@@ -166,7 +166,7 @@ class LabRuntime:
         self.elapsed = network.now
         self.flush = network.carry
         self.polled = 0
-        self.received_at_once = False
+        self.received_at_once = self.program_may_poll = False
         self._network = network
 
     def condition(self) -> "_LabCondition":

@@ -178,6 +178,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     """Load a lab's catalog, and return the function `run` of its script; CannotRun where it has none."""
     script = folder.script
     language.add(folder.path)
+    _import_when_used("scapy.layers", "inet6")
     spec = importlib.util.spec_from_file_location(f"demuxlab_lab_{script.parent.name}", script)
     if spec is None or spec.loader is None:
         raise CannotRun(_("{script} cannot be loaded", script=script), _("is it a Python file?"))
@@ -190,6 +191,20 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     except Exception as error:
         raise CannotRun(_where(error, script), _("mend the script")) from error
     return run  # type: ignore[no-any-return]
+
+
+def _import_when_used(package: str, name: str) -> None:
+    """Let a module that scapy's others import be loaded when something in it is first used.
+
+    Most labs craft no IPv6, which with its routes is a fifth of what scapy loads.
+    """
+    whole = f"{package}.{name}"
+    spec = None if whole in sys.modules else importlib.util.find_spec(whole)
+    if spec is not None and spec.loader is not None:
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = sys.modules[whole] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        setattr(sys.modules[package], name, module)
 
 
 def _where(error: Exception, script: Path) -> str:

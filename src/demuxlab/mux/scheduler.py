@@ -31,18 +31,19 @@ class DeficitRoundRobin:
         self.limit = limit
         self.dropped = 0
         self._flows: dict[str, _Flow] = {}
-        self._turns: deque[str] = deque()
+        self.turns: deque[str] = deque()
+        """The processes that have packets queued, the next one first."""
 
     def __bool__(self) -> bool:
         """Tell whether a packet is queued."""
-        return bool(self._turns)
+        return bool(self.turns)
 
     def put(self, process: str, packet: bytes | Large) -> bool:
         """Queue a packet of a process; where its queue is full, count it as dropped and return False."""
         flow, size = self._flows.get(process), len(packet)
         if flow is None:
             flow = self._flows[process] = _Flow()
-            self._turns.append(process)
+            self.turns.append(process)
         elif flow.size + size > self.limit:
             self.dropped += 1
             return False
@@ -52,14 +53,14 @@ class DeficitRoundRobin:
 
     def get(self) -> tuple[str, bytes | Large] | None:
         """Return the next (process, packet) for the link, or None when the queues are empty."""
-        while self._turns:
-            process = self._turns[0]
+        while self.turns:
+            process = self.turns[0]
             flow = self._flows[process]
-            if len(self._turns) == 1:
+            if len(self.turns) == 1:
                 packet = flow.packets.popleft()
                 flow.size -= len(packet)
                 if not flow.packets:
-                    self._turns.clear()
+                    self.turns.clear()
                     self._flows.clear()
                 return process, packet
             if not flow.granted:
@@ -68,14 +69,14 @@ class DeficitRoundRobin:
             size = len(flow.packets[0])
             if size > flow.deficit:
                 flow.granted = False
-                self._turns.rotate(-1)
+                self.turns.rotate(-1)
                 continue
             packet = flow.packets.popleft()
             flow.size -= size
             flow.deficit -= size
             if not flow.packets:
                 # An idle process loses its deficit: it cannot save up for a burst.
-                self._turns.popleft()
+                self.turns.popleft()
                 del self._flows[process]
             return process, packet
         return None

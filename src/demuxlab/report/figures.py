@@ -4,6 +4,7 @@ A figure is `WIDTH` wide, so that its text can be read on a telephone. It is Non
 not have what it shows.
 """
 
+import re
 from collections.abc import Callable
 
 from markupsafe import Markup
@@ -18,6 +19,8 @@ from demuxlab.telling.comment import candidate
 from demuxlab.telling.decision import Loser
 
 WIDTH = 380.0
+_HEX_SHOWN = 16
+_TEXT = re.compile("[ -~]{3}")
 _PROCESSES = 6
 _PIECES = 14
 _IN_A_ROW = 7
@@ -179,8 +182,11 @@ def _telling(ladder: Ladder) -> Segment | None:
 
 
 def printable_data(segment: Segment) -> str:
-    """Return the first of a segment's data as text, with a dot for what is none."""
+    """Return the first of a segment's data: as text, with dots for what is none, or in hex."""
     shown = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in segment.data)
+    if segment.label.startswith("QUIC") or ("·" in shown and not _TEXT.search(shown)):
+        shown = segment.data[:_HEX_SHOWN].hex(" ")
+        return shown + " …" if segment.size > _HEX_SHOWN else shown
     return shown + "…" if segment.size > len(segment.data) else shown
 
 

@@ -41,7 +41,7 @@ def findings(tracker: Tracker) -> list[str]:
         *_data_marks(rest),
         *_reset(rest),
         *_closed([each for each in rest if each not in copies]),
-        *_moved(tracker),
+        *moved(tracker),
     ]
 
 
@@ -319,7 +319,8 @@ def _both_sides(tcp: Sequence[Conversation]) -> tuple[list[str], set[Conversatio
     return _few(said), copies
 
 
-def _moved(tracker: Tracker) -> list[str]:
+def moved(tracker: Tracker) -> list[str]:
+    """Return a sentence for each QUIC connection whose 4-tuple changed."""
     said = []
     for connection in tracker.quic.moved():
         paths = [tracker.conversations[number - 1] for number in connection.paths]

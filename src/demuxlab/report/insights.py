@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from demuxlab.demux.verdicts import Verdict
 from demuxlab.language import _
-from demuxlab.report.findings import findings
+from demuxlab.report.findings import findings, moved
 from demuxlab.report.story import DATA, DATAGRAMS, LISTENING, Queue, Story
 from demuxlab.wire.address import endpoint_text
-from demuxlab.wire.segment import RST
+from demuxlab.wire.segment import ACK, RST, SYN
 
 _NAMED = 6  # names in one enumeration
 
@@ -23,6 +23,7 @@ def insights(story: Story) -> list[str]:
         *_one_socket_many_senders(story),
         *_one_link(story),
         *_refused(story),
+        *moved(story.tracker),
     ]
 
 
@@ -146,12 +147,16 @@ def _one_socket_many_senders(story: Story) -> Iterator[str]:
                 count=len(queue.senders),
             )
     for queue in story.queues:
-        if queue.kind == LISTENING and len(queue.senders) > 1:
+        requests = (
+            each for each in story.segments if each.queue is queue and each.flags & (SYN | ACK) == SYN
+        )
+        clients = len({each.source.text for each in requests})
+        if queue.kind == LISTENING and clients > 1:
             yield _(
                 "{socket} got the requests of {count} clients. Whatever followed went to a socket of each "
                 "client's own.",
                 socket=queue.name or queue.local,
-                count=len(queue.senders),
+                count=clients,
             )
 
 

@@ -185,6 +185,7 @@ def _segment(laid_out: Ladder, segment: Segment) -> dict[str, Any]:
         "drawing": drawing,
         "sentence": sentence,
         "fields": " · ".join(fields),
+        "comment": _("Comment in the capture: {said}", said=segment.comment) if segment.comment else "",
         "data": figures.printable_data(segment),
         "candidates": _candidates(segment),
     }

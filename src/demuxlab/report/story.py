@@ -95,6 +95,8 @@ class Segment:
     """Why a host drops it: "wrong TCP checksum"."""
     outer: tuple[str, ...] = ()
     """What the packet was inside of, the outermost first."""
+    comment: str = ""
+    """What the capture says of it, if that is no decision."""
     sender: Queue | None = None
 
     @property

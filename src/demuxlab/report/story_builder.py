@@ -13,7 +13,7 @@ from demuxlab.report.conversations import Conversation, Endpoint
 from demuxlab.report.story import CLIENT, DATA, DATAGRAMS, LISTENING, Depth, End, Queue, Segment, Story
 from demuxlab.telling import comment
 from demuxlab.telling.decision import CONNECTED_RULES, LISTENING_RULES, Decision, Loser
-from demuxlab.wire import endpoints, icmp, ip
+from demuxlab.wire import endpoints, icmp, ip, quic
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.address import to_text
 from demuxlab.wire.checksum import Checksums
@@ -32,7 +32,7 @@ _MAX_PACKET = 65_575  # bytes: an IPv6 packet's most
 _MAX_NAME = 60
 _MAX_TEXT = 500
 _MAX_NAMES = 100  # of a decision's copies and losers
-_DATA_SHOWN = 48  # bytes
+_DATA_SHOWN, _ID_SHOWN = 48, 8  # bytes
 _ICMP = "ICMP"
 """What the label of an ICMP error begins with."""
 _WILDCARDS = ("", "*", "0.0.0.0", "[::]")
@@ -50,6 +50,8 @@ class AnnotatedPacket(NamedTuple):
     outer: tuple[str, ...] = ()
     is_whole: bool = True
     """Whether the whole packet was captured."""
+    comment: str = ""
+    """What the capture says of the packet besides the decision."""
 
 
 class Selection(NamedTuple):
@@ -154,11 +156,13 @@ class _StoryBuilder:
         whole = inner.packet + bytes(max(0, missing))  # of a truncated packet the headers are enough
         before = len(self.story.segments)
         decision = comment.read(frame.comment) if frame.comment else None
-        self.packet(
-            AnnotatedPacket(
-                frame.number, frame.time, whole, decision, frame.queue, inner.outer, is_whole=missing <= 0
-            )
+        seen = AnnotatedPacket(
+            frame.number, frame.time, whole, decision, frame.queue, inner.outer, missing <= 0
         )
+        said = (
+            "" if decision or frame.comment == "sent" or frame.comment.startswith("sent: ") else frame.comment
+        )
+        self.packet(seen._replace(comment=printable(said, _MAX_TEXT)))
         if frame.packet_id is not None and len(self.story.segments) > before:
             self._by_id[frame.packet_id] = before
 
@@ -248,7 +252,7 @@ class _StoryBuilder:
             seen,
             arrival.protocol,
             ends,
-            " ".join(word for bit, word in _FLAGS if flags & bit) or ("–" if tcp else "UDP"),
+            _flags(flags) if tcp else _datagram(arrival.payload, conversation),
             flags,
             arrival.payload,
             (tcp.sequence, tcp.acknowledgment) if tcp else (None, None),
@@ -313,6 +317,7 @@ class _StoryBuilder:
             fresh=fresh,
             fault=fault,
             outer=seen.outer,
+            comment=seen.comment,
         )
         self.story.segments.append(segment)
         if decision and decision.verdict in (Verdict.DELIVERED, Verdict.QUEUE_FULL):
@@ -417,6 +422,17 @@ def _sockets(conversation: Conversation, ends: tuple[End, End]) -> Iterator[tupl
                 yield CLIENT if opened else DATA, here, there
         elif own.packets and other.packets:
             yield DATAGRAMS, here, there
+
+
+def _flags(flags: int) -> str:
+    return " ".join(word for bit, word in _FLAGS if flags & bit) or "–"
+
+
+def _datagram(payload: bytes, conversation: Conversation | None) -> str:
+    """Return the label of a datagram: with the connection ID where QUIC shows one that is known."""
+    connection = conversation.quic if conversation else None
+    number = quic.destination_id(payload, connection) if connection else b""
+    return f"QUIC {number[:_ID_SHOWN].hex()}{'…' * (len(number) > _ID_SHOWN)}" if number else "UDP"
 
 
 def _ends(found: Endpoints) -> tuple[Endpoint, Endpoint]:

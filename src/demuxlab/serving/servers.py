@@ -1,41 +1,28 @@
-"""Servers on our sockets: HTTP (http.server), and the inetd services echo, discard and chargen.
+"""Starts the services: HTTP, and the inetd services echo, discard and chargen over TCP and UDP.
 
-They are the standard library's servers, unmodified: what they need of a socket, ours have.
+What serves streams has no threads (`streams`, `pages`). UDP and the live view have the standard library's
+servers, unmodified: what they need of a socket, ours have.
 """
 
 import _thread
-import os
-import re
 import threading
 from contextlib import suppress
-from http import HTTPStatus
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from demuxlab import sockets
 from demuxlab.live.browser import LiveView
 from demuxlab.runtime import Runtime
-from demuxlab.sockets.library_copy import load_copy
-
-if TYPE_CHECKING:
-    import socketserver
-    from http import server as http_server
-else:
-    socketserver = load_copy("socketserver", {"socket": sockets})
-    http_server = load_copy("http.server", {"socket": sockets, "socketserver": socketserver})
+from demuxlab.serving.library import http_server, socketserver
+from demuxlab.serving.pages import PageHandler, PageStream
+from demuxlab.serving.streams import LINE, Chargen, Discard, Echo, StreamServer
 
 PORTS = {"http": 80, "echo": 7, "discard": 9, "chargen": 19}
 """RFC 9110, RFC 862, RFC 863, RFC 864."""
-_RANGE = re.compile(r"bytes=([0-9]{0,4000})-([0-9]{0,4000})", re.IGNORECASE)
-"""One range of bytes; longer numbers make it invalid, and so ignored (RFC 9110, section 14.2)."""
-_AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-"""What the absolute form of a request's target begins with (RFC 9112, section 3.2.2)."""
-_BUFFER = 65_536
-_MANY_DIGITS = 18
 _AT_ONCE = 1e-9
 """Seconds: the shortest timeout, which does not make a socket non-blocking as 0 would."""
-_LINE = bytes(range(33, 127))
 
 
 class Running:
@@ -44,6 +31,7 @@ class Running:
     def __init__(self) -> None:
         self.places: list[str] = []
         self._servers: list[Any] = []
+        self._stream_servers: list[StreamServer] = []
 
     def add(self, server: Any, place: str) -> None:
         """Run a server in a thread of its own."""
@@ -52,11 +40,18 @@ class Running:
         self._servers.append(server)
         self.places.append(place)
 
+    def add_streams(self, server: StreamServer, place: str) -> None:
+        """Add a server that needs no thread, and runs already."""
+        self._stream_servers.append(server)
+        self.places.append(place)
+
     def stop(self) -> None:
         """Stop all servers."""
         for server in self._servers:
             server.shutdown()
             server.server_close()
+        for streams in self._stream_servers:
+            streams.stop()
 
 
 def start(
@@ -66,19 +61,21 @@ def start(
     sockets.use(runtime)
     running = Running()
     port = port or PORTS[service]
+    folder = directory.resolve()
     for address in runtime.host.addresses:
         shown = f"[{address}]" if ":" in address else address
         family = sockets.AF_INET6 if ip_address(address).version == 6 else sockets.AF_INET
-        if service == "http":
-            handler = _page_handler(directory.resolve(), live)
+        if service == "http" and live is not None:
+            handler = _page_handler(folder, live)
             running.add(
                 _server(_PageServer, runtime, family, address, port, handler), f"http://{shown}:{port}/"
             )
+        elif service == "http":
+            pages = StreamServer(runtime, address, port, service, partial(PageStream, folder))
+            running.add_streams(pages, f"http://{shown}:{port}/")
         else:
-            running.add(
-                _server(_StreamServer, runtime, family, address, port, _STREAMS[service]),
-                f"tcp://{shown}:{port}",
-            )
+            streams = StreamServer(runtime, address, port, service, _STREAMS[service])
+            running.add_streams(streams, f"tcp://{shown}:{port}")
             running.add(
                 _server(_DatagramServer, runtime, family, address, port, _DATAGRAMS[service]),
                 f"udp://{shown}:{port}",
@@ -143,25 +140,6 @@ class _DatagramServer(socketserver.UDPServer):
         """Print nothing, as `_StreamServer`."""
 
 
-class _Echo(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        while data := self.request.recv(_BUFFER):
-            self.request.sendall(data)
-
-
-class _Discard(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        while self.request.recv(_BUFFER):
-            pass
-
-
-class _Chargen(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        pattern = b"".join((_LINE * 2)[i : i + 72] + b"\r\n" for i in range(len(_LINE))) * 8
-        while True:
-            self.request.sendall(pattern)
-
-
 def _answers_itself(handler: Any) -> bool:
     """Tell whether a datagram's source is an echo or chargen service: the two would loop (inetd(8))."""
     own = handler.server.server_address[1]
@@ -183,160 +161,15 @@ class _ChargenDatagram(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         _, answering = self.request
         if not _answers_itself(self):
-            answering.sendto((_LINE * 2)[:72] + b"\r\n", self.client_address)
+            answering.sendto((LINE * 2)[:72] + b"\r\n", self.client_address)
 
 
-_STREAMS = {"echo": _Echo, "discard": _Discard, "chargen": _Chargen}
+_STREAMS = {"echo": Echo, "discard": Discard, "chargen": Chargen}
 _DATAGRAMS = {"echo": _EchoDatagram, "discard": _DiscardDatagram, "chargen": _ChargenDatagram}
 
 
-class _Part:
-    """The requested range of a file, as a file to read from."""
-
-    def __init__(self, file: BinaryIO, first: int, size: int) -> None:
-        self._file = file
-        self._left = size
-        file.seek(first)
-
-    def read(self, size: int = _BUFFER) -> bytes:
-        data = self._file.read(min(size, self._left))
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _PageHandler(http_server.SimpleHTTPRequestHandler):
-    """http.server's handler, with ranges and persistent connections; follows no link out of the folder."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    default_request_version = "HTTP/1.0"  # of a request line without one: errors get a status line
-    raw_requestline: bytes
-    _has_length = False
-
-    def parse_request(self) -> bool:
-        """As the library's, and refuse what programs read differently (RFC 9112, section 11.2)."""
-        while self.raw_requestline in (b"\r\n", b"\n"):  # a server should pass over empty lines (section 2.2)
-            self.raw_requestline = self.rfile.readline(_BUFFER + 1)
-        if not super().parse_request():
-            return False
-        problem = self._problem()
-        if problem is not None:
-            self.send_error(*problem)
-            return False
-        options = {each.strip().lower() for each in self._field("Connection").split(",")}
-        if "close" in options:
-            self.close_connection = True
-        elif "keep-alive" in options:
-            self.close_connection = False
-        if authority := _AUTHORITY.match(self.path):
-            self.path = "/" + self.path[authority.end() :].removeprefix("/")
-        # The next request follows the content, of which no method has use here.
-        length = int(self._field("Content-Length") or 0)
-        if length > _BUFFER:
-            self.close_connection = True
-        else:
-            self.rfile.read(length)
-        return True
-
-    def _field(self, name: str) -> str:
-        """Return a field's values as one list (RFC 9110, section 5.2)."""
-        return ",".join(self.headers.get_all(name, []))
-
-    def _problem(self) -> tuple[HTTPStatus, str] | None:
-        """Return status and reason where the fields leave open where the request ends or whom it is for."""
-        length, coding = self._field("Content-Length"), self._field("Transfer-Encoding")
-        if self.headers.defects:
-            return HTTPStatus.BAD_REQUEST, "Bad header field"
-        if len(self.headers.get_all("Host", [])) != 1 and self.request_version not in (
-            "HTTP/0.9",
-            "HTTP/1.0",
-        ):
-            return HTTPStatus.BAD_REQUEST, "Not one Host field"
-        if (length and not (length.isascii() and length.isdigit())) or len(length) > _MANY_DIGITS:
-            return HTTPStatus.BAD_REQUEST, "Bad Content-Length"
-        if length and coding:
-            return HTTPStatus.BAD_REQUEST, "Content-Length beside Transfer-Encoding"
-        if coding:
-            return HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding in a request"
-        return None
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Print nothing: the requests are in the capture."""
-
-    def send_head(self) -> Any:
-        """Open the file, and send status and headers (ranges: RFC 9110, section 14)."""
-        try:
-            path = Path(os.path.realpath(self.translate_path(self.path)))
-            if path.is_relative_to(self.directory) and (path.is_file() or path.is_dir()):
-                wanted = self._wanted_range(path)
-                return super().send_head() if wanted is None else self._send_part(path, *wanted)
-        except (OSError, ValueError):
-            pass  # no name that a file can have: with a zero byte, or too long
-        self.send_error(HTTPStatus.NOT_FOUND, "File not found")
-        return None
-
-    def _wanted_range(self, path: Path) -> tuple[str, str] | None:
-        """Return first and last byte as the request has them; None where all of the file is to be sent."""
-        wanted = _RANGE.fullmatch(self.headers.get("Range", "").strip())
-        if self.command != "GET" or wanted is None or not any(wanted.groups()) or not path.is_file():
-            return None
-        first, last = wanted.groups()
-        if first and last and int(first) > int(last):
-            return None
-        if (
-            "If-Modified-Since" in self.headers
-        ):  # comes first (RFC 9110, section 13.2.2), and may be the answer
-            return None
-        condition = self.headers.get("If-Range")  # no file has an entity tag here: only dates can match
-        if condition is not None and condition.strip() != self.date_time_string(int(path.stat().st_mtime)):
-            return None
-        return first, last
-
-    def _send_part(self, path: Path, first_text: str, last_text: str) -> Any:
-        file = path.open("rb")
-        status = os.fstat(file.fileno())
-        size = status.st_size
-        if first_text:
-            first, last = int(first_text), min(int(last_text or size), size - 1)
-        else:
-            first, last = max(0, size - int(last_text)), size - 1
-        if first >= size:
-            file.close()
-            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            self.send_header("Content-Range", f"bytes */{size}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return None
-        self.send_response(HTTPStatus.PARTIAL_CONTENT)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.send_header("Last-Modified", self.date_time_string(int(status.st_mtime)))
-        self.end_headers()
-        return _Part(file, first, last - first + 1)
-
-    def send_header(self, keyword: str, value: str) -> None:
-        """As the library's; note whether the client will know where the answer ends."""
-        self._has_length = self._has_length or keyword.lower() == "content-length"
-        super().send_header(keyword, value)
-
-    def end_headers(self) -> None:
-        """Send Accept-Ranges, to HTTP/1.0 clients whether the connection stays, then end the headers."""
-        self.send_header("Accept-Ranges", "bytes")
-        if self.request_version == "HTTP/1.0" and not self.close_connection:
-            if self._has_length:
-                self.send_header("Connection", "keep-alive")
-            else:
-                self.close_connection = True
-        self._has_length = False
-        super().end_headers()
-
-
-def _page_handler(folder: Path, live: LiveView | None) -> type:
-    class Handler(_PageHandler):
+def _page_handler(folder: Path, live: LiveView) -> type:
+    class Handler(PageHandler):
         def __init__(self, *arguments: Any, **keywords: Any) -> None:
             super().__init__(*arguments, directory=str(folder), **keywords)
 
@@ -357,7 +190,5 @@ def _page_handler(folder: Path, live: LiveView | None) -> type:
             self.view.closed(self)
             super().finish()
 
-    if live is None:
-        return Handler
     LiveHandler.view = live
     return LiveHandler

@@ -71,7 +71,7 @@ def tun_host(
             if link.offloads in _LESS:
                 remark(_(_LESS[link.offloads]))
         end = link.keep_queue(workers.split()) if workers else link.queues[0]
-        host = Host("B", hosts, secret=secret, offload=bool(link.offloads))
+        host = Host("B", hosts, secret=secret, offload=bool(link.offloads), gso=not offload)
         recorder = None
         if capture is not None:
             with writing(capture, _("give another name with --capture")):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHECKOUT, _IN_THE_WHEEL = PACKAGE.parents[1], Path(__file__).with_name("documents")
 _TREE = _CHECKOUT if (_CHECKOUT / "docs").is_dir() else _IN_THE_WHEEL
-_DOCUMENTS = ("docs/*.md", "CONTRIBUTING.md", "SECURITY.md", "tests/drill/README.md")
+_DOCUMENTS = ("docs/*.md", "C*.md", "SECURITY.md", "tests/drill/README.md")
 _OTHER_LANGUAGE = re.compile(r"^(?:한국어|English): \[[^\]]*\]\([^)]*\)(?: · )?", re.MULTILINE)
 """The link to the other language, which every page has at its top."""
 FIGURE = "04_tcp_four_tuple"
@@ -205,7 +205,8 @@ def _documents() -> Iterator[str]:
             if not path.name.endswith(".ko.md"):
                 yield path.relative_to(_TREE).as_posix()
     for path in sorted(course.installed_folder().glob("*.md")):
-        yield f"labs/{path.name}"
+        if not path.name.endswith(".ko.md"):
+            yield f"labs/{path.name}"
 
 
 def _path(source: str) -> Path:

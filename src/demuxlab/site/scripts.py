@@ -53,7 +53,7 @@ def _bundle(source: str, to: Path, *options: str) -> None:
         done = subprocess.run([*call, "--log-level=error"], capture_output=True, text=True, check=False)
     except OSError as error:
         raise DemuxlabError(
-            _("esbuild cannot be started ({why})", why=error), _("install Node.js 20 or later")
+            _("esbuild cannot be started ({why})", why=error), _("install Node.js 18 or later")
         ) from error
     if done.returncode:
         raise DemuxlabError(

@@ -10,10 +10,12 @@ import os
 import threading
 from collections.abc import Iterator
 from itertools import count
-from os import set_blocking  # the kernel's: in a program that we run, os.set_blocking asks this table
+from typing import Any
 
 from demuxlab.sockets.opened import OpenSocket
 
+# The kernel's: in a program that we run, os.set_blocking asks this table. On Windows Python 3.11 has none.
+_set_blocking: Any = getattr(os, "set_blocking", None)
 _FIRST_MADE_UP = 1 << 30
 """Above every number of the kernel's (proc(5): fs.nr_open is at most 1,073,741,816)."""
 
@@ -63,7 +65,7 @@ class Descriptor:
         """Clear or set O_NONBLOCK, which all descriptors of the socket share."""
         self.opened.nonblocking = not blocking
         if 0 <= self.number < _FIRST_MADE_UP:
-            set_blocking(self.number, blocking)
+            _set_blocking(self.number, blocking)
 
     def is_open(self) -> bool:
         """Tell whether the number was not closed with os.close."""

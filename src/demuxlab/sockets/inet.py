@@ -373,10 +373,11 @@ class InetSocket(ABC):
             while not self._descriptor.closed:
                 if (result := attempt()) is not None:
                     return result
-                seen = opened.changes
-                opened.flush()
-                if seen != opened.changes:
-                    continue
+                if timeout == 0 or not opened.runtime.program_may_poll:  # else waiting sends what there is
+                    seen = opened.changes
+                    opened.flush()
+                    if seen != opened.changes:
+                        continue
                 remaining = None if deadline is None else deadline - opened.runtime.elapsed()
                 if timeout == 0 or (timeout is None and remaining is not None and remaining <= 0):
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -387,9 +388,9 @@ class InetSocket(ABC):
 
     def _call_timeout(self, flags: int = 0) -> float | None:
         """Return the timeout of a call with these flags: 0 also where the program has set O_NONBLOCK."""
-        if self._timeout is None and (flags & _socket.MSG_DONTWAIT or self._open().nonblocking):
-            return 0.0
-        return self._timeout
+        if self._timeout is not None:
+            return self._timeout
+        return 0.0 if flags & _socket.MSG_DONTWAIT or self._descriptor.opened.nonblocking else None
 
 
 def c_int(value: Any) -> int:

@@ -12,6 +12,7 @@ from demuxlab.sockets.addresses import Address
 from demuxlab.sockets.pollable import DatagramPollable, Pollable
 from demuxlab.sockets.system import library as _socket
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
+from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.udp import UDPEndpoint
 
 Endpoint = TCPEndpoint | UDPEndpoint
@@ -253,14 +254,26 @@ class OpenSocket:
                 pollable.hang_up(failed=endpoint.failed)
                 return
             readable = endpoint.readable and (self.low_water <= 1 or self.has_enough(self.low_water))
-            writable, ended = endpoint.writable, endpoint.read_closed
-            pollable.show(readable=readable, writable=writable, ended=ended, changed=changed)
+            writable, ended, urgent = endpoint.writable, endpoint.read_closed, endpoint.urgent_waits
+            if urgent is not None and not readable:
+                urgent = self._announced_alone(urgent)
+            pollable.show(readable=readable, writable=writable, ended=ended, changed=changed, urgent=urgent)
         else:
             assert isinstance(pollable, DatagramPollable)
             ended, failing = _socket.SHUT_RD in self.shut, endpoint.failing
             pollable.show_all(readable=endpoint.readable, ended=ended, failing=failing, changed=changed)
             if len(self.shut) == len(_BOTH):
                 pollable.end_both()
+
+    def _announced_alone(self, mark: UrgentMark) -> UrgentMark | None:
+        """Decide whether to announce an urgent byte without data, which makes the descriptor readable, too.
+
+        A blocking socket would then wait in recv: its program gets SIGURG only.
+        """
+        if not self.nonblocking and not mark.announced and self.pollable is not None:
+            self.pollable.signal_owner()
+        mark.announced = True
+        return mark if self.nonblocking and not mark.passed_over else None
 
 
 def _with_the_kernels_message(error: OSError) -> None:

@@ -8,6 +8,7 @@ getsockopt returns there is the value.
 import errno
 import os
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ _MAX_SIZE = 1024
 _SOL, _IP, _IPV6, _TCP = _socket.SOL_SOCKET, _socket.IPPROTO_IP, _socket.IPPROTO_IPV6, _socket.IPPROTO_TCP
 _TCP_FASTOPEN_CONNECT, _TCP_FASTOPEN_KEY, _TCP_FASTOPEN_NO_COOKIE, _TCP_INQ = 30, 33, 34, 36
 _IP_MTU_DISCOVER, _IP_MTU, _IPV6_MTU_DISCOVER, _IPV6_MTU = 10, 14, 23, 24
-_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_BINDTOIFINDEX = 18, 20, 21, 62
+_SO_RCVLOWAT, _SO_RCVTIMEO, _SO_SNDTIMEO, _SO_MAX_PACING_RATE, _SO_BINDTOIFINDEX = 18, 20, 21, 47, 62
 _CONGESTION = {b"cubic": Cubic, b"reno": NewReno}
 _CONGESTION_NAME_SIZE = 16
 _MREQ_SIZE, _MREQ_SIZE_IPV6 = 8, 20
@@ -188,6 +189,11 @@ def _on(value: bytes) -> bool:
 
 def _limit(value: bytes) -> int:
     return max(_int(value), 0)  # -1, the kernel's default, is no limit
+
+
+def _rate(value: bytes) -> int:
+    """Return bytes a second, of a u32 or u64; 0 where all bits are set: no limit."""
+    return 0 if not value.strip(b"\xff") else int.from_bytes(value, sys.byteorder)
 
 
 def _seconds(value: bytes) -> float:
@@ -415,6 +421,7 @@ _OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL, _SO_RCVLOWAT): Option(_low_water),
     (_SOL, _SO_RCVTIMEO): Option(_timeout("receive_timeout")),
     (_SOL, _SO_SNDTIMEO): Option(_timeout("send_timeout")),
+    (_SOL, _SO_MAX_PACING_RATE): Option(_setting("max_pacing_rate", _rate)),
     (_SOL, _socket.SO_BROADCAST): _REMEMBERED,
     (_SOL, _socket.SO_OOBINLINE): Option(_setting("urgent_inline", _on)),
     (_SOL, _socket.SO_PRIORITY): _REMEMBERED,

@@ -6,6 +6,8 @@ It is one end of a pair of the kernel's own stream sockets (unix(7)):
 - *ended* (POLLRDHUP, and readable) when the other end has shut down its writing;
 - *hung up* (POLLHUP) when it is shut down in both directions;
 - *failed* (POLLERR) when the other end is closed with data unread;
+- *urgent* (POLLPRI) while it holds a byte that the other end has sent with MSG_OOB, which sends SIGURG to its
+  owner as well. The byte makes it readable, too, as TCP's urgent byte alone does not (see `OpenSocket`);
 - *writable* by the size of its send buffer: at the start it sends some data that is never read, and the
   kernel reports a socket as writable while a quarter of SO_SNDBUF is more than the unread data. So changing
   SO_SNDBUF switches it, and raising it wakes threads that wait.
@@ -22,6 +24,7 @@ What a library in C writes to it would be lost. The other end finds it when the 
 import ctypes
 import os
 import platform
+import signal
 import struct
 import sys
 from contextlib import closing, suppress
@@ -29,6 +32,7 @@ from os import close, dup2  # the kernel's: in a program that we run, those of o
 from pathlib import Path
 
 from demuxlab.sockets.system import library as _socket
+from demuxlab.transport.tcp.urgent import UrgentMark
 
 _BALLAST = bytes(4096)
 _EPOLL_CTL_ADD = 1
@@ -42,7 +46,10 @@ _SMALL, _LARGE = 0, 1 << 17
 class Pollable:
     """Made when a program first asks a socket for its descriptor: most sockets never need one."""
 
-    __slots__ = ("_ended", "_failed", "_hung_up", "_inner", "_outer", "_readable", "_writable", "inode")
+    __slots__ = (
+        *("_ended", "_failed", "_hung_up", "_inner", "_outer", "_readable", "_urgent", "_writable"),
+        "inode",
+    )
     _kind = _socket.SOCK_STREAM
 
     def __init__(self, *, alone: bool = False) -> None:
@@ -58,6 +65,7 @@ class Pollable:
         self.inode = os.fstat(self.number).st_ino
         self._readable = self._hung_up = self._failed = self._ended = False
         self._writable = True
+        self._urgent: UrgentMark | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -147,38 +155,66 @@ class Pollable:
             self._inner = _connect(self._outer)
         return self._inner
 
-    def show(self, *, readable: bool, writable: bool, ended: bool, changed: bool) -> None:
+    def show(
+        self, *, readable: bool, writable: bool, ended: bool, changed: bool, urgent: UrgentMark | None = None
+    ) -> None:
         """Give the descriptor the socket's readiness; with `changed`, report "readable" once more.
 
         Edge-triggered programs (EPOLLET of epoll(7)) need the second: the kernel's TCP wakes them for new
-        data even though older data is unread. `ended`: nothing more will come (POLLRDHUP).
+        data even though older data is unread. `ended`: nothing more will come (POLLRDHUP). `urgent`: the
+        urgent byte that waits (POLLPRI).
         """
         again = readable and self._readable and changed
-        same = (readable, writable, ended) == (self._readable, self._writable, self._ended)
+        same = (readable, writable, ended, urgent) == (
+            *(self._readable, self._writable, self._ended, self._urgent),
+        )
         if same and not again and self._inner is not None:
             return
         if self._hung_up or not self.has(self.number):
             return  # os.close closed it, and the number may be another file's by now
         inner = self._connected()
+        if urgent is None and self._urgent is not None:
+            self._end_urgent()
+            again = False
         if not self._ended:
             self._show_data(inner, readable, again)
+            if urgent is not None and urgent is not self._urgent:
+                with suppress(OSError):  # a kernel older than 5.15 has no MSG_OOB for these sockets
+                    inner.send(b"!", _socket.MSG_OOB | _socket.MSG_DONTWAIT)
             if ended:
                 self._end(inner)
                 self._ended = True
         if writable != self._writable:
             size = _LARGE if writable else _SMALL
             self._outer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, size)
-        self._readable, self._writable = readable, writable
+        self._readable, self._writable, self._urgent = readable, writable, urgent
 
     def _end(self, inner: _socket.socket) -> None:
         inner.shutdown(_socket.SHUT_WR)
 
     def _show_data(self, inner: _socket.socket, readable: bool, again: bool) -> None:
-        if again or (readable and not self._readable):
-            inner.send(b"x", _socket.MSG_DONTWAIT)
-        if again or (self._readable and not readable):
-            with suppress(BlockingIOError):  # the program read it, with os.read, instead of data
+        with suppress(BlockingIOError):  # also where the program read it, with os.read, instead of data
+            if again or (readable and not self._readable):
+                inner.send(b"x", _socket.MSG_DONTWAIT)
+            if self._urgent is None and (again or (self._readable and not readable)):
                 self._outer.recv(1, _socket.MSG_DONTWAIT)
+
+    def signal_owner(self) -> None:
+        """Send SIGURG to the process or group that F_SETOWN named (fcntl(2))."""
+        import fcntl  # Windows has none
+
+        if self.has(self.number) and (owner := fcntl.fcntl(self.number, fcntl.F_GETOWN)):
+            with suppress(OSError):  # it has ended
+                os.kill(owner, signal.SIGURG)
+
+    def _end_urgent(self) -> None:
+        """Take all bytes out, the urgent one first: to read past it would leave it there as data."""
+        with suppress(OSError):
+            self._outer.recv(1, _socket.MSG_OOB)
+        with suppress(BlockingIOError):
+            while self._outer.recv(len(_BALLAST), _socket.MSG_DONTWAIT):
+                pass
+        self._readable = False
 
 
 class DatagramPollable(Pollable):

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from demuxlab.sockets import addresses, ancillary
@@ -27,9 +28,7 @@ class StreamSocket(InetSocket):
 
     @property
     def _endpoint(self) -> TCPEndpoint:
-        endpoint = self._descriptor.opened.endpoint
-        assert isinstance(endpoint, TCPEndpoint)
-        return endpoint
+        return self._descriptor.opened.endpoint  # type: ignore[return-value]  # made with SOCK_STREAM
 
     def listen(self, backlog: int = 128, /) -> None:
         """Listen for connections; `backlog` of them may wait for accept, and one more."""
@@ -148,6 +147,9 @@ class StreamSocket(InetSocket):
 
     def _receive(self, size: int, flags: int) -> Message:
         timeout, opened = self._call_timeout(flags), self._open()
+        if not flags | 0 and opened.low_water <= 1:  # TypeError for what is no number
+            data = self._retry_until(partial(self._read, opened, size), timeout, opened.receive_timeout)
+            return Message(data, None, len(data))
         if flags & _socket.MSG_ERRQUEUE:  # always empty: nothing of TCP goes into it
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         if flags & _socket.MSG_OOB:
@@ -171,6 +173,9 @@ class StreamSocket(InetSocket):
                 data += more
         return Message(data, None, len(data))
 
+    def _read(self, opened: OpenSocket, size: int) -> bytes | None:
+        return self._endpoint.read(size, opened.runtime.now())
+
     def _receive_into(self, view: memoryview, size: int, flags: int) -> tuple[int, Any]:
         if flags or self._open().low_water > 1:
             return super()._receive_into(view, size, flags)
@@ -178,7 +183,7 @@ class StreamSocket(InetSocket):
         with view[:size] as target:
 
             def read() -> int | None:
-                return None if self._endpoint.connecting else self._endpoint.read_into(target, opened.now)
+                return self._endpoint.read_into(target, opened.runtime.now())
 
             return self._retry_until(read, timeout, opened.receive_timeout), None
 
@@ -207,10 +212,11 @@ class StreamSocket(InetSocket):
 
         def write() -> int | None:
             nonlocal sent
-            if self._endpoint.connecting:
+            endpoint = self._endpoint
+            if endpoint.connecting:
                 return None
             with data[sent:] as rest:
-                sent += self._endpoint.write(rest, opened.now, more=more, end=end, urgent=urgent)
+                sent += endpoint.write(rest, opened.runtime.now(), more=more, end=end, urgent=urgent)
             return sent if sent == len(data) or (sent and not everything) else None
 
         try:

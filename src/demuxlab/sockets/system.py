@@ -133,10 +133,20 @@ def _inet_ntop(family: int, packed: bytes) -> str:
     return f"::ffff:{to_text(mapped)}" if mapped and len(mapped) == 4 else to_text(bytes(packed))
 
 
+def _cmsg_len(size: int) -> int:
+    """CMSG_LEN of cmsg(3)."""
+    return 16 + size
+
+
+def _cmsg_space(size: int) -> int:
+    """CMSG_SPACE of cmsg(3)."""
+    return _cmsg_len(-(-size // 8) * 8)
+
+
 def _completed() -> ModuleType:
     """Return a copy of the system's module with the names that it lacks."""
     copy = ModuleType("_socket")
-    vars(copy).update(_NUMBERS, **vars(_socket))
+    vars(copy).update({**_NUMBERS, "CMSG_LEN": _cmsg_len, "CMSG_SPACE": _cmsg_space, **vars(_socket)})
     if not _socket.has_ipv6:
         vars(copy).update(inet_pton=_inet_pton, inet_ntop=_inet_ntop, has_ipv6=True)
     return copy

@@ -29,7 +29,9 @@ class Services:
     """Lets the host receive a packet that it sends: its own multicast."""
     secret: bytes
     largest: int = 0
-    """Bytes of data of the largest segment that the link cuts (segmentation offload); 0: none."""
+    """Bytes of data of the largest segment that is cut later; 0: none is."""
+    link_cuts: bool = False
+    """The link cuts them (segmentation offload), not the host (generic segmentation offload, GSO)."""
     timers: Timers = field(default_factory=Timers)
     time_waits: set[Socket] = field(default_factory=set)
     """The sockets in TIME-WAIT."""

@@ -1,10 +1,17 @@
 """The Internet checksum (RFC 1071) in one pass over big integers.
 
 A ones' complement sum of 16-bit words is a remainder modulo 0xFFFF, and Python's integers divide a whole
-packet at once: three to six times as fast as adding the words.
+packet at once: three to six times as fast as adding the words. Adding halves is faster than dividing, so
+that a long number is first folded: 2 ** n is 1 modulo 0xFFFF for every n that is a multiple of 16.
 """
 
 from enum import Enum
+
+_LONG = 256
+"""Bytes from which on folding pays."""
+_FOLDS = [[(1 << n, (1 << (1 << n)) - 1) for n in range(bits + 1, 9, -1)] for bits in range(18)]
+"""By the bit length of the data's size: where to fold the sum of its halves, and the mask below, in turn."""
+_from_bytes = int.from_bytes  # in network order, which is its default
 
 
 class Checksums(Enum):
@@ -35,10 +42,18 @@ class Checksums(Enum):
         )
 
 
-def word_sum(data: bytes | memoryview) -> int:
+def word_sum(data: bytes | bytearray | memoryview) -> int:
     """Return the sum of the 16-bit words modulo 0xFFFF; data of odd length is padded with a zero byte."""
-    total = int.from_bytes(data, "big")
-    return (total << 8 if len(data) & 1 else total) % 0xFFFF
+    size = len(data)
+    if size < _LONG:
+        total = _from_bytes(data)
+        return (total << 8 if size & 1 else total) % 0xFFFF
+    half = size >> 1 & ~1
+    total = _from_bytes(data[half:])
+    total = _from_bytes(data[:half]) + (total << 8 if size & 1 else total)
+    for bits, mask in _FOLDS[min(size.bit_length(), 17)]:
+        total = (total >> bits) + (total & mask)
+    return total % 0xFFFF
 
 
 def checksum(data: bytes, initial: int = 0) -> int:

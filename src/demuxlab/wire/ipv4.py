@@ -121,7 +121,8 @@ def header(
     """Return the header of `build` for a payload of `length` bytes."""
     fields = (0x45, traffic_class, HEADER_LENGTH + length, identification, fragment, hop_limit, protocol)
     unfinished = _HEADER.pack(*fields, 0, source, destination)
-    return _HEADER.pack(*fields, checksum(unfinished), source, destination)
+    field = 0xFFFF - (int.from_bytes(unfinished, "big") % 0xFFFF or 0xFFFF)  # not all words are zero
+    return _HEADER.pack(*fields, field, source, destination)
 
 
 def reassembled(header: bytes, payload: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from demuxlab.wire import ip, ipv4, ipv6
-from demuxlab.wire.checksum import checksum, pseudo_header_sum
+from demuxlab.wire.checksum import word_sum
 from demuxlab.wire.segment import FIN, PSH
 
 Bytes = bytes | bytearray | memoryview
@@ -26,12 +26,14 @@ _NONE, _TCP_IPV4, _TCP_IPV6 = 0, 1, 4
 _CHECKSUM_AT = {ip.TCP: 16, ip.UDP: 6}
 # The protocol by the checksum's offset: with extension headers the IPv6 header does not have it.
 _PROTOCOLS = {16: ip.TCP, 6: ip.UDP}
+_put_short, _put_shorts, _put_long = (struct.Struct(form).pack_into for form in ("!H", "!HH", "!I"))
+_from_bytes = int.from_bytes  # in network order, which is its default
 
 
 class Arrived(NamedTuple):
     """A packet received from a link with offload: not segmented, and its checksum incomplete."""
 
-    packet: bytes
+    packet: bytes | memoryview
     transport_at: int
     """Offset of the transport header."""
     protocol: int
@@ -82,11 +84,11 @@ class Large:
         return _pieces(self.headers, memoryview(b"".join(self.data)), at, ip.TCP, self.size)
 
 
-def read(header: bytes | bytearray, packet: bytes) -> bytes | Arrived:
+def read(header: bytes | bytearray, packet: bytes | memoryview) -> bytes | Arrived:
     """Return the packet behind a virtio-net header: as bytes where its checksum is complete."""
     flags, kind, _length, size, transport_at, checksum_at = _HEADER.unpack_from(header)
     if not flags & _NEEDS_CHECKSUM or checksum_at not in _PROTOCOLS:
-        return packet
+        return bytes(packet)
     return Arrived(packet, transport_at, _PROTOCOLS[checksum_at], size if kind else 0)
 
 
@@ -95,7 +97,7 @@ def pieces(arrived: Arrived) -> Iterator[bytes]:
     packet, at, protocol, size = arrived
     data_at = at + (8 if protocol == ip.UDP else packet[at + 12] >> 2 & 0x3C)
     data = memoryview(packet)[data_at:]
-    return _pieces(packet[:data_at], data, at, protocol, size or len(data))
+    return _pieces(bytes(packet[:data_at]), data, at, protocol, size or len(data))
 
 
 def tcp(
@@ -121,31 +123,42 @@ def tcp(
 
 
 def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int) -> Iterator[bytes]:
-    is_ipv4 = headers[0] >> 4 == 4
-    source, destination = (headers[12:16], headers[16:20]) if is_ipv4 else (headers[8:24], headers[24:40])
-    checksum_at = at + _CHECKSUM_AT[protocol]
+    """Yield the packets. What is the same in all of them is added to their checksums once."""
+    is_tcp, is_ipv4 = protocol == ip.TCP, headers[0] >> 4 == 4
+    addresses = headers[12:20] if is_ipv4 else headers[8:40]
+    checksum_at, above = at + _CHECKSUM_AT[protocol], len(headers) - at
+    head = bytearray(headers)
+    identification, sequence = _from_bytes(head[4:6]), _from_bytes(head[at + 4 : at + 8])
+    flags = head[at + 13] if is_tcp else 0
+    if is_ipv4:
+        head[2:6], head[10:12] = bytes(4), bytes(2)  # total length, identification, checksum
+    own_sum = word_sum(head[:at])
+    head[checksum_at : checksum_at + 2] = bytes(2)
+    if is_tcp:
+        head[at + 4 : at + 8], head[at + 13] = bytes(4), 0
+    else:
+        head[at + 4 : at + 6] = bytes(2)
+    same_sum = word_sum(head[at:]) + word_sum(addresses) + protocol
     last = max(0, len(data) - 1) // size * size if size else 0
-    for number, start in enumerate(range(0, last + 1, size or 1)):
-        piece = bytearray(headers)
+    for start in range(0, last + 1, size or 1):
         part = data[start : start + size] if size else data
-        length = len(headers) - at + len(part)
-        if protocol == ip.TCP:
-            sequence = int.from_bytes(headers[at + 4 : at + 8], "big") + start
-            struct.pack_into("!I", piece, at + 4, sequence & 0xFFFFFFFF)
+        length = above + len(part)
+        total = same_sum + length + word_sum(part)
+        if is_tcp:
+            number = sequence + start & 0xFFFFFFFF
             # FIN and PSH belong to the last byte of the data.
-            if start != last:
-                piece[at + 13] &= ~(FIN | PSH)
+            head[at + 13] = flags if start == last else flags & ~(FIN | PSH)
+            _put_long(head, at + 4, number)
+            total += (number >> 16) + (number & 0xFFFF) + head[at + 13]
         else:
-            struct.pack_into("!H", piece, at + 4, length)
+            _put_short(head, at + 4, length)
+            total += length
         if is_ipv4:
-            identification = int.from_bytes(headers[4:6], "big") + number
-            struct.pack_into("!HH", piece, 2, at + length, identification & 0xFFFF)
-            struct.pack_into("!H", piece, 10, 0)
-            struct.pack_into("!H", piece, 10, checksum(bytes(piece[:at])))
+            _put_shorts(head, 2, at + length, identification)
+            _put_short(head, 10, 0xFFFF - ((own_sum + at + length + identification) % 0xFFFF or 0xFFFF))
+            identification = identification + 1 & 0xFFFF
         else:
-            struct.pack_into("!H", piece, 4, at - 40 + length)
-        struct.pack_into("!H", piece, checksum_at, 0)
-        piece += part
-        field = checksum(bytes(piece[at:]), pseudo_header_sum(source, destination, protocol, length))
-        struct.pack_into("!H", piece, checksum_at, field or (0xFFFF if protocol == ip.UDP else 0))
-        yield bytes(piece)
+            _put_short(head, 4, at - 40 + length)
+        field = 0xFFFF - (total % 0xFFFF or 0xFFFF)
+        _put_short(head, checksum_at, field or (0 if is_tcp else 0xFFFF))
+        yield b"".join((head, part))

@@ -67,16 +67,17 @@ def build(
     """Return an IPv4 or IPv6 packet, by the length of its addresses, with a transport header and data."""
     traffic_class, hop_limit, dont_fragment = fields
     if len(source) == 4:
-        return ipv4.build(
+        head = ipv4.header(
             source,
             destination,
             protocol,
-            payload,
+            len(payload),
             identification=identification,
             hop_limit=hop_limit,
             traffic_class=traffic_class,
             fragment=ipv4.DONT_FRAGMENT if dont_fragment else 0,
         )
+        return head + payload
     return ipv6.build(
         source, destination, protocol, payload, hop_limit=hop_limit, traffic_class=traffic_class
     )

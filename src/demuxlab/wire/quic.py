@@ -47,6 +47,13 @@ class Connection:
         self.paths: list[Any] = []
 
 
+def destination_id(datagram: bytes, connection: Connection) -> bytes:
+    """Return the ID that a datagram of a connection is for; b"" if it is none of those that were seen."""
+    if header := read_long(datagram):
+        return header.destination
+    return next((each for each in connection.ids if datagram[1 : 1 + len(each)] == each), b"")
+
+
 class Connections:
     """Follows connections by their IDs: a packet with a known ID on another 4-tuple is the same connection.
 

@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from demuxlab.wire import ip, malformed
-from demuxlab.wire.checksum import Checksums, checksum, pseudo_header_sum, word_sum
+from demuxlab.wire.checksum import Checksums, pseudo_header_sum, word_sum
 from demuxlab.wire.malformed import Malformed
 from demuxlab.wire.segment import TCPSegment
 
 HEADER_LENGTH = 20
+_SHORT = 128
+"""Bytes of data that are summed with the header."""
 _HEADER = struct.Struct("!HHIIBBHHH")
 _TIMESTAMPS_OPTION = struct.Struct("!BBBBII")
 # The options of a SYN as Linux sends them: mss, sackOK, TS, nop, wscale.
@@ -79,9 +81,14 @@ def build(
     options += bytes(-len(options) % 4)
     offset = (HEADER_LENGTH + len(options)) << 2
     fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
-    segment = _HEADER.pack(*fields, 0, urgent) + options + payload
-    pseudo = pseudo_header_sum(source, destination, ip.TCP, len(segment))
-    return _HEADER.pack(*fields, checksum(segment, pseudo), urgent) + segment[HEADER_LENGTH:]
+    # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
+    total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
+    unfinished = _HEADER.pack(*fields, 0, urgent) + options
+    if len(payload) <= _SHORT and not len(payload) & 1:
+        total += int.from_bytes(unfinished + payload, "big")
+    else:
+        total += int.from_bytes(unfinished, "big") + word_sum(payload)
+    return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
 
 
 def unfinished_header(

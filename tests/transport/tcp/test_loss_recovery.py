@@ -60,12 +60,12 @@ class Flow:
         self.sender.all_sent(self.now, new=self.sender.next > following)
         return sent
 
-    def ack(self, number=None, *blocks, after=0.0, echo=None, cut=False):
+    def ack(self, number=None, *blocks, after=0.0, echo=None, cut=""):
         """An ACK arrives; return what is sent then. `echo`: when the segment was sent that it is for."""
         self.now += after
         sender = self.sender
         if cut:
-            sender.offload_size = 1 << 16
+            sender.offload_size, sender.link_cuts = 1 << 16, cut == "by the link"
         number = sender.unacked if number is None else round(number * MSS)
         ack = Acknowledgment(number, self.now, None if echo is None else self.now - echo)
         ack.duplicate = number == sender.unacked
@@ -171,12 +171,15 @@ def test_a_block_outside_of_what_is_in_flight_is_ignored(block):
     assert (flow.pipe, flow.phase) == (5, Phase.OPEN)
 
 
-def test_a_block_that_ends_within_a_large_segment_cuts_it():
+@pytest.mark.parametrize(
+    ("cut", "pieces"), [("by the link", [(3, 7)]), ("by the host", [(3, 4), (4, 5), (5, 6), (6, 7)])]
+)
+def test_a_block_that_ends_within_a_large_segment_cuts_it(cut, pieces):
     flow = Flow(1, more=0)
     flow.recovery.queue.append(SentSegment(1000, 9000, 0, flow.now))
     flow.sender.next = 9000
-    flow.ack(None, (3, 7), cut=True)
-    assert [(s.start // MSS, s.end // MSS) for s in flow.recovery.queue if s.sacked] == [(3, 7)]
+    flow.ack(None, (3, 7), cut=cut)
+    assert [(s.start // MSS, s.end // MSS) for s in flow.recovery.queue if s.sacked] == pieces
 
 
 # Tail loss probe (RFC 8985, section 7)

@@ -144,7 +144,7 @@ def test_the_last_byte_of_a_write_is_urgent_and_read_apart():
     assert server.read_urgent() == b"9"
     with pytest.raises(OSError, match="Invalid"):
         server.read_urgent()
-    assert (server.at_mark, server.urgent_waits) == (False, False)
+    assert (server.at_mark, server.urgent_waits) == (False, None)
     assert server.read(100, network.now) == b"012345678", "a read ends before the mark"
     assert server.at_mark
     client.write(b"more", network.now)

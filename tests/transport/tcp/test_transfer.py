@@ -7,7 +7,7 @@ import os
 import random
 
 import pytest
-from tests.transport.network import Faults, Network, transfer
+from tests.transport.network import Bottleneck, Faults, Network, transfer
 
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.states import State
@@ -88,6 +88,53 @@ def test_one_loss_costs_one_segment():
     assert transfer(network, client, server, b"") == b""
     network.run(lambda: client.unsent == 0)
     assert client.info()["tcpi_total_retrans"] == 1
+
+
+@pytest.mark.parametrize(
+    "link", [{"queue": 12}, {"burst": 10}, {"late": 0.01}], ids=["queue", "burst", "late"]
+)
+def test_a_bottleneck_stays_in_use_and_little_is_sent_again_that_was_not_lost(link):
+    network = Bottleneck(2e6, **link)
+    pair = network.establish()
+    [got] = network.stream([pair], 20.0)
+    assert 8 * got / 20 > 0.88 * 2e6
+    assert pair[0].info()["tcpi_total_retrans"] <= 1.1 * network.lost + 2
+
+
+def test_two_connections_share_a_bottleneck():
+    network = Bottleneck(3e6, queue=30)
+    first = network.establish()
+    network.stream([first], 3.0)
+    second = network.establish(port=81)
+    network.stream([first, second], 10.0)
+    shares = network.stream([first, second], 30.0)
+    jain = sum(shares) ** 2 / (2 * sum(share * share for share in shares))
+    assert jain > 0.95
+    assert 8 * sum(shares) / 30 > 0.88 * 3e6
+
+
+def paced(rate):
+    return lambda settings: setattr(settings, "max_pacing_rate", rate)
+
+
+def test_pacing_spares_a_short_queue_its_bursts():
+    took = []
+    for tune in (None, paced(1 << 40)):
+        network = Bottleneck(10e6, queue=8)
+        client, server = network.establish(tune=tune)
+        began = network.now
+        assert len(transfer(network, client, server, bytes(1_000_000))) == 1_000_000
+        took.append(network.now - began)
+    assert took[1] < took[0] / 2
+
+
+def test_nothing_leaves_faster_than_the_application_permits():
+    network = Network(keep_log=True)
+    client, server = network.establish(tune=paced(100_000))
+    assert len(transfer(network, client, server, bytes(300_000))) == 300_000
+    times = [at for at, name, packet in network.log if name == "A" and len(packet) > 1000]
+    assert len(times) == len(set(times))
+    assert 0.95 < (times[-1] - times[0]) * 100_000 / (1448 * (len(times) - 1)) < 1.01
 
 
 def test_a_small_mtu_and_a_large_one():

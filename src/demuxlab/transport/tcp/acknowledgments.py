@@ -21,14 +21,14 @@ class Acknowledgments:
         self._challenges = 0
         self._challenges_since = 0.0
 
-    def data_received(self, size: int, threshold: int, quickack: bool) -> bool:
+    def data_received(self, size: int, threshold: int, quickack: bool, segments: int = 1) -> bool:
         """Data has arrived in order; return whether its ACK may be delayed (RFC 5681, section 4.2).
 
         `threshold`: bytes, two full segments, that are acknowledged at once. `quickack`: TCP_QUICKACK is set.
         """
         self._unacknowledged += size
         if self._quick > 0 and quickack:
-            self._quick -= 1
+            self._quick -= segments
         elif self._unacknowledged < threshold:
             return True
         self.wanted = True

@@ -53,9 +53,10 @@ def _in_syn_sent(block: ControlBlock, segment: TCPSegment, now: float) -> Drop |
         block.transition(Event.SYN)
         first = block.sender.recovery.queue.first
         if first is not None:
+            first.sent_at = now  # its ACK is of this SYN,ACK
             block.transmit(first, now)
         return None
-    block.sender.acknowledge(number, now, _round_trip(block, options, now))
+    block.sender.complete_handshake(number, now, _round_trip(block, options, now))
     block.transition(Event.SYN_ACK)
     block.establish(now)
     handshake.finish_fast_open(block, segment, options, now)
@@ -136,6 +137,7 @@ def _is_acceptable(
         and first is not None
         and not old
     ):
+        block.sender.count_again(first, now)
         block.transmit(first, now)  # the same SYN again: our SYN,ACK was lost
         return False
     end = start + segment.length
@@ -217,6 +219,9 @@ def _complete_handshake(
     now: float,
 ) -> None:
     sender = block.sender
+    shut = block.fast_open is not None and block.fast_open.shut
+    if shut:
+        sender.buffer.finish()
     if block.state is State.SYN_RECEIVED:
         # A CLOSE that was queued leads straight to FIN-WAIT-1.
         block.transition(Event.ACK_OF_SYN if sender.buffer.fin is None else Event.CLOSE)
@@ -228,9 +233,11 @@ def _complete_handshake(
     if block.passive:
         sender.first_acknowledgeable = number
     sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come
-    sender.acknowledge(number, now, _round_trip(block, options, now))
+    sender.complete_handshake(number, now, _round_trip(block, options, now))
     sender.update_window(start, number, segment.window << block.send_shift)
     block.establish(now)
+    if shut:
+        block.flush(now)
 
 
 def _handle_acknowledgment(
@@ -358,8 +365,14 @@ def _receive_data(block: ControlBlock, segment: TCPSegment, start: int, now: flo
 def _note_urgent(block: ControlBlock, at: int) -> None:
     """Take the urgent pointer of a segment, unless it is old (RFC 9293, section 3.10.7.4; Linux)."""
     receiver, known = block.receiver, block.urgent
-    if at >= receiver.next and (known is None or at > known.at):
-        block.urgent = UrgentMark(at)
+    if at < receiver.next or (known is not None and at <= known.at):
+        return
+    if known is not None and not block.settings.urgent_inline:
+        data = receiver.data
+        if data and known.at == receiver.next - len(data):
+            # The application has read up to the earlier one, which is no data of the stream then (Linux).
+            data.read(1)
+    block.urgent = UrgentMark(at)
 
 
 def _enter_time_wait(block: ControlBlock, now: float) -> None:

@@ -155,9 +155,12 @@ class TCPConnection(ControlBlock):
 
     def _up_to_mark(self, mark: UrgentMark, size: int) -> int:
         """Return how much may be read: a read ends before the urgent byte, and the next one skips it."""
-        ahead = mark.at - self._read_next
-        if ahead == 0 and not self.settings.urgent_inline and self.receiver.data:
-            self.receiver.data.read(1)
+        ahead, data = mark.at - self._read_next, self.receiver.data
+        if ahead == 0 and not self.settings.urgent_inline and data:
+            if mark.announced and not mark.passed_over and len(data) == 1:
+                mark.passed_over = True  # it was called readable, and is not: the byte can still be read
+                return 0
+            data.read(1)
             ahead = -1
         if ahead < 0:
             self.urgent = None
@@ -173,6 +176,14 @@ class TCPConnection(ControlBlock):
         """Tell whether the next byte of the stream is urgent (SIOCATMARK; sockatmark(3))."""
         return self.urgent is not None and self.urgent.at == self._read_next
 
+    @property
+    def urgent_waits(self) -> UrgentMark | None:
+        """The urgent byte that has arrived and was not read."""
+        mark = self.urgent
+        if mark is None or mark.byte is None or mark.taken or mark.at < self._read_next:
+            return None
+        return mark
+
     def read_urgent(self, *, peek: bool) -> bytes:
         """Return the urgent byte (MSG_OOB of recv(2)); EINVAL where there is none, or it is in the stream."""
         if self.urgent is None or self.settings.urgent_inline:
@@ -184,6 +195,14 @@ class TCPConnection(ControlBlock):
         if self.urgent is not None:
             target = target[: self._up_to_mark(self.urgent, len(target))]
         size = self.receiver.data.read_into(target)
+        self._has_read(size, now)
+        return size
+
+    def discard(self, now: float) -> int:
+        """Throw away what is in the receive buffer, without a copy; return how much."""
+        size = len(self.receiver.data)
+        self.receiver.data.drop(size)
+        self.urgent = None
         self._has_read(size, now)
         return size
 
@@ -203,6 +222,8 @@ class TCPConnection(ControlBlock):
         if self.state is State.SYN_SENT:
             self.transition(Event.CLOSE)
             self.end(errno.ECONNRESET)
+        elif self.fast_open is not None and self.early and not self.orphan:
+            self.fast_open.shut = True  # FIN waits for the handshake (Linux)
         elif self.allows(Event.CLOSE):
             self.sender.buffer.finish()
             # In SYN-RECEIVED the event is queued until our SYN is acknowledged, unless data moves already.

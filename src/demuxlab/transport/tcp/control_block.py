@@ -158,6 +158,9 @@ class ControlBlock(StateMachine, ABC):
             self.transmit(segment, now)
             if segment.transmissions > 1 and segment is sender.recovery.queue.first:
                 self.deadlines.retransmitted(now, sender.rtt.rto)
+            if sender.pacing is not None:
+                sender.pacing.sent(len(segment), sender, now)
+                break
             if sender.next >= end and sender.recovery.queue.first_lost is None:
                 break
             segment = next_segment(now)
@@ -304,11 +307,14 @@ class ControlBlock(StateMachine, ABC):
 
     # What follows from a call, a segment or a timeout
 
-    def data_received(self, size: int, now: float) -> None:
+    def data_received(self, size: int, now: float, segments: int = 1) -> None:
         """Acknowledge data in order: at once every two full segments, or delayed (RFC 5681, section 4.2)."""
-        self.count_received(size, size, now)
-        two_segments = 2 * min(self.sender.mss, self.receiver.limit // 4)
-        if self.acknowledgments.data_received(size, two_segments, self.settings.quickack):
+        sender = self.sender
+        if self.statistics is None:
+            self.statistics = Statistics()
+        self.statistics.received_data(size, size, sender.mss, now)
+        two_segments = 2 * min(sender.mss, self.receiver.limit // 4)
+        if self.acknowledgments.data_received(size, two_segments, sender.settings.quickack, segments):
             self.deadlines.delay_acknowledgment(now)
 
     def count_received(self, size: int, in_order: int, now: float) -> None:
@@ -329,7 +335,8 @@ class ControlBlock(StateMachine, ABC):
         synchronized = self.state not in _UNSYNCHRONIZED or self.early
         queue, end = sender.recovery.queue, sender.buffer.end
         if synchronized and (sender.next < end or queue.first_lost is not None):
-            self.send_pending(now)
+            if sender.pacing is None or sender.pacing.next_at <= now:
+                self.send_pending(now)
             queue = sender.recovery.queue
         waits = synchronized and sender.next < end
         if queue is not EMPTY:
@@ -353,6 +360,8 @@ class ControlBlock(StateMachine, ABC):
         if self.acknowledgments.wanted:
             self.acknowledge(now)
         self.deadline = deadlines.earliest
+        if sender.pacing is not None and sender.pacing.next_at > now:
+            self.deadline = min(self.deadline, sender.pacing.next_at)
         self.services.timers.update(self)
 
     def _note_limit(self, waits: bool, now: float) -> None:
@@ -372,7 +381,6 @@ class ControlBlock(StateMachine, ABC):
     def establish(self, now: float) -> None:
         """The handshake is complete."""
         self.socket.state = table_state.ESTABLISHED
-        self.sender.established()
         if self.settings.mtu_probing == Probing.ALWAYS:
             self.sender.search = Search(self.sender.mss, now)
         self.receiver.right_edge = max(self.receiver.right_edge, self.receiver.next)

@@ -14,6 +14,7 @@ from demuxlab.transport.tcp.info import info
 from demuxlab.transport.tcp.listener import TCPListener
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.states import CAN_SEND, SYNCHRONIZED, State
+from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, is_any, is_multicast, unmapped
 from demuxlab.wire.segment import TCPSegment
 
@@ -186,8 +187,15 @@ class TCPEndpoint:
             if self._read_shut:
                 return b""
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        data = connection.read(size, now, peek=peek)
+        data = connection.read(size, now, peek=peek) if connection.receiver.data else b""
         return data or (b"" if self._is_at_end(connection, size) else None)
+
+    def discard(self, now: float) -> int | None:
+        """Throw away what has been received; return how much, 0 at the end of the stream, None: nothing."""
+        connection = self._connection
+        if connection is None:
+            return 0
+        return connection.discard(now) or (0 if self._is_at_end(connection, 1) else None)
 
     def read_urgent(self, *, peek: bool = False) -> bytes:
         """Return the urgent byte (MSG_OOB of recv(2))."""
@@ -201,10 +209,10 @@ class TCPEndpoint:
         return self._connection is not None and self._connection.at_mark
 
     @property
-    def urgent_waits(self) -> bool:
-        """Tell whether an urgent byte has arrived (POLLPRI of poll(2))."""
-        mark = self._connection.urgent if self._connection is not None else None
-        return mark is not None and mark.byte is not None and not mark.taken
+    def urgent_waits(self) -> UrgentMark | None:
+        """The urgent byte that has arrived and was not read (POLLPRI of poll(2))."""
+        connection = self._connection
+        return connection.urgent_waits if connection is not None and connection.urgent is not None else None
 
     def read_into(self, target: memoryview, now: float) -> int | None:
         """Read into a buffer without another copy; return how many bytes, 0 at the end, None: none yet."""
@@ -453,6 +461,7 @@ class TCPEndpoint:
             sender.buffer.limit = _within(settings.send_limits, sender.buffer.limit)
             receiver.limit = _within(settings.receive_limits, receiver.limit)
             connection.set_keepalive(now)
+            sender.pace()
 
     @property
     def receive_buffer(self) -> int:

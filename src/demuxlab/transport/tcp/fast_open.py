@@ -43,7 +43,18 @@ class Failure(IntEnum):
 class FastOpen:
     """The Fast Open state of one connection; only connections that use Fast Open have one."""
 
-    __slots__ = ("accepted", "cookie", "data", "failure", "initial", "pending", "requested", "sent", "waits")
+    __slots__ = (
+        "accepted",
+        "cookie",
+        "data",
+        "failure",
+        "initial",
+        "pending",
+        "requested",
+        "sent",
+        "shut",
+        "waits",
+    )
 
     def __init__(self, cookie: tcp.FastOpenCookie | None = None) -> None:
         self.cookie = cookie
@@ -59,6 +70,8 @@ class FastOpen:
         self.failure = Failure.NONE
         self.initial = -1
         """Server: IRS, where the data of the SYN was accepted."""
+        self.shut = False
+        """The application has shut down its writing before the handshake was complete."""
         self.pending = False
         """Server: it was, and our SYN,ACK is not acknowledged yet."""
         self.accepted = False

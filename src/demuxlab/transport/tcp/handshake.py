@@ -31,7 +31,7 @@ def receive_syn(block: ControlBlock, syn: TCPSegment, now: float) -> tcp.Options
     block.peer_mss = options.mss
     sender.mss = block.send_mss
     sender.recovery.queue.resize(sender.mss)
-    sender.offload_size = block.services.largest
+    sender.offload_size, sender.link_cuts = block.services.largest, block.services.link_cuts
     sender.update_window(syn.sequence, 0, syn.window)
     return options
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from demuxlab.transport.tcp import congestion
+from demuxlab.transport.tcp import congestion, pacing
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.deadlines import DELAYED_ACK
 from demuxlab.transport.tcp.listener import TCPListener
-from demuxlab.transport.tcp.retransmission_queue import SentSegment
+from demuxlab.transport.tcp.retransmission_queue import SentSegment, segments_in
 from demuxlab.transport.tcp.states import State
 from demuxlab.transport.tcp.statistics import Limit, Statistics
 
@@ -25,6 +25,8 @@ STATES = {
 }
 """Linux's numbers of the states."""
 _TIMESTAMPS, _SACK, _WINDOW_SCALE, _ECN, _ECN_SEEN, _SYN_DATA = 1, 2, 4, 8, 16, 32
+TFO_CHILD = 128
+"""The connection of a SYN whose data was accepted (Linux since 6.15)."""
 _NOTHING = Statistics()
 _INFINITE_SSTHRESH = 0x7FFFFFFF
 """Linux's TCP_INFINITE_SSTHRESH: no loss yet."""
@@ -60,9 +62,10 @@ def _sent_again(segment: SentSegment) -> bool:
 def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
     sender, statistics = connection.sender, connection.statistics or _NOTHING
     recovery, rtt, queue = sender.recovery, sender.rtt, sender.recovery.queue
+    control = sender.congestion_to_read
 
     def count(which: Callable[[SentSegment], bool]) -> int:
-        return sum(-(-len(segment) // sender.mss) for segment in queue if which(segment))
+        return sum(segments_in(len(segment), sender.mss) for segment in queue if which(segment))
 
     sacked = count(lambda segment: segment.sacked)
     unacked = count(lambda _segment: True)
@@ -81,8 +84,10 @@ def _sending(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_rtt": int(rtt.srtt * 1_000_000),
         "tcpi_rttvar": int(rtt.rttvar * 1_000_000),
         "tcpi_min_rtt": int(rtt.minimum * 1_000_000),
-        "tcpi_snd_ssthresh": _ssthresh(sender.congestion.ssthresh, sender.mss),
-        "tcpi_snd_cwnd": sender.congestion.cwnd // sender.mss,
+        "tcpi_snd_ssthresh": _ssthresh(control.ssthresh, sender.mss),
+        "tcpi_snd_cwnd": control.cwnd // sender.mss,
+        "tcpi_pacing_rate": int(pacing.rate(sender)),
+        "tcpi_max_pacing_rate": sender.settings.max_pacing_rate or pacing.UNLIMITED,
         "tcpi_snd_wnd": sender.window,
         "tcpi_reordering": recovery.dup_thresh,
         "tcpi_reord_seen": int(recovery.rack is not None and recovery.rack.reordered),
@@ -115,6 +120,8 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
     options += _WINDOW_SCALE * bool(receiver.shift or connection.send_shift)
     if connection.fast_open is not None and connection.fast_open.data:
         options += _SYN_DATA
+    if connection.fast_open is not None and connection.fast_open.initial >= 0:
+        options += TFO_CHILD
     ecn = connection.sender.ecn
     if ecn is not None:
         options += _ECN + _ECN_SEEN * ecn.seen

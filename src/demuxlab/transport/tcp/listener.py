@@ -127,7 +127,8 @@ class TCPListener(StateMachine):
         self._half_open.pop(connection, None)
         if connection.early:
             self._early -= 1
-            if connection.error == errno.ECONNRESET and self.state is State.LISTEN:
+            accepted = connection.fast_open is not None and connection.fast_open.accepted
+            if accepted and connection.error == errno.ECONNRESET and self.state is State.LISTEN:
                 self._reset_early.append(connection.last_received_at + fast_open.RESET_MEMORY)
 
     def established(self, connection: ControlBlock) -> None:

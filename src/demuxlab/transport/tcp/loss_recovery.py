@@ -19,7 +19,7 @@ from itertools import count
 
 from demuxlab.transport.tcp.prr import ProportionalRateReduction
 from demuxlab.transport.tcp.rack import DUP_THRESH, Rack
-from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment, segments_in
 from demuxlab.transport.tcp.undo import Undo, echoes_earlier
 
 _MAX_DUP_THRESH = 300
@@ -154,6 +154,9 @@ class LossRecovery:
         """
         again, newest = False, ack.newest
         removed = self.acknowledged(ack.number)
+        first = self.queue.first
+        if not removed and first is not None and first.transmissions == 1:
+            ack.measured = ack.newest = ack.now - first.sent_at  # a part of what was cut below TCP
         for segment in removed:
             if segment.sacked:
                 continue
@@ -222,7 +225,7 @@ class LossRecovery:
                 self.queue.split(left, right)
             for segment in self.queue.within(left, right):
                 ack.sacked = True
-                ack.segments += -(-len(segment) // mss)
+                ack.segments += segments_in(len(segment), mss)
                 if segment.transmissions == 1:
                     if ack.sack_measured is None:
                         ack.sack_measured = ack.now - segment.sent_at
@@ -298,7 +301,7 @@ class LossRecovery:
         count = 0
         for segment in self.queue:
             if segment.sacked:
-                count += -(-len(segment) // mss)
+                count += segments_in(len(segment), mss)
                 if count >= most:
                     break
         return count

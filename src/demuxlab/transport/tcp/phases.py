@@ -77,8 +77,9 @@ def look_for_losses(sender: Sender, now: float) -> float | None:
     if sender.recovery.rack is not None:
         sender.recovery.rack.advanced = True
     wait = _detect(sender, ack)
-    if ack.lost and sender.recovery.phase < Phase.RECOVERY and not _mtu_probe_lost(sender):
-        _reduce(sender, Phase.RECOVERY)
+    phase = sender.recovery.phase
+    if ack.lost and phase is not Phase.RECOVERY and not (phase < Phase.RECOVERY and _mtu_probe_lost(sender)):
+        _reduce(sender, Phase.RECOVERY)  # after a timeout as well: what was sent again is lost
         _set_window(sender, ack)
     return wait
 
@@ -88,6 +89,7 @@ def timed_out(sender: Sender, now: float, *, frto: bool) -> None:
 
     `frto`: the next ACKs shall show whether it was spurious (RFC 5682).
     """
+    sender.cut_large()
     recovery, control = sender.recovery, sender.congestion
     new, episode = recovery.phase < Phase.RECOVERY, recovery.episode
     again = recovery.phase is Phase.LOSS and sender.timeouts == 0

@@ -18,9 +18,23 @@ _ESTABLISHED, _OPEN = State.ESTABLISHED, Phase.OPEN
 _EXPECTED = ACK, ACK | PSH
 
 
+def is_disturbed(block: ControlBlock) -> bool:
+    """Tell whether the connection's state rules out that the next segment is the one expected."""
+    receiver, sender = block.receiver, block.sender
+    return (
+        block.state is not _ESTABLISHED
+        or receiver.disturbed
+        or sender.recovery.phase is not _OPEN
+        or sender.recovery.probe is not None
+        or sender.ecn is not None
+        or block.urgent is not None
+        or block.orphan
+    )
+
+
 def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool:
     """Process a segment if it is the one expected; return whether it was."""
-    if block.state is not _ESTABLISHED or segment.flags not in _EXPECTED:
+    if is_disturbed(block) or segment.flags not in _EXPECTED:
         return False
     sender, receiver = block.sender, block.receiver
     recovery, start = sender.recovery, receiver.next
@@ -31,17 +45,11 @@ def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool
         or acknowledged > sender.next - sender.unacked
         or not (size or acknowledged)
         or start + size > receiver.right_edge
-        or receiver.disturbed
-        or recovery.phase is not _OPEN
         or recovery.rack is not None
-        or recovery.probe is not None
         or not recovery.sack
-        or sender.ecn is not None
         or sender.search is not None
-        or block.urgent is not None
         or block.fast_open is not None
         or block.read_shutdown
-        or block.orphan
     ):
         return False
     timestamps, echoed = block.timestamps, 0

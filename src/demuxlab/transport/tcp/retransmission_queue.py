@@ -14,6 +14,11 @@ from demuxlab.wire.segment import SYN
 _start = attrgetter("start")
 
 
+def segments_in(size: int, mss: int) -> int:
+    """Return how many segments carry so many numbers: a FIN goes with the last data."""
+    return -(-(size - 1) // mss) or 1
+
+
 class SentSegment:
     """A segment of the queue: the numbers `start` to `end`, exclusive, SYN and FIN included."""
 
@@ -91,7 +96,7 @@ class RetransmissionQueue:
 
     def whole(self, size: int) -> int:
         """Return the bytes of the whole segments that carry so much: the window counts segments (Linux)."""
-        return size if size == self.mss else -(-size // self.mss) * self.mss
+        return size if size == self.mss else segments_in(size, self.mss) * self.mss
 
     @property
     def first(self) -> SentSegment | None:

@@ -11,9 +11,10 @@ from demuxlab.transport.tcp.buffers import send_size
 from demuxlab.transport.tcp.congestion import NewReno
 from demuxlab.transport.tcp.ecn import ECN
 from demuxlab.transport.tcp.loss_recovery import Acknowledgment, LossRecovery, Phase
+from demuxlab.transport.tcp.pacing import Pacing
 from demuxlab.transport.tcp.path_mtu import Search
 from demuxlab.transport.tcp.rack import DUP_THRESH
-from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, SentSegment, segments_in
 from demuxlab.transport.tcp.rtt import INITIAL, MINIMUM, RTTEstimator
 from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
@@ -38,7 +39,18 @@ class Sender:
     __slots__ = (
         *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence"),
         *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window"),
-        *("mss", "next", "offload_size", "recovery", "retransmissions", "rtt", "search", "settings"),
+        *(
+            "link_cuts",
+            "mss",
+            "next",
+            "offload_size",
+            "pacing",
+            "recovery",
+            "retransmissions",
+            "rtt",
+            "search",
+            "settings",
+        ),
         *("timeouts", "unacked", "window"),
     )
 
@@ -59,13 +71,17 @@ class Sender:
         self.mss = DEFAULT_MSS
         """The largest segment's data, in bytes; until the peer's SYN says more, the least that hosts take."""
         self.offload_size = 0
-        """Bytes of data of the largest segment that the link cuts by itself; 0: it cuts none."""
+        """Bytes of data of the largest segment that is cut below TCP; 0: none is."""
+        self.link_cuts = False
+        """The link cuts it; if not, the host does, and only while nothing is lost or out of order."""
         self.buffer = SendBuffer(initial + 1, settings.send_buffer)
         self.recovery = LossRecovery()
         self.rtt = RTTEstimator()
         self._congestion: NewReno | None = None
         self._use: WindowUse | None = None
-        """Made with the congestion control."""
+        """Made with the first data."""
+        self.pacing: Pacing | None = None
+        """Where the application asks for it."""
         self.ecn: ECN | None = None
         """Where both ends agreed on it."""
         self.search: Search | None = None
@@ -87,6 +103,11 @@ class Sender:
         if self._congestion is None:
             self._congestion = self.settings.congestion(self.mss)
         return self._congestion
+
+    @property
+    def congestion_to_read(self) -> NewReno:
+        """Congestion control as it is, or as it would begin: to look at it changes nothing."""
+        return self._congestion or self.settings.congestion(self.mss)
 
     @property
     def in_flight(self) -> bool:
@@ -125,12 +146,8 @@ class Sender:
     def may_probe(self) -> bool:
         """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
         recovery = self.recovery
-        return (
-            recovery.probe is None
-            and recovery.sack
-            and (recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR)
-            and self.settings.tail_loss_probe
-        )
+        steady = recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR
+        return steady and recovery.probe is None and recovery.sack and self.settings.tail_loss_probe
 
     @property
     def probe_timeout(self) -> float:
@@ -189,17 +206,19 @@ class Sender:
             if whole <= 0 or whole >= len(lost):
                 return None
             recovery.queue.split(lost.start + whole)
-        self._send_again(lost, now)
+        self.count_again(lost, now)
         self.burst_end = lost.end
         return lost
 
-    def _send_again(self, segment: SentSegment, now: float) -> None:
+    def count_again(self, segment: SentSegment, now: float) -> None:
+        """A segment in flight is sent again."""
         self.recovery.retransmitted(segment, now)
         self.retransmissions += 1
         self._last_sent_at = now
 
     def probe_segment(self, now: float) -> SentSegment | None:
         """Return the tail loss probe: new data, or the last segment again (RFC 8985, section 7.3)."""
+        self.cut_large()
         recovery, queue = self.recovery, self.recovery.queue
         segment = self.persist_segment(now, 0)
         again = segment is None
@@ -208,7 +227,7 @@ class Sender:
                 queue.split(queue.last.end - self.mss)
             segment = queue.last
             if segment is not None:
-                self._send_again(segment, now)
+                self.count_again(segment, now)
         recovery.probe = (self.next, again)
         return segment
 
@@ -271,14 +290,18 @@ class Sender:
         fits = unsent >= needed <= usable and cwnd >= _PROBE_SEGMENTS * mss
         return size if size and fits and self.recovery.queue.pipe + 2 * mss <= cwnd else 0
 
+    def pace(self) -> None:
+        """Begin or end pacing, as the settings say."""
+        self.pacing = (self.pacing or Pacing()) if self.settings.max_pacing_rate else None
+
     def _restart(self, now: float) -> None:
         """Nothing was in flight (RFC 9438, section 5.8)."""
-        if self._congestion is None:
+        self.pace()
+        if self._use is None:
             self._use = WindowUse(now)
         else:
-            self._congestion.resumed(now - self._last_sent_at, now)
-            if self._use is not None:
-                self._use.restarted(now)
+            self.congestion.resumed(now - self._last_sent_at, now)
+            self._use.restarted(now)
 
     def _new_data_size(self, unsent: int, usable: int, now: float, followed: bool) -> int:
         """Return how many of the unsent bytes the next segment carries; 0: nothing may be sent.
@@ -295,22 +318,34 @@ class Sender:
         waits = not idle or size < unsent or self.corked or self.settings.cork
         if size <= 0 or (size < full and waits and not ends and self._nagle_holds_back(size, unsent)):
             return 0
-        if idle:
+        if idle or self._use is None:
             self._restart(now)
         pipe, cwnd = recovery.queue.pipe, self.congestion.cwnd
         if pipe and pipe + self.mss > cwnd:
             return 0
-        # A segment with CWR is not cut: only its first part may carry it.
-        whole = self.ecn is not None and self.ecn.reduced
-        if size == full and self.offload_size > full and recovery.sack and not whole:
-            # Several full segments in one, which the link cuts.
+        if size == full and self.offload_size > full and recovery.sack and self._may_be_large:
+            # Several full segments in one, which is cut below TCP.
             size = max(min(unsent, self.offload_size, usable, cwnd - pipe) // full * full, full)
         return size
+
+    @property
+    def _may_be_large(self) -> bool:
+        """Tell whether the next segment may be one that is cut below TCP."""
+        if self.pacing is not None or (self.ecn is not None and self.ecn.reduced):
+            return False  # what is paced leaves one by one; only the first part may carry CWR
+        quiet = self.recovery.undisturbed and self.search is None and not self.buffer.has_urgent
+        return self.link_cuts or quiet
+
+    def cut_large(self) -> None:
+        """Something may be lost: follow each segment by itself from now on, if the host has cut them."""
+        recovery = self.recovery
+        if self.offload_size and not self.link_cuts and recovery.rack is None and recovery.queue is not EMPTY:
+            recovery.queue.cut(self.mss)
 
     def _nagle_holds_back(self, size: int, unsent: int) -> bool:
         if size >= unsent and (self.buffer.has_urgent or self.next < self.buffer.released):
             return False
-        last = self.recovery.queue.last if self.offload_size else None
+        last = self.recovery.queue.last if self.link_cuts else None
         return nagle.holds_back(
             is_last=size >= unsent,
             closing=self.buffer.fin is not None,
@@ -353,11 +388,13 @@ class Sender:
         self.max_window = max(self.max_window, window)
         return True
 
-    def established(self) -> None:
-        """The handshake is complete: how often a SYN was sent says nothing of ssthresh (RFC 5681, 3.1)."""
+    def complete_handshake(self, number: int, now: float, echoed: float | None) -> None:
+        """Our SYN is acknowledged: how often it was sent says nothing of ssthresh (RFC 5681, section 3.1)."""
+        timed_out = self.timeouts > 0
+        self.acknowledge(number, now, echoed)
         self.rtt.established()
         self._small_end = max(self._small_end, self.unacked)
-        if self.retransmissions > 1:
+        if timed_out and self.retransmissions > 1:
             self.congestion.handshake_lost_segments()
 
     def acknowledge(self, number: int, now: float, echoed: float | None) -> None:
@@ -365,11 +402,13 @@ class Sender:
         data = number > self.buffer.start
         removed = self.recovery.acknowledged(number)
         segments = self.segments_of(removed, number)
+        # Of a segment that was cut below TCP a part may be acknowledged.
+        first, last = (removed[0], removed[-1]) if removed else (self.recovery.queue.first,) * 2
         oldest = newest = None
-        if removed and removed[0].transmissions == removed[-1].transmissions == 1:
-            oldest = newest = now - removed[0].sent_at
-            if len(removed) > 1:
-                newest = now - removed[-1].sent_at
+        if first is not None and last is not None and first.transmissions == last.transmissions == 1:
+            oldest = newest = now - first.sent_at
+            if last is not first:
+                newest = now - last.sent_at
         self._advance(number, oldest, newest, echoed)
         if data:
             self.grow(segments, now)
@@ -377,7 +416,9 @@ class Sender:
     def segments_of(self, removed: Sequence[SentSegment], number: int) -> int:
         """Return how many segments of the MSS an ACK covers: `removed`, and a part of the next up to it."""
         mss = self.mss
-        count = sum(-(-(one.end - one.start) // mss) for one in removed if not one.sacked)
+        if len(removed) == 1 and number == removed[0].end and not removed[0].sacked:
+            return segments_in(number - removed[0].start, mss)
+        count = sum(segments_in(one.end - one.start, mss) for one in removed if not one.sacked)
         return count + (number - (removed[-1].end if removed else self.unacked)) // mss
 
     def _advance(self, number: int, oldest: float | None, newest: float | None, echoed: float | None) -> None:
@@ -401,6 +442,8 @@ class Sender:
         """Take an ACK and its SACK blocks into account; what follows from it is for `phases`."""
         recovery, following = self.recovery, self.next
         least, sacked_end = self.rtt.minimum, recovery.queue.sacked_end
+        if blocks or ack.duplicate:
+            self.cut_large()
         if blocks:
             recovery.sacked(
                 blocks, ack, self.unacked, following, mss=self.mss, cut=self.offload_size > 0, min_rtt=least

@@ -29,6 +29,8 @@ class Settings:
     """SO_OOBINLINE: urgent data stays in the stream."""
     notsent_lowat: int = 0
     """TCP_NOTSENT_LOWAT: bytes not sent yet from which on the socket is not writable; 0: no limit."""
+    max_pacing_rate: int = 0
+    """SO_MAX_PACING_RATE: bytes a second; 0: nothing is paced."""
     quickack: bool = True
     keepalive: bool = False
     keepalive_idle: float = 7200.0

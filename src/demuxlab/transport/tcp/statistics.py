@@ -66,7 +66,7 @@ class Statistics:
 
     def sent_data(self, size: int, mss: int, now: float) -> None:
         """Count a segment with so many bytes of data, which the link may cut."""
-        pieces = -(-size // mss)
+        pieces = 1 if size <= mss else -(-size // mss)
         self.bytes_sent += size
         self.sent += pieces
         self.data_segments_sent += pieces
@@ -78,7 +78,7 @@ class Statistics:
         `in_order`: bytes that can be read since.
         """
         self.bytes_received += in_order
-        pieces = -(-size // mss)
+        pieces = 1 if size <= mss else -(-size // mss)
         self.received += pieces
         self.data_segments_received += pieces
         self.data_received_at = now

@@ -11,7 +11,7 @@ import os
 class UrgentMark:
     """The peer's latest urgent byte: where it is, and what it is once it has arrived."""
 
-    __slots__ = ("at", "byte", "taken")
+    __slots__ = ("announced", "at", "byte", "passed_over", "taken")
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -19,6 +19,10 @@ class UrgentMark:
         self.byte: int | None = None
         self.taken = False
         """The application has read it with MSG_OOB."""
+        self.announced = False
+        """A descriptor was shown as readable for it alone."""
+        self.passed_over = False
+        """And the application has read the stream, where there was nothing."""
 
     def arrived(self, start: int, data: bytes | bytearray | memoryview) -> None:
         """A segment has arrived whose data begins at `start`: perhaps it brings the byte."""
