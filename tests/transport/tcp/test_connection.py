@@ -338,6 +338,14 @@ def test_early_data_waits_for_the_gap_to_close_and_is_reported_by_sack():
     assert peer.server.read(100, peer.now) == b"aabbccddee"
 
 
+def test_a_fin_takes_a_number_of_the_peer_s_window():
+    peer = Peer(window=10)
+    peer.server.write(bytes(10), peer.now)
+    peer.server.close(peer.now)
+    assert peer.brief(peer.sent()) == [("PA", 0, 10, 0)]
+    assert peer.brief(peer.send("A", ack=10)) == [("FA", 10, 0, 0)]
+
+
 def test_a_fin_that_comes_early_waits_too():
     peer = Peer()
     peer.send("FPA", b"end", seq=3)

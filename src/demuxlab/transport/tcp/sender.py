@@ -261,8 +261,9 @@ class Sender:
             return None
         if not size and self.recovery.queue.pipe and self.recovery.queue.pipe >= self.congestion.cwnd:
             return None  # FIN alone takes a place as well
-        ends = fin is not None and unsent == size and self.next + size == fin
-        if not size and not (ends and usable > 0):
+        # FIN takes a number of the window, too.
+        ends = fin is not None and unsent == size < usable and self.next + size == fin
+        if not size and not ends:
             return None
         if size < self.mss and size < self.segment_size:
             self._small_end = self.next + size + ends
