@@ -340,9 +340,10 @@ def test_early_data_waits_for_the_gap_to_close_and_is_reported_by_sack():
 
 def test_a_fin_takes_a_number_of_the_peer_s_window():
     peer = Peer(window=10)
-    peer.server.write(bytes(10), peer.now)
+    assert peer.brief(peer.write(b"hello")) == [("PA", 0, 5, 0)]
+    assert peer.write(b"again") == []  # Nagle's algorithm
     peer.server.close(peer.now)
-    assert peer.brief(peer.sent()) == [("PA", 0, 10, 0)]
+    assert peer.brief(peer.sent()) == [("PA", 5, 5, 0)]
     assert peer.brief(peer.send("A", ack=10)) == [("FA", 10, 0, 0)]
 
 
