@@ -27,10 +27,10 @@ _FORMS = (
     ("tuple", re.compile(r"\(.*\)")),
     ("list", re.compile(r"\[.*\]")),
     ("str", re.compile(r"'.*'|\".*\"")),
-    ("bytes", _BYTES),
     ("bool", re.compile(r"True|False")),
     ("int", re.compile(r"-?\d+")),
     ("float", re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")),
+    ("bytes", _BYTES),
 )
 """How values of a type are written in an answer."""
 _SOURCE = re.compile(r" *\d* \| ")
@@ -144,12 +144,13 @@ def mistaken_type(said: str) -> tuple[str, str] | None:
     compared = _COMPARED.search(said)
     if compared is None:
         return None
-    found, expected = (_type_of(compared[name].strip()) for name in ("found", "expected"))
-    return (found, expected) if found and expected and found != expected else None
+    found, expected = (_types_of(compared[name].strip()) for name in ("found", "expected"))
+    # Two digits may be a number or a byte.
+    return (found[0], expected[0]) if found and expected and not {*found} & {*expected} else None
 
 
-def _type_of(written: str) -> str | None:
-    return next((kind for kind, form in _FORMS if form.fullmatch(written)), None)
+def _types_of(written: str) -> list[str]:
+    return [kind for kind, form in _FORMS if form.fullmatch(written)]
 
 
 def on_screen(lines: Sequence[str], whole: re.Pattern[str] = _SOURCE) -> str:
