@@ -15,6 +15,9 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module", params=["darwin", "win32"])
 def system(request: pytest.FixtureRequest) -> str:
     pytest.importorskip("mypy")

@@ -186,6 +186,7 @@ def test_live_gives_wireshark_what_the_capture_gets(demuxlab, notes, tmp_path):
     assert done.stdout.splitlines()[-1] == f"capture: {capture}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("status", "expected"),
     [(0, "Wireshark was closed during the run"), (1, "Wireshark ended at once with status 1")],
