@@ -25,7 +25,9 @@ def prepared(name, folder):
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORK])
 @pytest.mark.filterwarnings("ignore:Field type should not be:DeprecationWarning")
-def test_a_benchmark_runs(name, tmp_path):
+def test_a_benchmark_runs(name, tmp_path, need_tool):
+    if name == "serve":
+        need_tool("wrk")
     for benchmark in prepared(name, tmp_path):
         report = measure(benchmark, ONE_ROUND)
         measured = {row.contender for row in report.rows}
