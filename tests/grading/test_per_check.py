@@ -17,7 +17,7 @@ TRACES = {
     "a file": ("open('/tmp/a', 'w').close()", "os.path.exists('/tmp/a')"),
     "a file deep down": (
         "[os.mkdir('/tmp/' + 'a/' * n) for n in range(1, 300)]; os.chmod('/tmp/a', 0)",
-        "bool(os.listdir('/tmp'))",
+        "'a' in os.listdir('/tmp')",
     ),
     "a full disk": (
         "[open(f'/tmp/{n}', 'wb').write(bytes(1 << 20)) for n in range(16)]",
