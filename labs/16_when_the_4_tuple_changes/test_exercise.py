@@ -480,32 +480,19 @@ def test_a_closed_connection_has_no_ids(submission: Submission) -> None:
 def test_a_balancer_reads_the_id(submission: Submission) -> None:
     packets = Packets("balancer")
     servers = packets.draw.randrange(3, 8)
+    whatever_the_sender = "the ID's first byte modulo servers, whatever the sender"
+    the_id_alone = "a balancer looks at the ID alone: at no type, no size, and no bit but 0x80"
     for sender in packets.senders(5):
         number = packets.own()
-        hint = "the ID's first byte modulo servers, whatever the sender"
-        for datagram in (packets.short(number), packets.long(number, version=7, size=50)):
-            same(
-                number[0] % servers,
-                hint,
-                submission.function,
-                "balance",
-                datagram,
-                sender,
-                packets.own_length,
-                servers,
-            )
-        hint = "a balancer looks at the ID alone: at no type, no size, and no bit but 0x80"
-        for datagram in (packets.long(number, size=50), without_fixed_bit(packets.short(number))):
-            same(
-                number[0] % servers,
-                hint,
-                submission.function,
-                "balance",
-                datagram,
-                sender,
-                packets.own_length,
-                servers,
-            )
+        asked = {
+            packets.short(number): whatever_the_sender,
+            packets.long(number, version=7, size=50): whatever_the_sender,
+            packets.long(number, size=50): the_id_alone,
+            without_fixed_bit(packets.short(number)): the_id_alone,
+        }
+        for datagram, hint in asked.items():
+            arguments = datagram, sender, packets.own_length, servers
+            same(number[0] % servers, hint, submission.function, "balance", *arguments)
     hints = {
         packets.short(b"", 1): "the datagram has no ID",
         packets.long(b"", size=50): "an ID of no bytes has no first byte",

@@ -224,10 +224,10 @@ def test_jiffies_are_no_disagreement(same):
     assert compare.difference(observed(value=ours), observed(value=INFO_OF_LINUX)) is None
 
 
-def unexplained(steps, ours, kernel):
+def unexplained(steps, ours, kernel, before=None):
     """Tell whether no known difference and no divergence explains the last step's outcomes."""
     scenario = Scenario("a", 4, steps)
-    before = [observed() for _step in steps[:-1]]
+    before = before or [observed() for _step in steps[:-1]]
     found = compare._first(scenario, [*before, ours], [*before, kernel], Counter())
     return found is not None
 
@@ -250,6 +250,43 @@ def test_other_data_after_a_timeout_is_a_disagreement():
     steps = ("write(4, ..., 10000)", PAUSE)
     assert unexplained(steps, data(1, 1001), data(1))
     assert unexplained(steps, data(1001), data(1))
+
+
+def test_new_data_is_a_divergence_only_after_a_timeout_and_a_sack_and_once():
+    sack, plain = "< . 1:1(0) ack 1 win 65535 <sack 2001:3001>", "< . 1:1(0) ack 1 win 65535"
+    before = [data(1, 1001, 2001), data(1)]
+    assert not unexplained(("write(4, ..., 9000)", PAUSE, sack), data(1001, 3001), data(1001), before)
+    assert unexplained(("write(4, ..., 9000)", PAUSE, sack), data(1001, 2001), data(1001), before), "old"
+    assert unexplained(("write(4, ..., 9000)", PAUSE, sack), data(1001, 3001, 4001), data(1001), before)
+    assert unexplained(("write(4, ..., 9000)", PAUSE, plain), data(1001, 3001), data(1001), before)
+    assert unexplained(("write(4, ..., 9000)", plain, sack), data(1001, 3001), data(1001), before)
+
+
+@pytest.mark.parametrize("linux", [True, False])
+def test_only_an_older_linux_may_not_name_the_child_of_a_syn_with_data(linux, monkeypatch):
+    monkeypatch.setattr(known_differences, "_TELLS_TFO_CHILD", linux)
+    ours = observed(value=INFO_OF_LINUX.replace("options=2", "options=130"))
+    assert (compare.difference(ours, observed(value=INFO_OF_LINUX)) is not None) == linux
+
+
+def test_a_window_above_the_field_is_a_divergence_only_in_time_wait():
+    def answer(window):
+        return observed(TCPPacket(False, ACK, 2, 0, acknowledgment=2, window=window))
+
+    fin, acked = "< F. 1:1(0) ack 2 win 65535", "< . 2:2(0) ack 2 win 65535"
+    assert not unexplained(("close(4)", fin, acked), answer(65_535), answer(464))
+    assert unexplained(("read(4, ..., 10)", fin, acked), answer(65_535), answer(464)), "not closed"
+    assert unexplained(("close(4)", acked, acked), answer(65_535), answer(464)), "no FIN of the peer's"
+    assert unexplained(("close(4)", fin, acked), answer(60_000), answer(464)), "no overflow"
+
+
+def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without_a_window():
+    ours, kernel = (observed(packet(ACK, number)) for number in (1, 0))
+    closed, again = "< S 0:0(0) win 0", "< . 1:11(10) ack 1 win 0"
+    assert not unexplained(("connect(3, ..., ...)", closed, again), ours, kernel)
+    assert unexplained(("connect(3, ..., ...)", "< S 0:0(0) win 1000", again), ours, kernel)
+    assert unexplained(("accept(3, ..., ...)", closed, again), ours, kernel)
+    assert unexplained(("connect(3, ..., ...)", closed, again), observed(packet(ACK, 2)), kernel)
 
 
 def test_a_syn_to_a_group_is_a_disagreement():

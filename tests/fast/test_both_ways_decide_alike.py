@@ -139,6 +139,10 @@ def a_packet(chance: random.Random) -> bytes:
         packet[0] = chance.choice((0x46, 0x44, 0x65))
     packet[10:12] = bytes(2)
     struct.pack_into("!H", packet, 10, checksum(bytes(packet[: (packet[0] & 15) * 4])))
+    return perhaps_damaged(packet, chance)
+
+
+def perhaps_damaged(packet: bytearray, chance: random.Random) -> bytes:
     if chance.random() < 0.1:
         packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
     if chance.random() < 0.1:
@@ -168,13 +172,7 @@ def a_packet_v6(chance: random.Random) -> bytes:
     if chance.random() < 0.1:
         protocol, segment = 60, bytearray((protocol, 0, 1, 4, 0, 0, 0, 0)) + segment  # destination options
     packet = bytearray(ipv6.build(source, destination, protocol, bytes(segment)))
-    if chance.random() < 0.1:
-        packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
-    if chance.random() < 0.1:
-        del packet[chance.randrange(len(packet)) :]
-    if chance.random() < 0.1:
-        packet += bytes(chance.randrange(1, 9))
-    return bytes(packet)
+    return perhaps_damaged(packet, chance)
 
 
 def numbers(host: Demultiplexer) -> tuple[int, int, dict[str, int]]:

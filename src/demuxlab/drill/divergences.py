@@ -129,9 +129,11 @@ def _new_data_by_the_timer(step: DifferingStep) -> bool:
     """Tell whether ours has sent one new segment more after a timeout and a SACK."""
     number = len(step.kernels)
     more = step.ours[number:]
+    sent = max((one.sequence + one.size for observed in step.before for one in observed.sent), default=1)
     timed_out = any(pause in step.scenario.steps[: step.number] for pause in PAUSES)
     after = timed_out and "sack" in step.scenario.steps[step.number]
-    return after and step.ours[:number] == step.kernels and [one.size > 0 for one in more] == [True]
+    is_new = [one.size > 0 and one.sequence >= sent for one in more]
+    return after and step.ours[:number] == step.kernels and is_new == [True]
 
 
 def _exceeded_while_connecting(step: DifferingStep) -> bool:

@@ -28,7 +28,7 @@ _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _ALL = pytest.StashKey[list[tuple[str, int]]]()
 """The names of all checks and what they are worth, those too that are not run."""
 _IS_SHUFFLED = pytest.StashKey[bool]()
-_UNTOLD = pytest.StashKey[list[tuple[int, Callable[[], None]]]]()
+_STORIES_TO_WRITE = pytest.StashKey[list[tuple[int, Callable[[], None]]]]()
 """What writes the stories of checks that ran in another order than that of their file, by their places."""
 _PLACES = pytest.StashKey[dict[str, int]]()
 """The place of each check in its file; with a seed they run in another order (`_shuffle`)."""
@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
     config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
     config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
-    config.stash[_SANDBOXES], config.stash[_UNTOLD] = {}, []
+    config.stash[_SANDBOXES], config.stash[_STORIES_TO_WRITE] = {}, []
     # A worker of pytest-xdist sends each report away as soon as its check is over.
     config.stash[_IS_SHUFFLED] = bool(config.getoption("--seed")) and not hasattr(config, "workerinput")
     if all((Path(word.partition("::")[0]) / "lab.py").is_file() for word in config.args):
@@ -109,7 +109,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _shuffle(items: list[pytest.Item], seed: str) -> None:
-    """Draw the order of the checks: how long its sandbox has been there says nothing about a check."""
+    """Draw the order of the checks: by the age of its sandbox a file could know which one runs."""
     waiting, placed = {item.nodeid: item for item in items}, list[pytest.Item]()
 
     def place(item: pytest.Item) -> None:
@@ -235,7 +235,7 @@ def _tell(
         report.longrepr = result["message"] = story()
 
     if item.config.stash[_IS_SHUFFLED]:
-        item.config.stash[_UNTOLD].append((result["place"], write))
+        item.config.stash[_STORIES_TO_WRITE].append((result["place"], write))
     else:
         write()
 
@@ -243,8 +243,8 @@ def _tell(
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the stories that wait, in the order of the file."""
-    untold = session.config.stash[_UNTOLD]
-    for _place, write in sorted(untold, key=lambda each: each[0]):
+    waiting = session.config.stash[_STORIES_TO_WRITE]
+    for _place, write in sorted(waiting, key=lambda each: each[0]):
         write()
 
 

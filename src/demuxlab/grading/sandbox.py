@@ -91,7 +91,7 @@ class LearnerProcess:
         return 0
 
     def complaint(self) -> bytes:
-        """Return what it, or bwrap(1), has written to standard error and nobody has read."""
+        """Return what it, or bwrap(1), has written to standard error and was not read yet."""
         pipe = self.process.stderr
         if pipe is None or not select.select([pipe], [], [], 0)[0]:
             return b""

@@ -6,7 +6,7 @@ A message without any ends it. Whenever one has ended, its exit signal is sent, 
 follow here.
 
 The learner's code has this process's user number. It cannot disturb it: no process of a PID namespace can
-kill or stop process 1 (pid_namespaces(7)); nobody may trace it or open its files in /proc (PR_SET_DUMPABLE in
+kill or stop process 1 (pid_namespaces(7)); none may trace it or open its files in /proc (PR_SET_DUMPABLE in
 prctl(2)); and a forked process closes the socket, and gives up the system calls that start processes or
 change others (`system_calls.of_a_check`). Where it leaves a trace all the same, no other is forked here.
 """

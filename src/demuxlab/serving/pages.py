@@ -32,7 +32,6 @@ class PageStream(Stream):
         endpoint.nodelay = True
         self._folder = folder
         self._received = bytearray()
-        self._unsent = memoryview(b"")
         self._content: Any = None
         """The file that is being sent."""
         self._expects_content = self._is_last = self._half_closed = False
@@ -78,17 +77,14 @@ class PageStream(Stream):
 
     def _send(self, now: float) -> bool:
         """Send as much as there is room for; return whether that was all."""
-        while True:
-            if self._unsent:
-                self._unsent = self._unsent[self.endpoint.write(self._unsent, now) :]
-                if self._unsent:
-                    return False
+        while self._write(now):
             if self._content is None:
                 return True
             self._unsent = memoryview(self._content.read(AT_ONCE))
             if not self._unsent:
                 self._content.close()
                 self._content = None
+        return False
 
     def _next_request(self) -> bytes | None:
         """Return the next request if it is whole, or too large ever to be; None: not yet."""
@@ -221,9 +217,8 @@ class PageHandler(http_server.SimpleHTTPRequestHandler):
         first, last = wanted.groups()
         if first and last and int(first) > int(last):
             return None
-        if (
-            "If-Modified-Since" in self.headers
-        ):  # comes first (RFC 9110, section 13.2.2), and may be the answer
+        # This comes first (RFC 9110, section 13.2.2), and may be the answer.
+        if "If-Modified-Since" in self.headers:
             return None
         condition = self.headers.get("If-Range")  # no file has an entity tag here: only dates can match
         if condition is not None and condition.strip() != self.date_time_string(int(path.stat().st_mtime)):

@@ -66,7 +66,7 @@ def start(
         shown = f"[{address}]" if ":" in address else address
         family = sockets.AF_INET6 if ip_address(address).version == 6 else sockets.AF_INET
         if service == "http" and live is not None:
-            handler = _page_handler(folder, live)
+            handler = _live_handler(folder, live)
             running.add(
                 _server(_PageServer, runtime, family, address, port, handler), f"http://{shown}:{port}/"
             )
@@ -168,27 +168,23 @@ _STREAMS = {"echo": Echo, "discard": Discard, "chargen": Chargen}
 _DATAGRAMS = {"echo": _EchoDatagram, "discard": _DiscardDatagram, "chargen": _ChargenDatagram}
 
 
-def _page_handler(folder: Path, live: LiveView) -> type:
-    class Handler(PageHandler):
+def _live_handler(folder: Path, live: LiveView) -> type:
+    class LiveHandler(PageHandler):
+        """Answers requests for the live view first, then those for files."""
+
         def __init__(self, *arguments: Any, **keywords: Any) -> None:
             super().__init__(*arguments, directory=str(folder), **keywords)
 
-    class LiveHandler(Handler):
-        """Answers requests for the live view first, then those for files."""
-
-        view: LiveView
-
         def do_GET(self) -> None:
-            if not self.view.answer(self):
+            if not live.answer(self):
                 super().do_GET()
 
         def do_HEAD(self) -> None:
-            if not self.view.answer(self):
+            if not live.answer(self):
                 super().do_HEAD()
 
         def finish(self) -> None:
-            self.view.closed(self)
+            live.closed(self)
             super().finish()
 
-    LiveHandler.view = live
     return LiveHandler

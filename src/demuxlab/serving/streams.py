@@ -25,10 +25,18 @@ class Stream(ABC):
 
     def __init__(self, endpoint: TCPEndpoint) -> None:
         self.endpoint = endpoint
+        self._unsent = memoryview(b"")
+        """What the send buffer had no room for."""
 
     @abstractmethod
     def advance(self, now: float) -> bool:
         """Do all that is possible without waiting; return False where the connection is over."""
+
+    def _write(self, now: float) -> bool:
+        """Write what is unsent, as the send buffer has room for it; return whether that was all."""
+        if self._unsent:
+            self._unsent = self._unsent[self.endpoint.write(self._unsent, now) :]
+        return not self._unsent
 
     def close(self, now: float) -> None:
         """Send FIN after what is unsent, and close."""
@@ -55,21 +63,14 @@ class Discard(Stream):
 class Echo(Stream):
     """RFC 862."""
 
-    def __init__(self, endpoint: TCPEndpoint) -> None:
-        super().__init__(endpoint)
-        self._unsent = memoryview(b"")
-
     def advance(self, now: float) -> bool:
         """Send back what has arrived, as the send buffer has room for it."""
-        while True:
-            if self._unsent:
-                self._unsent = self._unsent[self.endpoint.write(self._unsent, now) :]
-                if self._unsent:
-                    return True
+        while self._write(now):
             data = self.endpoint.read(AT_ONCE, now)
             if not data:
                 return data is None
             self._unsent = memoryview(data)
+        return True
 
 
 class Chargen(Stream):

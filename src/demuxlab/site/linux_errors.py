@@ -1,6 +1,6 @@
 """The numbers and texts that Linux has for errors: under WebAssembly they are others (errno(3), strerror(3)).
 
-The texts are given to os.strerror; the numbers are put into what is told, since Python itself needs its own.
+The texts are given to os.strerror; the numbers are put into finished texts: Python itself needs its own.
 """
 
 import errno
@@ -70,13 +70,13 @@ def strerror(own: Callable[[int], str] = os.strerror) -> Callable[[int], str]:
     return lambda code: texts.get(code) or own(code)
 
 
-def numbered(told: str) -> str:
+def numbered(text: str) -> str:
     """Return a text with the numbers of Linux in its "[Errno 33]" and "EBADF (8)"."""
-    told = _ERRNO.sub(
-        lambda found: f"[Errno {_number(errno.errorcode.get(int(found[1]), ''), found[1])}]", told
+    text = _ERRNO.sub(
+        lambda found: f"[Errno {_number(errno.errorcode.get(int(found[1]), ''), found[1])}]", text
     )
     return _NAMED.sub(
-        lambda found: f"{found[1]} ({_number(found[1], found[0][:-1].rpartition('(')[2])})", told
+        lambda found: f"{found[1]} ({_number(found[1], found[0][:-1].rpartition('(')[2])})", text
     )
 
 
