@@ -270,6 +270,7 @@ class ControlBlock(StateMachine, ABC):
         if not self.receiver.has_gap and self.receiver.duplicate is None:
             return tcp.build_timestamps(*stamps) if stamps is not None else b""
         blocks: tuple[tuple[int, int], ...] = ()
+        room = 1
         if self.sender.recovery.sack and not flags & RST:
             room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
             duplicate = self.receiver.take_duplicate() if room and self.settings.dsack else ()
@@ -277,7 +278,8 @@ class ControlBlock(StateMachine, ABC):
                 (left % sequence.MODULUS, right % sequence.MODULUS)
                 for left, right in (*duplicate, *self.receiver.sack_blocks(room - len(duplicate)))
             )
-        self.receiver.duplicate = None
+        if room:
+            self.receiver.duplicate = None  # a segment that data fills reports nothing: the next one does
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
     def _syn_options(self, now: float) -> tcp.Options:

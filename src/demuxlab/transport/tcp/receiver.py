@@ -160,10 +160,13 @@ class Receiver:
             self.duplicate = start, min(end, self.next)
             return
         for first, block in self._out_of_order:
-            left, right = max(start, first), min(end, first + len(block))
+            behind = first + len(block)
+            left, right = max(start, first), min(end, behind + (behind == self.fin))
             if left < right:
                 self.duplicate = left, right
                 return
+        if self.fin is not None and start <= self.fin < end:
+            self.duplicate = self.fin, self.fin + 1
 
     def take_duplicate(self) -> tuple[tuple[int, int], ...]:
         """Return what has arrived twice, once."""

@@ -202,10 +202,18 @@ class Sender:
         pipe = recovery.queue.pipe
         room = self.mss if ignore_cwnd or not pipe else self.congestion.cwnd - pipe
         if len(lost) > room:
-            whole = room // self.mss * self.mss
-            if whole <= 0 or whole >= len(lost):
+            room = room // self.mss * self.mss
+            if room <= 0:
                 return None
-            recovery.queue.split(lost.start + whole)
+        usable = self.unacked + self.window - lost.start
+        if usable <= 0:
+            # The peer has taken its window back: only what it waits for goes, and probes the window as well.
+            if lost.start != self.unacked:
+                return None
+            usable = self.mss
+        size = len(lost) - (lost.flags & FIN != 0)
+        if size > min(room, usable):
+            recovery.queue.split(lost.start + (min(room, usable) // self.mss * self.mss or usable))
         self.count_again(lost, now)
         self.burst_end = lost.end
         return lost
@@ -388,11 +396,14 @@ class Sender:
             or self._window_sequence < sequence
             or (self._window_sequence == sequence and (window > self.window or not window))
         )
-        if not newer:
-            return False
+        if newer:
+            self.set_window(sequence, window)
+        return newer
+
+    def set_window(self, sequence: int, window: int) -> None:
+        """Take SND.WND from a segment, SND.WL1."""
         self.window, self._window_sequence = window, sequence
         self.max_window = max(self.max_window, window)
-        return True
 
     def complete_handshake(self, number: int, now: float, echoed: float | None) -> None:
         """Our SYN is acknowledged: how often it was sent says nothing of ssthresh (RFC 5681, section 3.1)."""
@@ -410,6 +421,8 @@ class Sender:
         segments = self.segments_of(removed, number)
         # Of a segment that was cut below TCP a part may be acknowledged.
         first, last = (removed[0], removed[-1]) if removed else (self.recovery.queue.first,) * 2
+        if len(removed) > 1 and removed[0].flags & SYN and removed[0].transmissions > 1:
+            first = removed[1]  # data that left before our SYN was acknowledged, once (RFC 7413)
         oldest = newest = None
         if first is not None and last is not None and first.transmissions == last.transmissions == 1:
             oldest = newest = now - first.sent_at
@@ -456,7 +469,7 @@ class Sender:
             )
         ack.before = self.unacked
         if ack.number > self.unacked:
-            removed = recovery.advance(ack, least, sacked_end)
+            removed = recovery.advance(ack, self.mss, least, sacked_end)
             ack.segments += self.segments_of(removed, ack.number)
             measured = ack.measured if ack.measured is not None else ack.sack_measured
             self._advance(ack.number, measured, ack.newest, ack.round_trip)
