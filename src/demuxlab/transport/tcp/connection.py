@@ -119,7 +119,9 @@ class TCPConnection(ControlBlock):
         `more`: more data follows at once (MSG_MORE). `end`: nothing joins it in its last segment (MSG_EOR).
         `urgent`: its last byte is urgent (MSG_OOB).
         """
-        sender = self.sender
+        quick, sender = self.services.quick_write, self.sender
+        if quick is not None and not (more or end or urgent) and quick(self, data, now):
+            return len(data)
         if self.enough_unsent:
             return 0
         sender.age(now)

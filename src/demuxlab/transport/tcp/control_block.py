@@ -30,6 +30,7 @@ from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
+_OVER = (State.CLOSED, State.TIME_WAIT)
 
 
 class Parent(Protocol):
@@ -224,19 +225,18 @@ class ControlBlock(StateMachine, ABC):
             acknowledgment = self.receiver.next
             self.acknowledgments.sent(acknowledgment)
             self.deadlines.acknowledgment_sent()
-        window = self._window_field(flags)
-        urgent = self.sender.buffer.urgent_pointer(start) if data else 0
-        if urgent:
-            flags |= URG
+        window, sender, urgent = self._window_field(flags), self.sender, 0
         if data:
+            if sender.buffer.has_urgent and (urgent := sender.buffer.urgent_pointer(start)):
+                flags |= URG
             if self.statistics is None:
                 self.statistics = Statistics()
-            self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
+            self.statistics.sent_data(sum(map(len, data)), sender.mss, now)
         elif self.statistics is not None:
             self.statistics.sent += 1
-        options, fields = self._options(flags, data, now), self.sender.settings.ip
-        if self.sender.ecn is not None and not flags & SYN:
-            flags, fields = self.sender.ecn.mark(flags, fields, new=bool(data) and not again)
+        options, fields = self._options(flags, data, now), sender.settings.ip
+        if sender.ecn is not None and not flags & SYN:
+            flags, fields = sender.ecn.mark(flags, fields, new=bool(data) and not again)
         output.submit(
             self.services,
             self.socket,
@@ -247,7 +247,7 @@ class ControlBlock(StateMachine, ABC):
             options=options,
             data=data,
             urgent=urgent,
-            mss=max(self.sender.mss, self.sender.search.size if self.sender.search is not None else 0),
+            mss=sender.mss if sender.search is None else max(sender.mss, sender.search.size),
             fields=fields,
         )
 
@@ -327,7 +327,7 @@ class ControlBlock(StateMachine, ABC):
 
     def flush(self, now: float) -> None:
         """Send what may be sent, and an ACK if none went with it; then set the deadlines."""
-        if self.state in (State.CLOSED, State.TIME_WAIT):
+        if self.state in _OVER:
             return
         sender, deadlines = self.sender, self.deadlines
         if self.reported is not None and now >= self.reported.until:
@@ -343,8 +343,8 @@ class ControlBlock(StateMachine, ABC):
         waits = synchronized and sender.next < end
         if queue is not EMPTY:
             deadlines.in_flight(now, sender.rtt)
-            if deadlines.loss_detection == NEVER and sender.may_probe and not self.in_handshake:
-                deadlines.probe_loss(now + sender.probe_timeout)
+            if deadlines.loss_detection == NEVER and not self.in_handshake:
+                deadlines.probe_loss(now + sender.probe_timeout)  # `NEVER`: no probe would help
         else:
             deadlines.nothing_in_flight(waits, now, sender.rtt)
         statistics = self.statistics
