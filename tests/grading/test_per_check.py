@@ -183,7 +183,19 @@ def test_checks_have_one_sandbox_and_processes_that_are_alike(check: Check, kept
         assert check(source, "f") == first
     assert boxes(kept) == begun
     [box] = kept._boxes.values()
+    assert kept._last is not None
+    kept._last[1].wait()
     assert processes.children(box.inside or 0) == []
+
+
+def test_a_module_that_the_file_imports_is_there_when_it_is_forked(check: Check) -> None:
+    imports = "import os\nfrom socket import inet_aton\n"
+    [known] = check(
+        "import sys\nknown = set(sys.modules)\n" + imports + "def f(): return 'socket' in known", "f"
+    )
+    assert known
+    [known] = check("import sys\nknown = set(sys.modules)\ndef f(): return 'socket' in known", "f")
+    assert not known
 
 
 def test_a_second_process_of_a_check_has_other_hashes(tmp_path: Path, kept: Sandboxes) -> None:
@@ -276,6 +288,7 @@ def test_a_supervisor_that_does_not_answer_is_ended(check: Check, kept: Sandboxe
     os.kill(box.inside or 0, signal.SIGSTOP)
     began = time.monotonic()
     process.end()
+    process.wait()
     assert box.process.poll() is not None
     assert time.monotonic() - began < 10
     assert check(source, "f") == [1]
