@@ -183,8 +183,7 @@ def test_checks_have_one_sandbox_and_processes_that_are_alike(check: Check, kept
         assert check(source, "f") == first
     assert boxes(kept) == begun
     [box] = kept._boxes.values()
-    assert kept._last is not None
-    kept._last[1].wait()
+    kept._look_back()
     assert processes.children(box.inside or 0) == []
 
 
@@ -282,6 +281,7 @@ def test_a_supervisor_that_does_not_answer_is_ended(check: Check, kept: Sandboxe
     monkeypatch.setattr("demuxlab.grading.per_check._END_TIMEOUT", 0.1)
     source = "def f(): return 1"
     check(source, "f")
+    kept._look_back()
     [box] = kept._boxes.values()
     process = ForkedProcess(box)
     process.process.stdout.readline()
