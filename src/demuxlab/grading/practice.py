@@ -37,6 +37,8 @@ class Practice(Submission):
     _shown = 0.0
     _things: list[Any] | None = None
     _given: Any = None
+    _end: Exception | None = None
+    """What ended the check while the file waited for one of the checker's objects."""
 
     def ahead(self, calls: Iterable[tuple[Any, ...]]) -> None:
         """Do nothing: there is no way to another process that many calls could share."""
@@ -65,29 +67,62 @@ class Practice(Submission):
             Practice._shown = time.monotonic()
             Practice.alive()
         loaded, printed = self._things[0] is not None, io.StringIO()
-        with _hooked(ask=self._called_back, watch=_watch), contextlib.redirect_stdout(printed):
+        with _hooked(ask=self._called_back, watch=self._watch), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
         guard.restore(builtins_only=loaded)
         self._printed = (self._printed + printed.getvalue().encode("utf-8", "replace"))[:_MAX_PRINTED]
+        if self._end is not None:
+            end, self._end = self._end, None
+            raise end
 
     def _answer(self, name: str, _deadline: object) -> dict[str, Any]:
+        return self._parsed(self._given, name)
+
+    def _parsed(self, given: Any, name: str) -> dict[str, Any]:
         try:
-            return parse(json.dumps(self._given).encode())
+            return parse(json.dumps(given).encode())
         except BadAnswer as error:
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
     def _called_back(
         self, name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
-        """Stand in for `child.ask`."""
+        """Stand in for `child.ask`.
+
+        An error that is the check's own is none of the file's: a process would get no answer, and be killed.
+        """
         named = [[key, child.encode(value)] for key, value in keywords.items()]
         asked = {"ask": name, "method": method, "arguments": child.encode(list(arguments)), "keywords": named}
-        answer = self._call_object(asked)
+        answer: dict[str, Any] = {}
+        try:
+            if self._end is None:
+                answer = self._call_object(self._parsed(asked, self.last))
+        except Exception as error:
+            self._end = error
+            sys.stdout = io.StringIO()  # nor would it print any more; `_say` puts the old one back
+        if self._end is not None:
+            raise child.Hung(None)
         if "number" in answer:
             raise OSError(answer["number"], answer["message"])
         if "wrong" in answer:
             raise AttributeError(answer["wrong"])
         return child.decode(answer["value"])
+
+    def _watch(self, path: str, seconds: float, cpu_seconds: float) -> None:
+        """Stand in for `child.watch`: there are no signals, so each line of the file looks at the time."""
+        if not seconds:
+            sys.settrace(None)
+            return
+        end = time.monotonic() + min(seconds, _SLOWER * cpu_seconds)
+
+        def line(frame: FrameType, event: str, _value: object) -> Any:
+            # Where this raises, Python traces no more: so not on the way to a handler, but in it.
+            if event == "line" and (self._end is not None or time.monotonic() > end):
+                guard.hung = self._end is None
+                raise child.Hung(frame.f_lineno)
+            return line
+
+        sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
 
 
 @contextlib.contextmanager
@@ -102,22 +137,6 @@ def _hooked(**functions: Any) -> Iterator[None]:
     finally:
         vars(child).update(own)
         builtins.input = reading
-
-
-def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
-    """Stand in for `child.watch`: there are no signals, so that each line of the file looks at the time."""
-    if not seconds:
-        sys.settrace(None)
-        return
-    end = time.monotonic() + min(seconds, _SLOWER * cpu_seconds)
-
-    def line(frame: FrameType, _event: str, _value: object) -> Any:
-        if time.monotonic() > end:
-            guard.hung = True
-            raise child.Hung(frame.f_lineno)
-        return line
-
-    sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
 
 
 class _Kept:
