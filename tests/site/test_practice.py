@@ -4,12 +4,14 @@ import base64
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from tests import solutions
 
+from demuxlab.grading import practice
 from demuxlab.site import browser, linux_errors
 
 BEGIN = """
@@ -80,6 +82,29 @@ def test_where_a_socket_of_the_check_would_wait_for_ever_nothing_of_the_file_run
         "the whole request has come, the client waits for the answer",
         "  hint: the fixed order is socket, bind, listen, accept",
     ]
+
+
+RECURSION = """
+def ports(packet):
+    return again(packet)
+
+def again(packet):
+    len(packet)
+    return ports(packet)
+"""
+
+
+def test_a_recursion_without_an_end_is_told_with_the_line_that_calls(repository):
+    found = graded("01_port_fields", RECURSION, repository)
+    assert re.search("RecursionError in line [37]: ", found["tests"][0]["story"])
+
+
+def test_a_file_that_is_started_again_has_other_hashes_of_its_words_and_the_same_of_numbers():
+    first, second = practice._hashing(1), practice._hashing(2)
+    assert first is hash
+    assert second("a") == second("a") != hash("a")
+    assert second(("a", 1)) == second(("a", 1)) != hash(("a", 1))
+    assert second((1, (2, 3))) == hash((1, (2, 3)))
 
 
 def test_what_comes_with_a_failure_can_be_opened(repository):

@@ -27,6 +27,9 @@ _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 _MAX_PRINTED = 2000
 _SLOWER = 2.5
 """How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
+_FRAMES, _ABOVE = 1001, 1
+"""How many frames there may be, the one that traces counted, and how many `child.main` has above it."""
+_NATIVE_FAILURE = child.failure
 
 
 class Practice(Submission):
@@ -59,6 +62,7 @@ class Practice(Submission):
         guard.remember()
         random.seed(0)
         self._things = [None, None]
+        self._started += 1
 
     def _say(self, words: dict[str, Any], _name: str, _deadline: object) -> None:
         """Do what is asked; methods of the checker's objects are called on the way."""
@@ -67,7 +71,8 @@ class Practice(Submission):
             Practice._shown = time.monotonic()
             Practice.alive()
         loaded, printed = self._things[0] is not None, io.StringIO()
-        with _hooked(ask=self._called_back, watch=self._watch), contextlib.redirect_stdout(printed):
+        own = {"ask": self._called_back, "watch": self._watch, "failure": _failure}
+        with _hooked(own, self._started), _as_many_frames(), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
         guard.restore(builtins_only=loaded)
         self._printed = (self._printed + printed.getvalue().encode("utf-8", "replace"))[:_MAX_PRINTED]
@@ -126,17 +131,56 @@ class Practice(Submission):
 
 
 @contextlib.contextmanager
-def _hooked(**functions: Any) -> Iterator[None]:
-    """Put functions into `child`, and input() out of reach, while the learner's code runs."""
+def _hooked(functions: dict[str, Any], started: int) -> Iterator[None]:
+    """Put functions into `child`, and a process's input() and hash() in place, while the file's code runs."""
     own = {name: getattr(child, name) for name in functions}
-    reading = builtins.input
+    of_python = {name: getattr(builtins, name) for name in ("input", "hash")}
     vars(child).update(functions)
-    builtins.input = child.no_input
+    vars(builtins).update(input=child.no_input, hash=_hashing(started))
     try:
         yield
     finally:
         vars(child).update(own)
-        builtins.input = reading
+        vars(builtins).update(of_python)
+
+
+def _hashing(started: int) -> Callable[[object], int]:
+    """Return hash() of the process that is the nth: each has another seed for the hashes of str and bytes."""
+    real = hash
+
+    def seeded(value: object) -> object:
+        if isinstance(value, str | bytes):
+            return started, value
+        return tuple(map(seeded, value)) if isinstance(value, tuple) else value
+
+    return real if started == 1 else lambda value: real(seeded(value))
+
+
+@contextlib.contextmanager
+def _as_many_frames() -> Iterator[None]:
+    """Leave the file as many frames as it has in a process, and one for the function that traces."""
+    before, frame, depth = sys.getrecursionlimit(), sys._getframe(2), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    sys.setrecursionlimit(_FRAMES + depth - _ABOVE)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _failure(error: BaseException, path: str) -> dict[str, Any]:
+    """Stand in for `child.failure`: a recursion without an end is told with the line that calls.
+
+    Here it ends in the first line of what is called, where there is no frame for the function that traces.
+    """
+    step = error.__traceback__
+    while isinstance(error, RecursionError) and step is not None and step.tb_next is not None:
+        last = step.tb_next
+        if last.tb_next is None and last.tb_lineno == last.tb_frame.f_code.co_firstlineno:
+            step.tb_next = None
+        step = step.tb_next
+    return _NATIVE_FAILURE(error, path)
 
 
 class _Kept:
