@@ -24,7 +24,6 @@ from demuxlab.language import english
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
 _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 """What pytest itself changes for each test (_pytest.assertion.util)."""
-_MAX_PRINTED = 2000
 _SLOWER = 2.5
 """How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
 _FRAMES, _ABOVE = 1001, 1
@@ -75,7 +74,7 @@ class Practice(Submission):
         with _hooked(own, self._started), _as_many_frames(), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
         guard.restore(builtins_only=loaded)
-        self._printed = (self._printed + printed.getvalue().encode("utf-8", "replace"))[:_MAX_PRINTED]
+        self.printed.add(printed.getvalue().encode("utf-8", "replace"))
         if self._end is not None:
             end, self._end = self._end, None
             raise end
