@@ -19,8 +19,8 @@ from tests import solutions
 
 from demuxlab.grading.collect import HandedIn
 from demuxlab.grading.grade import grade, jobs
+from demuxlab.site import scripts
 
-RUNNER = Path(__file__).with_name("node.mjs")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,7 +29,9 @@ class Node:
 
     def __init__(self, site: Path) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(["node", RUNNER, site], stdin=pipe, stdout=pipe, text=True)
+        self._process = subprocess.Popen(
+            ["node", scripts.WEB / "node.mjs", site], stdin=pipe, stdout=pipe, text=True
+        )
 
     def call(self, name: str, *values: Any) -> Any:
         """Return what a function of demuxlab.site.browser returns."""

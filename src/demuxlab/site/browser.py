@@ -23,11 +23,14 @@ from demuxlab.demux.table import SocketTable
 from demuxlab.errors import CallError, DemuxlabError
 from demuxlab.labkit.runner import Settings, run_labs
 from demuxlab.site import linux_errors, packet_fields
+from demuxlab.site.bytecode import bytecode
 from demuxlab.telling import comment
 from demuxlab.telling.rows import Entry
 from demuxlab.telling.socket_file import SocketFileError
 from demuxlab.telling.socket_file import load as load_sockets
 from demuxlab.telling.steps import steps
+
+__all__ = ["answer", "bytecode", "prepare"]
 
 Answer = dict[str, Any]
 SEED = "browser"
@@ -41,6 +44,11 @@ def prepare() -> None:
     socket.has_ipv6 = True
     os.strerror = linux_errors.strerror()
     os.environ.setdefault("COLUMNS", "100")
+    if sys.platform == "emscripten":
+        # Scapy reads Wireshark's list of the makers of network cards, or else its own: half of its import.
+        makers = Path("/usr/share/wireshark/manuf")
+        makers.parent.mkdir(parents=True)
+        makers.touch()
 
 
 def labs(wanted: str = "en") -> list[Answer]:

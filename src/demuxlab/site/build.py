@@ -172,7 +172,11 @@ def build(folder: Path) -> tuple[int, int]:
     before = language.code()
     folder.mkdir(parents=True, exist_ok=True)
     scripts.write(folder)
-    (folder / "course.zip").write_bytes(bundle.course_zip())
+    course_zip = folder / "course.zip"
+    course_zip.write_bytes(bundle.course_zip())
+    compiled = scripts.compiled(folder)
+    bundle.add(course_zip, compiled["course"])
+    bundle.add(folder / scripts.LIBRARY, compiled["library"])
     try:
         for code in language.CODES:
             Site(folder, code).write()

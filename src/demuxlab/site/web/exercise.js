@@ -34,7 +34,7 @@ async function check(lab, source, section, status) {
     });
   } catch (error) {
     if (!(error instanceof Stopped)) throw error;
-    throw error.check ? new Stopped(error.seconds, title(error.check)) : error;
+    throw error.check ? new Stopped(error.seconds, title(error.check), error.broken) : error;
   }
   list.append(...result.tests.map((test) => item(test, result.captures[test.name])));
   find("details", list)?.setAttribute("open", "");
