@@ -139,6 +139,12 @@ def test_a_connection_whose_listening_socket_is_closed_leaves_a_port_without_mem
     assert not conflicts(asks, [listens, of_ours])
 
 
+def test_the_mapped_wildcard_does_not_conflict_with_an_ipv6_address():
+    connected = Holder(a_socket(V6, "established", protocol=ip.UDP, remote=V6), NEITHER)
+    assert conflicts(Wanted(ip.UDP, 4, ANY_IPV4, 80, 0), [connected])
+    assert not conflicts(Wanted(ip.UDP, 6, ANY_IPV4, 80, 0), [connected])
+
+
 def test_udp_sockets_of_both_families_are_in_one_chain_the_last_first():
     """The dumps list each family's apart; IPv6 sockets with SO_REUSEPORT are at the chain's end."""
     of_v4 = [a_socket(state="bound", protocol=ip.UDP, number=number) for number in (5, 2)]

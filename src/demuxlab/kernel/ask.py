@@ -164,7 +164,8 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     broadcasts = (question.destination,) if kind == netlink.BROADCAST else ()
     answer = decision.decide(question, found, broadcasts)
     rule = answer.delivery.rule if answer.delivery else None
-    if rule not in CONNECTED and kind == netlink.LOCAL:
+    of_any_port = answer.record is not None and answer.record.remote and not answer.record.remote_port
+    if kind == netlink.LOCAL and (rule not in CONNECTED or of_any_port):
         _as_the_kernel(question, found, answer)
     if rule not in CONNECTED and kind == netlink.LOCAL:
         _ask_programs(question, found, answer)

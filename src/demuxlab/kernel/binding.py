@@ -70,6 +70,9 @@ def overlap(wanted: Wanted, holder: Holder) -> bool:
     record = holder.record
     if wanted.device and record.device and wanted.device != record.device:
         return False
+    if wanted.family == 6 and len(wanted.address) == 4 and len(record.local) == 16:
+        # A mapped address, also ::ffff:0.0.0.0, is met by :: alone.
+        return is_any(record.local) and not holder.options.v6only
     return _equal(wanted.address, wanted.v6only, record.local, bool(holder.options.v6only))
 
 
