@@ -10,6 +10,7 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.failure_capture import path_of, save
+from demuxlab.grading.printed import Printed
 from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
@@ -221,3 +222,34 @@ def test_a_value_that_an_offer_does_not_take_is_the_learner_s_mistake(ask: Ask):
         submission.function("f", Clock())
     with pytest.raises(SubmissionError, match="wait: a time is not negative"):
         submission.function("g", Clock())
+
+
+def test_printed_is_what_came_before_the_last_answer(ask: Ask):
+    submission = ask(
+        "import os, sys\n"
+        "def before():\n  print('without a newline', end='')\n  os.write(2, b', by write(2)')\n"
+        "def after():\n  sys.modules['__main__'].tell({'value': 1})\n  print(', after the answer')\n"
+    )
+    submission.function("before")
+    submission.function("after")
+    submission.close()
+    assert str(submission.printed) == ", by write(2)without a newline"
+
+
+def test_the_token_of_a_request_is_not_shown(ask: Ask):
+    submission = ask("def f():\n  import sys\n  print(sys.modules['__main__'].asked[0])\n  return 1\n")
+    assert submission.function("f") == 1
+    submission.close()
+    assert str(submission.printed) == "********\n"
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 4000, 100_000])
+def test_what_is_printed_after_the_answer_is_shown_only_where_there_is_none(size):
+    written = b"one\n\x0012345678\x00" + b"x" * size + b"\0\0two\n\x00abcdef01\x00three\n\0\0"
+    printed = Printed()
+    printed.answer(), printed.answer(), printed.answer()
+    for at in range(0, len(written), size):
+        printed.add(written[at : at + size])
+    assert str(printed) == f"one\n{'x' * size}two\n"[:2000]
+    printed.answered = False
+    assert str(printed) == f"one\n{'x' * size}two\nthree\n"[:2000]

@@ -9,7 +9,7 @@ from demuxlab import language, layout
 from demuxlab.capture.reader import Capture
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
 from demuxlab.demux.verdicts import Rule, Verdict
-from demuxlab.kernel import firewall, following, netlink, owners, watch
+from demuxlab.kernel import firewall, following, netlink, owners, snapshot, watch
 from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.watch_rows import Rows
@@ -261,6 +261,10 @@ def test_what_goes_to_many_goes_to_each_socket_of_the_port(kernel, monkeypatch):
     kernel.add("bound", bytes(4), 5353, process=CURL, protocol=ip.UDP)
     wire = Wire()
     monkeypatch.setattr(netlink, "route", lambda _address, _device="": (0, ""))
+    joined = {(from_text("224.0.0.251"), "eth0")}
+    monkeypatch.setattr(snapshot, "joined", lambda *group: group in joined)
+    other = wire.udp(PEER, 5353, from_text("224.0.0.252"), 5353, device="eth0")
+    assert other.comments == ["✗ not-ours: IpInAddrErrors"]
     for group in ("224.0.0.251", "255.255.255.255"):
         seen = wire.udp(PEER, 5353, from_text(group), 5353, device="eth0")
         assert seen.comments == [f"→ curl[20] fd 5: a copy each to curl[20] fd 5, web[10] fd 3: {group}:5353"]

@@ -24,7 +24,6 @@ from demuxlab.language import english
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
 _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 """What pytest itself changes for each test (_pytest.assertion.util)."""
-_MAX_PRINTED = 2000
 _SLOWER = 2.5
 """How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
 
@@ -68,7 +67,7 @@ class Practice(Submission):
         with _hooked(ask=self._called_back, watch=_watch), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
         guard.restore(builtins_only=loaded)
-        self._printed = (self._printed + printed.getvalue().encode("utf-8", "replace"))[:_MAX_PRINTED]
+        self.printed.add(printed.getvalue().encode("utf-8", "replace"))
 
     def _answer(self, name: str, _deadline: object) -> dict[str, Any]:
         try:

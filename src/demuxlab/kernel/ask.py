@@ -13,10 +13,11 @@ from demuxlab.kernel.records import Note, Process
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopback, to_text
+from demuxlab.wire.address import endpoint_text, is_any, is_loopback, to_text
 
 LOOPBACK = "lo"
 _NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
+_NOT_JOINED = marked("no socket of this machine has joined the group {group}: its packets are dropped")
 _FORWARDED = marked("the packet goes out by {device} instead")
 DROPPED = marked("a firewall rule drops it ({rule})")
 REJECTED = marked("a firewall rule rejects it ({rule})")
@@ -38,8 +39,7 @@ _NO_SUCH = marked("no network namespace that could be entered has that address")
 def ask(question: Question) -> tuple[Answer, Snapshot]:
     """Answer a question about a packet, in the network namespace of this thread."""
     question = _completed(question)
-    zone = question.device if is_link_local(question.destination) else ""
-    kind, _device = netlink.route(question.destination, zone)
+    kind = netlink.kind_of(question.destination, question.device)
     found = snapshot.take(question.protocol, question.port)
     before: list[Note] = []
     unsure: list[Note] = []
@@ -59,6 +59,9 @@ def ask(question: Question) -> tuple[Answer, Snapshot]:
             return _elsewhere(to, before, unsure)
     if kind not in (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST) and not is_any(question.destination):
         return _not_ours(question, before, unsure), found
+    if kind == netlink.MULTICAST and not snapshot.joined(question.destination, question.device):
+        before.append(Note(_NOT_JOINED, {"group": to_text(question.destination)}))
+        return Answer(Verdict.NO_SOCKET, before=before, unsure=unsure), found
     answer = _here(question, found, kind)
     answer.before[:0] = before
     answer.unsure[:0] = unsure
@@ -165,7 +168,7 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     if answer.record is not None:
         for process in found.processes(answer.record):
             answer.before += _docker_proxy(process)
-    elif answer.verdict == Verdict.NO_SOCKET:
+    elif answer.verdict == Verdict.NO_SOCKET and question.port:
         answer.nearest += _nearby(question, found, answer)
     return answer
 

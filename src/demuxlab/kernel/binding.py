@@ -53,16 +53,16 @@ def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) ->
 
 
 def _known(holder: Holder, guess: bool) -> Holder:
-    record, (address, port, v6only, cpu) = holder.record, holder.options
-    if record.v6only is not None:
-        v6only = record.v6only
-    if len(record.local) == 16 and not is_any(record.local) and v6only is None:
-        v6only = True  # unless it was bound to :: and connected
-    return holder._replace(
-        options=Options(
-            guess if address is None else address, guess if port is None else port, bool(v6only), cpu
-        ),
+    record, options = holder.record, holder.options
+    address, port = (
+        guess if option is None else option for option in (options.reuse_address, options.reuse_port)
     )
+    v6only = options.v6only if record.v6only is None else record.v6only
+    if v6only is None and len(record.local) == 16 and not is_any(record.local):
+        # bind sets it for a specific address; a connection has its listening socket's, which may have "::".
+        v6only = guess or not record.remote
+    known = options._replace(reuse_address=address, reuse_port=port, v6only=bool(v6only))
+    return holder._replace(options=known)
 
 
 def overlap(wanted: Wanted, holder: Holder) -> bool:

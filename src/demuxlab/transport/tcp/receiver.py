@@ -197,7 +197,9 @@ class Receiver:
 
     def _report(self, start: int) -> None:
         """Report the block of a segment first; as many others as a header takes stay behind it."""
-        self._reported = (start, *(one for one in self._reported if one != start))[:_MAX_REPORTED]
+        # A list first: CPython 3.12.1 crashes if memory ends within a generator that a tuple unpacks.
+        others = [one for one in self._reported if one != start]
+        self._reported = (start, *others)[:_MAX_REPORTED]
 
     def _forget_beyond(self, last: int) -> None:
         """Drop data out of order behind the peer's own FIN: it is no part of the stream."""
