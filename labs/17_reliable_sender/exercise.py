@@ -41,13 +41,13 @@ class FixedWindow:
         """Return how many bytes may be under way."""
         return self._size
 
-    def acknowledged(self, count: int, rtt: float | None, now: float) -> None:
-        """`count` new bytes were acknowledged; `rtt` is the round trip time, None where not measured."""
+    def acknowledged(self, count: int, flight: int, now: float) -> None:
+        """`count` new bytes were acknowledged; `flight` bytes were under way before that."""
 
-    def lost(self, flight: int, now: float) -> None:
-        """A third duplicate acknowledgment came, with `flight` bytes under way."""
+    def duplicate(self, flight: int, now: float) -> None:
+        """A duplicate acknowledgment came, with `flight` bytes under way."""
 
-    def timed_out(self, flight: int, now: float) -> None:
+    def timeout(self, flight: int, now: float) -> None:
         """The timer has expired, with `flight` bytes under way."""
 
 
@@ -78,19 +78,18 @@ class Sender:
 
         New: `ack` is behind the first byte under way, and at most behind the last byte ever sent. The bytes
         before `ack` are forgotten, `window` is the receiver's window, the back-off ends. The timer is set to
-        `now` + RTO; it stops if nothing is under way. `controller.acknowledged(count, rtt, now)` is called.
+        `now` + RTO; it stops if nothing is under way. `controller.acknowledged(count, flight, now)` is called,
+        before more goes.
         Measured is one segment at a time, from when it was sent to when it is acknowledged, never one that
         was sent twice (Karn). With the first measurement R: SRTT = R, RTTVAR = R/2. With each later one
         RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R|, and then SRTT = 7/8 SRTT + 1/8 R. RTO = SRTT + 4 RTTVAR, but at
         least 0.2 and at most 60 seconds.
 
         Duplicate: `ack` is the first byte under way, nothing else is in the segment, its window is the same.
-        One or two may mean that segments have overtaken each other: nothing goes. At the third the first
-        segment under way goes again, at once, and `controller.lost(flight, now)` is called.
-
-        After a loss (a third duplicate, or the timer) everything sent by then is in doubt. As long as a new
-        `ack` leaves some of it, the first segment under way goes again at once; duplicates mean nothing. From
-        a third duplicate until then, that `ack` included, `acknowledged` is not called.
+        `controller.duplicate(flight, now)` is called. One or two may mean that segments have overtaken each
+        other. At the third the first segment under way goes again, at once. All that was sent by then is in
+        doubt now: as long as a new `ack` leaves some of it, the first segment under way goes again at once,
+        and no duplicate sends it again.
 
         Another `ack`, older than the first byte under way or of bytes never sent, changes nothing. If only
         the window is another one, it is taken over, and what fits goes.
@@ -100,8 +99,10 @@ class Sender:
     def poll(self, now: float) -> list[Segment]:
         """The time is `now`: if the timer has expired return what goes again, else an empty list.
 
-        The first segment under way goes again, alone. RTO is doubled (the back-off, to 60 seconds at most),
-        the timer is set to `now` + RTO, and `controller.timed_out(flight, now)` is called.
+        The first segment under way goes again, alone. What was sent behind it is under way no longer: what
+        the next `ack` leaves of it goes again, as if for the first time. Until all of it is acknowledged, no
+        duplicate sends anything again. RTO is doubled (the back-off, to 60 seconds at most), the timer is set
+        to `now` + RTO, and `controller.timeout(flight, now)` is called, with what was under way before.
         If nothing is under way the receiver's window is 0, and data waits: the timer runs all the same. One
         byte goes, the first that waits, to ask whether the window has opened. It does not count as under way.
         """

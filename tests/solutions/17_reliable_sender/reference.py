@@ -26,13 +26,13 @@ class FixedWindow:
         """Return how many bytes may be under way."""
         return self._size
 
-    def acknowledged(self, count: int, rtt: float | None, now: float) -> None:
+    def acknowledged(self, count: int, flight: int, now: float) -> None:
         """`count` new bytes were acknowledged."""
 
-    def lost(self, flight: int, now: float) -> None:
-        """A third duplicate acknowledgment came."""
+    def duplicate(self, flight: int, now: float) -> None:
+        """A duplicate acknowledgment came."""
 
-    def timed_out(self, flight: int, now: float) -> None:
+    def timeout(self, flight: int, now: float) -> None:
         """The timer has expired."""
 
 
@@ -45,7 +45,7 @@ class Sender:
         self._controller = controller
         self._data = b""  # from SND.UNA on
         self._under_way = 0  # SND.NXT - SND.UNA
-        self._probed = 0  # a byte behind SND.NXT that has been sent as a probe
+        self._sent = 0  # what has been sent at most: more than is under way after a timeout and a probe
         self._window = 65535  # SND.WND
         self._timer: float | None = None
         self._backoff = 1
@@ -55,7 +55,7 @@ class Sender:
         self._measured: tuple[int, float] | None = None  # offset behind the segment, when it was sent
         self._duplicates = 0
         self._doubt = 0  # how much of what is under way had been sent at the last loss
-        self._fast = False  # whether that loss was a third duplicate
+        self._gone_back = False  # whether that loss was a timeout
 
     def send(self, data: bytes, now: float) -> list[Segment]:
         """Put data at the end, and send what fits."""
@@ -67,7 +67,7 @@ class Sender:
         if segment.ack is None:
             return []
         count = (segment.ack - self._una) % 2**32
-        if count > max(self._under_way, self._probed):
+        if count > self._sent:
             return []
         same = segment.window == self._window
         self._window = segment.window
@@ -87,10 +87,11 @@ class Sender:
         self._backoff *= 2
         self._start(now)
         if not self._under_way:
-            self._probed = 1
+            self._sent = max(self._sent, 1)
             return [Segment(self._una, data=self._data[:1])]
-        self._controller.timed_out(self._under_way, now)
-        self._doubt, self._duplicates, self._fast = self._under_way, 0, False
+        self._controller.timeout(self._under_way, now)
+        self._doubt, self._gone_back, self._duplicates = self._sent, True, 0
+        self._under_way = min(self._mss, self._under_way)
         return [self._first()]
 
     def deadline(self) -> float | None:
@@ -104,30 +105,29 @@ class Sender:
     def _new(self, count: int, now: float) -> list[Segment]:
         self._data = self._data[count:]
         self._una = (self._una + count) % 2**32
-        self._under_way = max(0, self._under_way - count)
+        flight, self._under_way = self._under_way, max(0, self._under_way - count)
+        self._sent -= count
         self._doubt = max(0, self._doubt - count)
-        self._probed = 0
-        rtt = self._measure(count, now)
+        self._measure(count, now)
         self._duplicates, self._backoff = 0, 1
         self._timer = None
         if self._under_way:
             self._start(now)
-        if not self._fast:
-            self._controller.acknowledged(count, rtt, now)
-        self._fast = self._fast and self._doubt > 0
+        self._controller.acknowledged(count, flight, now)
+        self._gone_back = self._gone_back and self._doubt > 0
         again = []
-        if self._doubt:
+        if self._doubt and not self._gone_back:
             self._measured = None
             again = [self._first()]
         return again + self._more(now)
 
     def _duplicate(self, now: float) -> list[Segment]:
         self._duplicates += 1
+        self._controller.duplicate(self._under_way, now)
         if self._duplicates != 3 or self._doubt:
-            return []
-        self._controller.lost(self._under_way, now)
-        self._doubt, self._measured, self._fast = self._under_way, None, True
-        return [self._first()]
+            return self._more(now)
+        self._doubt, self._measured = self._under_way, None
+        return [self._first(), *self._more(now)]
 
     def _more(self, now: float) -> list[Segment]:
         """Return the segments that fit beside what is under way."""
@@ -141,6 +141,7 @@ class Sender:
             data = self._data[self._under_way : self._under_way + size]
             sent.append(Segment((self._una + self._under_way) % 2**32, data=data))
             self._under_way += size
+            self._sent = max(self._sent, self._under_way)
             if self._measured is None and not self._doubt:
                 self._measured = self._under_way, now
         if self._data and self._timer is None:
@@ -153,13 +154,13 @@ class Sender:
     def _start(self, now: float) -> None:
         self._timer = now + min(self._rto * self._backoff, 60)
 
-    def _measure(self, count: int, now: float) -> float | None:
+    def _measure(self, count: int, now: float) -> None:
         if self._measured is None:
-            return None
+            return
         left, sent = self._measured[0] - count, self._measured[1]
         if left > 0:
             self._measured = left, sent
-            return None
+            return
         rtt, self._measured = now - sent, None
         if not self._srtt:
             self._srtt, self._rttvar = rtt, rtt / 2
@@ -167,7 +168,6 @@ class Sender:
             self._rttvar = 3 / 4 * self._rttvar + 1 / 4 * abs(self._srtt - rtt)
             self._srtt = 7 / 8 * self._srtt + 1 / 8 * rtt
         self._rto = min(max(self._srtt + 4 * self._rttvar, 0.2), 60)
-        return rtt
 
 
 class Receiver:
