@@ -69,11 +69,23 @@ def test_a_receiver_fills_gaps_and_takes_fin_last():
     assert receiver.finished()
 
 
-def test_what_does_not_fit_is_cut_off():
-    receiver = Receiver(NEAR_THE_END, 150)
-    assert receiver.receive(data(0, 200), 0.0) == [ack(150, window=0)]
-    assert receiver.read(100) == STREAM[:100]
-    assert (receiver.window(), InOrderReceiver(0, 9).window()) == (100, 9)
+def test_a_receiver_acknowledges_the_second_segment_at_once_and_the_first_later():
+    receiver = Receiver(NEAR_THE_END, 1000, 100)
+    assert receiver.receive(data(0, 100), 1.0) == []
+    assert (receiver.deadline(), receiver.poll(1.1)) == (1.2, [])
+    assert receiver.poll(1.2) == [ack(100, window=900)]
+    assert [receiver.receive(data(at, at + 100), 2.0) for at in (100, 200)] == [[], [ack(300, window=700)]]
+    assert receiver.deadline() is None
+
+
+def test_the_window_does_not_shrink_and_opens_by_a_segment():
+    receiver = Receiver(NEAR_THE_END, 200, 100)
+    assert receiver.receive(data(150, 250), 0.0) == [ack(0, window=200)]
+    assert receiver.receive(data(0, 150), 0.0) == [ack(200, window=0)]
+    assert receiver.receive(data(200, 201), 0.0) == [ack(200, window=0)]
+    assert (receiver.read(99), receiver.deadline()) == (STREAM[:99], None)
+    assert (receiver.read(1), receiver.deadline()) == (STREAM[99:100], 0.0)
+    assert receiver.poll(0.0) == [ack(200, window=100)]
 
 
 @pytest.mark.parametrize("kind", [InOrderReceiver, Receiver])
