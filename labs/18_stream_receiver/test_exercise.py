@@ -60,7 +60,7 @@ class Peer(Script):
         """`poll` is called, now."""
         self.step("poll", sends=self._acks(sends), hint=hint)
 
-    def due(self, sends: Answer, after: float, hint: str) -> None:
+    def delayed(self, sends: Answer, after: float, hint: str) -> None:
         """The delayed ACK is sent when it is due, so many seconds after the last segment came."""
         self.timer(sends=self._acks(sends), at=self.now - 0.01 + after, hint=hint)
 
@@ -111,7 +111,7 @@ def test_the_ack_of_one_segment_waits(submission: Submission) -> None:
     peer.wait(0.1)
     peer.poll(NOTHING, hint)
     peer.wait(-0.1)
-    peer.due((size, peer.capacity - size), 0.2, hint)
+    peer.delayed((size, peer.capacity - size), 0.2, hint)
     peer.no_timer("the ACK has been sent: none is due")
     peer.poll(NOTHING, "the ACK has been sent: none is due")
 
@@ -463,7 +463,7 @@ def test_the_reference_capture_is_answered(submission: Submission) -> None:
         found = frames.get(answer)
         sends = found and (distance(peer.first, found.acknowledgment), found.window)
         if what == "due":
-            peer.due(sends, 0.2, f"frame {answer} of the reference capture, though later")
+            peer.delayed(sends, 0.2, f"frame {answer} of the reference capture, though later")
         elif what == "read":
             hint = f"P4 reads {number} bytes in the reference capture, and the window opens, or does not"
             peer.reads(number, read, read + number, sends, hint)
