@@ -55,6 +55,24 @@ def test_each_row_of_the_picture_is_a_frame_of_b(figures, frames):
         assert [(int(number), row) for number, row in rows] == list(drawn(frames))
 
 
+def test_the_table_of_segments_is_that_of_the_run(frames):
+    row = re.compile(
+        r"^\| (\d+) \| [^|]+ \| (\d+)-(\d+) \| (\d+) \| (\S+) \| (\S+) \| (\S+) \|$", re.MULTILINE
+    )
+    data = [number for number, frame in frames.items() if frame.payload]
+    for name in ("README.md", "README.ko.md"):
+        text = (ROOT / "labs" / "18_stream_receiver" / name).read_text(encoding="utf-8")
+        rows = row.findall(text)
+        assert [int(row[0]) for row in rows] == data
+        for number, first, last, sequence, *answer in rows:
+            frame, following = frames[int(number)], frames[int(number) + 1]
+            start = distance(FIRST, frame.sequence)
+            assert (int(first), int(last)) == (start, start + len(frame.payload) - 1)
+            assert int(sequence) == frame.sequence
+            said = [int(number) + 1, following.acknowledgment, following.window]
+            assert answer == (["–"] * 3 if following.source_port == 9157 else list(map(str, said)))
+
+
 def test_the_right_edge_never_moves_back(frames):
     edges = [len(row) for _number, row in drawn(frames)]
     assert edges == sorted(edges)
