@@ -11,29 +11,11 @@ from demuxlab.parts.machine import MSL, TABLE, Machine
 from demuxlab.parts.receiver import InOrderReceiver, Receiver
 from demuxlab.parts.segment import Segment, add, distance
 from demuxlab.parts.sender import Sender
-from demuxlab.parts.simulation import MOST_SEGMENTS, Flow, Runaway, Simulation
+from demuxlab.parts.simulation import MOST_SEGMENTS, Flow, Reading, Runaway, Simulation
 
 NEAR_THE_END = 2**32 - 150
 STREAM = bytes(range(1, 251)) * 400
 BAD = {"loss": 0.05, "repeat": 0.05, "reorder": 0.05, "corrupt": 0.02}
-
-
-class Reading:
-    """A receiver whose stream is read at once."""
-
-    def __init__(self, receiver: InOrderReceiver) -> None:
-        self.receiver, self.stream = receiver, b""
-
-    def receive(self, segment: Segment, now: float) -> list[Segment]:
-        answers = self.receiver.receive(segment, now)
-        self.stream += self.receiver.read(1 << 20)
-        return [each._replace(window=self.receiver.window()) for each in answers]
-
-    def poll(self, now: float) -> list[Segment]:
-        return []
-
-    def deadline(self) -> None:
-        return None
 
 
 def data(first: int, last: int) -> Segment:
@@ -193,7 +175,7 @@ def test_an_end_that_never_stops_sending_is_stopped():
         def poll(self, now: float) -> list[Segment]:
             return [Segment()] * (MOST_SEGMENTS + 1)
 
-    for end in (Endless(Receiver(0, 9)), type("Stuck", (Endless,), {"poll": Reading.poll})(Receiver(0, 9))):
+    for end in (Endless(Receiver(0, 9)), type("Stuck", (Endless,), {"poll": lambda *_: []})(Receiver(0, 9))):
         simulation = Simulation([Flow(end, Reading(Receiver(0, 9)), Link(Random(1)), Link(Random(1)))])
         with pytest.raises(Runaway):
             simulation.run(lambda: False, 10)

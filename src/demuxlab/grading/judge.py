@@ -86,6 +86,11 @@ class Script:
         self, sends: Iterable[Segment] | None = None, *, hint: str, at: float | None = None
     ) -> list[Segment]:
         """Go on to the deadline, which must be there (and be `at`), and poll there."""
+        self.now, method = self.due(at, hint), "poll"
+        return self.step(method, sends=sends, hint=hint)
+
+    def due(self, at: float | None, hint: str) -> float:
+        """Return the deadline, which must be there, and be `at` to the millisecond."""
         deadline = self.submission.call("deadline")
         if not isinstance(deadline, int | float) or isinstance(deadline, bool):
             fail("a deadline", as_text((deadline,)), hint)
@@ -93,8 +98,7 @@ class Script:
             fail(f"the deadline {at:.3f}", f"{deadline:.3f}", hint)
         if deadline < self.now - 1e-6:
             fail(f"a deadline after {self.now:.3f}", f"{deadline:.3f}", hint)
-        self.now = float(deadline)
-        return self.step("poll", sends=sends, hint=hint)
+        return float(deadline)
 
     def no_timer(self, hint: str) -> None:
         """No timer must run."""
@@ -218,11 +222,6 @@ def transfer(
         fail(when, str(error), hint, *_parted(simulation, other, end))
     assert simulation is not None
     return simulation
-
-
-def tell(submission: Submission, simulation: Simulation, end: str = "A") -> None:
-    """Put the last events of a simulation into the story, and all of them into the capture of the failure."""
-    _tell(submission, simulation, end)
 
 
 def _tell(submission: Submission, simulation: Simulation | None, end: str) -> None:
