@@ -103,7 +103,7 @@ class Machine:
            if not, reset it. What another SYN does in SYN-RECEIVED is left open.
         2. No number of it is in the window: ignore RST, answer all else with ACK; FIN in TIME-WAIT restarts
            2 MSL before. The window is RCV.NXT to RCV.NXT + RCV.WND - 1. A segment of length 0 must have its
-           SEG.SEQ in there, a longer one its first or its last number (SYN, bytes of data, FIN).
+           SEG.SEQ in there, or at RCV.NXT where the window is 0; a longer one its first or last number.
         3. RST: if SEG.SEQ is exactly RCV.NXT, the connection is CLOSED; but LISTEN in SYN-RECEIVED after
            `listen`, with SND.NXT as at first. If not, answer with ACK.
         4. SYN: answer with ACK.

@@ -156,7 +156,9 @@ class Machine:
 
     def _acceptable(self, segment: Segment) -> bool:
         first = distance(self._rcv, segment.seq)
-        last = first + max(segment.length, 1) - 1
+        last = first + segment.length - 1
+        if segment.length == 0:
+            return first == 0 or 0 <= first < self._window
         return 0 <= first < self._window or 0 <= last < self._window
 
     def _fin(self, segment: Segment, now: float) -> list[Segment]:
