@@ -197,7 +197,7 @@ def test_numbers_wrap_around(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 def test_both_open_at_once(submission: Submission) -> None:
-    play = Play(submission, "simultaneous open")
+    play = Play(submission, "SYNs-cross")
     play.opens()
     hint = "the SYNs crossed: send ours again, now with an ACK, and wait for the peer's ACK"
     play.gets(play.theirs(0, syn=True), [play.mine(0, 1, syn=True)], "SYN-RECEIVED", hint)
@@ -251,7 +251,7 @@ def test_the_handshake_believes_only_an_ack_of_its_own_syn(submission: Submissio
     play.gets(play.theirs(0, 2), [reset(play.base, 2)], "SYN-SENT", hint)
     hint = "the true answer comes later: the old one has changed nothing"
     play.gets(play.theirs(900, 1, syn=True), [play.mine(1, 901)], "ESTABLISHED", hint)
-    play = Play(submission, "old duplicate, listening")
+    play = Play(submission, "old-listening")
     play.reaches("SYN-RECEIVED", passive=True)
     for wrong in (0, 2, old):
         hint = "in SYN-RECEIVED only SND.NXT acknowledges our SYN: reset anything else, and stay"
@@ -327,7 +327,7 @@ def test_where_no_connection_is_the_answer_is_a_reset(submission: Submission) ->
 
 @pytest.mark.points(3)
 def test_a_half_open_connection_is_found_and_ended(submission: Submission) -> None:
-    play = Play(submission, "half-open, alive")
+    play = Play(submission, "half-open-alive")
     play.reaches("ESTABLISHED")
     play.moves(301, 101)
     for number in (play.draw.randrange(1 << 20, 1 << 31), play.draw.randrange(200, 10_000)):
@@ -335,7 +335,7 @@ def test_a_half_open_connection_is_found_and_ended(submission: Submission) -> No
         play.gets(play.theirs(number, syn=True), [play.mine(301, 101)], "ESTABLISHED", hint)
     hint = "its answer to the challenge ACK: exactly RCV.NXT"
     play.gets(play.theirs(101, rst=True), [], "CLOSED", hint)
-    play = Play(submission, "half-open, crashed")
+    play = Play(submission, "half-open-crashed")
     play.opens()
     old = play.draw.randrange(1 << 16, 1 << 31)
     hint = "an ACK of the connection before the crash: reset it, so that the peer gives it up"
@@ -378,7 +378,7 @@ def test_what_lies_outside_the_window_is_answered_and_changes_nothing(submission
 @pytest.mark.points(2)
 def test_an_ack_of_what_was_never_sent_is_answered(submission: Submission) -> None:
     for state in ("ESTABLISHED", "FIN-WAIT-1", "LAST-ACK"):
-        play = Play(submission, f"never sent in {state}")
+        play = Play(submission, f"unsent {state}")
         play.reaches(state)
         sent, received = 1 + (state != "ESTABLISHED"), 1 + (state == "LAST-ACK")
         hint = "SEG.ACK lies after SND.NXT: answer with ACK, and ignore the rest of it, FIN too"
@@ -441,7 +441,7 @@ def test_a_fin_comes_after_the_data_before_it(submission: Submission) -> None:
 
 @pytest.mark.points(2)
 def test_both_close_at_once(submission: Submission) -> None:
-    play = Play(submission, "simultaneous close")
+    play = Play(submission, "FINs-cross")
     play.reaches("FIN-WAIT-1")
     hint = "the FINs crossed: the peer's does not acknowledge ours yet"
     play.gets(play.theirs(1, 1, fin=True), [play.mine(2, 2)], "CLOSING", hint)
@@ -452,7 +452,7 @@ def test_both_close_at_once(submission: Submission) -> None:
 @pytest.mark.points(2)
 def test_a_fin_is_sent_again_until_it_is_acknowledged(submission: Submission) -> None:
     for state in ("FIN-WAIT-1", "LAST-ACK"):
-        play = Play(submission, f"FIN again in {state}")
+        play = Play(submission, f"again {state}")
         play.reaches(state)
         play.again(1, [play.mine(1, 1 + (state == "LAST-ACK"), fin=True)], state, "FIN waits for its ACK")
         if state == "FIN-WAIT-1":
