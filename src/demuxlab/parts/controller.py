@@ -80,3 +80,22 @@ class Controller(FixedWindow):
     def _lost(self, flight: int) -> None:
         """RFC 5681, equation (4)."""
         self._ssthresh, self._recover, self._counted = max(flight // 2, 2 * self._mss), flight, 0
+
+
+CUBIC_C, CUBIC_BETA = 0.4, 0.7
+"""RFC 9438, sections 4.6 and 5.1."""
+
+
+def cubic(largest: int, seconds: float) -> float:
+    """Return CUBIC's window, `seconds` after a loss at which it was `largest`, in segments (RFC 9438, figure 1)."""
+    return CUBIC_C * (seconds - _k(largest)) ** 3 + largest
+
+
+def seconds_to_return(largest: int, round_trip: float) -> tuple[float, float]:
+    """Return when Reno, and CUBIC, have the window of `largest` segments again after a loss."""
+    return largest / 2 * round_trip, _k(largest)
+
+
+def _k(largest: int) -> float:
+    """RFC 9438, figure 2: K in seconds."""
+    return float(largest * (1 - CUBIC_BETA) / CUBIC_C) ** (1 / 3)
