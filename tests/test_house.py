@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "demuxlab"
 
 FLOORS = (
-    ("errors", "files", "language", "layout", "wire"),
+    ("errors", "files", "language", "layout", "wire", "parts"),
     ("cluster", "terminal", "links", "capture"),
     ("demux", "mux"),
     ("telling",),
@@ -24,7 +24,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-PURE = ("wire", "demux", "mux", "telling", "transport")
+PURE = ("wire", "demux", "mux", "telling", "transport", "parts")
 IMPURE = {"scapy", "socket", "threading", "time", "select", "selectors", "asyncio"}
 ABOVE_ALL = ("__init__", "__main__")
 """The package's public names and its start: they may import from every room."""

@@ -18,7 +18,8 @@ from tests import solutions
 from tests.labs.runs import LABS
 
 from demuxlab.grading import checks
-from demuxlab.grading.submission import RemoteObject, Submission, SubmissionError
+from demuxlab.grading.submission import Made, RemoteObject, Submission, SubmissionError
+from demuxlab.parts.segment import Segment
 
 RUNS = 11
 MOST = 8 / 25
@@ -66,12 +67,12 @@ class Here(Submission):
 
     def __init__(self, solution: ModuleType) -> None:
         super().__init__(Path("/nowhere"), level="here")
-        self.solution, self.thing = solution, None
+        self.solution, self.things = solution, dict[int, Any]()
         self.log: list[tuple[str, str, tuple[Any, ...], Any]] = []
 
     def _ask(self, do: str, name: str, arguments: tuple[Any, ...]) -> Any:
-        owner = self.thing if do == "method" else self.solution
-        arguments = tuple(Handed.of(argument) for argument in arguments)
+        owner = self.things.get(self.which) if do == "method" else self.solution
+        arguments = tuple(map(self._given, arguments))
         try:
             value = getattr(owner, name)(*deepcopy(arguments) if do == "new" else arguments)
         except Exception as error:
@@ -79,10 +80,15 @@ class Here(Submission):
             self.log.append((do, name, arguments, ("raised", said)))
             raise SubmissionError(said) from None
         if do == "new":
-            self.thing, value = value, None
+            self.things[self.which], value = value, None
         self.returned_tuple = isinstance(value, tuple)
         self.log.append((do, name, arguments, listed(value)))
         return listed(value)
+
+    def _given(self, argument: Any) -> Any:
+        if isinstance(argument, Made):
+            return getattr(self.solution, argument.name)(*argument.arguments)
+        return argument if isinstance(argument, Segment) else Handed.of(argument)
 
 
 def listed(value: Any) -> Any:

@@ -113,6 +113,8 @@ def decode(value: Any) -> Any:
         return tuple(decode(part) for part in value["tuple"])
     if isinstance(value, dict) and list(value) == ["bytes"]:
         return bytes.fromhex(value["bytes"])
+    if isinstance(value, dict) and "made" in value:
+        return found(the_file[0], "class", value["made"])(*(decode(part) for part in value["with"]))
     if isinstance(value, list):
         return [decode(part) for part in value]
     return value
@@ -166,6 +168,8 @@ def load(path: str) -> ModuleType:
 
 requests: Any = None
 answers: Any = None
+the_file: list[Any] = [None]
+"""The learner's file as a module: arguments may be objects of its classes."""
 away: list[float] = []
 """Seconds that each call of something that stays with the checker took, in the request at hand."""
 asked: list[str] = [""]
@@ -391,12 +395,12 @@ def main() -> None:
 
 
 def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, Any]:
-    """Do what is asked for; `things` keeps the file's module, and the object that was made last."""
+    """Do what is asked for; `things` keeps the file's module, and the objects that were made."""
     loading = things[0] is None
     try:
         try:
             watch(path, *request["patience"])
-            things[0] = things[0] or load(path)
+            things[0] = the_file[0] = things[0] or load(path)
             loading = False
             return answered(request, things)
         finally:
@@ -411,7 +415,9 @@ def reply(request: dict[str, Any], path: str, things: list[Any]) -> dict[str, An
 
 
 def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
-    """Answer a request to a file that is loaded."""
+    """Answer a request to a file that is loaded; `which` counts the objects from 1."""
+    which = request.get("which", 1)
+    things.extend([None] * (which + 1 - len(things)))
     if request["do"] == "methods":
         values: list[Any] = []
         request["values"] = values  # where a call fails, those before it
@@ -420,14 +426,14 @@ def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
             if real_time() - began > A_MOMENT and values:
                 break  # slow calls are asked for again, so that each has its time
             arguments = [decode(argument) for argument in given]
-            values.append(encode(found(things[1], "method", name)(*arguments)))
+            values.append(encode(found(things[which], "method", name)(*arguments)))
         return {"values": values}
     arguments = [decode(argument) for argument in request["arguments"]]
     if request["do"] == "new":
-        things[1] = found(things[0], "class", request["name"])(*arguments)
+        things[which] = found(things[0], "class", request["name"])(*arguments)
         return {"value": None}
     if request["do"] == "method":
-        return {"value": encode(found(things[1], "method", request["name"])(*arguments))}
+        return {"value": encode(found(things[which], "method", request["name"])(*arguments))}
     return {"value": encode(found(things[0], "function", request["name"])(*arguments))}
 
 

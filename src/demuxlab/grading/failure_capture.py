@@ -11,11 +11,13 @@ from demuxlab.links.memory import EPOCH, STEP
 from demuxlab.wire.frame import RAW
 
 FOLDER = "failures"
+Packet = tuple[bytes, str] | tuple[bytes, str, float]
+"""An IP packet, its comment, and the seconds of virtual time, where the check has a clock."""
 MOST = 1000
 """Packets kept: the last ones, for the last is what it is about."""
 
 
-def save(packets: Sequence[tuple[bytes, str]], path: Path, about: str, said: Sequence[str]) -> str:
+def save(packets: Sequence[Packet], path: Path, about: str, said: Sequence[str]) -> str:
     """Write the packets that a check asked about, in order; return a line that says where they are."""
     kept = packets[-MOST:]
     try:
@@ -38,8 +40,9 @@ def path_of(lab: Path, check: str) -> Path:
     return LabFolder(lab).captures / FOLDER / f"{lab.name[:2]}_{check.replace(' ', '_')}.pcapng"
 
 
-def _write(writer: PcapngWriter, packets: Sequence[tuple[bytes, str]], said: Sequence[str]) -> None:
+def _write(writer: PcapngWriter, packets: Sequence[Packet], said: Sequence[str]) -> None:
     interface = writer.interface("check", RAW)
-    for number, (packet, asked) in enumerate(packets):
+    for number, (packet, asked, *at) in enumerate(packets):
         comment = "\n".join((asked, *said)) if number == len(packets) - 1 else asked
-        writer.packet(packet, EPOCH + number * STEP, interface=interface, comment=comment, inbound=True)
+        time = EPOCH + (at[0] if at else number * STEP)
+        writer.packet(packet, time, interface=interface, comment=comment, inbound=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from demuxlab.errors import DemuxlabError
 from demuxlab.grading import processes, sandbox, sentences
@@ -21,6 +21,7 @@ from demuxlab.grading.per_check import ForkedProcess, Sandboxes
 from demuxlab.grading.sandbox import LearnerProcess
 from demuxlab.grading.words import as_text, is_packet
 from demuxlab.language import _, english
+from demuxlab.parts.segment import Segment
 
 CALL_TIMEOUT = 10.0
 """Seconds that one call may take."""
@@ -85,6 +86,16 @@ class RemoteObject:
     CONSTANTS: ClassVar[dict[str, Any]] = {}
 
 
+class Made(NamedTuple):
+    """An argument that is made there, of a class of the learner's file: `Made("Window", (1000,))`."""
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.arguments))})"
+
+
 @dataclass(slots=True)
 class Budget:
     """Seconds that all checks of one submission may wait for it, together."""
@@ -125,8 +136,8 @@ class Submission:
         self.timeout = timeout
         self.level = level or sandbox.best()
         self.story: list[str] = []
-        self.packets: list[tuple[bytes, str]] = []
-        """Every IP packet that the learner's file was asked about, and the request as text."""
+        self.packets: list[tuple[bytes, str] | tuple[bytes, str, float]] = []
+        """Every IP packet that the learner's file was asked about, the request as text, the time if known."""
         self.shift = 0
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")
@@ -139,6 +150,8 @@ class Submission:
         """Whether the last answer was a tuple, which `call` and `function` return as a list."""
         self.last = ""
         """The name of the last function or method asked for."""
+        self.which = 1
+        """The object that `new` makes and `call` goes to, where a check needs several: 1, 2, …"""
         self._budget = budget or Budget()
         self._delayed = 0.0
         """Seconds of waiting for a processor that have been added to deadlines."""
@@ -261,6 +274,7 @@ class Submission:
         """Ask, do meanwhile what the learner's code asks of the checker's objects, and return the answer."""
         # An endless loop is found by the processor's time, which other processes do not use up.
         computing = _AGAIN if name in self._budget.hung else max(_COMPUTING, 0.2 * self.timeout)
+        request["which"] = self.which
         request["patience"] = [_OWN_ALARM * self.timeout, computing + _A_MOMENT * ("calls" in request)]
         self._token = request["of"] = self._new_token()
         self._ready()
@@ -502,6 +516,10 @@ class Submission:
             name = str(id(value))
             self._objects[name] = value
             return {"object": name, "constants": value.CONSTANTS}
+        if isinstance(value, Segment):
+            value = Made("Segment", tuple(value))
+        if isinstance(value, Made):
+            return {"made": value.name, "with": [self._encode(part) for part in value.arguments]}
         if isinstance(value, tuple):
             return {"tuple": [self._encode(part) for part in value]}
         return [self._encode(part) for part in value] if isinstance(value, list) else value

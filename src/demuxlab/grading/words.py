@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from demuxlab.parts.segment import Segment
 from demuxlab.wire import icmp, ip, packet
 from demuxlab.wire.address import endpoint_text
 from demuxlab.wire.malformed import Malformed
@@ -29,6 +30,8 @@ def is_packet(value: Any) -> bool:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Segment):
+        return value.text()
     if isinstance(value, bytes) and len(value) > _SHOWN:
         return f"{len(value)} bytes: {value[:_SHOWN].hex(' ')}…"
     if isinstance(value, bytes) and not all(0x20 <= byte < 0x7F for byte in value):

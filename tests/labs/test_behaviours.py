@@ -1,0 +1,58 @@
+"""The table of behaviours of labs 17 to 21: each has its check; BEHAVIOURS.md is what the data file says."""
+
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+LABS = Path(__file__).resolve().parents[2] / "labs"
+PAGE = LABS / "BEHAVIOURS.md"
+GROUPS = ("opening", "binding", "handshake", "closing", "transfer", "congestion", "beyond")
+TABLE: dict[str, list[list[str]]] = tomllib.loads((LABS / "behaviours.toml").read_text(encoding="utf-8"))
+
+
+def page() -> str:
+    """Return BEHAVIOURS.md."""
+    counts = Counter(row[0] for rows in TABLE.values() for row in rows)
+    said = ", ".join(f"{group} {counts[group]}" for group in GROUPS if counts[group])
+    lines = [
+        "# What a transport layer must do",
+        "",
+        f"Each of these {counts.total()} behaviours is a check of a lab: {said}. The groups are those of",
+        "KAIST's KENS; `beyond` is what it does not ask for. Written from [behaviours.toml](behaviours.toml).",
+    ]
+    for lab, rows in TABLE.items():
+        if rows:
+            head = [
+                "",
+                f"## [{lab}]({lab}/README.md)",
+                "",
+                "| | group | behaviour | source | check |",
+                "|-|-|-|-|-|",
+            ]
+            lines += head + [
+                f"| {lab[:2]}.{number} | {group} | {sentence} | {source} | `{check}` |"
+                for number, (group, sentence, source, check) in enumerate(rows, 1)
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_is_what_the_table_says():
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.labs.test_behaviours"
+
+
+@pytest.mark.parametrize("lab", [lab for lab, rows in TABLE.items() if rows])
+def test_each_behaviour_has_its_check(lab: str):
+    checks = set(
+        re.findall(r"^def (test_\w+)", (LABS / lab / "test_exercise.py").read_text(encoding="utf-8"), re.M)
+    )
+    rows = TABLE[lab]
+    assert {row[0] for row in rows} <= set(GROUPS)
+    assert {row[3] for row in rows} == checks, "each check has a behaviour, each behaviour a check"
+    assert len({row[1] for row in rows}) == len(rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
