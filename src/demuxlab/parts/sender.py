@@ -32,9 +32,9 @@ class Sender:
         """The sequence number after the segment whose round trip is measured, and when it was sent."""
         self._duplicates = 0
         self._recover: int | None = None
-        """After a loss: SND.NXT at that time. Until it is acknowledged, each ACK shows the next hole."""
-        self._fast = False
-        """Whether it is fast recovery: each duplicate ACK says that a segment has left the network."""
+        """After a loss: what had been sent by then. Until it is acknowledged, each ACK shows a hole."""
+        self._gone_back = False
+        """Whether it was a timeout: the holes are filled by sending all again."""
 
     def send(self, data: bytes, now: float) -> list[Segment]:
         """Put data at the end of the stream; return the segments that may be sent now."""
@@ -67,8 +67,10 @@ class Sender:
         if not self._under_way():
             self._max = add(self._nxt, 1)  # zero window probe: one byte (RFC 9293, section 3.8.6.1)
             return [Segment(self._nxt, data=bytes(self._data[:1]))]
-        self._controller.timed_out(self._under_way(), now)
-        self._recover, self._fast, self._duplicates = self._nxt, False, 0
+        self._controller.timeout(self._under_way(), now)
+        self._recover, self._gone_back, self._duplicates = self._max, True, 0
+        # Go back: what follows the first segment is sent again as the window permits.
+        self._nxt = add(self._una, min(self._mss, self._under_way()))
         return [self._first()]
 
     def deadline(self) -> float | None:
@@ -80,7 +82,9 @@ class Sender:
         return len(self._data)
 
     def next_seq(self) -> int:
-        """Return SND.NXT."""
+        """Return SND.NXT, the number after all that has been sent."""
+        if self._gone_back and self._recover is not None and distance(self._nxt, self._recover) > 0:
+            return self._recover
         return self._nxt
 
     def _advanced(self, ack: int, count: int, now: float) -> list[Segment]:
@@ -90,38 +94,32 @@ class Sender:
         self._una = ack
         if distance(self._nxt, ack) > 0:
             self._nxt = ack  # a zero window probe was taken
-        rtt = self._measured(ack, now)
-        self._duplicates, self._backoff = 0 if not self._fast else self._duplicates, 1
+        self._measured(ack, now)
+        self._duplicates, self._backoff = 0, 1
         self._deadline = now + self._rto() if self._under_way() else None
-        was_fast, holes = self._fast, list[Segment]()
-        if self._recover is not None and distance(ack, self._recover) > 0:
+        self._controller.acknowledged(count, flight, now)
+        holes = list[Segment]()
+        if self._recover is None or distance(ack, self._recover) <= 0:
+            self._recover, self._gone_back = None, False
+        elif not self._gone_back:
             holes = [self._first()]  # a partial ACK: what begins there was lost as well
             self._timed = None
-            left = self._duplicates - count // self._mss + 1
-            self._duplicates = max(left, 0) if self._fast else 0
-        elif self._recover is not None:
-            self._recover, self._fast, self._duplicates = None, False, 0
-        if not was_fast:
-            self._controller.acknowledged(min(count, flight or count), rtt, now)
         return holes + self._sendable(now)
 
     def _duplicate(self, now: float) -> list[Segment]:
         self._duplicates += 1
-        if self._fast:
-            return self._sendable(now)
+        self._controller.duplicate(self._under_way(), now)
         if self._duplicates != DUPLICATES or self._recover is not None:
-            return []
-        self._controller.lost(self._under_way(), now)
-        self._recover, self._fast, self._timed = self._nxt, True, None
+            return self._sendable(now)
+        self._recover, self._timed = self._nxt, None
         self._deadline = now + self._rto()
         return [self._first(), *self._sendable(now)]
 
     def _sendable(self, now: float) -> list[Segment]:
         """Return the segments of unsent data for which both windows have room."""
         sent = []
-        left = self._duplicates * self._mss if self._fast else 0
         while (offset := self._under_way()) < len(self._data):
-            room = min(self._controller.window() + left, self._window) - offset
+            room = min(self._controller.window(), self._window) - offset
             size = min(self._mss, len(self._data) - offset)
             if room < size and (offset or room <= 0):
                 break  # whole segments only, unless nothing is under way (RFC 9293, section 3.8.6.2.1)
@@ -145,17 +143,16 @@ class Sender:
         """Return SND.NXT - SND.UNA."""
         return distance(self._una, self._nxt)
 
-    def _measured(self, ack: int, now: float) -> float | None:
-        """Return the round trip time, where this ACK ends its measurement (RFC 6298, section 2)."""
+    def _measured(self, ack: int, now: float) -> None:
+        """Take the round trip time, where this ACK ends its measurement (RFC 6298, section 2)."""
         if self._timed is None or distance(self._timed[0], ack) < 0:
-            return None
+            return
         rtt, self._timed = now - self._timed[1], None
         if self._srtt is None:
             self._srtt, self._rttvar = rtt, rtt / 2
         else:
             self._rttvar += (abs(self._srtt - rtt) - self._rttvar) / 4
             self._srtt += (rtt - self._srtt) / 8
-        return rtt
 
     def _rto(self) -> float:
         base = RTO_FIRST if self._srtt is None else max(self._srtt + 4 * self._rttvar, RTO_LEAST)
