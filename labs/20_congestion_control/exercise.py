@@ -1,8 +1,8 @@
 """Lab 20's exercise: how much may be under way? A congestion controller of four methods, and CUBIC's curve.
 
 The sender (lab 17's) tells a `Controller` what happens, and sends as long as no more than `window()` bytes
-are under way, that is, sent and not acknowledged (FlightSize). Which segment is sent, and which is sent again,
-is the sender's business. All sizes are whole numbers of bytes; divide with `//`. In every method
+are under way, that is, sent and not acknowledged (FlightSize). Which segment is sent, or sent again, is the
+sender's business. All sizes are whole numbers of bytes; divide with `//`. In every method
 
     mss      SMSS, the bytes of data that a full segment has
     count    how many bytes an ACK acknowledges for the first time
@@ -13,7 +13,7 @@ A controller keeps two sizes: the window, cwnd, and a threshold, ssthresh, which
 duplicate ACKs in a row are a loss: a *recovery* begins. It ends when all that was under way at its beginning
 is acknowledged. An ACK before that which acknowledges only a part of it is a partial ACK.
 
-Sources: RFC 5681, section 3; RFC 6582, section 3.2; RFC 9438, sections 4.1 and 4.2. Take what helpers you like.
+Sources: RFC 5681, section 3; RFC 6582, section 3.2; RFC 9438, section 4.2. Take what helpers you like.
 """
 
 
@@ -31,7 +31,7 @@ class Controller:
     def acknowledged(self, count: int, flight: int, now: float) -> None:
         """An ACK of new data has come. The first of these rules that applies decides:
 
-        1. recovery, partial ACK: cwnd shrinks by `count` and then, if `count` is `mss` or more, grows by `mss`
+        1. recovery, partial ACK: cwnd shrinks by `count`; if that is `mss` or more, it then grows by `mss`
         2. recovery, and all is acknowledged: cwnd = ssthresh, and the recovery is over
         3. cwnd < ssthresh (slow start): cwnd grows by `count`, but by no more than `mss`
         4. otherwise (congestion avoidance): `count` is added to a sum. If the sum has reached cwnd, it is
@@ -76,7 +76,7 @@ def cubic(largest: int, seconds: float) -> float:
 
 
 def seconds_to_return(largest: int, round_trip: float) -> tuple[float, float]:
-    """Return after how many seconds Reno, and CUBIC, have the window of `largest` segments again after a loss.
+    """Return how many seconds after a loss Reno, and CUBIC, have the window of `largest` segments again.
 
     Reno: a loss leaves half of it, each round trip of `round_trip` seconds adds a segment. CUBIC: K seconds.
     `seconds_to_return(100, 0.1)` is about 5 and 4.22; over a round trip of 0.01 seconds, 0.5 and 4.22.

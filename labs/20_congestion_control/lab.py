@@ -90,11 +90,15 @@ def run(lab: Lab) -> None:
     lab.step("Two flows at a bottleneck of 50 segments a second with a queue of 10; the second begins later.")
     flows = [Flow("A", Controller(MSS)), Flow("C", Controller(MSS), starts=8.0)]
     Bottleneck(50, ROUND_TRIP, 10, MSS).run(flows, 80)
-    rows = [(f"{t} – {t + 10}", *(flow.carried(t, t + 10) // MSS for flow in flows)) for t in range(0, 80, 10)]
+    rows = [
+        (f"{t} – {t + 10}", *(flow.carried(t, t + 10) // MSS for flow in flows)) for t in range(0, 80, 10)
+    ]
     lab.show_table(("seconds", "segments of A", "segments of C"), rows)
     share = flows[0].carried(20, 80) / sum(flow.carried(20, 80) for flow in flows)
     lab.step("After a loss at 100 segments: seconds until the window is back. CUBIC asks no round trip time.")
-    times = [(trip, *(f"{seconds:.1f}" for seconds in seconds_to_return(100, trip))) for trip in (0.01, 0.1, 0.3)]
+    times = [
+        (trip, *(f"{seconds:.1f}" for seconds in seconds_to_return(100, trip))) for trip in (0.01, 0.1, 0.3)
+    ]
     lab.show_table(("round-trip time", "Reno", "CUBIC"), times)
 
     lab.step("What the theory says:")

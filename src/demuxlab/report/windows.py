@@ -59,7 +59,9 @@ def picture(title: str, curves: Sequence[Curve], end: float, across: str, up: st
                 stroke_dasharray=dashes)
         )  # fmt: skip
         at = _LEFT + number * wide / max(len(curves), 2)
-        parts.append(tag("path", d=f"M{at:.0f} 36h22", stroke=colour, stroke_width=3, stroke_dasharray=dashes))
+        parts.append(
+            tag("path", d=f"M{at:.0f} 36h22", stroke=colour, stroke_width=3, stroke_dasharray=dashes)
+        )
         parts.append(text(at + 28, 40, curve.name))
         height = _TOP + high - 5 - 7 * number
         parts += [tag("circle", cx=x(loss), cy=height, r=2.2, fill=colour) for loss in curve.losses]
