@@ -5,15 +5,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.parts.test_parts import NEAR_THE_END, STREAM, Reading, Receiver, ack, data
+from tests.parts.test_parts import NEAR_THE_END, STREAM, ack, data
 
 from demuxlab.grading.judge import Learner, Made, Script, transfer
 from demuxlab.grading.practice import Practice
 from demuxlab.grading.submission import Submission
 from demuxlab.parts.controller import FixedWindow
 from demuxlab.parts.link import Link
+from demuxlab.parts.receiver import Receiver
 from demuxlab.parts.sender import Sender
-from demuxlab.parts.simulation import Flow, Simulation
+from demuxlab.parts.simulation import Flow, Reading, Simulation
 from demuxlab.wire import packet
 
 Ask = Callable[..., Submission]

@@ -21,7 +21,7 @@ def page() -> str:
         "# What a transport layer must do",
         "",
         f"Each of these {counts.total()} behaviours is a check of a lab: {said}. The groups are those of",
-        "KAIST's KENS; `beyond` is what it does not ask for. Written from [behaviours.toml](behaviours.toml).",
+        "KAIST's KENS; `beyond` is what it does not ask for. Its source: [behaviours.toml](behaviours.toml).",
     ]
     for lab, rows in TABLE.items():
         if rows:

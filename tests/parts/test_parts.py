@@ -11,29 +11,11 @@ from demuxlab.parts.machine import MSL, TABLE, Machine
 from demuxlab.parts.receiver import InOrderReceiver, Receiver
 from demuxlab.parts.segment import Segment, add, distance
 from demuxlab.parts.sender import Sender
-from demuxlab.parts.simulation import MOST_SEGMENTS, Flow, Runaway, Simulation
+from demuxlab.parts.simulation import MOST_SEGMENTS, Flow, Reading, Runaway, Simulation
 
 NEAR_THE_END = 2**32 - 150
 STREAM = bytes(range(1, 251)) * 400
 BAD = {"loss": 0.05, "repeat": 0.05, "reorder": 0.05, "corrupt": 0.02}
-
-
-class Reading:
-    """A receiver whose stream is read at once."""
-
-    def __init__(self, receiver: InOrderReceiver) -> None:
-        self.receiver, self.stream = receiver, b""
-
-    def receive(self, segment: Segment, now: float) -> list[Segment]:
-        answers = self.receiver.receive(segment, now)
-        self.stream += self.receiver.read(1 << 20)
-        return [each._replace(window=self.receiver.window()) for each in answers]
-
-    def poll(self, now: float) -> list[Segment]:
-        return []
-
-    def deadline(self) -> None:
-        return None
 
 
 def data(first: int, last: int) -> Segment:
@@ -87,11 +69,23 @@ def test_a_receiver_fills_gaps_and_takes_fin_last():
     assert receiver.finished()
 
 
-def test_what_does_not_fit_is_cut_off():
-    receiver = Receiver(NEAR_THE_END, 150)
-    assert receiver.receive(data(0, 200), 0.0) == [ack(150, window=0)]
-    assert receiver.read(100) == STREAM[:100]
-    assert (receiver.window(), InOrderReceiver(0, 9).window()) == (100, 9)
+def test_a_receiver_acknowledges_the_second_segment_at_once_and_the_first_later():
+    receiver = Receiver(NEAR_THE_END, 1000, 100)
+    assert receiver.receive(data(0, 100), 1.0) == []
+    assert (receiver.deadline(), receiver.poll(1.1)) == (1.2, [])
+    assert receiver.poll(1.2) == [ack(100, window=900)]
+    assert [receiver.receive(data(at, at + 100), 2.0) for at in (100, 200)] == [[], [ack(300, window=700)]]
+    assert receiver.deadline() is None
+
+
+def test_the_window_does_not_shrink_and_opens_by_a_segment():
+    receiver = Receiver(NEAR_THE_END, 200, 100)
+    assert receiver.receive(data(150, 250), 0.0) == [ack(0, window=200)]
+    assert receiver.receive(data(0, 150), 0.0) == [ack(200, window=0)]
+    assert receiver.receive(data(200, 201), 0.0) == [ack(200, window=0)]
+    assert (receiver.read(99), receiver.deadline()) == (STREAM[:99], None)
+    assert (receiver.read(1), receiver.deadline()) == (STREAM[99:100], 0.0)
+    assert receiver.poll(0.0) == [ack(200, window=100)]
 
 
 @pytest.mark.parametrize("kind", [InOrderReceiver, Receiver])
@@ -181,7 +175,7 @@ def test_an_end_that_never_stops_sending_is_stopped():
         def poll(self, now: float) -> list[Segment]:
             return [Segment()] * (MOST_SEGMENTS + 1)
 
-    for end in (Endless(Receiver(0, 9)), type("Stuck", (Endless,), {"poll": Reading.poll})(Receiver(0, 9))):
+    for end in (Endless(Receiver(0, 9)), type("Stuck", (Endless,), {"poll": lambda *_: []})(Receiver(0, 9))):
         simulation = Simulation([Flow(end, Reading(Receiver(0, 9)), Link(Random(1)), Link(Random(1)))])
         with pytest.raises(Runaway):
             simulation.run(lambda: False, 10)

@@ -86,6 +86,11 @@ class Script:
         self, sends: Iterable[Segment] | None = None, *, hint: str, at: float | None = None
     ) -> list[Segment]:
         """Go on to the deadline, which must be there (and be `at`), and poll there."""
+        self.now = self.due(at, hint)
+        return self.step("poll", sends=sends, hint=hint)
+
+    def due(self, at: float | None, hint: str) -> float:
+        """Return the deadline, which must be there, and be `at` to the millisecond."""
         deadline = self.submission.call("deadline")
         if not isinstance(deadline, int | float) or isinstance(deadline, bool):
             fail("a deadline", as_text((deadline,)), hint)
@@ -93,8 +98,7 @@ class Script:
             fail(f"the deadline {at:.3f}", f"{deadline:.3f}", hint)
         if deadline < self.now - 1e-6:
             fail(f"a deadline after {self.now:.3f}", f"{deadline:.3f}", hint)
-        self.now = float(deadline)
-        return self.step("poll", sends=sends, hint=hint)
+        return float(deadline)
 
     def no_timer(self, hint: str) -> None:
         """No timer must run."""

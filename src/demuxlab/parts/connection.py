@@ -40,8 +40,6 @@ class Connection:
         self._unsent = b""
         self._closing = False
         self._fin_taken = False
-        self._offered = self._capacity
-        """The window of the last segment that was sent."""
 
     def listen(self) -> None:
         """Passive open."""
@@ -96,15 +94,14 @@ class Connection:
         answers = self._machine.poll(now)
         if self._sender is not None and self._machine.state() in _DATA:
             answers += self._sender.poll(now)
-            if self._has_opened():
-                answers.append(Segment())
+            answers += self._receiver.poll(now)
         return self._out(answers)
 
     def deadline(self) -> float | None:
         """Return when `poll` must be called; None: no timer runs."""
         timers = [self._machine.deadline()]
         if self._sender is not None and self._machine.state() in _DATA:
-            timers += [self._sender.deadline(), 0.0 if self._has_opened() else None]
+            timers += [self._sender.deadline(), self._receiver.deadline()]
         return min((each for each in timers if each is not None), default=None)
 
     def state(self) -> str:
@@ -124,7 +121,7 @@ class Connection:
         """SYN has come: both numbers are known."""
         mss = min(self._mss, syn.mss or _MSS)
         self._sender = self._parts.sender(add(self._iss, 1), mss, self._parts.controller(mss))
-        self._receiver = self._parts.receiver(add(syn.seq, 1), self._capacity)
+        self._receiver = self._parts.receiver(add(syn.seq, 1), self._capacity, mss)
 
     def _finish(self, now: float) -> list[Segment]:
         if not self._closing or self.waiting():
@@ -140,12 +137,6 @@ class Connection:
         nxt = add(self._sender.next_seq(), int(fin))
         self._machine.moved(nxt, self._receiver.ack(), self._receiver.window())
 
-    def _has_opened(self) -> bool:
-        """Tell whether the peer must hear of a larger window (RFC 9293, section 3.8.6.2.2)."""
-        room = self._receiver.window()
-        least = min(self._mss, self._capacity // 2)
-        return bool(self._offered < least <= room)
-
     def _out(self, segments: list[Segment]) -> list[Segment]:
         """Put ACK and window, and into a bare ACK its number, into what is sent."""
         if self._receiver is None:
@@ -157,6 +148,5 @@ class Connection:
                 sent.append(each)
                 continue
             seq = each.seq if each.data or each.fin else self._machine.nxt()
-            self._offered = self._receiver.window()
-            sent.append(each._replace(seq=seq, ack=self._receiver.ack(), window=self._offered))
+            sent.append(each._replace(seq=seq, ack=self._receiver.ack(), window=self._receiver.window()))
         return sent

@@ -37,6 +37,30 @@ class Flow(NamedTuple):
     back: Link
 
 
+class Reading:
+    """A receiver as an end of a simulation: its stream is read at once."""
+
+    def __init__(self, receiver: Any) -> None:
+        """`receiver` has `receive`, `read` and `window`; `poll` and `deadline` where it has a timer."""
+        self.receiver, self.stream = receiver, b""
+
+    def receive(self, segment: Segment, now: float) -> list[Segment]:
+        """Take a segment, and read."""
+        return self._read(self.receiver.receive(segment, now))
+
+    def poll(self, now: float) -> list[Segment]:
+        """Poll the receiver, where it can be."""
+        return self._read(self.receiver.poll(now)) if hasattr(self.receiver, "poll") else []
+
+    def deadline(self) -> float | None:
+        """Return the receiver's deadline, where it has one."""
+        return self.receiver.deadline() if hasattr(self.receiver, "deadline") else None
+
+    def _read(self, answers: list[Segment]) -> list[Segment]:
+        self.stream += self.receiver.read(1 << 30)
+        return [each._replace(window=self.receiver.window()) for each in answers]
+
+
 class Simulation:
     """Drives the ends of some flows: what a link delivers, and the deadlines, in the order of time."""
 
