@@ -33,7 +33,8 @@ class Asked(FixedWindow):
         self.found: list[tuple[float, float]] = []
         self.expected: list[tuple[float, float]] = []
         self._now = 0.0
-        self.hint = "the first window: 4 segments, 3 if mss is above 1095, 2 if it is above 2190"
+        hint = "the first window: 4 segments, 3 if mss is above 1095, 2 if it is above 2190"
+        self.hint = hint
         if not first:
             vars(self.ours)["_cwnd"] = self._ask()
         self._look()
@@ -211,9 +212,7 @@ def test_the_third_duplicate_halves_what_is_under_way(submission: Submission) ->
     asked = began(submission, "halves")
     grow(asked, 12)
     flight = drawing("flight").randrange(8, 14) * asked.mss + 1
-    asked.duplicates(
-        3, flight, "the third duplicate: flight // 2 and 3 segments; flight, not cwnd, is halved"
-    )
+    asked.duplicates(3, flight, "the third duplicate: half of flight, not of cwnd, and 3 segments")
     recover(asked, flight)
 
 
