@@ -423,6 +423,7 @@ def test_one_flow_fills_the_link_and_loses_little(submission: Submission) -> Non
     assert lost <= 80, f"{told}\nhint: {hint}"
 
 
+@pytest.mark.facts("S1")
 @pytest.mark.points(3)
 def test_two_flows_share_a_bottleneck_within_10_percent(submission: Submission) -> None:
     draw = drawing("share")

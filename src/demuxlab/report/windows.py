@@ -1,4 +1,4 @@
-"""The congestion window over time as a drawing, in a file of its own: one curve a flow, a dot for each loss."""
+"""The congestion window over time as a drawing of its own: a curve for each flow, a dot for each loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,8 @@ def picture(title: str, curves: Sequence[Curve], end: float, across: str, up: st
         )
         parts.append(text(at + 28, 40, curve.name))
         height = _TOP + high - 5 - 7 * number
-        parts += [tag("circle", cx=x(loss), cy=height, r=2.2, fill=colour) for loss in curve.losses]
+        places = dict.fromkeys(round(x(loss)) for loss in curve.losses)  # a pixel has one dot at most
+        parts += [tag("circle", cx=place, cy=height, r=2.2, fill=colour) for place in places]
     return drawing(WIDTH, HEIGHT, title, *parts)
 
 
