@@ -78,8 +78,8 @@ class Sender:
 
         New: `ack` is behind the first byte under way, and at most behind the last byte ever sent. The bytes
         before `ack` are forgotten, `window` is the receiver's window, the back-off ends. The timer is set to
-        `now` + RTO; it stops if nothing is under way. `controller.acknowledged(count, flight, now)` is called,
-        before more goes.
+        `now` + RTO; it stops if nothing is under way. `controller.acknowledged(count, flight, now)` is
+        called, before more goes.
         Measured is one segment at a time, from when it was sent to when it is acknowledged, never one that
         was sent twice (Karn). With the first measurement R: SRTT = R, RTTVAR = R/2. With each later one
         RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R|, and then SRTT = 7/8 SRTT + 1/8 R. RTO = SRTT + 4 RTTVAR, but at

@@ -10,15 +10,14 @@ from scapy.packet import Packet
 
 from demuxlab.labkit import Lab
 from demuxlab.labkit.command import main
-from demuxlab.language import _
+from demuxlab.language import _, marked
 from demuxlab.parts.controller import FixedWindow
 from demuxlab.parts.segment import Segment
 from demuxlab.parts.sender import Sender
 
 MSS = 1000  # bytes in a segment
 STREAM = b"".join(b"row %05d\n" % number for number in range(2000))  # 10 bytes each
-LOST, CORRUPT, REPEATED, LATE, ACK_LOST = "lost", "corrupt", "repeated", "late", "ACK lost"
-HEADERS = ("seconds", "bytes", "again", "the link", "acknowledged")
+LOST, CORRUPT, REPEATED, LATE, ACK_LOST = marked(("lost", "corrupt", "repeated", "late", "ACK lost"))
 
 
 class Client:
@@ -48,7 +47,7 @@ class Client:
                 self.lab.wait(deadline - self.lab.now() + 0.000001)
                 segments = self.sender.poll(self.lab.now())
             segments = [each for segment in segments for each in self.carry(segment)]
-        self.lab.show_table(tuple(map(_, HEADERS)), self.rows)
+        self.lab.show_table(("seconds", "bytes", "again", "the link", "acknowledged"), self.rows)
         return self.rows
 
     def carry(self, segment: Segment) -> list[Segment]:

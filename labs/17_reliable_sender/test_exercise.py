@@ -216,7 +216,7 @@ def test_what_was_sent_twice_is_not_measured(submission: Submission) -> None:
     play.timer(play.parts(0), at=1, hint="it goes again")
     play.wait(0.25)
     play.ack(1, (1,), "the next one goes")
-    hint = "Karn: nobody knows which of the two was acknowledged, so RTO is still 1 second"
+    hint = "Karn: it is not known which of the two was acknowledged, so RTO is still 1 second"
     play.due(play.now + 1, hint)
     play.wait(0.5)
     play.ack(2, (2,), "the next one goes")
@@ -290,7 +290,7 @@ def test_after_a_loss_each_hole_is_sent_again_at_once(submission: Submission) ->
         play.ack(2, NONE, "duplicates mean nothing now")
     play.ack(5, (5,), hint)
     play.ack(6, NONE, "all is acknowledged")
-    timed = Play(submission, "holes by the timer", window=4)
+    timed = Play(submission, "timed holes", window=4)
     timed.write(6, (0, 1, 2, 3), "four fit")
     timed.timer(timed.parts(0), at=1, hint="the first one goes again")
     timed.ack(
@@ -329,7 +329,7 @@ def test_a_closed_window_is_probed(submission: Submission) -> None:
 
 
 class Noting(RemoteObject):
-    """A controller that notes what it is told."""
+    """A controller that notes its calls."""
 
     METHODS = frozenset(("window", "acknowledged", "duplicate", "timeout"))
 
@@ -354,13 +354,13 @@ class Noting(RemoteObject):
 
 
 @pytest.mark.points(1)
-def test_the_controller_hears_what_happens(submission: Submission) -> None:
+def test_the_controller_is_called_for_each_event(submission: Submission) -> None:
     draw = drawing("controller")
     first, mss = draw.randrange(1 << 31), draw.randrange(100, 1400)
     controller, ours = Noting(4 * mss), Sender(first, mss, Noting(4 * mss))
     play = Script(submission, "Sender", first, mss, controller, ours=ours, base=first, fields=("seq", "data"))
 
-    def hears(expected: list[Any], hint: str) -> None:
+    def noted(expected: list[Any], hint: str) -> None:
         found, controller.calls = controller.calls, []
         if found != expected:
             fail(str(expected), str(found), hint)
@@ -374,12 +374,12 @@ def test_the_controller_hears_what_happens(submission: Submission) -> None:
     ):
         ack = Segment(ack=add(first, count * mss), window=WINDOW)
         play.step("receive", ack, hint=hint)
-        hears([expected], hint)
+        noted([expected], hint)
     play.step("receive", Segment(ack=first, window=WINDOW), hint="an old one")
-    hears([], "an old acknowledgment says nothing")
+    noted([], "an old acknowledgment is no event")
     play.step("send", draw.randbytes(2 * mss), hint="two fit")
     play.timer(hint="the first goes again")
-    hears([("timeout", 2 * mss)], "the timer has expired; flight is what was under way")
+    noted([("timeout", 2 * mss)], "the timer has expired; flight is what was under way")
 
 
 # The receiver
@@ -475,21 +475,21 @@ def test_the_reference_capture_is_sent(submission: Submission) -> None:
         window = Made("FixedWindow", (segments * 1000,))
         play = Script(submission, "Sender", 1001, 1000, window, base=1001, fields=("seq", "data"))
         sent, matched = list[Segment](), 0
-        for place, (number, time, read) in enumerate(frames):
+        for place, (_number, time, read) in enumerate(frames):
             if read.destination_port == port:
                 following = next(
                     (each.sequence for _, _, each in frames[place:] if each.payload), read.acknowledgment
                 )
                 if following >= read.acknowledgment:  # else A sends it again: this one was lost on its way
                     ack = Segment(ack=read.acknowledgment, window=read.window)
-                    sent += play.step("receive", ack, hint=f"frame {number}: {hint}")
+                    sent += play.step("receive", ack, hint=hint)
                 continue
             waiting = play.submission.call("waiting")
             if waiting and play.due(None, hint) <= time:
-                sent = play.timer([Segment(read.sequence, data=read.payload)], hint=f"frame {number}: {hint}")
+                sent = play.timer([Segment(read.sequence, data=read.payload)], hint=hint)
             play.now = time
             if not waiting and batches:
-                sent += play.step("send", stream[: batches[0]], hint=f"frame {number}: {hint}")
+                sent += play.step("send", stream[: batches[0]], hint=hint)
                 stream = stream[batches.pop(0) :]
             if (segment := Segment(read.sequence, data=read.payload)) in sent:
                 sent.remove(segment)

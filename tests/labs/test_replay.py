@@ -55,6 +55,9 @@ class Handed:
         method = getattr(self._offer, name)
         return lambda *arguments, **keywords: self.of(method(*map(listed, arguments), **keywords))
 
+    def __deepcopy__(self, _memo: object) -> "Handed":
+        return self
+
     def __enter__(self) -> "Handed":
         return self
 

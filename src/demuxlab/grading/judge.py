@@ -86,8 +86,8 @@ class Script:
         self, sends: Iterable[Segment] | None = None, *, hint: str, at: float | None = None
     ) -> list[Segment]:
         """Go on to the deadline, which must be there (and be `at`), and poll there."""
-        self.now = self.due(at, hint)
-        return self.step("poll", sends=sends, hint=hint)
+        self.now, method = self.due(at, hint), "poll"
+        return self.step(method, sends=sends, hint=hint)
 
     def due(self, at: float | None, hint: str) -> float:
         """Return the deadline, which must be there, and be `at` to the millisecond."""
@@ -222,11 +222,6 @@ def transfer(
         fail(when, str(error), hint, *_parted(simulation, other, end))
     assert simulation is not None
     return simulation
-
-
-def tell(submission: Submission, simulation: Simulation, end: str = "A") -> None:
-    """Put the last events of a simulation into the story, and all of them into the capture of the failure."""
-    _tell(submission, simulation, end)
 
 
 def _tell(submission: Submission, simulation: Simulation | None, end: str) -> None:
