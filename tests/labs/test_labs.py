@@ -326,8 +326,8 @@ MAIN_MISUNDERSTANDINGS = {
     "14": ("no_source_address",),
     "15": ("reuse_address_shares_all",),
     "16": ("four_tuple",),
-    "20": ("loss_changes_nothing",),
     "17": ("numbers_count_segments",),
+    "20": ("loss_changes_nothing",),
 }
 """By lab: the wrong solutions that have not understood what the lab is about."""
 
