@@ -287,6 +287,11 @@ def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without
     assert unexplained(("connect(3, ..., ...)", "< S 0:0(0) win 1000", again), ours, kernel)
     assert unexplained(("accept(3, ..., ...)", closed, again), ours, kernel)
     assert unexplained(("connect(3, ..., ...)", closed, again), observed(packet(ACK, 2)), kernel)
+    assert unexplained(("connect(3, ..., ...)", closed, again, again), ours, kernel), "it is acknowledged"
+    outside = again.replace("1:11", "70001:70011")
+    assert not unexplained(("connect(3, ..., ...)", closed, outside, again), ours, kernel), (
+        "by no acceptable one"
+    )
 
 
 def fields(**changed):
