@@ -287,6 +287,11 @@ def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without
     assert unexplained(("connect(3, ..., ...)", "< S 0:0(0) win 1000", again), ours, kernel)
     assert unexplained(("accept(3, ..., ...)", closed, again), ours, kernel)
     assert unexplained(("connect(3, ..., ...)", closed, again), observed(packet(ACK, 2)), kernel)
+    assert unexplained(("connect(3, ..., ...)", closed, again, again), ours, kernel), "it is acknowledged"
+    outside = again.replace("1:11", "70001:70011")
+    assert not unexplained(("connect(3, ..., ...)", closed, outside, again), ours, kernel), (
+        "by no acceptable one"
+    )
 
 
 def fields(**changed):
@@ -306,6 +311,20 @@ def test_a_segment_that_is_acknowledged_in_part_may_be_counted():
     assert not explained(1501, ours="4"), "more than one"
     assert not explained(1501, ours="2", kernel="3"), "the kernel counts more"
     assert not explained(1501, snd_cwnd="9"), "another field"
+
+
+def test_the_same_data_in_other_segments_has_the_same_acknowledgments():
+    def explained(ack, before=1):
+        steps = ("write(4, ..., 3000)", "< P. 1:11(10) ack 101 win 300")
+        known = observed(TCPPacket(False, ACK, 1, 100, acknowledgment=before, window=500))
+        ours = observed(TCPPacket(False, ACK, 101, 300, acknowledgment=11, window=500))
+        kernel = observed(TCPPacket(False, ACK, 101, 200, acknowledgment=ack, window=500))
+        return not unexplained(steps, ours, kernel, [known])
+
+    assert explained(11)
+    assert explained(1), "sent before the segment's data was received"
+    assert not explained(5)
+    assert not explained(1, before=5)
 
 
 def test_the_window_of_a_segment_far_ahead_may_count():

@@ -77,7 +77,11 @@ def _segmentation(step: DifferingStep) -> bool:
     That may be after a timeout, with a small window, or when the path's MTU has become smaller.
     """
     ours, kernels = _reach(step.ours), _reach(step.kernels)
-    if ours is None or kernels is None:
+    # Linux sends again what is lost before it receives the segment's data, with the acknowledgment so far.
+    acknowledged = {packet.acknowledgment for packet in step.ours}
+    if step.last_ack is not None:
+        acknowledged.add(step.last_ack.acknowledgment)
+    if ours is None or kernels is None or any(one.acknowledgment not in acknowledged for one in step.kernels):
         return False
     timed_out = any(pause in step.scenario.steps[: step.number + 1] for pause in PAUSES)
     single = [len(sent) for sent in (step.ours, step.kernels)] == [1, 1]
