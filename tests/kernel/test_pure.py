@@ -129,6 +129,22 @@ def test_time_wait_of_a_dual_stack_server_is_in_the_way_of_ipv4_too():
     assert not conflicts(asks, [Holder(a_socket(V6), NEITHER._replace(v6only=None))])
 
 
+def test_a_connection_whose_listening_socket_is_closed_leaves_a_port_without_memory():
+    """The IPv6 socket listens still, but the one that made the IPv4 connection had no SO_REUSEPORT."""
+    listens = Holder(a_socket(ANY_IPV6, v6only=True, number=1), PORT)
+    gone = Holder(a_socket(state="time-wait", remote=A, number=0), Options())
+    asks = Wanted(ip.TCP, 4, ANY_IPV4, 80, 0, reuse_port=True)
+    assert conflicts(asks, [listens, gone])
+    of_ours = Holder(a_socket(V6, "time-wait", remote=V6, number=0), Options())
+    assert not conflicts(asks, [listens, of_ours])
+
+
+def test_the_mapped_wildcard_does_not_conflict_with_an_ipv6_address():
+    connected = Holder(a_socket(V6, "established", protocol=ip.UDP, remote=V6), NEITHER)
+    assert conflicts(Wanted(ip.UDP, 4, ANY_IPV4, 80, 0), [connected])
+    assert not conflicts(Wanted(ip.UDP, 6, ANY_IPV4, 80, 0), [connected])
+
+
 def test_udp_sockets_of_both_families_are_in_one_chain_the_last_first():
     """The dumps list each family's apart; IPv6 sockets with SO_REUSEPORT are at the chain's end."""
     of_v4 = [a_socket(state="bound", protocol=ip.UDP, number=number) for number in (5, 2)]

@@ -162,7 +162,7 @@ def test_a_rule_leads_into_the_namespace_of_a_container():
 
 
 def test_a_sk_lookup_program_is_asked_for_its_choice():
-    chosen, left = answers("""
+    chosen, ordinary, left = answers("""
         from demuxlab.kernel import bpf
         from demuxlab.kernel.rule import compile_rule
         from tests.kernel.rules import to_one
@@ -175,6 +175,7 @@ def test_a_sk_lookup_program_is_asked_for_its_choice():
         except OSError as error:
             sys.exit(f"BPF is not there: {error}")
         why("tcp", "127.0.0.1:7000")
+        why("tcp", "127.0.0.1:7000", ordinary=True)
         why("tcp", "127.0.0.1:7777")
         client = socket.create_connection(("127.0.0.1", 7000))
         server.settimeout(5)
@@ -182,7 +183,54 @@ def test_a_sk_lookup_program_is_asked_for_its_choice():
     """)
     assert (chosen["rule"], chosen["socket"]["local"]) == ("bpf sk_lookup", ["127.0.0.1", 7777])
     assert chosen["before"] == ["the BPF sk_lookup program to_one chose this socket: the table is not asked"]
+    # The kernel's own lookup, which anyone may ask, has the program's choice.
+    assert (ordinary["rule"], ordinary["socket"]["local"]) == ("bpf sk_lookup", ["127.0.0.1", 7777])
+    assert ordinary["losers"][0]["socket"]["local"] == ["127.0.0.1", 7000]
     assert left["rule"] == "listener"
+
+
+def test_sockets_that_a_dump_shows_like_others_are_asked_about():
+    """A peer of port 0, a disconnected IPv6 socket, ::ffff:0.0.0.0, and the wildcard as destination."""
+    rows = answers("""
+        import ctypes
+        def bound(family, address, port, peer=None):
+            one = socket.socket(family, socket.SOCK_DGRAM)
+            one.bind((address, port))
+            if peer:
+                one.connect(peer)
+            return one
+        ours = [
+            bound(socket.AF_INET, "0.0.0.0", 8001, ("127.0.0.1", 0)),
+            bound(socket.AF_INET6, "::", 8002, ("::1", 9)),
+            bound(socket.AF_INET6, "::ffff:0.0.0.0", 8003),
+            bound(socket.AF_INET6, "::ffff:10.9.0.2", 8004, ("::ffff:127.0.0.1", 9)),
+            bound(socket.AF_INET, "10.9.0.2", 8005),
+        ]
+        for one in ours[1], ours[3]:
+            assert ctypes.CDLL(None).connect(one.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
+        probes = [
+            ("127.0.0.1", "127.0.0.1", 8001), ("10.9.0.2", "127.0.0.1", 8001),
+            ("::1", "::1", 8002), ("127.0.0.1", "127.0.0.1", 8002), ("fd09::2", "::1", 8002),
+            ("127.0.0.1", "127.0.0.1", 8003), ("::1", "::1", 8003),
+            ("10.9.0.2", "10.9.0.2", 8004),
+            ("10.9.0.2", "0.0.0.0", 8005), ("127.0.0.1", "0.0.0.0", 8005),
+        ]
+        subprocess.run(["ip", "address", "add", "fd09::2/128", "dev", "lo", "nodad"], check=True)
+        for source, destination, port in probes:
+            v6 = ":" in source
+            with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.bind((source, 9157))
+                sender.connect((destination, port))
+                sender.send(b"x")
+            got = [one.fileno() for one in select.select(ours, [], [], 0)[0] if one.recv(9)]
+            print(json.dumps(got))
+            here, there = (f"[{end}]" if v6 else end for end in (source, destination))
+            why("udp", f"{there}:{port}", "--from", f"{here}:9157")
+    """)
+    assert [len(got) for got in rows[::2]] == [1, 0, 1, 1, 0, 1, 0, 1, 1, 0]
+    for got, said in zip(rows[::2], rows[1::2], strict=True):
+        assert ([said["process"]["fd"]] if said["process"] else []) == got, said
+        assert (said["reply"] is None) == bool(got)
 
 
 def test_another_namespace_is_named():

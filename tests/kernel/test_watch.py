@@ -74,7 +74,7 @@ class Kernel:
 
     not_looked = False
 
-    def of(self, inode, _hints=(), *, again=False):
+    def of(self, inode, _hints=(), *, again=False, shared=False):
         return self.processes.get(inode, [])
 
 
@@ -493,6 +493,20 @@ def test_what_cannot_be_watched_is_a_sentence():
     assert texts[1]["said"].startswith("demuxlab: packets may not be captured (")
     assert texts[2]["said"].rstrip().endswith("cannot be written (File exists): give another name with -o")
     assert texts[3]["said"].startswith("demuxlab: ")
+
+
+def test_a_child_that_is_found_first_does_not_have_the_listening_socket_alone(monkeypatch):
+    """Else what its siblings accepted would be said to be its own."""
+    parents = {9: 5, 5: 1, 1: 0}
+    monkeypatch.setattr(owners, "_parent", parents.__getitem__)
+    monkeypatch.setattr(owners, "_last_pid", lambda: 9)
+    monkeypatch.setattr(
+        owners.processes, "descriptors", lambda pid, _links: [(3, 77)] if pid in (5, 9) else []
+    )
+    monkeypatch.setattr(owners.processes, "describe", lambda pid: Process(pid, -1, "web"))
+    found = owners.Owners()
+    assert [process.pid for process in found.of(77, [9])] == [9]
+    assert [process.pid for process in found.of(77, [9], shared=True)] == [5, 9]
 
 
 def test_a_table_that_nobody_reads_does_not_hold_up_the_capture():

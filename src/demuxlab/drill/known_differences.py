@@ -103,7 +103,7 @@ def _above(edges: tuple[int, ...], packet: TCPPacket) -> tuple[int, ...]:
 
 
 def _only_the_reset(step: Step) -> tuple[Packets, Packets]:
-    if not any(packet.flags & RST for packet in step.ours):
+    if not step.ours or not all(packet.flags & RST for packet in step.ours):
         return step.ours, step.kernels
     kernels = tuple(packet for packet in step.kernels if packet.flags & RST)
     return (step.ours, kernels) if kernels else (step.ours, step.kernels)

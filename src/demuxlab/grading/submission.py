@@ -199,7 +199,6 @@ class Submission:
         """End the learner's process, and read what it printed last."""
         if self._running is not None:
             self._credit()
-            self._running.process.kill()
             self._read_printed()
             self._running.end()
             self._running = None
@@ -423,7 +422,7 @@ class Submission:
         return False
 
     def _read_printed(self) -> None:
-        """Read what an ended process printed and nothing has read: a pipe's content at most."""
+        """Read what was printed and nothing has read: a pipe's content at most."""
         assert self._running is not None
         stderr = self._running.process.stderr
         if stderr is not None and select.select([stderr], [], [], 0)[0]:
