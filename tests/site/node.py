@@ -55,7 +55,7 @@ def natively(lab: str, source: str) -> dict[str, str]:
 
 
 def stories(graded: dict[str, Any]) -> dict[str, str]:
-    """Return the story of each check that failed in a browser, but for the lines that name its packets and picture."""
+    """Return the story of each check that failed in a browser, without the lines that name files."""
     failed = {test["name"]: test["story"] for test in graded["tests"] if not test["passed"]}
     for kept in (graded["captures"], graded["pictures"]):
         for name in kept.keys() & failed.keys():
