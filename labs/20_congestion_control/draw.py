@@ -52,7 +52,7 @@ def main(words: list[str]) -> None:
     try:
         drawn = draw(load(Path(files[0])) if files else Controller)
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
         sys.exit(f"nothing is drawn: {type(error).__name__} in line {line} of {files[0]}: {error}")
     target.write_text(drawn, encoding="utf-8")
     print(f"picture: {target}")
