@@ -7,6 +7,7 @@ Without a file both are ours: the picture of the handout. A dot is a segment tha
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ def load(path: Path) -> Any:
 def main(words: list[str]) -> None:
     files = [word for word in words if not word.endswith(".svg")]
     target = Path(next((word for word in words if word.endswith(".svg")), "window.svg"))
-    first = load(Path(files[0])) if files else Controller
     try:
-        drawn = draw(first)
-    except NotImplementedError as error:
-        sys.exit(f"{error}: nothing can be drawn yet")
+        drawn = draw(load(Path(files[0])) if files else Controller)
+    except Exception as error:
+        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
+        sys.exit(f"nothing is drawn: {type(error).__name__} in line {line} of {files[0]}: {error}")
     target.write_text(drawn, encoding="utf-8")
     print(f"picture: {target}")
 

@@ -13,6 +13,7 @@ from demuxlab.labkit import Lab
 from demuxlab.labkit.folder import LabFolder
 from demuxlab.labkit.runner import load
 from demuxlab.links.memory import MemoryLink
+from demuxlab.parts.bottleneck import Bottleneck, Flow
 from demuxlab.wire import packet
 
 LAB = ROOT / "labs" / "20_congestion_control"
@@ -43,6 +44,15 @@ def test_the_minute_of_two_flows_is_drawn_again_byte_for_byte():
     assert (LAB / "window.svg").read_text(encoding="utf-8") == again, "labs/20_congestion_control/draw.py"
     (yours, _), (ours, _) = SHARES.findall(again)
     assert abs(int(yours) - int(ours)) <= 10
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_two_flows_of_the_reference_share_within_10_percent(seed):
+    reference = module(solutions.folder("20") / "reference.py").Controller
+    flows = [Flow("A", reference(100)), Flow("C", reference(100), starts=1.0 + seed)]
+    Bottleneck(50, 0.1, 10, 100, seed).run(flows, 60)
+    first, second = (flow.carried(20, 60) for flow in flows)
+    assert abs(first - second) < 0.1 * (first + second)
 
 
 @pytest.mark.parametrize(
