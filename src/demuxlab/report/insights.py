@@ -14,10 +14,10 @@ _NAMED = 6  # names in one enumeration
 
 
 def insights(story: Story) -> list[str]:
-    """Return the sentences about what the capture shows."""
+    """Return the sentences about what the capture shows: who got what, or else what TCP did."""
     if not story.decided:
         return findings(story.tracker)
-    return [
+    said = [
         *_one_port_many_sockets(story),
         *_one_number_two_ports(story),
         *_one_socket_many_senders(story),
@@ -25,6 +25,7 @@ def insights(story: Story) -> list[str]:
         *_refused(story),
         *moved(story.tracker),
     ]
+    return said or findings(story.tracker)
 
 
 def notices(story: Story) -> list[str]:
