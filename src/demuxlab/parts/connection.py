@@ -22,6 +22,18 @@ class Parts(NamedTuple):
     controller: Any = Controller
 
 
+NEEDED = {
+    "Sender": ("send", "receive", "poll", "deadline", "waiting"),
+    "Receiver": ("receive", "read", "ack", "window", "finished", "poll", "deadline"),
+    "Machine": ("listen", "open", "close", "receive", "poll", "deadline", "state", "nxt", "moved"),
+    "Controller": ("window", "acknowledged", "duplicate", "timeout"),
+    "Connection": (
+        *("listen", "open", "close", "send", "receive", "read"),
+        *("poll", "deadline", "state", "finished", "waiting"),
+    ),
+}
+"""By class of a learner's: the methods without which ours does its work."""
+
 OURS = Parts()
 
 

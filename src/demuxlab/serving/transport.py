@@ -13,11 +13,11 @@ from random import Random, SystemRandom
 from typing import Any
 
 from demuxlab.demux.demultiplexer import listener_drop
-from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, Drop, Socket
+from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, SYN_SENT, Drop, Socket
 from demuxlab.errors import CallError
 from demuxlab.host import Host
 from demuxlab.language import _
-from demuxlab.parts.connection import Connection, Parts
+from demuxlab.parts.connection import NEEDED, Connection, Parts
 from demuxlab.parts.segment import Segment
 from demuxlab.parts.simulation import MOST_SEGMENTS
 from demuxlab.serving.learner import load
@@ -32,27 +32,24 @@ CAPACITY, SEND_BUFFER = 65_535, 1 << 18
 _SOONEST = 0.001
 """Seconds until `poll` is called again at the earliest."""
 _HEADERS = {4: 40, 16: 60}
-_NEEDED = {
-    "Sender": ("send", "receive", "poll", "deadline", "waiting"),
-    "Receiver": ("receive", "read", "ack", "window", "finished", "poll", "deadline"),
-    "Machine": ("listen", "open", "close", "receive", "poll", "deadline", "state", "nxt", "moved"),
-    "Controller": ("window", "acknowledged", "duplicate", "timeout"),
-    "Connection": (
-        *("listen", "close", "send", "receive", "read"),
-        *("poll", "deadline", "state", "finished", "waiting"),
-    ),
-}
-"""By class: the methods without which it cannot take part."""
 
 
 class LearnersTransport:
     """The classes of a learner's files; `listen` opens a listening endpoint that uses them."""
 
-    def __init__(self, paths: Sequence[Path], host: Host, *, loss: float = 0.0) -> None:
-        """Load the files; CallError where one has none of the classes. `loss`: the share of segments lost."""
+    def __init__(
+        self, paths: Sequence[Path], host: Host, *, loss: float = 0.0, draw: Random | None = None
+    ) -> None:
+        """Load the files; CallError where one has none of the classes.
+
+        `loss` is the share of segments that the link loses, each way. `draw`: initial sequence numbers come
+        from it, and the link loses only what this end sends, so that two ends make the same run each time.
+        """
         self._host = host
         self._printed: set[str] = set()
-        self._draw, self._loss = Random(21), loss
+        self._numbers: Random = draw or SystemRandom()
+        self._draw, self.loss = draw or Random(21), loss
+        self._is_seeded = draw is not None
         self.used: dict[str, str] = {}
         """By class: the file that it is of; "" for ours."""
         found: dict[str, Any] = {}
@@ -81,20 +78,28 @@ class LearnersTransport:
         table.listen(socket)
         return listener
 
+    def connect(self, address: str, port: int, own_port: int, now: float, *, name: str) -> "Endpoint":
+        """Open a connection of the learner's to an address, from a port of this host (connect(2))."""
+        socket = Socket(ip.TCP, name=name, family=6 if ":" in address else 4)
+        remote = from_text(address)
+        local = self._host.source_for(remote)
+        self._host.demultiplexer.table.establish(socket, (local, own_port), (remote, port), SYN_SENT)
+        endpoint = Endpoint(self, socket, None)
+        endpoint.open(now)
+        return endpoint
+
     def connection(self, mss: int) -> Any:
-        """Return a new connection of the learner's that waits for a SYN."""
-        made = self._new(SystemRandom().getrandbits(32), mss, CAPACITY)
-        made.listen()
-        return made
+        """Return a new connection of the learner's."""
+        return self._new(self._numbers.getrandbits(32), mss, CAPACITY)
 
     @property
     def services(self) -> Any:
         """The host's socket table, multiplexer and timers."""
         return self._host._services
 
-    def is_lost(self) -> bool:
+    def is_lost(self, *, inbound: bool) -> bool:
         """Draw whether the link loses a segment."""
-        return bool(self._loss) and self._draw.random() < self._loss
+        return bool(self.loss) and not (inbound and self._is_seeded) and self._draw.random() < self.loss
 
     def complain(self, what: str) -> None:
         """Print a sentence, once."""
@@ -106,7 +111,7 @@ class LearnersTransport:
 def classes_of(module: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the classes of labs 17 to 21 that a file has, and why others of them cannot take part."""
     found, lacking = {}, {}
-    for name, methods in _NEEDED.items():
+    for name, methods in NEEDED.items():
         kind = getattr(module, name, None)
         if not inspect.isclass(kind):
             continue
@@ -156,7 +161,9 @@ class Listener:
         name = f"{self.socket.name}#{self._children}"
         child = self._transport.services.table.spawn(self.socket, name, segment, SYN_RECEIVED)
         child.process = self.socket.process
-        Endpoint(self._transport, child, self).handle_segment(segment, now)
+        endpoint = Endpoint(self._transport, child, self)
+        endpoint.ask("listen")
+        endpoint.handle_segment(segment, now)
         return None
 
     def established(self, endpoint: "Endpoint") -> None:
@@ -179,7 +186,7 @@ class Endpoint:
 
     nodelay = True
 
-    def __init__(self, transport: LearnersTransport, socket: Socket, listener: Listener) -> None:
+    def __init__(self, transport: LearnersTransport, socket: Socket, listener: Listener | None) -> None:
         self.socket, self._transport, self._listener = socket, transport, listener
         self.on_change: Callable[[], None] | None = None
         self.deadline = self.entered = NEVER
@@ -194,14 +201,15 @@ class Endpoint:
     def handle_segment(self, segment: Arrived, now: float) -> Drop | None:
         """Give a segment to the learner's connection, unless the link loses it."""
         assert isinstance(segment, TCPSegment)
-        if self._transport.is_lost() or not self._is_open:
+        if not self._is_open or self._transport.is_lost(inbound=True):
             return None
         self._do("receive", as_part(segment), now, now=now)
-        if self._is_open and not self._is_accepted and self._ask("state") in ("ESTABLISHED", "CLOSE-WAIT"):
+        if self._is_open and not self._is_accepted and self.ask("state") in ("ESTABLISHED", "CLOSE-WAIT"):
             self._is_accepted, self.socket.state = True, ESTABLISHED
-            self._listener.established(self)
+            if self._listener is not None:
+                self._listener.established(self)
         if self._is_left:
-            self._ask("read", CAPACITY)  # the application has closed: nobody reads any more
+            self.ask("read", CAPACITY)  # the application has closed: nobody reads any more
         if self.on_change is not None:
             self.on_change()
         return None
@@ -213,15 +221,19 @@ class Endpoint:
 
     # What a service calls
 
+    def open(self, now: float) -> None:
+        """Active open."""
+        self._do("open", now, now=now)
+
     def read(self, size: int, now: float) -> bytes | None:
         """Return what can be read; b"" at the end of the stream, None where nothing waits."""
-        data = self._ask("read", size)
+        data = self.ask("read", size)
         if data:
             self._schedule(now)  # the window may have opened
             return bytes(data)
         if not self._is_open:
             raise ConnectionResetError
-        return b"" if self._ask("finished") else None
+        return b"" if self.ask("finished") else None
 
     def discard(self, now: float) -> int | None:
         """Throw away what can be read; 0 where nothing waits, None at the end of the stream."""
@@ -232,7 +244,7 @@ class Endpoint:
         """Send what the send buffer has room for; return how many bytes."""
         if not self._is_open:
             raise ConnectionResetError
-        taken = min(len(data), max(0, SEND_BUFFER - int(self._ask("waiting") or 0)))
+        taken = min(len(data), max(0, SEND_BUFFER - int(self.ask("waiting") or 0)))
         if taken:
             self._do("send", bytes(data[:taken]), now, now=now)
         return taken
@@ -249,7 +261,7 @@ class Endpoint:
 
     # Between them
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the learner's; an error of theirs ends the connection."""
         try:
             if self._learners is None:
@@ -261,7 +273,7 @@ class Endpoint:
 
     def _do(self, method: str, *arguments: Any, now: float) -> None:
         """Call a method that returns segments, and send them."""
-        answers = self._ask(method, *arguments)
+        answers = self.ask(method, *arguments)
         if not self._is_open:
             return
         try:
@@ -273,15 +285,15 @@ class Endpoint:
             self._fail(f"{method} returned {len(sent)} segments at once: at most {MOST_SEGMENTS}")
             return
         for each in sent:
-            if not self._transport.is_lost():
+            if not self._transport.is_lost(inbound=False):
                 self._submit(each)
-        if self._ask("state") == "CLOSED":
+        if self.ask("state") == "CLOSED":
             self._end()
         else:
             self._schedule(now)
 
     def _schedule(self, now: float) -> None:
-        deadline = self._ask("deadline")
+        deadline = self.ask("deadline")
         if deadline is None or not self._is_open:
             self._transport.services.timers.forget(self)
             return
