@@ -103,7 +103,7 @@ def sources(folder: Path) -> list[Path]:
     """Return the files whose messages a folder's catalog has: a lab's scripts, or the whole package."""
     script = folder / "lab.py"
     if script.is_file():
-        return [script, *folder.glob("kernel.py")]
+        return [script, *folder.glob("kernel.py"), *folder.glob("keep_alive.py")]
     return sorted([*folder.parent.rglob("*.py"), *folder.parent.rglob("*.j2")])
 
 

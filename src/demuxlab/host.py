@@ -8,7 +8,7 @@ test passes in packets and the time, and sends what `packets` yields.
 import errno
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import LOOPBACK, Demultiplexer
@@ -111,6 +111,10 @@ class Host:
     def address(self) -> str:
         """The host's first address."""
         return self.addresses[0]
+
+    def write_quickly(self, write: Callable[[Any, Any, float], bool]) -> None:
+        """Let TCP try a quick way of writing first (`Services.quick_write`)."""
+        self._services.quick_write = write
 
     @property
     def counters(self) -> Counter[str]:

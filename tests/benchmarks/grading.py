@@ -69,11 +69,11 @@ def starts(level: str, count: int = 50) -> float:
 def core_seconds(lab: Path, times: int) -> float:
     """Return the processor seconds that a reference solution takes: the checker's and the sandbox's."""
     inside = [0.0]
-    ending = per_check.ForkedProcess._kill
+    ending = per_check.ForkedProcess.end
     own_end = sandbox.LearnerProcess.end
 
     def forked_ends(process: per_check.ForkedProcess) -> None:
-        if not process._ended:
+        if not process._ended and not process._asked:
             inside[0] += processes.scheduled(process.inside)[0]
         ending(process)
 
@@ -84,7 +84,7 @@ def core_seconds(lab: Path, times: int) -> float:
     solution = ROOT / "tests" / "solutions" / lab.name / "reference.py"
     [job] = jobs([HandedIn("reference", solution.read_bytes(), "")], lab, seed="1")
     with (
-        mock.patch.object(per_check.ForkedProcess, "_kill", forked_ends),
+        mock.patch.object(per_check.ForkedProcess, "end", forked_ends),
         mock.patch.object(sandbox.LearnerProcess, "end", sandbox_ends),
         contextlib.redirect_stdout(io.StringIO()),
     ):

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from demuxlab.demux.slot import in_one_group
 from demuxlab.demux.socket import BOUND, CLOSED, ESTABLISHED, LISTEN, Socket
 from demuxlab.demux.table import SocketTable
 from demuxlab.wire import ip
@@ -109,6 +110,18 @@ def test_an_overlap_is_allowed_where_both_agree(table, make, first, second, allo
         table.bind(make(**second), ANY_IPV4, 53)
     else:
         assert refused(errno.EADDRINUSE, table.bind, make(**second), ANY_IPV4, 53)
+
+
+def test_the_mapped_wildcard_takes_ipv4_alone(table):
+    """::ffff:0.0.0.0 is 0.0.0.0 of an IPv6 socket, and in no SO_REUSEPORT group with ::."""
+    every, only4 = (udp(family=6, reuse_port=True) for _ in range(2))
+    table.bind(every, ANY_IPV6, 53)
+    table.bind(only4, mapped(ANY_IPV4), 53)
+    assert (only4.wildcards, every.wildcards) == ((ANY_IPV4,), (ANY_IPV6, ANY_IPV4))
+    assert not in_one_group(every, only4)
+    table.bind(udp(family=6, v6only=True), ANY_IPV6, 54)
+    table.bind(udp(family=6), mapped(ANY_IPV4), 54)
+    assert refused(errno.EADDRINUSE, table.bind, udp(), ANY_IPV4, 54)
 
 
 def test_devices_keep_sockets_apart(table):

@@ -17,7 +17,7 @@ from demuxlab.drill.parser import parse
 from demuxlab.drill.script import TCPPacket, UDPPacket
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.transport.tcp.receiver import Receiver
-from demuxlab.wire.segment import ACK, PSH
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 SCRIPTS = int(os.environ.get("DEMUXLAB_COMPARE", "600"))
 """How many scripts to compare: `DEMUXLAB_COMPARE=20000 pytest tests/drill/test_compare.py`."""
@@ -287,6 +287,105 @@ def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without
     assert unexplained(("connect(3, ..., ...)", "< S 0:0(0) win 1000", again), ours, kernel)
     assert unexplained(("accept(3, ..., ...)", closed, again), ours, kernel)
     assert unexplained(("connect(3, ..., ...)", closed, again), observed(packet(ACK, 2)), kernel)
+    assert unexplained(("connect(3, ..., ...)", closed, again, again), ours, kernel), "it is acknowledged"
+    outside = again.replace("1:11", "70001:70011")
+    assert not unexplained(("connect(3, ..., ...)", closed, outside, again), ours, kernel), (
+        "by no acceptable one"
+    )
+
+
+def fields(**changed):
+    """TCP_INFO with these fields."""
+    known = dict(part.split("=") for part in INFO_OF_LINUX.split()) | changed
+    return observed(value=" ".join(f"{name}={value}" for name, value in known.items()))
+
+
+def test_a_segment_that_is_acknowledged_in_part_may_be_counted():
+    def explained(ack, ours="3", kernel="2", **more):
+        steps = ("write(4, ..., 3000)", f"< . 1:1(0) ack {ack} win 65535", lockstep.INFO)
+        before = [data(1, 1001, 2001), observed()]
+        return not unexplained(steps, fields(unacked=ours, **more), fields(unacked=kernel), before)
+
+    assert explained(1501)
+    assert not explained(1001), "the end of a segment"
+    assert not explained(1501, ours="4"), "more than one"
+    assert not explained(1501, ours="2", kernel="3"), "the kernel counts more"
+    assert not explained(1501, snd_cwnd="9"), "another field"
+
+
+def test_the_same_data_in_other_segments_has_the_same_acknowledgments():
+    def explained(ack, before=1):
+        steps = ("write(4, ..., 3000)", "< P. 1:11(10) ack 101 win 300")
+        known = observed(TCPPacket(False, ACK, 1, 100, acknowledgment=before, window=500))
+        ours = observed(TCPPacket(False, ACK, 101, 300, acknowledgment=11, window=500))
+        kernel = observed(TCPPacket(False, ACK, 101, 200, acknowledgment=ack, window=500))
+        return not unexplained(steps, ours, kernel, [known])
+
+    assert explained(11)
+    assert explained(1), "sent before the segment's data was received"
+    assert not explained(5)
+    assert not explained(1, before=5)
+
+
+def test_the_window_of_a_segment_far_ahead_may_count():
+    ahead, same, later = (
+        "< P. 9001:9001(0) ack 1 win 900",
+        "< P. 1:11(10) ack 1 win 900",
+        "< P. 31:32(1) ack 1 win 5",
+    )
+
+    def explained(*segments, ours="900", kernel="5"):
+        steps = (*segments, lockstep.INFO)
+        return not unexplained(steps, fields(snd_wnd=ours), fields(snd_wnd=kernel))
+
+    assert explained(ahead, same, later)
+    assert not explained(ahead, later), "no data in order has confirmed it"
+    assert not explained(same, later), "nothing was ahead"
+    assert not explained(ahead, same.replace("900", "800"), later), "another window"
+    assert not explained(ahead, same, later, ours="5", kernel="900")
+    assert not explained(ahead, same, later, kernel="7"), "a window that no segment had"
+
+
+def test_a_segment_is_shorter_only_by_the_room_of_sack_blocks():
+    def explained(shorter, again="< P. 1:11(10) ack 101 win 32000"):
+        ours, kernel = (observed(packet(ACK, 101, size)) for size in (1000, 1000 - shorter))
+        before = [observed(), observed(TCPPacket(False, ACK, 101, 0, acknowledgment=11, window=500))]
+        first = "< P. 1:11(10) ack 101 win 32000"
+        return not unexplained(("write(4, ..., 4000)", first, again), ours, kernel, before)
+
+    assert explained(12)
+    assert not explained(13)
+    assert not explained(4)
+    assert not explained(12, "< P. 11:21(10) ack 101 win 32000"), "nothing has arrived twice"
+
+
+def test_an_ack_of_nothing_is_a_divergence_only_where_both_syns_crossed():
+    reset = observed(TCPPacket(False, RST, 0, 0, window=0))
+    syn, nothing = "< S 0:0(0) win 1000", "< . 1:1(0) ack 0 win 1000"
+    assert not unexplained(("connect(3, ..., ...)", syn, nothing), reset, observed())
+    assert unexplained(("accept(3, ..., ...)", syn, nothing), reset, observed())
+    assert unexplained(("connect(3, ..., ...)", nothing), reset, observed()), "no SYN of the peer's"
+    assert unexplained(("connect(3, ..., ...)", syn, "< . 1:1(0) ack 1 win 1000"), reset, observed())
+    assert unexplained(("connect(3, ..., ...)", syn, nothing), observed(packet(ACK)), observed()), "no RST"
+
+
+def test_the_fin_in_a_simultaneous_open_is_compared():
+    fin, syn = observed(packet(ACK | FIN), result="0"), observed(packet(SYN))
+    steps, quiet = ("connect(3, ..., ...)", "< S 0:0(0) win 1000", "close(3)"), observed(result="0")
+    both = observed(packet(SYN | ACK))
+    assert unexplained(steps, quiet, fin, [syn, both])
+    assert unexplained(steps, fin, quiet, [syn, both])
+    # Only where the kernel has sent its SYN once more.
+    again = (*steps[:2], PAUSE, "close(3)")
+    assert not unexplained(again, fin, quiet, [syn, both, both])
+    assert unexplained(again, quiet, fin, [syn, both, both])
+    assert unexplained((*again[:3], "shutdown(3, SHUT_WR)"), fin, quiet, [syn, both, both])
+
+
+def test_a_segment_before_a_rst_of_both_is_compared():
+    ours = observed(packet(ACK | FIN), packet(RST, 1))
+    assert not unexplained(("< P. 1:2(1) ack 1 win 9",), observed(packet(RST, 1)), ours)
+    assert unexplained(("< P. 1:2(1) ack 1 win 9",), ours, observed(packet(RST, 1)))
 
 
 def test_a_syn_to_a_group_is_a_disagreement():

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from demuxlab.fast import writing
 from demuxlab.fast.path import FastPath
 from demuxlab.fast.prediction import Prediction, Stretch
 from demuxlab.host import Host
@@ -90,6 +91,43 @@ def test_both_ways_send_the_same():
             expected = states[0][1]
         assert sides[0].host.demultiplexer.counters.dropped == sides[1].host.demultiplexer.counters.dropped
     assert predicted > 300
+
+
+def test_a_quick_write_changes_nothing_else(monkeypatch):
+    quick, write = [], writing.write
+    monkeypatch.setattr(writing, "write", lambda *of: quick.append(write(*of)) or quick[-1])
+    for seed in range(40):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        options = tcp.Options(1000, 7, chance.random() < 0.8, (1, 0) if stamped else None)
+        sides = [Side(options, fast=False), Side(options, fast=True)]
+        if chance.random() < 0.1:
+            for side in sides:
+                side.endpoint.settings.user_timeout = 5.0
+        now, start = 1.0, 1001
+        for _ in range(25):
+            now += chance.choice((0.0001, 0.003, 0.05, 0.3, 2.0))
+            sender = sides[0].endpoint._connection.sender
+            number = sender.next if chance.random() < 0.9 else sender.unacked
+            stamps = tcp.Options(timestamps=(int(now * 1000), 1)) if stamped else tcp.Options()
+            size = chance.choice((1, 1, 100))
+            fields = {"sequence": start, "acknowledgment": number & 0xFFFFFFFF, "flags": ACK | PSH}
+            arriving = segment(stamps, bytes(size), window=chance.choice((500,) * 8 + (10, 0)), **fields)
+            start += size
+            data = bytes(chance.choice((1, 1, 1, 100, 988, 1000, 1001, 5000)))
+            sent = []
+            for side in sides:
+                found = side.receive(arriving, now)
+                side.endpoint.read(1000, now)
+                found += side.host.packets(now)
+                side.endpoint.write(data, now)
+                found += side.host.packets(now)
+                side.host.tick(now + 0.0001)
+                sent.append((found, list(side.host.packets(now)), side.endpoint.info()))
+                connection = side.endpoint._connection
+                sent[-1] += (connection.deadlines.earliest, connection.deadline, seen(side))
+            assert sent[0] == sent[1], (seed, now)
+    assert 100 < sum(quick) < len(quick)
 
 
 def test_a_batch_of_segments_is_acknowledged_once():
@@ -184,7 +222,7 @@ def seen(side):
     receiver, sender, counted = connection.receiver, connection.sender, connection.statistics
     counters = side.host.demultiplexer.counters
     return (
-        (receiver.next, len(receiver.data), receiver.sack_blocks(), sender.window, sender._window_sequence),
+        (receiver.next, len(receiver.data), receiver.sack_blocks(), sender.window, sender.window_sequence),
         counted and (counted.bytes_received, counted.data_segments_received, counted.received),
         (counters.received, counters.delivered, counters.dropped),
     )

@@ -117,7 +117,7 @@ def one(data: bytes) -> None:
         results.append(str(error))
     finally:
         submission.close()
-    for text in (*results, *submission.story, submission.printed):
+    for text in (*results, *submission.story, str(submission.printed)):
         text.encode()
         assert not set(text) & set("\x00\x07\x1b\x7f\u202e"), f"a terminal obeys {text!r}"
 

@@ -183,7 +183,18 @@ def test_checks_have_one_sandbox_and_processes_that_are_alike(check: Check, kept
         assert check(source, "f") == first
     assert boxes(kept) == begun
     [box] = kept._boxes.values()
+    kept._look_back()
     assert processes.children(box.inside or 0) == []
+
+
+def test_a_module_that_the_file_imports_is_there_when_it_is_forked(check: Check) -> None:
+    imports = "import os\nfrom socket import inet_aton\n"
+    [known] = check(
+        "import sys\nknown = set(sys.modules)\n" + imports + "def f(): return 'socket' in known", "f"
+    )
+    assert known
+    [known] = check("import sys\nknown = set(sys.modules)\ndef f(): return 'socket' in known", "f")
+    assert not known
 
 
 def test_a_second_process_of_a_check_has_other_hashes(tmp_path: Path, kept: Sandboxes) -> None:
@@ -270,12 +281,14 @@ def test_a_supervisor_that_does_not_answer_is_ended(check: Check, kept: Sandboxe
     monkeypatch.setattr("demuxlab.grading.per_check._END_TIMEOUT", 0.1)
     source = "def f(): return 1"
     check(source, "f")
+    kept._look_back()
     [box] = kept._boxes.values()
     process = ForkedProcess(box)
     process.process.stdout.readline()
     os.kill(box.inside or 0, signal.SIGSTOP)
     began = time.monotonic()
     process.end()
+    process.wait()
     assert box.process.poll() is not None
     assert time.monotonic() - began < 10
     assert check(source, "f") == [1]

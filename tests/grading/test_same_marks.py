@@ -33,6 +33,7 @@ ENDLESS = (
     "slow",
     "stops",
     "computes",
+    "recurses",
     "patient",
     "blocks",
     "_threads",

@@ -1,6 +1,8 @@
 """A learner's file in a process of its own: what it may use, what a failure keeps."""
 
 import errno
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import chain, count, repeat
 from pathlib import Path
@@ -9,7 +11,8 @@ from typing import ClassVar
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.failure_capture import path_of, save
+from demuxlab.grading.failure_capture import path_of, save, save_picture
+from demuxlab.grading.printed import Printed
 from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
@@ -201,8 +204,27 @@ def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "captures").write_text("a file in the way")
     (tmp_path / "labs").mkdir()
-    said = save([(datagram(80), "asked")], path_of(tmp_path / "labs" / "03_x", "a check"), "a check", [])
-    assert "not saved" in said
+    path = path_of(tmp_path / "labs" / "03_x", "a check")
+    assert "not saved" in save([(datagram(80), "asked")], path, "a check", [])
+    assert "not saved" in save_picture("<svg/>", path)
+
+
+def test_a_picture_is_kept_while_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lab = tmp_path / "labs" / "03_x"
+    lab.mkdir(parents=True)
+    (lab / "lab.py").write_text("")
+    check = (
+        "import pytest\n@pytest.mark.points(1)\ndef test_a(submission):\n    submission.picture = '<svg/>'\n"
+    )
+    check += "    assert (found := submission.function('f')) == 1, f'expected 1, found {found}'\n"
+    (lab / "test_exercise.py").write_text(check)
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "captures" / "failures" / "03_a.svg"
+    for answer in (2, 1):
+        (lab / "exercise.py").write_text(f"def f(): return {answer}")
+        command = [sys.executable, "-m", "pytest", str(lab), "-p", "no:cacheprovider"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        assert kept.is_file() == (answer == 2) == ("picture: captures/failures/03_a.svg" in said), said
 
 
 def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):
@@ -221,3 +243,34 @@ def test_a_value_that_an_offer_does_not_take_is_the_learner_s_mistake(ask: Ask):
         submission.function("f", Clock())
     with pytest.raises(SubmissionError, match="wait: a time is not negative"):
         submission.function("g", Clock())
+
+
+def test_printed_is_what_came_before_the_last_answer(ask: Ask):
+    submission = ask(
+        "import os, sys\n"
+        "def before():\n  print('without a newline', end='')\n  os.write(2, b', by write(2)')\n"
+        "def after():\n  sys.modules['__main__'].tell({'value': 1})\n  print(', after the answer')\n"
+    )
+    submission.function("before")
+    submission.function("after")
+    submission.close()
+    assert str(submission.printed) == ", by write(2)without a newline"
+
+
+def test_the_token_of_a_request_is_not_shown(ask: Ask):
+    submission = ask("def f():\n  import sys\n  print(sys.modules['__main__'].asked[0])\n  return 1\n")
+    assert submission.function("f") == 1
+    submission.close()
+    assert str(submission.printed) == "********\n"
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 4000, 100_000])
+def test_what_is_printed_after_the_answer_is_shown_only_where_there_is_none(size):
+    written = b"one\n\x0012345678\x00" + b"x" * size + b"\0\0two\n\x00abcdef01\x00three\n\0\0"
+    printed = Printed()
+    printed.answer(), printed.answer(), printed.answer()
+    for at in range(0, len(written), size):
+        printed.add(written[at : at + size])
+    assert str(printed) == f"one\n{'x' * size}two\n"[:2000]
+    printed.answered = False
+    assert str(printed) == f"one\n{'x' * size}two\nthree\n"[:2000]

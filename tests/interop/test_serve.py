@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -254,7 +255,7 @@ NOT_ONE_HOST = (
     ("arguments", "message"),
     [
         (["http", "--address", "10.9.0.300"], "10.9.0.300"),
-        *((["http", "--address", address], address) for address in NOT_ONE_HOST),
+        *((["http", "--address", address], str(ip_address(address))) for address in NOT_ONE_HOST),
         (["http", "--directory", "/nowhere"], "/nowhere"),
         (["gopher"], "gopher"),
         (["http", "--port", "70000"], "70000"),

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from demuxlab.demux.verdicts import Reason
-from demuxlab.kernel import firewall, iptables, nearest, records
+from demuxlab.kernel import firewall, iptables, may_bind, nearest, records
 from demuxlab.kernel.binding import Holder, Wanted, conflicts
 from demuxlab.kernel.decision import Question, decide
 from demuxlab.kernel.firewall import Met, Packet
@@ -14,7 +14,7 @@ from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, from_text
 
-A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
+A, B, V6 = from_text("10.9.0.10"), from_text("10.9.0.20"), from_text("fd09::2")
 BOTH, ADDRESS, PORT = Options(True, True, False), Options(True, False, False), Options(False, True, False)
 NEITHER = Options(False, False, False)
 
@@ -120,6 +120,42 @@ def test_time_wait_gives_way_to_so_reuseaddr_if_its_socket_had_it():
     gone = Holder(a_socket(state="time-wait", remote=A), Options())
     asks = Wanted(ip.TCP, 4, ANY_IPV4, 80, 0, reuse_address=True)
     assert (bool(conflicts(asks, [gone])), bool(conflicts(asks, [gone], guess=True))) == (True, False)
+
+
+def test_time_wait_of_a_dual_stack_server_is_in_the_way_of_ipv4_too():
+    gone = Holder(a_socket(V6, "time-wait", remote=V6), Options())
+    asks = Wanted(ip.TCP, 4, ANY_IPV4, 80, 0)
+    assert (bool(conflicts(asks, [gone])), bool(conflicts(asks, [gone], guess=True))) == (True, False)
+    assert not conflicts(asks, [Holder(a_socket(V6), NEITHER._replace(v6only=None))])
+
+
+def test_a_connection_whose_listening_socket_is_closed_leaves_a_port_without_memory():
+    """The IPv6 socket listens still, but the one that made the IPv4 connection had no SO_REUSEPORT."""
+    listens = Holder(a_socket(ANY_IPV6, v6only=True, number=1), PORT)
+    gone = Holder(a_socket(state="time-wait", remote=A, number=0), Options())
+    asks = Wanted(ip.TCP, 4, ANY_IPV4, 80, 0, reuse_port=True)
+    assert conflicts(asks, [listens, gone])
+    of_ours = Holder(a_socket(V6, "time-wait", remote=V6, number=0), Options())
+    assert not conflicts(asks, [listens, of_ours])
+
+
+def test_the_mapped_wildcard_does_not_conflict_with_an_ipv6_address():
+    connected = Holder(a_socket(V6, "established", protocol=ip.UDP, remote=V6), NEITHER)
+    assert conflicts(Wanted(ip.UDP, 4, ANY_IPV4, 80, 0), [connected])
+    assert not conflicts(Wanted(ip.UDP, 6, ANY_IPV4, 80, 0), [connected])
+
+
+def test_udp_sockets_of_both_families_are_in_one_chain_the_last_first():
+    """The dumps list each family's apart; IPv6 sockets with SO_REUSEPORT are at the chain's end."""
+    of_v4 = [a_socket(state="bound", protocol=ip.UDP, number=number) for number in (5, 2)]
+    of_v6 = [a_socket(V6, "bound", protocol=ip.UDP, number=number) for number in (6, 3, 4)]
+    options = {4: PORT, 5: PORT}
+    found = Snapshot([*of_v4, *of_v6], {}, {n: options.get(n, NEITHER) for n in range(2, 7)})
+    asks = Wanted(ip.UDP, 6, ANY_IPV6, 80, 0, reuse_port=True)
+    holders = may_bind.holders_of(asks, found)
+    assert [holder.record.inode for holder in holders] == [6, 5, 3, 2, 4]
+    assert [holder.record.inode for holder in conflicts(asks, holders)] == [6]
+    assert not conflicts(asks, holders[1:])
 
 
 def test_so_reuseport_is_for_one_user():

@@ -162,7 +162,7 @@ def test_a_rule_leads_into_the_namespace_of_a_container():
 
 
 def test_a_sk_lookup_program_is_asked_for_its_choice():
-    chosen, left = answers("""
+    chosen, ordinary, left = answers("""
         from demuxlab.kernel import bpf
         from demuxlab.kernel.rule import compile_rule
         from tests.kernel.rules import to_one
@@ -175,6 +175,7 @@ def test_a_sk_lookup_program_is_asked_for_its_choice():
         except OSError as error:
             sys.exit(f"BPF is not there: {error}")
         why("tcp", "127.0.0.1:7000")
+        why("tcp", "127.0.0.1:7000", ordinary=True)
         why("tcp", "127.0.0.1:7777")
         client = socket.create_connection(("127.0.0.1", 7000))
         server.settimeout(5)
@@ -182,7 +183,54 @@ def test_a_sk_lookup_program_is_asked_for_its_choice():
     """)
     assert (chosen["rule"], chosen["socket"]["local"]) == ("bpf sk_lookup", ["127.0.0.1", 7777])
     assert chosen["before"] == ["the BPF sk_lookup program to_one chose this socket: the table is not asked"]
+    # The kernel's own lookup, which anyone may ask, has the program's choice.
+    assert (ordinary["rule"], ordinary["socket"]["local"]) == ("bpf sk_lookup", ["127.0.0.1", 7777])
+    assert ordinary["losers"][0]["socket"]["local"] == ["127.0.0.1", 7000]
     assert left["rule"] == "listener"
+
+
+def test_sockets_that_a_dump_shows_like_others_are_asked_about():
+    """A peer of port 0, a disconnected IPv6 socket, ::ffff:0.0.0.0, and the wildcard as destination."""
+    rows = answers("""
+        import ctypes
+        def bound(family, address, port, peer=None):
+            one = socket.socket(family, socket.SOCK_DGRAM)
+            one.bind((address, port))
+            if peer:
+                one.connect(peer)
+            return one
+        ours = [
+            bound(socket.AF_INET, "0.0.0.0", 8001, ("127.0.0.1", 0)),
+            bound(socket.AF_INET6, "::", 8002, ("::1", 9)),
+            bound(socket.AF_INET6, "::ffff:0.0.0.0", 8003),
+            bound(socket.AF_INET6, "::ffff:10.9.0.2", 8004, ("::ffff:127.0.0.1", 9)),
+            bound(socket.AF_INET, "10.9.0.2", 8005),
+        ]
+        for one in ours[1], ours[3]:
+            assert ctypes.CDLL(None).connect(one.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
+        probes = [
+            ("127.0.0.1", "127.0.0.1", 8001), ("10.9.0.2", "127.0.0.1", 8001),
+            ("::1", "::1", 8002), ("127.0.0.1", "127.0.0.1", 8002), ("fd09::2", "::1", 8002),
+            ("127.0.0.1", "127.0.0.1", 8003), ("::1", "::1", 8003),
+            ("10.9.0.2", "10.9.0.2", 8004),
+            ("10.9.0.2", "0.0.0.0", 8005), ("127.0.0.1", "0.0.0.0", 8005),
+        ]
+        subprocess.run(["ip", "address", "add", "fd09::2/128", "dev", "lo", "nodad"], check=True)
+        for source, destination, port in probes:
+            v6 = ":" in source
+            with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.bind((source, 9157))
+                sender.connect((destination, port))
+                sender.send(b"x")
+            got = [one.fileno() for one in select.select(ours, [], [], 0)[0] if one.recv(9)]
+            print(json.dumps(got))
+            here, there = (f"[{end}]" if v6 else end for end in (source, destination))
+            why("udp", f"{there}:{port}", "--from", f"{here}:9157")
+    """)
+    assert [len(got) for got in rows[::2]] == [1, 0, 1, 1, 0, 1, 0, 1, 1, 0]
+    for got, said in zip(rows[::2], rows[1::2], strict=True):
+        assert ([said["process"]["fd"]] if said["process"] else []) == got, said
+        assert (said["reply"] is None) == bool(got)
 
 
 def test_another_namespace_is_named():
@@ -244,6 +292,107 @@ def test_from_inside_a_container_the_processes_outside_are_not_seen():
     """)
     assert (outside["verdict"], outside["rule"], outside["process"]) == ("delivered", "listener", None)
     assert "no process that can be seen has this socket" in " ".join(outside["unsure"])
+
+
+def test_a_multicast_datagram_is_for_the_sockets_of_a_group_that_was_joined():
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("needs /dev/net/tun")
+    rows = answers("""
+        for command in (
+            "tuntap add d0 mode tun", "link set d0 up", "address add 10.5.0.1/24 dev d0",
+            "address add fd05::1/64 dev d0 nodad", "route add multicast ff00::/8 dev d0 table local",
+        ):
+            subprocess.run(["ip", *command.split()], check=True)
+        groups = {4: ("224.0.0.251", "224.0.0.252"), 6: ("ff02::fb", "ff02::fc")}
+        d0 = socket.if_nametoindex("d0")
+        def bound(family, address, *options):
+            one = socket.socket(family, socket.SOCK_DGRAM)
+            for option in ((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1), *options):
+                one.setsockopt(*option)
+            one.bind((address, 5353, 0, d0) if family == socket.AF_INET6 else (address, 5353))
+            return one
+        inside = socket.inet_aton(groups[4][0]) + socket.inet_aton("10.5.0.1")
+        of_v6 = socket.inet_pton(socket.AF_INET6, groups[6][0]) + d0.to_bytes(4, sys.byteorder)
+        only = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1
+        ours = [
+            bound(socket.AF_INET, "0.0.0.0", (0, socket.IP_ADD_MEMBERSHIP, inside)),
+            bound(socket.AF_INET, "0.0.0.0"),
+            bound(socket.AF_INET, groups[4][0]),
+            bound(socket.AF_INET, "10.9.0.2"),
+            bound(socket.AF_INET6, "::", only, (socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, of_v6)),
+            bound(socket.AF_INET6, "::", only),
+            bound(socket.AF_INET6, "::1", only),
+        ]
+        families = {4: socket.AF_INET, 6: socket.AF_INET6}
+        sender = {version: socket.socket(family, socket.SOCK_DGRAM) for version, family in families.items()}
+        sender[4].setsockopt(0, socket.IP_MULTICAST_IF, socket.inet_aton("10.5.0.1"))
+        for version, group in ((version, group) for version in groups for group in groups[version]):
+            sender[version].sendto(b"x", (group, 5353, 0, d0) if version == 6 else (group, 5353))
+            print(json.dumps([one.fileno() for one in select.select(ours, [], [], 0.2)[0] if one.recv(9)]))
+            why("udp", f"[{group}%d0]:5353" if version == 6 else f"{group}:5353")
+        ours[0].setsockopt(0, 49, 0)
+        why("udp", f"{groups[4][0]}:5353")
+        why("udp", "255.255.255.255:5353")
+    """)
+    own, broadcast = rows.pop(-2), rows.pop()
+    for got, said in zip(rows[::2], rows[1::2], strict=True):
+        assert sorted(copy["process"]["fd"] for copy in said.get("copies", [])) == sorted(got), said
+    assert [len(got) for got in rows[::2]] == [3, 0, 2, 0]
+    assert rows[3]["before"][0].startswith("no socket of this machine has joined the group 224.0.0.252")
+    assert "IP_MULTICAST_ALL" in " ".join(own["unsure"])
+    assert len(broadcast["copies"]) == 2
+
+
+def test_a_connection_without_a_process_waits_for_accept_or_was_closed():
+    [lines] = answers("""
+        server = socket.create_server(("127.0.0.1", 8080))
+        client = socket.create_connection(("127.0.0.1", 8080))
+        call = ["tcp", "127.0.0.1:8080", "--from", "127.0.0.1:%d" % client.getsockname()[1]]
+        command = [sys.executable, "-m", "demuxlab", "why", *call]
+        said = [subprocess.run(command, capture_output=True, text=True).stdout]
+        server.accept()[0].close()
+        said.append(subprocess.run(command, capture_output=True, text=True).stdout)
+        print(json.dumps(said))
+    """)
+    assert "✓ no process yet (not accepted): 127.0.0.1:8080" in lines[0]
+    assert "✓ no process any more (closed): 127.0.0.1:8080" in lines[1]
+
+
+def test_port_0_is_like_no_other_port():
+    [nobody] = answers("""
+        server = socket.create_server(("0.0.0.0", 8080))
+        why("tcp", "127.0.0.1:0")
+    """)
+    assert (nobody["verdict"], nobody["reply"], nobody["nearest"]) == ("no-socket", "rst", [])
+
+
+def test_bind_looks_at_both_families_as_the_kernel_does():
+    """The sockets of IPv4 and IPv6 are listed apart, and TIME-WAIT without its listening socket's options."""
+    mixed, time_wait = answers("""
+        one = socket.socket(type=socket.SOCK_DGRAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(("10.9.0.2", 5353))
+        two = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        two.bind(("::1", 5353))
+        why("bind", "udp", "[::]:5353", "--reuse-port")
+        both = socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True)
+        client = socket.create_connection(("::1", 8080))
+        both.accept()[0].close()
+        client.recv(1)
+        client.close()
+        both.close()
+        why("bind", "tcp", "0.0.0.0:8080")
+        udp, tcp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM), socket.socket()
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for real, place in (udp, ("::", 5353)), (tcp, ("", 8080)):
+            try:
+                real.bind(place)
+            except OSError:
+                continue
+            raise AssertionError("the kernel lets it in")
+    """)
+    assert (mixed["errno"], mixed["in_the_way"][0]["socket"]["local"]) == ("EADDRINUSE", ["::1", 5353])
+    assert (time_wait["errno"], time_wait["in_the_way"][0]["socket"]["state"]) == ("EADDRINUSE", "time-wait")
 
 
 def test_bind_says_what_is_in_the_way_and_what_helps():

@@ -9,7 +9,7 @@ from demuxlab import language, layout
 from demuxlab.capture.reader import Capture
 from demuxlab.demux.socket import ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
 from demuxlab.demux.verdicts import Rule, Verdict
-from demuxlab.kernel import firewall, following, netlink, owners, watch
+from demuxlab.kernel import firewall, following, netlink, owners, snapshot, watch
 from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Options, Process, Record
 from demuxlab.kernel.watch_rows import Rows
@@ -74,7 +74,7 @@ class Kernel:
 
     not_looked = False
 
-    def of(self, inode, _hints=(), *, again=False):
+    def of(self, inode, _hints=(), *, again=False, shared=False):
         return self.processes.get(inode, [])
 
 
@@ -261,6 +261,10 @@ def test_what_goes_to_many_goes_to_each_socket_of_the_port(kernel, monkeypatch):
     kernel.add("bound", bytes(4), 5353, process=CURL, protocol=ip.UDP)
     wire = Wire()
     monkeypatch.setattr(netlink, "route", lambda _address, _device="": (0, ""))
+    joined = {(from_text("224.0.0.251"), "eth0")}
+    monkeypatch.setattr(snapshot, "joined", lambda *group: group in joined)
+    other = wire.udp(PEER, 5353, from_text("224.0.0.252"), 5353, device="eth0")
+    assert other.comments == ["✗ not-ours: IpInAddrErrors"]
     for group in ("224.0.0.251", "255.255.255.255"):
         seen = wire.udp(PEER, 5353, from_text(group), 5353, device="eth0")
         assert seen.comments == [f"→ curl[20] fd 5: a copy each to curl[20] fd 5, web[10] fd 3: {group}:5353"]
@@ -489,6 +493,20 @@ def test_what_cannot_be_watched_is_a_sentence():
     assert texts[1]["said"].startswith("demuxlab: packets may not be captured (")
     assert texts[2]["said"].rstrip().endswith("cannot be written (File exists): give another name with -o")
     assert texts[3]["said"].startswith("demuxlab: ")
+
+
+def test_a_child_that_is_found_first_does_not_have_the_listening_socket_alone(monkeypatch):
+    """Else what its siblings accepted would be said to be its own."""
+    parents = {9: 5, 5: 1, 1: 0}
+    monkeypatch.setattr(owners, "_parent", parents.__getitem__)
+    monkeypatch.setattr(owners, "_last_pid", lambda: 9)
+    monkeypatch.setattr(
+        owners.processes, "descriptors", lambda pid, _links: [(3, 77)] if pid in (5, 9) else []
+    )
+    monkeypatch.setattr(owners.processes, "describe", lambda pid: Process(pid, -1, "web"))
+    found = owners.Owners()
+    assert [process.pid for process in found.of(77, [9])] == [9]
+    assert [process.pid for process in found.of(77, [9], shared=True)] == [5, 9]
 
 
 def test_a_table_that_nobody_reads_does_not_hold_up_the_capture():

@@ -1,7 +1,9 @@
 """The picture in the handout is drawn from the run; the real packets are as tshark reads them."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests import solutions
 from tests.labs import real_quic
 from tests.labs.runs import ROOT
 from tests.labs.test_replay import module
+from wcwidth import wcswidth
 
 from demuxlab.capture.reader import Capture
 from demuxlab.wire import packet
@@ -91,3 +94,44 @@ def judged(need_tool, capture: Path) -> None:
     assert len(connections) == 2
     assert all(len(numbers) == 1 for numbers in connections.values())
     assert connections["C1"] != connections["C2"]
+
+
+KEEP_ALIVE = ROOT / "labs" / "16_when_the_4_tuple_changes" / "keep_alive.py"
+
+
+@pytest.mark.parametrize("spoken", ["en", "ko"])
+def test_requests_have_a_connection_each_and_then_share_one(spoken):
+    environment = {**os.environ, "LANGUAGE": spoken, "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, KEEP_ALIVE], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    rows = re.findall(r"^(\S+|stream \d) +(\S+:\d+) +(\S+:\d+) +(data \d)$", done.stdout, re.MULTILINE)
+    paths = ["/index.html", "/style.css", "/logo.png"]
+    assert [row[0] for row in rows] == [*paths, *paths, "stream 1", "stream 3", "stream 5"]
+    assert [len({row[1:3] for row in rows[first : first + 3]}) for first in (0, 3, 6)] == [3, 1, 1]
+    assert [row[3][-1] for row in rows] == list("123444555")
+    assert [line[2] for line in lines if line[:2] == "  "] == ["✓"] * 3
+    assert lines[-1].endswith(": HEADERS 1, HEADERS 3, HEADERS 5, DATA 1, DATA 3, DATA 5")
+    assert max(map(wcswidth, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("option", "requests"),
+    # curl 7.88 does not reuse a connection of HTTP/2 without TLS: one page.
+    [("--http1.1", ["/one", "/two"]), ("--http2-prior-knowledge", ["stream 1"])],
+)
+def test_curl_takes_the_handouts_server_for_one(need_tool, option, requests):
+    need_tool("curl")
+    server = module(KEEP_ALIVE).Server()
+    pages = [f"http://127.0.0.1:{server.server_port}/{name}" for name in ("one", "two")][: len(requests)]
+    command = ["curl", "-sS", "--max-time", "20", option, *pages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    server.shutdown()
+    server.server_close()
+    if "not support" in done.stderr:
+        pytest.skip(done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row[0] for row in server.rows] == requests
+    assert len({row[1:] for row in server.rows}) == 1

@@ -1,5 +1,6 @@
 """The quiz: each learner has a capture of their own, and tshark gives the same key as we do."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from wcwidth import wcswidth
 
 from demuxlab.capture.reader import Capture
 from demuxlab.course import fields, questions, quiz
+from demuxlab.course.questions import Question
 from demuxlab.labkit.figures import Figures
 from demuxlab.labkit.folder import LabFolder
 from demuxlab.wire.address import to_text
@@ -21,20 +23,31 @@ quick_labs = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(scope="module")
+def asked_of(tmp_path_factory):
+    """A learner's capture and questions; each is made once."""
+
+    @cache
+    def run(lab: Path, student: str) -> tuple[Path, list[Question]]:
+        capture = tmp_path_factory.mktemp(lab.name) / f"{student}.pcapng"
+        return capture, quiz.run(LabFolder(lab), student, capture)
+
+    return run
+
+
 @quick_labs
-def test_tshark_confirms_the_key_of_two_learners(lab: Path, tmp_path: Path, need_tool) -> None:
+def test_tshark_confirms_the_key_of_two_learners(lab: Path, asked_of, need_tool) -> None:
     need_tool("tshark")
     for student in ("kim", "2026-0417"):
-        capture = tmp_path / f"{student}.pcapng"
-        claims_hold(capture, (), quiz.run(LabFolder(lab), student, capture))
+        capture, asked = asked_of(lab, student)
+        claims_hold(capture, (), asked)
 
 
 @quick_labs
-def test_learners_have_different_answers(lab: Path, tmp_path: Path) -> None:
+def test_learners_have_different_answers(lab: Path, asked_of) -> None:
     keys = []
-    for student in ("kim", "lee", "park"):
-        capture = tmp_path / f"{student}.pcapng"
-        asked = quiz.run(LabFolder(lab), student, capture)
+    for student in ("kim", "2026-0417", "park"):
+        capture, asked = asked_of(lab, student)
         frames = fields.read(capture)
         keys.append(tuple(question.answer(frames) for question in asked))
     assert len(set(keys)) == 3
@@ -48,10 +61,11 @@ def test_two_questions_ask_for_a_prediction(lab: Path) -> None:
 
 
 @quick_labs
-def test_a_learner_s_capture_has_no_comments_and_the_sheet_says_who_is_who(lab: Path, tmp_path: Path) -> None:
+def test_a_learner_s_capture_has_no_comments_and_the_sheet_says_who_is_who(
+    lab: Path, tmp_path: Path, asked_of
+) -> None:
     capture, sheet = quiz.make(LabFolder(lab), "kim", tmp_path)
-    quiz.run(LabFolder(lab), "kim", tmp_path / "key.pcapng")
-    with Capture(capture) as opened, Capture(tmp_path / "key.pcapng") as key:
+    with Capture(capture) as opened, Capture(asked_of(lab, "kim")[0]) as key:
         frames = list(opened)
         assert [frame.data for frame in frames] == [frame.data for frame in key]
         assert not any(frame.comment for frame in frames)

@@ -19,8 +19,8 @@ from tests import solutions
 
 from demuxlab.grading.collect import HandedIn
 from demuxlab.grading.grade import grade, jobs
+from demuxlab.site import scripts
 
-RUNNER = Path(__file__).with_name("node.mjs")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,7 +29,9 @@ class Node:
 
     def __init__(self, site: Path) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(["node", RUNNER, site], stdin=pipe, stdout=pipe, text=True)
+        self._process = subprocess.Popen(
+            ["node", scripts.WEB / "node.mjs", site], stdin=pipe, stdout=pipe, text=True
+        )
 
     def call(self, name: str, *values: Any) -> Any:
         """Return what a function of demuxlab.site.browser returns."""
@@ -55,10 +57,11 @@ def natively(lab: str, source: str) -> dict[str, str]:
 
 
 def stories(graded: dict[str, Any]) -> dict[str, str]:
-    """Return the story of each check that failed in a browser, but for the line that names its packets."""
+    """Return the story of each check that failed in a browser, without the lines that name files."""
     failed = {test["name"]: test["story"] for test in graded["tests"] if not test["passed"]}
-    for name in graded["captures"].keys() & failed.keys():
-        failed[name] = failed[name].rpartition("\n")[0]
+    for kept in (graded["captures"], graded["pictures"]):
+        for name in kept.keys() & failed.keys():
+            failed[name] = failed[name].rpartition("\n")[0]
     return failed
 
 

@@ -4,11 +4,14 @@ import base64
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from tests import solutions
 
+from demuxlab.grading import practice
 from demuxlab.site import browser, linux_errors
 
 BEGIN = """
@@ -63,10 +66,55 @@ def test_checks_that_a_file_changes_are_put_back_and_named(repository):
     assert {"demuxlab.grading.checks.expect", "builtins.len"} <= set(found["changed"])
 
 
+@pytest.mark.parametrize("handler", ["except OSError:", "except BaseException:", "finally:"])
+def test_where_a_socket_of_the_check_would_wait_for_ever_nothing_of_the_file_runs_any_more(
+    handler, repository
+):
+    source = solutions.find("05", "reads_to_the_end").source()
+    assert source.count("        finally:\n            data.close()") == 1
+    source = source.replace("        finally:\n", f"        {handler}\n            print('never')\n")
+    found = graded("05_socket_program", source, repository)
+    [story] = [each["story"] for each in found["tests"] if each["name"].endswith("come_in_this_order")]
+    assert story.splitlines()[-4:] == [
+        "  6. recv(4, 1024) → …",
+        "then:",
+        "  expected that serve answers and returns, but recv would wait for ever: "
+        "the whole request has come, the client waits for the answer",
+        "  hint: the fixed order is socket, bind, listen, accept",
+    ]
+
+
+RECURSION = """
+def ports(packet):
+    return again(packet)
+
+def again(packet):
+    len(packet)
+    return ports(packet)
+"""
+
+
+def test_a_recursion_without_an_end_is_told_with_the_line_that_calls(repository):
+    found = graded("01_port_fields", RECURSION, repository)
+    assert re.search("RecursionError in line [37]: ", found["tests"][0]["story"])
+
+
+def test_a_file_that_is_started_again_has_other_hashes_of_its_words_and_the_same_of_numbers():
+    first, second = practice._hashing(1), practice._hashing(2)
+    assert first is hash
+    assert second("a") == second("a") != hash("a")
+    assert second(("a", 1)) == second(("a", 1)) != hash(("a", 1))
+    assert second((1, (2, 3))) == hash((1, (2, 3)))
+
+
 def test_what_comes_with_a_failure_can_be_opened(repository):
     found = graded("01_port_fields", "def ports(packet):\n    return 1, 2\n", repository)
     capture = base64.b64decode(next(iter(found["captures"].values())))
     assert capture.startswith(b"\n\r\r\n")
+    wrong = solutions.find("20", "timeout_halves")
+    found = graded(wrong.lab, wrong.source(), repository)
+    assert found["pictures"][wrong.check].startswith("<svg")
+    assert found["pictures"].keys() <= {test["name"] for test in found["tests"] if not test["passed"]}
 
 
 def test_a_run_gives_packets_with_endpoints_fields_decisions_and_steps(monkeypatch):

@@ -144,6 +144,17 @@ def test_the_service_worker_knows_every_file_but_wireshark(site):
 
 
 @built
+def test_the_archives_have_the_bytecode_of_what_a_page_imports(site):
+    for archive, name in (
+        ("course.zip", "lib/scapy/layers/__pycache__/inet.cpython-314.pyc"),
+        ("course.zip", "lib/demuxlab/transport/tcp/__pycache__/__init__.cpython-314.pyc"),
+        (scripts.LIBRARY, "json/decoder.pyc"),
+    ):
+        data = zipfile.ZipFile(site / archive).read(name)
+        assert data[2:8] == b"\r\n\1\0\0\0"  # taken without a look at the source's time (PEP 552)
+
+
+@built
 def test_a_second_build_leaves_nothing_of_the_first(site):
     (site / "assets/part-OLD.js").write_text("old")
     build(site)

@@ -545,8 +545,10 @@ def dual_stack(socket: Any) -> Steps:
         for only in 0, 1:
             with socket.socket(socket.AF_INET6, kind) as both, socket.socket(socket.AF_INET, kind) as four:
                 both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-                both.bind(("::", 0))
-                port = both.getsockname()[1]
+                with socket.socket(socket.AF_INET, kind) as free:  # with :: alone, IPv4's may be in use
+                    free.bind(("0.0.0.0", 0))
+                    port = free.getsockname()[1]
+                both.bind(("::", port))
                 yield outcome(four.bind, ("127.0.0.1", port))
                 if kind == socket.SOCK_STREAM:
                     both.listen()

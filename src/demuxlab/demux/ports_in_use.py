@@ -12,7 +12,7 @@ TCP possibly at the first socket of a port. It misses a later overlap without th
 from functools import lru_cache
 
 from demuxlab.demux.socket import LISTEN, Socket
-from demuxlab.wire.address import is_any
+from demuxlab.wire.address import ANY_IPV6, is_any
 
 _ALL_ADDRESSES = b"*"
 _ALL_DEVICES = "*"
@@ -48,7 +48,7 @@ class PortsInUse:
     def conflict(self, socket: Socket, address: bytes, port: int) -> bool:
         """Return whether binding `socket` to this address and port conflicts with a bound socket."""
         devices = (socket.device, "") if socket.device else (_ALL_DEVICES,)
-        for claim in socket.wildcards if is_any(address) else (address,):
+        for claim in socket.wildcards if address == ANY_IPV6 else (address,):
             addresses = (_ALL_ADDRESSES,) if is_any(claim) else (claim, bytes(len(claim)))
             for where in addresses:
                 for device in devices:

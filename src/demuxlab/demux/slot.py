@@ -65,11 +65,12 @@ class _Bucket:
         return self.group[int.from_bytes(digest, "big") % len(self.group)]
 
 
-_BucketKey = tuple[int, bool, str]
+_BucketKey = tuple[str, int, bool, int]
 
 
 def _bucket_key(socket: Socket) -> _BucketKey:
-    return socket.family, socket.v6only, socket.device
+    # The length tells an IPv6 socket bound to :: from one bound to ::ffff:0.0.0.0.
+    return socket.device, socket.family, socket.v6only, len(socket.local_address)
 
 
 def in_one_group(one: Socket, other: Socket) -> bool:
@@ -107,7 +108,7 @@ class Slot:
         """Return the socket that gets a segment of this flow, arriving on `device`."""
         heads = [
             head
-            for (_, _, bound_device), bucket in self._buckets.items()
+            for (bound_device, *_rest), bucket in self._buckets.items()
             if not bound_device or bound_device == device
             for head in bucket.heads()
         ]

@@ -90,7 +90,7 @@ class Socket:
     @property
     def wildcards(self) -> tuple[bytes, ...]:
         """The wildcard addresses of a socket bound to the wildcard: of one family, or of both."""
-        if self.family == 4:
+        if self.family == 4 or self.local_address == ANY_IPV4:  # an IPv6 socket bound to ::ffff:0.0.0.0
             return (ANY_IPV4,)
         return (ANY_IPV6,) if self.v6only else (ANY_IPV6, ANY_IPV4)
 

@@ -120,7 +120,9 @@ def _first(
         different = difference(own, kernels)
         if different is None:
             continue
-        step = divergences.DifferingStep(scenario, number, own.sent, kernels.sent, expected[:-1])
+        step = divergences.DifferingStep(
+            scenario, number, own.sent, kernels.sent, expected[:-1], ours[: number + 1], kernel[: number + 1]
+        )
         divergence = divergences.applicable(step)
         if divergence is None:
             return Disagreement(scenario, number, *different, tuple(expected))

@@ -9,13 +9,15 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from demuxlab.drill.flow import MODULUS
-from demuxlab.drill.known_differences import Packets
+from demuxlab.drill.known_differences import Packets, same_values
 from demuxlab.drill.lockstep import PAUSES, Observed, Scenario, segment_of
 from demuxlab.drill.script import TCPPacket
 from demuxlab.language import marked
 from demuxlab.wire.segment import ACK, FIN, RST, SYN
 
 _SMALL_WINDOW, _WINDOW, _SEGMENT = 3000, 65_535, 1461
+_SACK_SIZES = (12, 20, 28, 36)
+"""Bytes of one to four SACK blocks as an option, padded."""
 
 
 class Divergence(NamedTuple):
@@ -36,6 +38,20 @@ class DifferingStep(NamedTuple):
     kernels: Packets
     before: Sequence[Observed]
     """The kernel's outcomes of the earlier steps."""
+    own: Sequence[Observed]
+    """Ours, this step's included."""
+    theirs: Sequence[Observed]
+    """The kernel's as it was, with what known differences have removed."""
+
+    def only_differs_in(self, name: str) -> tuple[int, int] | None:
+        """Return both values of the one field of TCP_INFO that differs, ours first; None if others do."""
+        texts = self.own[-1].value, self.theirs[-1].value
+        mine, theirs = (dict(part.split("=") for part in text.split() if "=" in part) for text in texts)
+        if name not in mine or name not in theirs or self.ours != self.kernels:
+            return None
+        found = int(mine[name]), int(theirs[name])
+        same = texts[0].replace(f"{name}={found[0]}", f"{name}={found[1]}")
+        return found if same_values(same, texts[1]) else None
 
     @property
     def segment(self) -> TCPPacket | None:
@@ -61,7 +77,11 @@ def _segmentation(step: DifferingStep) -> bool:
     That may be after a timeout, with a small window, or when the path's MTU has become smaller.
     """
     ours, kernels = _reach(step.ours), _reach(step.kernels)
-    if ours is None or kernels is None:
+    # Linux sends again what is lost before it receives the segment's data, with the acknowledgment so far.
+    acknowledged = {packet.acknowledgment for packet in step.ours}
+    if step.last_ack is not None:
+        acknowledged.add(step.last_ack.acknowledgment)
+    if ours is None or kernels is None or any(one.acknowledgment not in acknowledged for one in step.kernels):
         return False
     timed_out = any(pause in step.scenario.steps[: step.number + 1] for pause in PAUSES)
     single = [len(sent) for sent in (step.ours, step.kernels)] == [1, 1]
@@ -144,9 +164,18 @@ def _exceeded_while_connecting(step: DifferingStep) -> bool:
 
 
 def _sack_on_data(step: DifferingStep) -> bool:
-    options = [packet.options for packet in step.kernels if packet.size]
+    """Tell whether a segment of the kernel's has less data by just the room of its SACK blocks."""
+    ours, kernels = ([packet for packet in sent if packet.size] for sent in (step.ours, step.kernels))
+    if not ours or not kernels or ours[0].sequence != kernels[0].sequence:
+        return False
+    room = [one.size - other.size for one, other in zip(ours, kernels, strict=False)]
+    options = [packet.options for packet in kernels]
     sacks = any(option.kind == "sack" for found in options if isinstance(found, tuple) for option in found)
-    return sacks and any(packet.size for packet in step.ours)
+    segment, last = step.segment, step.last_ack
+    if not sacks and segment is not None and last is not None and last.acknowledgment is not None:
+        # A block below the acknowledgment number is a known difference, which is removed.
+        sacks = 0 < (last.acknowledgment - segment.sequence) % MODULUS < MODULUS // 2
+    return sacks and room[0] in _SACK_SIZES and all(size >= 0 for size in room[:-1])
 
 
 def _beyond_fin(step: DifferingStep) -> bool:
@@ -166,14 +195,65 @@ def _crosses_edge(step: DifferingStep) -> bool:
 
 
 def _old_acknowledgment(step: DifferingStep) -> bool:
-    """Tell whether the segment acknowledges less than the window before SND.UNA, or is old and has data."""
+    """Tell whether the segment acknowledges nothing, far less than SND.UNA, or is old and has data."""
     segment, last = step.segment, step.last_ack
     if segment is None or last is None or segment.acknowledgment is None:
         return False
-    if any(earlier.acknowledgment == 0 for earlier in step.segments):
-        return True
     age = (last.sequence - segment.acknowledgment) % MODULUS
-    return 0 < age < MODULUS // 2 and (segment.size > 0 or age > _WINDOW // 2)
+    before_all = segment.acknowledgment == 0
+    return 0 < age < MODULUS // 2 and (segment.size > 0 or age > _WINDOW // 2 or before_all)
+
+
+def _ack_of_nothing(step: DifferingStep) -> bool:
+    """Tell whether, after both SYNs have crossed, ours has answered an ACK of nothing with RST."""
+    crossed = False
+    for text, mine in zip(step.scenario.steps, step.own, strict=False):
+        segment = segment_of(text)
+        if segment is None:
+            continue
+        reset = [(packet.flags, packet.sequence) for packet in mine.sent] == [(RST, 0)]
+        if crossed and reset and segment.flags & (ACK | SYN) == ACK and segment.acknowledgment == 0:
+            return any(one.startswith("connect(") for one in step.scenario.steps)
+        crossed = crossed or segment.flags & (SYN | ACK | RST) == SYN
+    return False
+
+
+def _count_of_a_cut_packet(step: DifferingStep) -> bool:
+    """Tell whether ours counts one segment more in flight, of which a part is acknowledged."""
+    counts = step.only_differs_in("unacked")
+    acks = [one.acknowledgment or 0 for one in step.segments if one.flags & ACK and not one.flags & RST]
+    sent = [packet for observed in step.before for packet in observed.sent if packet.size]
+    unacked = max((ack for ack in acks if any(ack <= one.sequence + one.size for one in sent)), default=0)
+    cut = any(one.sequence < unacked < one.sequence + one.size for one in sent)
+    return counts is not None and cut and counts[0] == counts[1] + 1
+
+
+def _window_of_a_segment_ahead(step: DifferingStep) -> bool:
+    """Tell whether only SND.WND differs, after a segment far ahead whose window the next data had as well."""
+    counts, ahead, confirmed = step.only_differs_in("snd_wnd"), None, None
+    expected = 1
+    for segment in step.segments:
+        if segment.flags & (SYN | RST) or not segment.flags & ACK:
+            continue
+        if segment.sequence > expected and segment.window is not None:
+            if confirmed is not None and segment.sequence < confirmed.sequence:
+                return counts is not None and counts[0] == confirmed.window and counts[1] == segment.window
+            ahead = segment
+        elif segment.sequence == expected:
+            if ahead is not None and segment.size and segment.window == ahead.window:
+                confirmed = ahead
+            expected += segment.size
+    return False
+
+
+def _fin_after_a_lost_syn(step: DifferingStep) -> bool:
+    """Tell whether ours sends FIN at a close where only the kernel has sent its SYN again before."""
+    again = sum(packet.flags & SYN for observed in step.theirs for packet in observed.sent) > 2 * SYN
+    closes = step.scenario.steps[step.number].startswith("close(")
+    crossed = any(segment.flags & (ACK | SYN | RST) == SYN for segment in step.segments)
+    return (
+        closes and crossed and again and not step.kernels and [one.flags for one in step.ours] == [FIN | ACK]
+    )
 
 
 def _syn_ack_to_half_open(step: DifferingStep) -> bool:
@@ -195,15 +275,6 @@ def _reduced_socket(step: DifferingStep) -> bool:
     ]
     closed = any(step.startswith("close(") for step in step.scenario.steps[: step.number])
     return closed and any(segment.acknowledgment in fins for segment in step.segments)
-
-
-def _fin_in_simultaneous_open(step: DifferingStep) -> bool:
-    both_opened = any(segment.flags & (SYN | ACK) == SYN for segment in step.segments)
-    connects = any(step.startswith("connect(") for step in step.scenario.steps[: step.number])
-    shut = any(step.startswith(("close(", "shutdown(")) for step in step.scenario.steps[: step.number + 1])
-    segment = step.segment
-    odd = segment is not None and (segment.acknowledgment == 0 or segment.flags & SYN > 0)
-    return both_opened and connects and (shut or odd)
 
 
 DIVERGENCES: Sequence[Divergence] = (
@@ -235,6 +306,19 @@ DIVERGENCES: Sequence[Divergence] = (
         _exceeded_while_connecting,
     ),
     Divergence(
+        marked("the count of a segment that is acknowledged in part"),
+        "RFC 9293, section 3.10.7.4",
+        "ours counts the segments that it sent; Linux cuts what is left of those that its card segments anew",
+        _count_of_a_cut_packet,
+    ),
+    Divergence(
+        marked("the window of a segment far ahead"),
+        "RFC 9293, section 3.10.7.4 (SND.WL1)",
+        "a later window counts only from a later segment; in Linux data in order that changes nothing makes "
+        "its own number SND.WL1, where memory is at hand",
+        _window_of_a_segment_ahead,
+    ),
+    Divergence(
         marked("SACK blocks on a data segment"),
         "RFC 2018, section 3",
         "ours adds SACK blocks where a segment has room left; Linux makes room by sending less data",
@@ -259,6 +343,19 @@ DIVERGENCES: Sequence[Divergence] = (
         _old_acknowledgment,
     ),
     Divergence(
+        marked("an ACK of nothing in a simultaneous open"),
+        "RFC 9293, section 3.10.7.4",
+        "ours answers it with RST; Linux takes it for an ACK of its SYN",
+        _ack_of_nothing,
+    ),
+    Divergence(
+        marked("the FIN behind a SYN that was sent again"),
+        "RFC 6298, section 2; RFC 5681, section 3.1",
+        "Linux retransmits its SYN at once after an ACK that does not acknowledge it; a lost SYN leaves a "
+        "window of one segment, so that FIN waits",
+        _fin_after_a_lost_syn,
+    ),
+    Divergence(
         marked("a SYN,ACK for a connection in SYN-RECEIVED"),
         "RFC 9293, section 3.10.7.4",
         "ours processes its ACK and is ESTABLISHED; Linux sends a challenge ACK and accepts it only in part",
@@ -269,12 +366,6 @@ DIVERGENCES: Sequence[Divergence] = (
         "RFC 9293, section 3.10.7.4; RFC 5961",
         "Linux keeps a reduced socket, which any RST ends and which checks no ACK; ours follows the RFCs",
         _reduced_socket,
-    ),
-    Divergence(
-        marked("the FIN in a simultaneous open"),
-        "RFC 9293, section 3.10.4",
-        "ours sends it when the connection is ESTABLISHED, Linux at once",
-        _fin_in_simultaneous_open,
     ),
 )
 

@@ -103,7 +103,7 @@ def _above(edges: tuple[int, ...], packet: TCPPacket) -> tuple[int, ...]:
 
 
 def _only_the_reset(step: Step) -> tuple[Packets, Packets]:
-    if not any(packet.flags & RST for packet in step.ours):
+    if not step.ours or not all(packet.flags & RST for packet in step.ours):
         return step.ours, step.kernels
     kernels = tuple(packet for packet in step.kernels if packet.flags & RST)
     return (step.ours, kernels) if kernels else (step.ours, step.kernels)
@@ -219,12 +219,18 @@ def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
     )
 
 
+def _in_first_window(segment: TCPPacket) -> bool:
+    """Tell whether a segment lies in the window that a SYN,ACK offers, or reaches it."""
+    end = (segment.sequence + segment.size) % MODULUS
+    return segment.sequence <= MAX_WINDOW_FIELD + 1 or 0 < end <= MAX_WINDOW_FIELD + 1
+
+
 def _no_number_of_our_syn(step: Step) -> tuple[Packets, Packets]:
     """Let a pure ACK with the number of the SYN pass for one with the next, where no window was offered."""
     injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
     first = next((at for at, one in enumerate(injected) if one.flags & (SYN | ACK) == SYN), len(injected))
     closed = [one.window for one in injected[first : first + 1]] == [0]
-    answered = any(one.acknowledgment == 1 for one in injected[first:])
+    answered = any(one.acknowledgment == 1 and _in_first_window(one) for one in injected[first:])
     if not step.before("connect(") or not closed or answered:
         return step.ours, step.kernels
     return step.ours, tuple(

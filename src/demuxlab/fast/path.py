@@ -1,6 +1,6 @@
 """The fast path of one host: what the runtime calls for packets off a link, in place of `Host.receive`."""
 
-from demuxlab.fast import datagrams, plain
+from demuxlab.fast import datagrams, plain, writing
 from demuxlab.fast.demultiplexer import FastDemultiplexer, Receive
 from demuxlab.fast.prediction import Prediction
 from demuxlab.host import Host
@@ -15,6 +15,7 @@ class FastPath:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._prediction = Prediction()
+        host.write_quickly(writing.write)
         receivers: dict[type, Receive] = {
             TCPConnection: self._prediction.receive,
             UDPEndpoint: datagrams.receive,

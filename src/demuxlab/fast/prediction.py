@@ -12,6 +12,8 @@ from demuxlab.fast import plain
 from demuxlab.fast.plain import IPV4, KEY, TCP_HEADERS
 from demuxlab.transport.tcp import prediction
 from demuxlab.transport.tcp.connection import TCPConnection
+from demuxlab.transport.tcp.retransmission_queue import EMPTY, segments_in
+from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.timers import NEVER
 
 _LARGE = 4096
@@ -129,20 +131,26 @@ def _receive(connection: TCPConnection, packet: bytes, now: float) -> int:
         or sender.buffer.fin is not None
     ):
         return -1
-    acknowledgments, round_trip = connection.acknowledgments, None
+    acknowledgments = connection.acknowledgments
     if timestamps is not None:
         if (stamp - timestamps.recent) & _MASK >= 1 << 31:
             return -1  # for PAWS
         if following <= acknowledgments.last_sent:
             timestamps.recent, timestamps.recent_at = stamp, now
-        if advance:
-            round_trip = timestamps.elapsed_since(echo, now)
     connection.last_received_at = now
-    connection.unanswered_probes = 0
-    sender.update_window(following, unacked + advance, window << connection.send_shift)
+    connection.unanswered_probes = connection.soft_error = 0
+    window <<= connection.send_shift
+    if advance and window == sender.window:
+        sender.window_sequence = following
+    else:
+        sender.update_window(following, unacked + advance, window)
     if advance:
-        sender.acknowledge(unacked + advance, now, round_trip)
+        if not _all_arrived(sender, unacked + advance, now):
+            echoed = timestamps.elapsed_since(echo, now) if timestamps is not None else None
+            sender.acknowledge(unacked + advance, now, echoed)
         connection.deadlines.acknowledged()
+    elif sender.recovery.queue is EMPTY:
+        connection.deadlines.window_reported(now, sender.rtt)
     if size:
         end = following + size  # before anything changes: memory may run out at every step
         receiver.data.append(data if size >= _LARGE else bytes(data))
@@ -151,6 +159,27 @@ def _receive(connection: TCPConnection, packet: bytes, now: float) -> int:
     elif connection.statistics is not None:
         connection.statistics.received += 1
     return size
+
+
+def _all_arrived(sender: Sender, number: int, now: float) -> bool:
+    """Process an ACK of all that was sent, one segment, once; False, and nothing changed, for any other.
+
+    What most ACKs of an interactive connection are; `Sender.acknowledge` has the rest.
+    """
+    queue, buffer = sender.recovery.queue, sender.buffer
+    segment = queue.first
+    if segment is None or segment is not queue.last or segment.transmissions > 1 or segment.sacked:
+        return False
+    if number != sender.next or number != buffer.end or number == buffer.start or sender.search is not None:
+        return False
+    sender.recovery.queue = EMPTY
+    sender.unacked, sender.timeouts = number, 0
+    buffer.clear()
+    round_trip, control = now - segment.sent_at, sender.congestion
+    sender.rtt.sample(round_trip, round_trip, number, number)
+    control.measured(round_trip, number, number)
+    sender.grow(segments_in(number - segment.start, sender.mss), now)
+    return True
 
 
 def _finish(connection: TCPConnection, now: float) -> None:

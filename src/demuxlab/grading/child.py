@@ -177,7 +177,12 @@ asked: list[str] = [""]
 
 
 def tell(answer: dict[str, Any]) -> None:
-    """Write one line of JSON."""
+    """Write one line of JSON, and behind what was printed before it a mark (`printed.Printed`)."""
+    try:
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+        os.write(2, b"\0%s\0" % asked[0].encode())
+    except (OSError, ValueError):
+        pass  # closed by the learner's code
     answers.write("".join(encoded({**answer, "of": asked[0]}, 0)) + "\n")
 
 

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -27,7 +26,6 @@ class Pipes:
     stdin: FileIO
     stdout: FileIO
     stderr: FileIO
-    kill: Callable[[], object]
 
 
 class ForkedProcess:
@@ -40,11 +38,11 @@ class ForkedProcess:
         assert box.control is not None
         self.box, self.inside, self._signal = box, None, 0
         self._control = box.control
-        self._ended = self.leaves_nothing = False
+        self._ended = self._asked = self.leaves_nothing = False
         its_in, stdin = os.pipe()
         stdout, its_out = os.pipe()
         stderr, its_err = os.pipe()
-        self.process = Pipes(FileIO(stdin, "w"), FileIO(stdout), FileIO(stderr), self._kill)
+        self.process = Pipes(FileIO(stdin, "w"), FileIO(stdout), FileIO(stderr))
         try:
             socket.send_fds(self._control, [b"f"], [its_in, its_out, its_err])
         except OSError:
@@ -85,16 +83,16 @@ class ForkedProcess:
         return self._signal
 
     def end(self) -> None:
-        """Kill it; without an answer end the sandbox, and all that is in it."""
-        self._kill()
+        """Let it be killed, which takes the kernel a moment."""
+        if not self._ended and not self._asked:
+            self._asked = True
+            with suppress(OSError):
+                self._control.send(b"e")
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             pipe.close()
 
-    def _kill(self) -> None:
-        if self._ended:
-            return
-        with suppress(OSError):
-            self._control.send(b"e")
+    def wait(self) -> None:
+        """Wait until it is killed; without an answer end the sandbox, and all that is in it."""
         self._wait(_END_TIMEOUT)
         if not self._ended:
             self.box.end()
@@ -142,6 +140,7 @@ class Sandboxes:
             return
         (key, process), self._last = self._last, None
         process.end()
+        process.wait()
         if not process.leaves_nothing and self._boxes.get(key) is process.box:
             self._boxes.pop(key).end()
 

@@ -24,9 +24,11 @@ from demuxlab.language import english
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
 _OF_EACH_TEST = {"_reprcompare", "_assertion_pass", "_config"}
 """What pytest itself changes for each test (_pytest.assertion.util)."""
-_MAX_PRINTED = 2000
 _SLOWER = 2.5
 """How much longer a call, and all calls, may take than in a process: Python is slower in a browser."""
+_FRAMES, _ABOVE = 1001, 1
+"""How many frames there may be, the one that traces counted, and how many `child.main` has above it."""
+_NATIVE_FAILURE = child.failure
 
 
 class Practice(Submission):
@@ -37,6 +39,8 @@ class Practice(Submission):
     _shown = 0.0
     _things: list[Any] | None = None
     _given: Any = None
+    _end: Exception | None = None
+    """What ended the check while the file waited for one of the checker's objects."""
 
     def ahead(self, calls: Iterable[tuple[Any, ...]]) -> None:
         """Do nothing: there is no way to another process that many calls could share."""
@@ -57,6 +61,7 @@ class Practice(Submission):
         guard.remember()
         random.seed(0)
         self._things = [None, None]
+        self._started += 1
 
     def _say(self, words: dict[str, Any], _name: str, _deadline: object) -> None:
         """Do what is asked; methods of the checker's objects are called on the way."""
@@ -65,59 +70,116 @@ class Practice(Submission):
             Practice._shown = time.monotonic()
             Practice.alive()
         loaded, printed = self._things[0] is not None, io.StringIO()
-        with _hooked(ask=self._called_back, watch=_watch), contextlib.redirect_stdout(printed):
+        own = {"ask": self._called_back, "watch": self._watch, "failure": _failure}
+        with _hooked(own, self._started), _as_many_frames(), contextlib.redirect_stdout(printed):
             self._given = child.reply(words, str(self.path), self._things)
         guard.restore(builtins_only=loaded)
-        self._printed = (self._printed + printed.getvalue().encode("utf-8", "replace"))[:_MAX_PRINTED]
+        self.printed.add(printed.getvalue().encode("utf-8", "replace"))
+        if self._end is not None:
+            end, self._end = self._end, None
+            raise end
 
     def _answer(self, name: str, _deadline: object) -> dict[str, Any]:
+        return self._parsed(self._given, name)
+
+    def _parsed(self, given: Any, name: str) -> dict[str, Any]:
         try:
-            return parse(json.dumps(self._given).encode())
+            return parse(json.dumps(given).encode())
         except BadAnswer as error:
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
     def _called_back(
         self, name: str, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
-        """Stand in for `child.ask`."""
+        """Stand in for `child.ask`.
+
+        An error that is the check's own is none of the file's: a process would get no answer, and be killed.
+        """
         named = [[key, child.encode(value)] for key, value in keywords.items()]
         asked = {"ask": name, "method": method, "arguments": child.encode(list(arguments)), "keywords": named}
-        answer = self._call_object(asked)
+        answer: dict[str, Any] = {}
+        try:
+            if self._end is None:
+                answer = self._call_object(self._parsed(asked, self.last))
+        except Exception as error:
+            self._end = error
+            sys.stdout = io.StringIO()  # nor would it print any more; `_say` puts the old one back
+        if self._end is not None:
+            raise child.Hung(None)
         if "number" in answer:
             raise OSError(answer["number"], answer["message"])
         if "wrong" in answer:
             raise AttributeError(answer["wrong"])
         return child.decode(answer["value"])
 
+    def _watch(self, path: str, seconds: float, cpu_seconds: float) -> None:
+        """Stand in for `child.watch`: there are no signals, so each line of the file looks at the time."""
+        if not seconds:
+            sys.settrace(None)
+            return
+        end = time.monotonic() + min(seconds, _SLOWER * cpu_seconds)
+
+        def line(frame: FrameType, event: str, _value: object) -> Any:
+            # Where this raises, Python traces no more: so not on the way to a handler, but in it.
+            if event == "line" and (self._end is not None or time.monotonic() > end):
+                guard.hung = self._end is None
+                raise child.Hung(frame.f_lineno)
+            return line
+
+        sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
+
 
 @contextlib.contextmanager
-def _hooked(**functions: Any) -> Iterator[None]:
-    """Put functions into `child`, and input() out of reach, while the learner's code runs."""
+def _hooked(functions: dict[str, Any], started: int) -> Iterator[None]:
+    """Put functions into `child`, and a process's input() and hash() in place, while the file's code runs."""
     own = {name: getattr(child, name) for name in functions}
-    reading = builtins.input
+    of_python = {name: getattr(builtins, name) for name in ("input", "hash")}
     vars(child).update(functions)
-    builtins.input = child.no_input
+    vars(builtins).update(input=child.no_input, hash=_hashing(started))
     try:
         yield
     finally:
         vars(child).update(own)
-        builtins.input = reading
+        vars(builtins).update(of_python)
 
 
-def _watch(path: str, seconds: float, cpu_seconds: float) -> None:
-    """Stand in for `child.watch`: there are no signals, so that each line of the file looks at the time."""
-    if not seconds:
-        sys.settrace(None)
-        return
-    end = time.monotonic() + min(seconds, _SLOWER * cpu_seconds)
+def _hashing(started: int) -> Callable[[object], int]:
+    """Return hash() of the process that is the nth: each has another seed for the hashes of str and bytes."""
+    real = hash
 
-    def line(frame: FrameType, _event: str, _value: object) -> Any:
-        if time.monotonic() > end:
-            guard.hung = True
-            raise child.Hung(frame.f_lineno)
-        return line
+    def seeded(value: object) -> object:
+        if isinstance(value, str | bytes):
+            return started, value
+        return tuple(map(seeded, value)) if isinstance(value, tuple) else value
 
-    sys.settrace(lambda frame, _event, _value: line if frame.f_code.co_filename == path else None)
+    return real if started == 1 else lambda value: real(seeded(value))
+
+
+@contextlib.contextmanager
+def _as_many_frames() -> Iterator[None]:
+    """Leave the file as many frames as it has in a process, and one for the function that traces."""
+    before, frame, depth = sys.getrecursionlimit(), sys._getframe(2), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    sys.setrecursionlimit(_FRAMES + depth - _ABOVE)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _failure(error: BaseException, path: str) -> dict[str, Any]:
+    """Stand in for `child.failure`: a recursion without an end is told with the line that calls.
+
+    Here it ends in the first line of what is called, where there is no frame for the function that traces.
+    """
+    step = error.__traceback__
+    while isinstance(error, RecursionError) and step is not None and step.tb_next is not None:
+        last = step.tb_next
+        if last.tb_next is None and last.tb_lineno == last.tb_frame.f_code.co_firstlineno:
+            step.tb_next = None
+        step = step.tb_next
+    return _NATIVE_FAILURE(error, path)
 
 
 class _Kept:

@@ -134,9 +134,9 @@ def _end(asked: "Submission", said: Sequence[str]) -> Iterator[str]:
 
 
 def _printed(asked: "Submission") -> Iterator[str]:
-    if asked.printed:
+    if printed := str(asked.printed):
         yield _("your code printed:")
-        yield from (f"  {line}" for line in asked.printed.splitlines())
+        yield from (f"  {line}" for line in printed.splitlines())
 
 
 def mistaken_type(said: str) -> tuple[str, str] | None:

@@ -18,6 +18,7 @@ from demuxlab.errors import DemuxlabError
 from demuxlab.grading import processes, sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
 from demuxlab.grading.per_check import ForkedProcess, Sandboxes
+from demuxlab.grading.printed import Printed
 from demuxlab.grading.sandbox import LearnerProcess
 from demuxlab.grading.words import as_text, is_packet
 from demuxlab.language import _, english
@@ -29,7 +30,8 @@ START_TIMEOUT = 30.0
 """Seconds that the process may take until it is ready, with nothing of the learner's in it yet."""
 MAX_SOURCE = 1 << 20
 """Bytes of a learner's file at most."""
-_MAX_PRINTED = 2000
+_PIPE = 1 << 16
+"""Bytes that a pipe holds (pipe(7))."""
 _MAX_SHOWN = 70
 """Characters of a source line at most."""
 _CRASHES = {
@@ -138,6 +140,8 @@ class Submission:
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str] | tuple[bytes, str, float]] = []
         """Every IP packet that the learner's file was asked about, the request as text, the time if known."""
+        self.picture = ""
+        """A drawing (SVG) of what a check has seen, which is kept where it fails."""
         self.shift = 0
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")
@@ -161,7 +165,8 @@ class Submission:
         self._started = 0
         self._look_at_files = 0.0
         self._buffer = b""
-        self._printed = b""
+        self.printed = Printed()
+        """What the learner's code printed, its beginning."""
         self._token = ""
         self._unsaid: tuple[str, tuple[Any, ...], Any] | None = None
         """The last request of a step that sums up many: it is empty in the story until it is wanted."""
@@ -215,19 +220,11 @@ class Submission:
             self._unsaid = outer
         self.story[begin:] = [step]
 
-    @property
-    def printed(self) -> str:
-        """What the learner's code printed, its beginning."""
-        return neutral(self._printed[:_MAX_PRINTED].decode(errors="replace"))
-
     def close(self) -> None:
         """End the learner's process, and read what it printed last."""
         if self._running is not None:
             self._credit()
-            self._running.process.kill()
-            stderr = self._running.process.stderr
-            if stderr is not None and select.select([stderr], [], [], 0)[0]:
-                self._printed += os.read(stderr.fileno(), _MAX_PRINTED)
+            self._read_printed()
             self._running.end()
             self._running = None
             self._buffer = b""
@@ -287,11 +284,13 @@ class Submission:
         request["which"] = self.which
         request["patience"] = [_OWN_ALARM * self.timeout, computing + _A_MOMENT * ("calls" in request)]
         self._token = request["of"] = self._new_token()
+        self.printed.hide(self._token)
         self._ready()
         self.last = name
         began = time.monotonic()
         given = min(self.timeout, self._budget.left)
         deadline = _Deadline(began + given, given)
+        self.printed.answered = False
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
@@ -300,6 +299,7 @@ class Submission:
                 answer = self._answer(name, deadline)
         finally:
             self._budget.left -= time.monotonic() - began
+        self.printed.answered = True
         return answer
 
     def _new_token(self) -> str:
@@ -360,6 +360,7 @@ class Submission:
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
         self._delayed = 0.0
+        self.printed.next_process()
         try:
             source = self.path.read_bytes()
             if len(source) > MAX_SOURCE:
@@ -371,8 +372,10 @@ class Submission:
             raise _no_sandbox(str(error)) from error
         line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))
         if line is None or not line.startswith(b'{"ready"'):
-            said = (self._printed + self._running.complaint()).decode(errors="replace").strip()
+            complaint = self._running.complaint().decode(errors="replace")
             self.close()
+            self.printed.answered = False
+            said = f"{self.printed}{complaint}".strip()
             raise _no_sandbox(said or _("no answer"))
         self._running.find()
         self._delayed = self._delay()
@@ -416,11 +419,12 @@ class Submission:
         while b"\n" not in self._buffer:
             if not self._wait(deadline):
                 return None
-            data = os.read(pipe, 65_536)
+            data = os.read(pipe, _PIPE)
             self._buffer += data
             if not data or len(self._buffer) > MAX_LINE:
                 return None
         line, _newline, self._buffer = self._buffer.partition(b"\n")
+        self.printed.answer()
         return line
 
     def _wait(self, deadline: _Deadline, *, writing: bool = False) -> bool:
@@ -435,13 +439,20 @@ class Submission:
             can_read, can_write, _none = select.select(reading, for_room, [], min(left, _LOOK_AT_FILES))
             if process.stderr in can_read:
                 assert process.stderr is not None
-                data = os.read(process.stderr.fileno(), 65_536)
+                data = os.read(process.stderr.fileno(), _PIPE)
                 if not data:
                     reading.remove(process.stderr)
-                self._printed = (self._printed + data)[:_MAX_PRINTED]
+                self.printed.add(data)
             if can_write or process.stdout in can_read:
                 return True
         return False
+
+    def _read_printed(self) -> None:
+        """Read what was printed and nothing has read: a pipe's content at most."""
+        assert self._running is not None
+        stderr = self._running.process.stderr
+        if stderr is not None and select.select([stderr], [], [], 0)[0]:
+            self.printed.add(os.read(stderr.fileno(), _PIPE))
 
     def _count_files(self) -> None:
         assert self._running is not None

@@ -1,6 +1,7 @@
 """Process 1 of a sandbox: forks a process for each check, before anything of the learner's is loaded.
 
-`python -P -s -S -B supervisor.pyc CHILD FILTER FILE`, standard input a socket. A message with three
+`python -P -s -S -B supervisor.pyc CHILD FILTER FILE [MODULE…]`, standard input a socket. The modules of the
+standard library are imported here, once. A message with three
 descriptors asks for a process: they become its standard input, output and error, and it goes on as `child`.
 A message without any ends it. Whenever one has ended, its exit signal is sent, and whether the next may
 follow here.
@@ -143,6 +144,8 @@ with open(sys.argv[1], "rb") as _file:
     exec(marshal.loads(_file.read()[_HEADER:]), vars(_child))
 # What Python sets up at its first use is set up once.
 compile("", "nothing", "exec")
+for _name in sys.argv[4:]:
+    __import__(_name)
 _child.scan('{"do": []}', 0), _child.encoded({"value": "a"}, 0), _child.delay()
 begin()
 sys.argv[:] = [sys.argv[1], sys.argv[3]]

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from demuxlab.demux.verdicts import Reason, Reply, Verdict
+from demuxlab.demux.verdicts import Reason, Reply, Rule, Verdict
 from demuxlab.kernel import decision, firewall, nearest, netlink, processes, programs, snapshot
 from demuxlab.kernel.decision import CONNECTED, UNKNOWN, Answer, Question
+from demuxlab.kernel.followed import by_no_rule
 from demuxlab.kernel.namespace import inside
-from demuxlab.kernel.records import Note, Process
+from demuxlab.kernel.records import Note, Process, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import endpoint_text, is_any, is_link_local, is_loopback, to_text
+from demuxlab.wire.address import endpoint_text, is_any, is_loopback, to_text
 
 LOOPBACK = "lo"
 _NOT_OURS = marked("{address} is no address of this machine: there is no lookup here")
+_NOT_JOINED = marked("no socket of this machine has joined the group {group}: its packets are dropped")
 _FORWARDED = marked("the packet goes out by {device} instead")
 DROPPED = marked("a firewall rule drops it ({rule})")
 REJECTED = marked("a firewall rule rejects it ({rule})")
@@ -38,8 +40,7 @@ _NO_SUCH = marked("no network namespace that could be entered has that address")
 def ask(question: Question) -> tuple[Answer, Snapshot]:
     """Answer a question about a packet, in the network namespace of this thread."""
     question = _completed(question)
-    zone = question.device if is_link_local(question.destination) else ""
-    kind, _device = netlink.route(question.destination, zone)
+    kind = netlink.kind_of(question.destination, question.device)
     found = snapshot.take(question.protocol, question.port)
     before: list[Note] = []
     unsure: list[Note] = []
@@ -59,6 +60,9 @@ def ask(question: Question) -> tuple[Answer, Snapshot]:
             return _elsewhere(to, before, unsure)
     if kind not in (netlink.LOCAL, netlink.BROADCAST, netlink.MULTICAST) and not is_any(question.destination):
         return _not_ours(question, before, unsure), found
+    if kind == netlink.MULTICAST and not snapshot.joined(question.destination, question.device):
+        before.append(Note(_NOT_JOINED, {"group": to_text(question.destination)}))
+        return Answer(Verdict.NO_SOCKET, before=before, unsure=unsure), found
     answer = _here(question, found, kind)
     answer.before[:0] = before
     answer.unsure[:0] = unsure
@@ -66,9 +70,13 @@ def ask(question: Question) -> tuple[Answer, Snapshot]:
 
 
 def _completed(question: Question) -> Question:
-    """Connecting to the wildcard reaches loopback; what comes from here comes in on loopback."""
+    """Connecting to the wildcard reaches loopback; what comes from here comes in on loopback.
+
+    IPv4 takes the sender's own address where it is bound to one (ip_route_output_key_hash_rcu).
+    """
     if is_any(question.destination):
-        loopback = b"\x7f\0\0\1" if len(question.destination) == 4 else bytes(15) + b"\1"
+        v4 = len(question.destination) == 4
+        loopback = (question.source or b"\x7f\0\0\1") if v4 else bytes(15) + b"\1"
         question = question._replace(destination=loopback)
     if question.device:
         return question
@@ -156,7 +164,8 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     broadcasts = (question.destination,) if kind == netlink.BROADCAST else ()
     answer = decision.decide(question, found, broadcasts)
     rule = answer.delivery.rule if answer.delivery else None
-    if question.protocol == ip.UDP and rule not in CONNECTED and kind == netlink.LOCAL:
+    of_any_port = answer.record is not None and answer.record.remote and not answer.record.remote_port
+    if kind == netlink.LOCAL and (rule not in CONNECTED or of_any_port):
         _as_the_kernel(question, found, answer)
     if rule not in CONNECTED and kind == netlink.LOCAL:
         _ask_programs(question, found, answer)
@@ -165,39 +174,79 @@ def _here(question: Question, found: Snapshot, kind: int) -> Answer:
     if answer.record is not None:
         for process in found.processes(answer.record):
             answer.before += _docker_proxy(process)
-    elif answer.verdict == Verdict.NO_SOCKET:
+    elif answer.verdict == Verdict.NO_SOCKET and question.port:
         answer.nearest += _nearby(question, found, answer)
     return answer
 
 
 def _as_the_kernel(question: Question, found: Snapshot, answer: Answer) -> None:
-    """Take the socket of the kernel's own lookup where that is another one of the same address and port.
+    """Take the answer of the kernel's own lookup where that is another one.
 
-    A dump does not say whether a socket was bound before another one connected: then it is in no group with
-    connections, and its group ends the search (udp6_lib_lookup2).
+    A dump does not say all: whether a socket was bound before another one of its SO_REUSEPORT group was
+    connected (its group then ends the search, udp6_lib_lookup2), whether SO_REUSEPORT was set after bind,
+    which peer an IPv6 socket had before it was disconnected, what a BPF sk_lookup program chooses.
     """
     segment = answer.delivery.segment if answer.delivery else None
-    if segment is None or answer.record is None:
+    if segment is None:
         return
     device = socket.if_nametoindex(question.device) if question.device else 0
-    ends = segment.destination, segment.destination_port, segment.source, segment.source_port
+    # TCP: without the port of a connection, of which none has this sender.
+    port = 0 if question.protocol == ip.TCP else segment.source_port
+    ends = segment.destination, segment.destination_port, segment.source, port
     with closing(netlink.Lookup()) as lookup:
         own = lookup.socket(question.protocol, *ends, device)
-    before = answer.group or [answer.record]
-    if own is None or own.local != answer.record.local or own.cookie in {each.cookie for each in before}:
+    before = answer.group or ([answer.record] if answer.record else [])
+    if own is None:
+        if before:
+            reply = Reply.RST if question.protocol == ip.TCP else Reply.PORT_UNREACHABLE
+            answer.verdict, answer.delivery, answer.reply = Verdict.NO_SOCKET, None, reply
+            answer.record, answer.group = None, []
+            answer.losers = [_loser(record, None) for record in before] + answer.losers
         return
-    alike = (own.family, own.device, own.uid)
+    if own.cookie in {record.cookie for record in before}:
+        return
+    listed = _listed(own, question, found)
+    place, alike = (own.local, own.port, b""), (own.family, own.device, own.uid)
     group = [
         record
         for record in found.records
-        if not record.remote and record.local == own.local and record.port == own.port
+        if (record.local, record.port, record.remote) == place
         if (record.family, record.device, record.uid) == alike and found.options_of(record).reuse_port
     ]
-    answer.record = next((record for record in found.records if record.cookie == own.cookie), own)
-    answer.group = group if len(group) > 1 else []
-    chosen = {own.cookie, *(record.cookie for record in group)}
+    answer.group = group if len(group) > 1 and listed in group else []
+    chosen = {own.cookie, *(record.cookie for record in answer.group)}
     losers = [each for each in answer.losers if each[0].cookie not in chosen]
-    answer.losers = [(record, Reason.LATER_GROUP, "") for record in before] + losers
+    answer.losers = [_loser(record, own) for record in before] + losers
+    answer.verdict, answer.record, answer.reply = Verdict.DELIVERED, listed, None
+    answer.chosen_by_program = own.port != question.port
+    if not before:
+        answer.delivery = by_no_rule(segment, "", own.state)._replace(rule=_rule_of(own))
+
+
+def _listed(own: Record, question: Question, found: Snapshot) -> Record:
+    """Return a socket of the kernel's lookup as the dump has it; of another port, add its process."""
+    record = next((record for record in found.records if record.cookie == own.cookie), None)
+    if record is not None:
+        return record
+    everything = snapshot.take(question.protocol)
+    found.holders.update(everything.holders)
+    return next((record for record in everything.records if record.cookie == own.cookie), own)
+
+
+def _loser(record: Record, winner: Record | None) -> tuple[Record, Reason, str]:
+    if record.remote:
+        return record, Reason.OTHER_PEER, endpoint_text(record.remote, record.remote_port)
+    if winner is None:
+        return record, Reason.REPLACED_BY_NONE, ""
+    if winner.local != record.local or winner.port != record.port:
+        return record, Reason.REPLACED_BY_OTHER, ""
+    return record, Reason.BOUND_TO_DEVICE if winner.device and not record.device else Reason.LATER_GROUP, ""
+
+
+def _rule_of(record: Record) -> Rule:
+    if record.protocol == ip.TCP:
+        return Rule.WILDCARD_LISTENER if is_any(record.local) else Rule.LISTENER
+    return Rule.WILDCARD_TWO_TUPLE if is_any(record.local) else Rule.TWO_TUPLE
 
 
 def _ask_programs(question: Question, found: Snapshot, answer: Answer) -> None:

@@ -53,16 +53,16 @@ def conflicts(wanted: Wanted, holders: Iterable[Holder], guess: bool = False) ->
 
 
 def _known(holder: Holder, guess: bool) -> Holder:
-    record, (address, port, v6only, cpu) = holder.record, holder.options
-    if record.v6only is not None:
-        v6only = record.v6only
-    if len(record.local) == 16 and not is_any(record.local) and v6only is None:
-        v6only = True  # unless it was bound to :: and connected
-    return holder._replace(
-        options=Options(
-            guess if address is None else address, guess if port is None else port, bool(v6only), cpu
-        ),
+    record, options = holder.record, holder.options
+    address, port = (
+        guess if option is None else option for option in (options.reuse_address, options.reuse_port)
     )
+    v6only = options.v6only if record.v6only is None else record.v6only
+    if v6only is None and len(record.local) == 16 and not is_any(record.local):
+        # bind sets it for a specific address; a connection has its listening socket's, which may have "::".
+        v6only = guess or not record.remote
+    known = options._replace(reuse_address=address, reuse_port=port, v6only=bool(v6only))
+    return holder._replace(options=known)
 
 
 def overlap(wanted: Wanted, holder: Holder) -> bool:
@@ -70,6 +70,9 @@ def overlap(wanted: Wanted, holder: Holder) -> bool:
     record = holder.record
     if wanted.device and record.device and wanted.device != record.device:
         return False
+    if wanted.family == 6 and len(wanted.address) == 4 and len(record.local) == 16:
+        # A mapped address, also ::ffff:0.0.0.0, is met by :: alone.
+        return is_any(record.local) and not holder.options.v6only
     return _equal(wanted.address, wanted.v6only, record.local, bool(holder.options.v6only))
 
 
@@ -122,7 +125,7 @@ def memory_may_decide(wanted: Wanted, holders: list[Holder]) -> bool:
     Only by such a socket a port's memory and its owners can disagree: it conflicted with none, and the one
     that is wanted would be.
     """
-    known = [_known(holder, guess=False) for holder in holders]
+    known = [_known(holder, guess=True) for holder in holders]
     for address, reuse_address in product({wanted.address, ANY_IPV4, ANY_IPV6}, (False, True)):
         closed = wanted._replace(address=address, reuse_address=reuse_address)
         left = _Memory(wanted.uid, address, wanted.v6only, strict=True)
@@ -147,13 +150,19 @@ class _Memory(NamedTuple):
         return not self.strict or _equal(self.address, self.v6only, address, v6only, any_other=False)
 
 
+def _may_have_made(listener: Record, connection: Record) -> bool:
+    """Return whether a listening socket may have made a connection: else the one that did is closed."""
+    place = listener.local == connection.local or is_any(listener.local)
+    return place and listener.family == connection.family and listener.device in ("", connection.device)
+
+
 def _shared_by_memory(wanted: Wanted, holders: list[Holder]) -> bool:
     """Replay the binds of a port; return whether its memory lets this one in without a look at the owners."""
     memory: _Memory | None = None
-    listens = any(holder.record.state == LISTEN for holder in holders)
+    listening = [holder.record for holder in holders if holder.record.state == LISTEN]
     first = True
     for record, options, _alike in holders:
-        if record.remote and listens:
+        if record.remote and any(_may_have_made(listener, record) for listener in listening):
             continue  # made by a listening socket: it was never bound
         owner = record.uid, record.local, bool(options.v6only)
         if not options.reuse_port:

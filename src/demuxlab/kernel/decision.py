@@ -13,7 +13,7 @@ from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.kernel.table import KernelTable
 from demuxlab.language import marked
 from demuxlab.wire import ip
-from demuxlab.wire.address import is_loopback
+from demuxlab.wire.address import is_loopback, is_multicast
 from demuxlab.wire.segment import SYN, Segment, TCPSegment, UDPDatagram
 
 UNKNOWN = "unknown"
@@ -27,6 +27,7 @@ _DEVICE = marked("sockets are bound to {devices}: name the device that the packe
 _CPU = marked("a socket prefers processor {cpu} (SO_INCOMING_CPU): there it is asked before its equals")
 _TIME_WAIT = marked("a new SYN with a higher sequence number goes to the listening socket instead")
 _ORDER = marked("{count} sockets are connected to this sender: the kernel does not list which connected last")
+_OWN_GROUPS = marked("{count} sockets take only groups that they have joined (IP_MULTICAST_ALL is off)")
 _SHARED = marked("{count} processes share this socket: the first one that calls accept or recv gets it")
 _NO_PROCESS = marked(
     "no process that can be seen has this socket: the kernel's own, or one in another container"
@@ -148,6 +149,10 @@ def _unsure(question: Question, snapshot: Snapshot, answer: Answer) -> Iterator[
     if not answer.group and len(rivals) > 1 and rule not in CONNECTED:
         for cpu in {snapshot.options_of(r).incoming_cpu for r in rivals if r.state == LISTEN} - {-1}:
             yield Note(_CPU, {"cpu": cpu})
+    if is_multicast(question.destination):
+        own = sum(not snapshot.options_of(copy).multicast_all for copy in answer.copies or rivals)
+        if own:
+            yield Note(_OWN_GROUPS, {"count": own})
     if record is not None:
         holders = snapshot.processes(record)
         if len({process.pid for process in holders}) > 1:

@@ -11,7 +11,7 @@ from demuxlab.language import marked
 from demuxlab.wire.segment import Segment
 
 _NAMED = 8
-_QUEUED = (SYN_RECEIVED, ESTABLISHED, "close-wait")
+QUEUED = (SYN_RECEIVED, ESTABLISHED, "close-wait")
 """The states in which a connection without an inode waits in its listening socket's queue."""
 SHORT, _UNSEEN, _LATE, _ACCEPTED, _WAITS, _CLOSED, KERNEL = WORDS = marked(
     (
@@ -56,7 +56,7 @@ class Followed:
     @property
     def queued(self) -> bool:
         """Whether it waits for accept(2)."""
-        return self.record.inode == 0 and self.record.state in _QUEUED and not self.processes
+        return self.record.inode == 0 and self.record.state in QUEUED and not self.processes
 
     @property
     def label(self) -> str:
@@ -68,7 +68,7 @@ class Followed:
             return f"{self.listener.label if self.listener else ''} {_WAITS}".lstrip()
         if accepting and len(accepting) == 1 and self.listener and not self.listener.handed_on:
             return f"{accepting[0].name}[{accepting[0].pid}] {_ACCEPTED}"
-        if self.first_state and self.first_state not in _QUEUED and not self.record.inode:
+        if self.first_state and self.first_state not in QUEUED and not self.record.inode:
             return f"{_CLOSED} ({self.first_state})"
         return _UNSEEN if self.hidden else _LATE if self.late else SHORT
 

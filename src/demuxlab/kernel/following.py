@@ -373,7 +373,9 @@ class Following:
         hints = [each.pid for each in (*followed.processes, *(listener.processes if listener else ()))]
         if place in self._connecting:
             hints.append(self._connecting[place])
-        found = self._owners.of(record.inode, hints, again=bool(followed.processes))
+        # A server that forks has its listening socket in common with its children, one of which may be found.
+        again, shared = bool(followed.processes), not record.remote
+        found = self._owners.of(record.inode, hints, again=again, shared=shared)
         if not found and not self._owners.not_looked and not followed.processes:
             # Where the socket is still there, all processes were looked at for nothing.
             remote = record.remote or bytes(len(record.local))

@@ -1,6 +1,7 @@
 """The whole answer to "may this be bound?": the errno, what is in the way, each cure and its cost."""
 
 import errno
+import heapq
 import os
 import socket
 from collections.abc import Iterator
@@ -178,6 +179,8 @@ def holders_of(wanted: Wanted, found: Snapshot) -> list[Holder]:
     if wanted.protocol == ip.TCP:
         # The numbers of inodes rise with the order in which sockets were made.
         records = sorted(records, key=lambda record: record.inode or 1 << 64)
+    else:
+        records = _in_one_chain(records, found)
     holders: dict[tuple[object, ...], Holder] = {}
     for record in records:
         options = found.options_of(record)
@@ -188,9 +191,32 @@ def holders_of(wanted: Wanted, found: Snapshot) -> list[Holder]:
     return list(holders.values())
 
 
+def _in_one_chain(records: list[Record], found: Snapshot) -> list[Record]:
+    """Return UDP sockets in the order of the port's chain, which has both families; a dump lists one.
+
+    The one bound last comes first, but IPv6 sockets with SO_REUSEPORT are appended (sk_add_node_rcu).
+    """
+    families: dict[int, list[Record]] = {4: [], 6: []}
+    appended: list[Record] = []
+    for record in records:
+        last = _is_appended(Holder(record, found.options_of(record)))
+        (appended if last else families[record.family]).append(record)
+    return [*heapq.merge(families[4], families[6], key=lambda record: -record.inode), *appended]
+
+
+def _is_appended(holder: Holder) -> bool:
+    return holder.record.family == 6 and bool(holder.options.reuse_port)
+
+
 def _unsure(wanted: Wanted, holders: list[Holder], blocked: list[Holder]) -> Iterator[Note]:
     if wanted.protocol == ip.UDP and sum(holder.alike for holder in holders) > SEARCHED_BY_ADDRESS:
         yield Note(_MANY, {"count": SEARCHED_BY_ADDRESS})
+    if wanted.protocol == ip.UDP:
+        # Which of two families' sockets was bound last is taken from the numbers of their inodes.
+        for first in (4, 6):
+            order = sorted(holders, key=lambda holder: (_is_appended(holder), holder.record.family != first))
+            if bool(conflicts(wanted, order)) != bool(blocked):
+                yield Note(_MEMORY)
     if wanted.protocol == ip.TCP and wanted.reuse_port:
         backwards = conflicts(wanted, holders[::-1], guess=not blocked)
         if bool(backwards) != bool(blocked) or (blocked and memory_may_decide(wanted, holders)):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from demuxlab.kernel.records import AF_INET, AF_INET6, Record, attributes, cookie_of, read
 from demuxlab.wire import ip
+from demuxlab.wire.address import BROADCAST_IPV4, is_link_local, is_multicast
 
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 0, 4, 12
 _SOCK_DIAG_BY_FAMILY, _RTM_GETADDR, _RTM_GETROUTE = 20, 22, 26
@@ -160,6 +161,18 @@ def route(address: bytes, out: str = "") -> tuple[int, str]:
     except OSError:
         device = ""
     return answer[7], device
+
+
+def kind_of(address: bytes, device: str = "") -> int:
+    """Return the type of route of a packet that comes in for an address: LOCAL, BROADCAST, …; 0 without one.
+
+    Multicast and 255.255.255.255 need no route to come in (ip_route_input_rcu).
+    """
+    if is_multicast(address):
+        return MULTICAST
+    if address == BROADCAST_IPV4:
+        return BROADCAST
+    return route(address, device if is_link_local(address) else "")[0]
 
 
 def addresses(family: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from demuxlab.wire import ip
 
 _PIDFD_GETFD = 438
 _INCOMING_CPU = 49
+_MULTICAST_ALL = {4: (socket.IPPROTO_IP, 49), 6: (socket.IPPROTO_IPV6, 29)}
 LIMIT = 1024
 """The greatest number of sockets that are looked at for one answer."""
 _library = ctypes.CDLL(None)
@@ -61,6 +62,7 @@ def _read_one(record: Record, process: Process, pidfds: dict[int, int]) -> Optio
                 bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)),
                 record.family == 6 and bool(copy.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)),
                 copy.getsockopt(socket.SOL_SOCKET, _INCOMING_CPU),
+                record.protocol != ip.UDP or bool(copy.getsockopt(*_MULTICAST_ALL[record.family])),
             )
     except OSError:
         return UNKNOWN

@@ -35,11 +35,13 @@ class Owners:
         self.not_looked = False
         """Whether the last call of `of` found none without looking through all processes."""
 
-    def of(self, inode: int, hints: Iterable[int] = (), *, again: bool = False) -> list[Process]:
+    def of(
+        self, inode: int, hints: Iterable[int] = (), *, again: bool = False, shared: bool = False
+    ) -> list[Process]:
         """Return the processes with a descriptor of a socket; `hints` are process ids to look at first.
 
         With `again` those started of late are looked at in any case: a child shares its parent's sockets from
-        fork(2) on.
+        fork(2) on. With `shared` those from which a found one may have the socket are looked at too.
         """
         self.not_looked = False
         links, now = {processes.link_of(inode): inode}, time.monotonic()
@@ -54,6 +56,9 @@ class Owners:
                 self._forget(pid)
         if not found:
             self._look_everywhere(links, found, now)
+        for pid in [*found] if shared else ():
+            while (pid := _parent(pid)) and pid not in found and _look(pid, links, found):
+                pass
         for pid in found:
             self._hot[pid] = None
             self._hot.move_to_end(pid)
@@ -126,6 +131,15 @@ def _is_process(pid: int) -> bool:
         )
     except OSError:
         return False
+
+
+def _parent(pid: int) -> int:
+    """Return the id of a process's parent; 0 where there is none that can be seen."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
 
 
 def _last_pid() -> int:

@@ -101,6 +101,8 @@ class Options(NamedTuple):
     v6only: bool | None = None
     incoming_cpu: int = -1
     """SO_INCOMING_CPU, which adds to a listening socket's score on one processor; -1: none."""
+    multicast_all: bool = True
+    """IP_MULTICAST_ALL: off, a UDP socket takes only the groups that it has joined itself."""
 
 
 UNKNOWN = Options()

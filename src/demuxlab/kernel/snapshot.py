@@ -1,5 +1,6 @@
 """The kernel's sockets at one moment, as far as the calling user may see them."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +71,23 @@ def _raw_sockets(protocol: int) -> set[int]:
             if int(fields[1].rpartition(":")[2], 16) == protocol:
                 inodes.add(int(fields[9]))
     return inodes
+
+
+def joined(group: bytes, device: str = "") -> bool:
+    """Tell whether a device, "" for any, has joined a multicast group: it drops the packets of others."""
+    v4 = len(group) == 4
+    try:
+        text = Path("/proc/thread-self/net", "igmp" if v4 else "igmp6").read_text(encoding="utf-8")
+    except OSError:
+        return True  # a kernel without multicast
+    written, at = f"{int.from_bytes(group, sys.byteorder):08X}" if v4 else group.hex(), ""
+    for line in text.splitlines():
+        words = line.split()
+        if not line.startswith("\t"):  # a device; its IPv4 groups follow
+            at = words[1]
+        if written in words and device in ("", at):
+            return True
+    return False
 
 
 def number(path: str, default: int) -> int:

@@ -10,13 +10,15 @@ from demuxlab.demux.socket import BOUND, LISTEN, Socket
 from demuxlab.kernel.records import Options, Record
 from demuxlab.kernel.snapshot import Snapshot
 from demuxlab.wire import ip
+from demuxlab.wire.address import is_any
 
 
 class KernelTable:
     """A demultiplexer whose table has the sockets of a snapshot, and the record of each.
 
     For packets of one `sender` (address and port), the other connections cannot win: a few of them are
-    enough for the explanation, and `left_out` counts the rest.
+    enough for the explanation, and `left_out` counts the rest. A UDP socket whose peer has port 0 gets what
+    that address sends from any port: it was connected so, or is an IPv6 socket that was disconnected.
     """
 
     def __init__(
@@ -29,10 +31,10 @@ class KernelTable:
         self.left_out = len(snapshot.records) - len(records)
         pairs = [(record, _socket(record, snapshot, groups)) for record in records]
         for record, socket in _in_order_of_binding(pairs):
-            self._enter(socket, record)
+            self._enter(socket, record, sender or (b"", 0))
             self.record_of[socket] = record
 
-    def _enter(self, socket: Socket, record: Record) -> None:
+    def _enter(self, socket: Socket, record: Record, sender: tuple[bytes, int]) -> None:
         table, local = self.demultiplexer.table, (record.local, record.port)
         if record.remote and record.protocol == ip.TCP:
             with suppress(OSError):  # two connections with one 4-tuple, on two devices: the first counts
@@ -40,16 +42,31 @@ class KernelTable:
             return
         state = BOUND if record.remote else record.state
         table.enter(socket, *local, state)
-        if record.remote:
+        if record.remote and not _disconnected(record, sender):
             # A UDP socket is bound first and connects then: that marks its SO_REUSEPORT group.
-            with suppress(OSError):  # connected to port 0, from which nothing comes
-                table.connect(socket, record.local, record.remote, record.remote_port, record.state)
+            with suppress(OSError):  # the kernel's own lookup is asked, too
+                port = record.remote_port or sender[1]
+                table.connect(socket, record.local, record.remote, port, record.state)
 
 
 def _needed(records: list[Record], sender: tuple[bytes, int]) -> list[Record]:
-    others = (record for record in records if record.remote and record[5:7] != sender)
+    may_win = [
+        not record.remote or record[5:7] in (sender, (sender[0], 0)) or _disconnected(record, sender)
+        for record in records
+    ]
+    others = (record for record, may in zip(records, may_win, strict=True) if not may and record.remote_port)
     named = {record.cookie for record in islice(others, MAX_LOSERS)}
-    return [r for r in records if not r.remote or r[5:7] == sender or r.cookie in named]
+    return [r for r, may in zip(records, may_win, strict=True) if may or r.cookie in named]
+
+
+def _disconnected(record: Record, sender: tuple[bytes, int]) -> bool:
+    """Tell whether a disconnected IPv6 socket takes what this sender sends as one without a peer does.
+
+    Linux leaves it its peer's address, which IPv4 does not look at.
+    """
+    if record.remote_port or not is_any(record.local):
+        return False
+    return record.remote == sender[0] or len(record.remote) != len(sender[0])
 
 
 def _place(record: Record) -> tuple[object, ...]:

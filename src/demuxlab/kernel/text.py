@@ -6,6 +6,7 @@ from typing import Any
 
 from demuxlab.kernel.binding import Wanted
 from demuxlab.kernel.decision import Answer, Question
+from demuxlab.kernel.followed import QUEUED
 from demuxlab.kernel.may_bind import BindAnswer
 from demuxlab.kernel.processes import user
 from demuxlab.kernel.records import Process, Record
@@ -130,7 +131,11 @@ def _named(record: Record, found: Snapshot) -> str:
 
 
 def _owner(record: Record) -> str:
-    return _("a process of {user}", user=user(record.uid)) if record.inode else _("no process")
+    if record.inode:
+        return _("a process of {user}", user=user(record.uid))
+    if not record.remote:
+        return _("no process")
+    return _("no process yet (not accepted)") if record.state in QUEUED else _("no process any more (closed)")
 
 
 def _described(process: Process) -> str:

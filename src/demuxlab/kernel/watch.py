@@ -11,14 +11,14 @@ from pathlib import Path
 from demuxlab.demux.delivery import Delivery
 from demuxlab.demux.demultiplexer import Demultiplexer
 from demuxlab.demux.verdicts import Verdict
-from demuxlab.kernel import following, netlink, processes
+from demuxlab.kernel import following, netlink, processes, snapshot
 from demuxlab.kernel.followed import why_unread
 from demuxlab.kernel.following import Following
 from demuxlab.kernel.packets import Captured
 from demuxlab.kernel.records import Note, Process
 from demuxlab.kernel.rules_met import RulesMet
 from demuxlab.telling import comment, decision
-from demuxlab.wire.address import BROADCAST_IPV4, from_text, is_link_local, is_multicast, unmapped
+from demuxlab.wire.address import from_text, is_link_local, is_multicast, unmapped
 from demuxlab.wire.checksum import Checksums
 from demuxlab.wire.packet import Arrival
 from demuxlab.wire.segment import Segment, TCPSegment, UDPDatagram
@@ -143,15 +143,16 @@ class Watch:
         seen.processes += receivers
 
     def _kind(self, address: bytes, device: str, now: float) -> int:
-        """Return the type of the route to an address, as of a second ago at most: LOCAL, BROADCAST, …"""
-        if is_multicast(address) or address == BROADCAST_IPV4:  # there may be no route to them
-            return netlink.MULTICAST
-        zone = device if is_link_local(address) else ""
+        """Return the type of route to an address, as of a second ago at most; 0 for a group not joined."""
+        zone = device if is_link_local(address) or is_multicast(address) else ""
         known = self._kinds.get((address, zone))
         if known is None or not 0 <= now - known[0] < 1.0:
             if len(self._kinds) >= _MOST_ADDRESSES:
                 self._kinds.clear()
-            known = self._kinds[address, zone] = now, netlink.route(address, zone)[0]
+            kind = netlink.kind_of(address, zone)
+            if kind == netlink.MULTICAST and not snapshot.joined(address, zone):
+                kind = 0
+            known = self._kinds[address, zone] = now, kind
         return known[1]
 
     def rest(self, latest: float) -> None:

@@ -91,13 +91,15 @@ def _ask_opener(request: Request) -> tuple[str, list[int], str]:
             opener.kill()
             answer, descriptors = b"", []
     _output, errors = opener.communicate()
-    if not answer:
-        lines = errors.strip().splitlines()
-        why = lines[-1] if lines else _("no answer in {seconds:.0f} seconds", seconds=_OPEN_TIMEOUT)
+    said = json.loads(answer or "{}")
+    if not answer or "failed" in said:
+        lines = errors.strip().splitlines() or [
+            _("no answer in {seconds:.0f} seconds", seconds=_OPEN_TIMEOUT)
+        ]
         raise LinkUnavailable(
-            _("the link could not be opened ({why})", why=why), _("use --link memory, and demuxlab doctor")
+            _("the link could not be opened ({why})", why=said.get("failed", lines[-1])),
+            _("use --link memory, and demuxlab doctor"),
         )
-    said = json.loads(answer)
     if "wrong" in said:
         raise Refused.from_json(said)
     for descriptor in descriptors:

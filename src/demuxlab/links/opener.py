@@ -65,9 +65,21 @@ def main() -> None:
     except Refused as refused:
         channel.sendall(json.dumps(refused.to_json()).encode())
         return
+    except Exception as error:
+        cause = _cause(error)
+        channel.sendall(json.dumps({"failed": f"{type(cause).__name__}: {cause}"}).encode())
+        return
     offloads = _offload(descriptors[0]) if request.offload else ""
     answer = json.dumps({"name": name, "descriptors": len(descriptors), "offloads": offloads}).encode()
     socket.send_fds(channel, [answer], descriptors)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the system's error behind one: asyncio (3.13) hides EMFILE behind an AttributeError."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return cause or error
 
 
 def open_here(request: Request) -> tuple[str, list[int]]:

@@ -100,7 +100,7 @@ class Site:
         )
         pictures = self._folder / "labs" / lab.name
         pictures.mkdir(parents=True, exist_ok=True)
-        for path in (*lab.path.glob("*.png"), bundle.reference(lab.name)):
+        for path in (*lab.path.glob("*.png"), *lab.path.glob("*.svg"), bundle.reference(lab.name)):
             shutil.copy(path, pictures)
 
     def _write_document(self, source: str, address: str) -> None:
@@ -172,7 +172,11 @@ def build(folder: Path) -> tuple[int, int]:
     before = language.code()
     folder.mkdir(parents=True, exist_ok=True)
     scripts.write(folder)
-    (folder / "course.zip").write_bytes(bundle.course_zip())
+    course_zip = folder / "course.zip"
+    course_zip.write_bytes(bundle.course_zip())
+    compiled = scripts.compiled(folder)
+    bundle.add(course_zip, compiled["course"])
+    bundle.add(folder / scripts.LIBRARY, compiled["library"])
     try:
         for code in language.CODES:
             Site(folder, code).write()

@@ -24,7 +24,7 @@ _NEEDED = (
 )
 _LEFT_OUT = (
     # Of scapy the labs craft IP, TCP, UDP, ICMP and DNS; the layers below are imported by these.
-    *("scapy/contrib/*", "scapy/modules/*", "scapy/tools/*"),
+    *("scapy/contrib/*", "scapy/modules/*", "scapy/tools/*", "scapy/libs/manuf.py"),
     *("scapy/layers/msrpce/*", "scapy/layers/tls/*", "scapy/layers/tuntap.py", "scapy/layers/usb.py"),
     # Languages that no page is in, and lexers of other languages than Python.
     *("babel/locale-data/*", "pygments/lexers/*", "pygments/styles/*", "pygments/formatters/*"),
@@ -57,10 +57,15 @@ _A_DAY = (1980, 1, 1, 0, 0, 0)
 def course_zip() -> bytes:
     """Return the archive; DemuxlabError where one of the distributions is not installed."""
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in sorted({**_libraries(), **_package(), **_labs()}.items()):
-            archive.writestr(zipfile.ZipInfo(name, _A_DAY), data, zipfile.ZIP_DEFLATED, 9)
+    add(written, {**_libraries(), **_package(), **_labs()})
     return written.getvalue()
+
+
+def add(archive: Path | io.BytesIO, files: dict[str, bytes]) -> None:
+    """Add files to an archive."""
+    with zipfile.ZipFile(archive, "a") as opened:
+        for name, data in sorted(files.items()):
+            opened.writestr(zipfile.ZipInfo(name, _A_DAY), data, zipfile.ZIP_DEFLATED, 9)
 
 
 def _libraries() -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """The scripts of the pages: bundled by esbuild, with pyodide and wiregasm copied beside them."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -15,6 +16,12 @@ _PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib
 _WIREGASM = ("LICENSE", "dist/wiregasm.js", "dist/wiregasm.wasm.gz", "dist/wiregasm.data.gz")
 _PROFILE = ("demuxlab.lua", "profile/preferences")
 """What gives Wireshark our columns."""
+LIBRARY = "assets/pyodide/python_stdlib.zip"
+_IMPORTING = (
+    *(("run", [lab, code]) for lab, code in (("04", "en"), ("08", "ko"), ("14", "en"))),
+    *(("make_quiz", ["04", "name", "en"]), ("grade", ["04", "", "en"]), ("bytecode", [])),
+)
+"""Calls that import what a page needs, and the one that returns it as bytecode."""
 
 
 def write(folder: Path) -> None:
@@ -49,17 +56,32 @@ def _bundle(source: str, to: Path, *options: str) -> None:
         f"--outdir={to}",
         *options,
     ]
+    _output([*call, "--log-level=error"], "esbuild")
+
+
+def compiled(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Let Node start the Python of a folder, and return `demuxlab.site.bytecode.bytecode` of it."""
+    calls = "".join(json.dumps(call) + "\n" for call in _IMPORTING)
+    answer = json.loads(
+        _output(["node", str(WEB / "node.mjs"), str(folder)], "Node.js", calls).splitlines()[-1]
+    )
+    return {
+        archive: {name: base64.b64decode(text) for name, text in files.items()}
+        for archive, files in answer["value"].items()
+    }
+
+
+def _output(call: list[str], name: str, given: str = "") -> str:
     try:
-        done = subprocess.run([*call, "--log-level=error"], capture_output=True, text=True, check=False)
+        done = subprocess.run(call, capture_output=True, input=given, text=True, check=False)
     except OSError as error:
         raise DemuxlabError(
-            _("esbuild cannot be started ({why})", why=error), _("install Node.js 18 or later")
+            _("{name} cannot be started ({why})", name=name, why=error), _("install Node.js 18 or later")
         ) from error
     if done.returncode:
-        raise DemuxlabError(
-            _("esbuild failed: {why}", why=done.stderr.strip().partition("\n")[0]),
-            _("see {folder}", folder=WEB),
-        )
+        why = done.stderr.strip().partition("\n")[0]
+        raise DemuxlabError(_("{name} failed: {why}", name=name, why=why), _("see {folder}", folder=WEB))
+    return done.stdout
 
 
 def _pyodide(to: Path) -> None:

@@ -4,7 +4,7 @@ from demuxlab.language import _, marked
 
 _TEXTS = marked(
     {
-        "loading": "Python is being loaded (about 20 MB, once) …",
+        "loading": "Python is being loaded (about 25 MB, once) …",
         "importing": "Python starts …",
         "running": "Running …",
         "run_ok": "Done: every check of the run holds.",
@@ -17,6 +17,8 @@ _TEXTS = marked(
         "again. Is there a loop without an end in your file?",
         "no_memory": "Python needed more memory than it gets here (512 MB). It was stopped and started "
         "again. Does your file keep more and more?",
+        "too_deep": "Calls lay too deep in each other for Python in a page. It was stopped and started "
+        "again. Does a function of your file call itself without an end?",
         "run_looped": "Nothing happened for {seconds} seconds. Python was stopped and started again.",
         "failed": "This did not work: {why}",
         "passed": "passed",

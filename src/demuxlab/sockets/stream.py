@@ -161,7 +161,7 @@ class StreamSocket(InetSocket):
         enough = min(size, size if peek and whole else opened.low_water) if timeout != 0 else 1
 
         def read() -> bytes | None:
-            if self._endpoint.connecting or (enough > 1 and not opened.has_enough(enough)):
+            if enough > 1 and not opened.has_enough(enough):
                 return None
             return self._endpoint.read(size, opened.now, peek=peek)
 

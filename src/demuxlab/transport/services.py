@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import SocketTable
@@ -14,7 +15,7 @@ from demuxlab.transport.timers import Timers
 from demuxlab.wire.address import is_any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
     """One host's socket table, multiplexer, ephemeral ports, timers and routes."""
 
@@ -39,6 +40,8 @@ class Services:
     """What routers have reported of the MTUs of paths."""
     fast_open: Cache = field(default_factory=Cache)
     """The cookies that servers gave to this host."""
+    quick_write: Callable[[Any, Any, float], bool] | None = None
+    """A quick way for most writes to a TCP connection; False: it has changed nothing (`fast.writing`)."""
     counters: Counter[str] = field(default_factory=Counter)
     """Counters beside those of deliveries and drops, by their names in nstat(8)."""
 

@@ -84,8 +84,8 @@ def build(
     # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
     total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
     unfinished = _HEADER.pack(*fields, 0, urgent) + options
-    if len(payload) <= _SHORT and not len(payload) & 1:
-        total += int.from_bytes(unfinished + payload, "big")
+    if len(payload) <= _SHORT:
+        total += int.from_bytes(unfinished + payload + (b"\0" if len(payload) & 1 else b""), "big")
     else:
         total += int.from_bytes(unfinished, "big") + word_sum(payload)
     return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload

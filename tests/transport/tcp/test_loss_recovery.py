@@ -11,6 +11,7 @@ from demuxlab.transport.tcp.rack import Rack
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, RetransmissionQueue, SentSegment
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.tcp.settings import Settings
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire.segment import FIN, SYN
 
 MSS = 1000
@@ -189,7 +190,7 @@ def test_a_probe_repairs_a_lost_tail_and_the_window_shrinks():
     flow = Flow(4, more=0)
     flow.ack(3, after=RTT)
     assert flow.sender.probe_segment(flow.now).start == 3 * MSS
-    assert not flow.sender.may_probe
+    assert flow.sender.probe_timeout == NEVER
     flow.sender.buffer.write(bytes(MSS))
     assert flow.send() == [4]
     before = flow.cwnd

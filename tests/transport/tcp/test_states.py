@@ -66,7 +66,7 @@ def syn_received():
 
 def closed_in_syn_received():
     client = syn_received()
-    client.end.close(0.0)
+    client.end.shutdown_write(0.0)
     assert client.end.state is State.SYN_RECEIVED
     return client.receive("A", 5001)
 

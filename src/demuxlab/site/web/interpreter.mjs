@@ -1,4 +1,4 @@
-// Python of course.zip, in a worker of the page (worker.js) and in Node (tests/site/node.mjs).
+// Python of course.zip, in a worker of the page (worker.js) and in Node (node.mjs).
 
 /** Bytes that Python may use at most, as many as demuxlab grade allows; the course itself takes about 100 MB. A file
  *  that asks for more gets a MemoryError, and the tab lives on. */

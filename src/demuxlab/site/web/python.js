@@ -1,19 +1,20 @@
 // The page's side of the worker: one call at a time; a call that shows no progress for too long is stopped.
 import { root, text } from "./dom.js";
 
-const SECONDS = { grade: 10, run: 120, make_quiz: 120, check_quiz: 120, report: 60, packets: 60, which: 20 };
+const SECONDS = { grade: 8, run: 120, make_quiz: 120, check_quiz: 120, report: 60, packets: 60, which: 20 };
 const BEFORE_THE_FIRST_CHECK = 60; // nothing of the learner's runs yet
-const SLOW_IMPORT = 3; // seconds that Python's start takes at most where 10 seconds are enough for a check
+const SLOW_IMPORT = 1.7; // seconds that Python's start takes at most where 8 seconds are enough for a check
 let slowness = 1;
 let importing = 0;
 
-/** What a call ends with when its worker was stopped, after `seconds` or, without, for want of memory; `check` is
+/** What a call ends with when its worker was stopped, after `seconds` or because of what `broken` names; `check` is
  *  the last progress that it reported. */
 export class Stopped extends Error {
-  constructor(seconds, check) {
-    super(text(!seconds ? "no_memory" : check ? "looped" : "run_looped", { seconds, name: check }));
+  constructor(seconds, check, broken) {
+    super(text(broken ?? (check ? "looped" : "run_looped"), { seconds, name: check }));
     this.seconds = seconds;
     this.check = check;
+    this.broken = broken;
   }
 }
 
@@ -81,15 +82,15 @@ async function one(name, values, progress) {
     let timer;
     const watch = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => stop(seconds), 1000 * (name === "grade" && !check ? BEFORE_THE_FIRST_CHECK * slowness : seconds));
+      timer = setTimeout(() => stop(), 1000 * (name === "grade" && !check ? BEFORE_THE_FIRST_CHECK * slowness : seconds));
     };
-    const stop = (after) => {
+    const stop = (broken) => {
       clearTimeout(timer);
       listener = null;
       worker.terminate();
       readiness = new Promise((resolve, reject) => ([resolveReady, rejectReady] = [resolve, reject]));
       spawn();
-      reject(new Stopped(after, check));
+      reject(new Stopped(seconds, check, broken));
     };
     listener = (data) => {
       if ("progress" in data) {
@@ -97,7 +98,7 @@ async function one(name, values, progress) {
         if (data.progress) progress(data.progress);
         watch();
       }
-      if ("broken" in data) stop(0);
+      if ("broken" in data) stop(data.broken);
       if ("answer" in data || data.state === "failed") {
         clearTimeout(timer);
         listener = null;

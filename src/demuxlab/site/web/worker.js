@@ -1,6 +1,6 @@
 // Python in a worker: answers calls of demuxlab.site.browser one after another.
 // Messages in: {call, arguments}. Out: {state}, {progress}, {answer}, {broken}; an answer is what
-// `browser.answer` returns; after `broken` Python answers no more.
+// `browser.answer` returns; after `broken`, which names the text that says why, Python answers no more.
 import { start } from "./interpreter.mjs";
 import { loadPyodide } from "./pyodide/pyodide.mjs";
 
@@ -20,6 +20,6 @@ onmessage = async ({ data }) => {
     postMessage({ answer: call(data.call, data.arguments, (progress) => postMessage({ progress })) });
   } catch (error) {
     const why = String(error.message ?? error).trim().split("\n").pop();
-    postMessage(error.name === "PythonError" && !why.startsWith("MemoryError") ? { answer: JSON.stringify({ error: why, cure: "" }) } : { broken: why });
+    postMessage(error.name === "PythonError" && !why.startsWith("MemoryError") ? { answer: JSON.stringify({ error: why, cure: "" }) } : { broken: why.includes("call stack") ? "too_deep" : "no_memory" });
   }
 };

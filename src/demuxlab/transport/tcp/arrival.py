@@ -79,12 +79,12 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
     options = tcp.read_options(segment.options) if segment.options else None
     acknowledges_all = segment.acknowledgment == sender.next % sequence.MODULUS
     early = block.early
-    duplicate_syn = syn_received and start + 1 == receiver.next
-    if duplicate_syn and acknowledges_all and segment.flags & (SYN | ACK | RST) == SYN | ACK:
-        # Duplicate SYN: process only what follows it (RFC 9293, section 3.5, figure 7).
+    crossed = syn_received and acknowledges_all and start + 1 == receiver.next and segment.length == 1
+    crossed = crossed and segment.flags & (SYN | ACK | RST) == SYN | ACK
+    if crossed:
+        # The SYN,ACK of a simultaneous open: process only its ACK (RFC 9293, section 3.5, figure 7).
         start += 1
         segment = segment._replace(sequence=start % sequence.MODULUS, flags=segment.flags & ~SYN)
-        block.acknowledgments.wanted = True
     if passive_open and not early and not acknowledges_all and segment.flags & (ACK | RST) == ACK:
         # It acknowledges no SYN,ACK of ours: before any test of SEG.SEQ, as in Linux.
         return Drop(reply=Reply.RST)
@@ -115,6 +115,7 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
     _update_recent_timestamp(block, start, number, options, now)
     if syn_received or early:
         _complete_handshake(block, segment, start, number, options, now)
+        block.acknowledgments.wanted = block.acknowledgments.wanted or crossed
     _handle_acknowledgment(block, segment, start, number, options, now)
     return _handle_data(block, segment, start, now)
 
@@ -165,7 +166,8 @@ def _is_old(block: ControlBlock, segment: TCPSegment, options: tcp.Options | Non
     timestamps = block.timestamps
     if timestamps is None or options is None or not options.timestamps or segment.flags & RST:
         return False
-    tolerance = 0 if block.state is State.SYN_RECEIVED else _REORDERING_TOLERANCE
+    passive_open = block.state is State.SYN_RECEIVED and block.passive
+    tolerance = 0 if passive_open else _REORDERING_TOLERANCE
     return timestamps.is_old(options.timestamps[0], tolerance, now)
 
 
@@ -233,12 +235,13 @@ def _complete_handshake(
     start = block.receiver.next if start == block.receiver.next else start
     if block.passive:
         sender.first_acknowledgeable = number
-    sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come
+        sender.max_window = 0  # the window of a SYN is not shifted: no measure of those to come
     sender.complete_handshake(number, now, _round_trip(block, options, now))
-    sender.update_window(start, number, segment.window << block.send_shift)
+    sender.set_window(start, segment.window << block.send_shift)
+    block.deadlines.acknowledged()
     block.establish(now)
-    if shut:
-        block.flush(now)
+    if sender.buffer.fin is not None:
+        block.flush(now)  # the FIN leaves before the segment's data is received, as in Linux
 
 
 def _handle_acknowledgment(

@@ -14,6 +14,8 @@ _CUBIC_C, _CUBIC_BETA = 0.4, 717 / 1024
 """C and beta_cubic (RFC 9438, sections 4.1 and 4.6: 0.4 and 0.7)."""
 _TICK = 1 / 1024
 """The cubic's unit of time in Linux, in seconds."""
+_STEADY = 1 / 32
+"""Seconds for which the rate of growth holds while the window stays the same (Linux: HZ / 32)."""
 _PROBING = 20
 """Before the first loss the window grows by a segment for so many acknowledged, at least (Linux)."""
 
@@ -129,7 +131,9 @@ class Cubic(NewReno):
     name = "cubic"
     __slots__ = (
         "_at",
+        "_computed",
         "_epoch_start",
+        "_every",
         "_hystart",
         "_k",
         "_origin",
@@ -157,6 +161,10 @@ class Cubic(NewReno):
         """W_est, in segments: the window that Reno would have."""
         self._since_epoch = 0
         """Segments acknowledged that W_est does not contain yet."""
+        self._every = 0
+        """After how many acknowledged segments the window grows by one."""
+        self._computed = 0, 0.0
+        """For which window that was computed, and when."""
         self._hystart: HyStart | None = HyStart()
         """In the first slow start only (RFC 9406, section 4.3)."""
 
@@ -180,6 +188,14 @@ class Cubic(NewReno):
         self._at = now
         segments, arrived = self.cwnd // self.mss, size // self.mss
         self._since_epoch += arrived
+        window, at = self._computed
+        if window != segments or now - at > _STEADY:
+            self._computed = segments, now
+            self._every = self._growth(segments, arrived, now)
+        self._avoid_congestion(size, self._every * self.mss)
+
+    def _growth(self, segments: int, arrived: int, now: float) -> int:
+        """Return after how many acknowledged segments a window of `segments` grows by one."""
         if self._epoch_start is None:
             self._epoch_start, self._since_epoch, self._w_est = now, arrived, segments
             self._origin = max(self._w_max, segments)
@@ -189,8 +205,7 @@ class Cubic(NewReno):
         every = segments // (target - segments) if target > segments else 100 * segments
         if not self._w_max:
             every = min(every, _PROBING)
-        every = max(min(every, self._friendly(segments)), 2)
-        self._avoid_congestion(size, every * self.mss)
+        return max(min(every, self._friendly(segments)), 2)
 
     def _friendly(self, segments: int) -> int:
         """Return after how many acknowledged segments Reno would grow (RFC 9438, section 4.3)."""
@@ -214,7 +229,7 @@ class Cubic(NewReno):
     def forget(self) -> None:
         """W_max as well, so that the cubic begins where slow start ends (RFC 9438, section 4.8)."""
         super().forget()
-        self._w_max, self._round_trip, self._epoch_start = 0, NEVER, None
+        self._w_max, self._round_trip, self._epoch_start, self._computed = 0, NEVER, None, (0, 0.0)
 
     def resumed(self, seconds: float, now: float) -> None:
         """The cubic does not grow while nothing is sent (RFC 9438, section 5.8)."""

@@ -119,7 +119,9 @@ class TCPConnection(ControlBlock):
         `more`: more data follows at once (MSG_MORE). `end`: nothing joins it in its last segment (MSG_EOR).
         `urgent`: its last byte is urgent (MSG_OOB).
         """
-        sender = self.sender
+        quick, sender = self.services.quick_write, self.sender
+        if quick is not None and not (more or end or urgent) and quick(self, data, now):
+            return len(data)
         if self.enough_unsent:
             return 0
         sender.age(now)
@@ -225,9 +227,12 @@ class TCPConnection(ControlBlock):
         elif self.fast_open is not None and self.early and not self.orphan:
             self.fast_open.shut = True  # FIN waits for the handshake (Linux)
         elif self.allows(Event.CLOSE):
+            # In SYN-RECEIVED the event is queued until our SYN is acknowledged, unless data moves already, or
+            # there is none (RFC 9293, section 3.10.4). A SYN that was lost fills the window of one segment.
+            waits = self.sender.outstanding or self.sender.timeouts
+            at_once = self.early or (self.orphan and not waits)
             self.sender.buffer.finish()
-            # In SYN-RECEIVED the event is queued until our SYN is acknowledged, unless data moves already.
-            if self.state is not State.SYN_RECEIVED or self.early:
+            if self.state is not State.SYN_RECEIVED or at_once:
                 self.transition(Event.CLOSE)
                 self.flush(now)
 

@@ -30,6 +30,7 @@ from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 _UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
+_OVER = (State.CLOSED, State.TIME_WAIT)
 
 
 class Parent(Protocol):
@@ -224,19 +225,18 @@ class ControlBlock(StateMachine, ABC):
             acknowledgment = self.receiver.next
             self.acknowledgments.sent(acknowledgment)
             self.deadlines.acknowledgment_sent()
-        window = self._window_field(flags)
-        urgent = self.sender.buffer.urgent_pointer(start) if data else 0
-        if urgent:
-            flags |= URG
+        window, sender, urgent = self._window_field(flags), self.sender, 0
         if data:
+            if sender.buffer.has_urgent and (urgent := sender.buffer.urgent_pointer(start)):
+                flags |= URG
             if self.statistics is None:
                 self.statistics = Statistics()
-            self.statistics.sent_data(sum(map(len, data)), self.sender.mss, now)
+            self.statistics.sent_data(sum(map(len, data)), sender.mss, now)
         elif self.statistics is not None:
             self.statistics.sent += 1
-        options, fields = self._options(flags, data, now), self.sender.settings.ip
-        if self.sender.ecn is not None and not flags & SYN:
-            flags, fields = self.sender.ecn.mark(flags, fields, new=bool(data) and not again)
+        options, fields = self._options(flags, data, now), sender.settings.ip
+        if sender.ecn is not None and not flags & SYN:
+            flags, fields = sender.ecn.mark(flags, fields, new=bool(data) and not again)
         output.submit(
             self.services,
             self.socket,
@@ -247,7 +247,7 @@ class ControlBlock(StateMachine, ABC):
             options=options,
             data=data,
             urgent=urgent,
-            mss=max(self.sender.mss, self.sender.search.size if self.sender.search is not None else 0),
+            mss=sender.mss if sender.search is None else max(sender.mss, sender.search.size),
             fields=fields,
         )
 
@@ -270,6 +270,7 @@ class ControlBlock(StateMachine, ABC):
         if not self.receiver.has_gap and self.receiver.duplicate is None:
             return tcp.build_timestamps(*stamps) if stamps is not None else b""
         blocks: tuple[tuple[int, int], ...] = ()
+        room = 1
         if self.sender.recovery.sack and not flags & RST:
             room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
             duplicate = self.receiver.take_duplicate() if room and self.settings.dsack else ()
@@ -277,7 +278,8 @@ class ControlBlock(StateMachine, ABC):
                 (left % sequence.MODULUS, right % sequence.MODULUS)
                 for left, right in (*duplicate, *self.receiver.sack_blocks(room - len(duplicate)))
             )
-        self.receiver.duplicate = None
+        if room:
+            self.receiver.duplicate = None  # a segment that data fills reports nothing: the next one does
         return tcp.build_options(tcp.Options(timestamps=stamps, sack=blocks))
 
     def _syn_options(self, now: float) -> tcp.Options:
@@ -325,7 +327,7 @@ class ControlBlock(StateMachine, ABC):
 
     def flush(self, now: float) -> None:
         """Send what may be sent, and an ACK if none went with it; then set the deadlines."""
-        if self.state in (State.CLOSED, State.TIME_WAIT):
+        if self.state in _OVER:
             return
         sender, deadlines = self.sender, self.deadlines
         if self.reported is not None and now >= self.reported.until:
@@ -341,8 +343,8 @@ class ControlBlock(StateMachine, ABC):
         waits = synchronized and sender.next < end
         if queue is not EMPTY:
             deadlines.in_flight(now, sender.rtt)
-            if deadlines.loss_detection == NEVER and sender.may_probe and not self.in_handshake:
-                deadlines.probe_loss(now + sender.probe_timeout)
+            if deadlines.loss_detection == NEVER and not self.in_handshake:
+                deadlines.probe_loss(now + sender.probe_timeout)  # `NEVER`: no probe would help
         else:
             deadlines.nothing_in_flight(waits, now, sender.rtt)
         statistics = self.statistics

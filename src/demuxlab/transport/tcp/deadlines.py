@@ -61,10 +61,8 @@ class Deadlines:
     @property
     def earliest(self) -> float:
         """The next deadline."""
-        return min(
-            *(self.retransmission, self.loss_detection, self.persist),
-            *(self.delayed_ack, self.keepalive, self.end),
-        )
+        probing = min(self.retransmission, self.loss_detection, self.persist)
+        return min(probing, self.delayed_ack, self.keepalive, self.end)
 
     def pop_due(self, now: float) -> Deadline | None:
         """Clear and return the most important deadline that has passed, or None; a delayed ACK is none."""
@@ -112,7 +110,8 @@ class Deadlines:
 
     def probe_loss(self, at: float) -> None:
         """Probe for a lost tail at a time, or when the retransmission timer would expire (7.2)."""
-        self.loss_detection, self.probes = min(at, self.retransmission), True
+        if at < NEVER:
+            self.loss_detection, self.probes = min(at, self.retransmission), True
 
     def look_for_losses(self, at: float) -> None:
         """Let RACK look again at a time; `NEVER`: it need not."""

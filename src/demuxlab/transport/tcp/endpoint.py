@@ -345,10 +345,10 @@ class TCPEndpoint:
         connection = self._connection
         if connection is None:
             return self._listener is None
-        if connection.error or connection.state is State.CLOSED or self._write_shut:
+        if connection.error or connection.state is State.CLOSED or self.deferred:
             return True
-        if self.deferred:
-            return True
+        if self._write_shut and not self.connecting:
+            return True  # writing fails at once
         return (
             (connection.state in CAN_SEND or connection.early)
             and connection.sender.buffer.room * 3 >= connection.sender.buffer.limit

@@ -76,6 +76,8 @@ class Acknowledgment:
     """And of the newest, acknowledged or SACKed."""
     sack_measured: float | None = None
     """The round trip of the oldest segment that it SACKs and that was sent once."""
+    late: int | None = None
+    """Where the first segment begins that was sent once, and arrived behind what SACK had reported."""
 
 
 class Episode:
@@ -147,7 +149,7 @@ class LossRecovery:
 
     # What an ACK says
 
-    def advance(self, ack: Acknowledgment, min_rtt: float, sacked_end: int) -> list[SentSegment]:
+    def advance(self, ack: Acknowledgment, mss: int, min_rtt: float, sacked_end: int) -> list[SentSegment]:
         """Process an ACK that advances SND.UNA; return the segments that it acknowledges.
 
         `sacked_end`: the end of what SACK had reported before, behind which nothing was reordered.
@@ -169,6 +171,8 @@ class LossRecovery:
             original = segment.transmissions > 1 and echoes_earlier(ack.round_trip, ack.now, segment.sent_at)
             if self.rack is not None and not original:
                 self.rack.arrived(segment, ack.now, min_rtt)
+        # Where nothing is reported any more, it came behind all that is acknowledged.
+        self._note_reordering(ack, self.queue.sacked_end if self.queue.sacked else ack.number, mss)
         if again:
             ack.measured, ack.newest = (
                 None,
@@ -185,10 +189,8 @@ class LossRecovery:
         ack.newest = ack.now - segment.sent_at
         if self.episode is not None and segment.end <= self.episode.point:
             ack.original = True
-        if self.sack and self.rack is not None and segment.start < sacked_end:
-            distance = (sacked_end - segment.start) // max(len(segment), 1)
-            self.rack.reordered = True
-            self.dup_thresh = min(max(self.dup_thresh, distance), _MAX_DUP_THRESH)
+        if self.sack and segment.start < sacked_end and (ack.late is None or segment.start < ack.late):
+            ack.late = segment.start
 
     def _advance_without_sack(self) -> None:
         self.queue.duplicates = 0
@@ -233,6 +235,7 @@ class LossRecovery:
                 assert rack is not None
                 rack.arrived(segment, ack.now, min_rtt)
                 self.queue.mark_sacked(segment)
+        self._note_reordering(ack, self.queue.sacked_end, mss)
         if ack.duplicated is not None and rack is not None:
             rack.duplicated(unacked, following)
 
@@ -272,8 +275,17 @@ class LossRecovery:
         return wait
 
     def filled_by_original(self, start: int, mss: int) -> None:
-        """A gap from `start` on was filled by what was only late: segments are reordered so far (Linux)."""
-        distance = self.queue.sacked_end - start
+        """A gap from `start` on was filled by what was only late."""
+        self._reordered(self.queue.sacked_end - start, mss)
+
+    def _note_reordering(self, ack: Acknowledgment, end: int, mss: int) -> None:
+        """What is late has arrived behind all up to `end`."""
+        if ack.late is not None:
+            self._reordered(end - ack.late, mss)
+            ack.late = None
+
+    def _reordered(self, distance: int, mss: int) -> None:
+        """Segments are reordered over so many bytes (Linux: tcp_check_sack_reordering)."""
         if self.rack is not None and distance > 0:
             self.rack.reordered = True
             self.dup_thresh = min(max(self.dup_thresh, -(-distance // mss)), _MAX_DUP_THRESH)

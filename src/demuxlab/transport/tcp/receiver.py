@@ -105,10 +105,12 @@ class Receiver:
         Silly window avoidance: the right edge moves by a full segment or half the buffer at least (RFC 9293,
         section 3.8.6.2.2).
         """
-        possible = self.next + max(0, self.limit - len(self.data))
-        if possible - self.right_edge >= min(self.limit // 2, mss) or self.right_edge < self.next:
-            self.right_edge = max(self.right_edge, min(possible, self.next + self.max_window), self.next)
-        return self.right_edge - self.next
+        left = self.right_edge - self.next
+        room = self.limit - len(self.data)
+        if room - left >= mss or room - left >= self.limit // 2 or left < 0:
+            left = max(left, min(room, self.max_window), 0)
+            self.right_edge = self.next + left
+        return left
 
     def window_update_due(self, mss: int) -> bool:
         """Tell whether a window update is worth a segment: the window grows by two segments, and by half.
@@ -116,7 +118,10 @@ class Receiver:
         A peer that has more room than that does not wait for it; the next acknowledgments carry the rest.
         """
         left = self.right_edge - self.next
-        growth = min(max(0, self.limit - len(self.data)), self.max_window) - left
+        growth = self.limit - len(self.data) - left
+        if growth < 2 * mss and growth < self.limit // 2:
+            return False
+        growth = min(growth, self.max_window - left)
         return growth >= min(self.limit // 2, 2 * mss) and 2 * growth >= left
 
     def grow(self, read: int, most: int, mss: int, round_trip: float, now: float) -> None:
@@ -160,10 +165,13 @@ class Receiver:
             self.duplicate = start, min(end, self.next)
             return
         for first, block in self._out_of_order:
-            left, right = max(start, first), min(end, first + len(block))
+            behind = first + len(block)
+            left, right = max(start, first), min(end, behind + (behind == self.fin))
             if left < right:
                 self.duplicate = left, right
                 return
+        if self.fin is not None and start <= self.fin < end:
+            self.duplicate = self.fin, self.fin + 1
 
     def take_duplicate(self) -> tuple[tuple[int, int], ...]:
         """Return what has arrived twice, once."""
@@ -189,7 +197,9 @@ class Receiver:
 
     def _report(self, start: int) -> None:
         """Report the block of a segment first; as many others as a header takes stay behind it."""
-        self._reported = (start, *(one for one in self._reported if one != start))[:_MAX_REPORTED]
+        # A list first: CPython 3.12.1 crashes if memory ends within a generator that a tuple unpacks.
+        others = [one for one in self._reported if one != start]
+        self._reported = (start, *others)[:_MAX_REPORTED]
 
     def _forget_beyond(self, last: int) -> None:
         """Drop data out of order behind the peer's own FIN: it is no part of the stream."""

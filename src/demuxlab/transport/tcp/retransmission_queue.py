@@ -96,7 +96,7 @@ class RetransmissionQueue:
 
     def whole(self, size: int) -> int:
         """Return the bytes of the whole segments that carry so much: the window counts segments (Linux)."""
-        return size if size == self.mss else segments_in(size, self.mss) * self.mss
+        return self.mss if 0 < size <= self.mss else segments_in(size, self.mss) * self.mss
 
     @property
     def first(self) -> SentSegment | None:

@@ -43,9 +43,10 @@ class RTTEstimator:
         `least` is that of the segment sent last, where several were acknowledged at once; `unacked` is
         SND.UNA, `following` SND.NXT.
         """
-        least = max(seconds if least is None else least, 1e-6)
+        if least is None:
+            least = seconds
         if least < self.minimum or not self.minimum:
-            self.minimum = least
+            self.minimum = max(least, 1e-6)
         if self.srtt:
             change = (abs(self.srtt - seconds) - self.rttvar) / 4
             if seconds < self.srtt and change > 0:

@@ -115,6 +115,11 @@ class SendBuffer(ByteQueue):
         """Return the bytes with the numbers `start` to `end`, exclusive, in parts."""
         return self.at(start - self.start, end - start)
 
+    def clear(self) -> None:
+        """All is acknowledged, and no FIN was sent."""
+        self.start += self._size
+        self._pieces, self._size = None, 0
+
     def acknowledged(self, number: int) -> None:
         """Drop all before `number`, which may be one beyond FIN."""
         if number > self.start:

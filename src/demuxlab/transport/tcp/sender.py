@@ -20,8 +20,10 @@ from demuxlab.transport.tcp.send_buffer import SendBuffer
 from demuxlab.transport.tcp.settings import Settings
 from demuxlab.transport.tcp.undo import Undo
 from demuxlab.transport.tcp.window_use import WindowUse
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire.segment import FIN, PSH, SYN
 
+_OPEN = Phase.OPEN
 _LARGE_SEGMENT = 8
 """More than so many MSS in one segment show that the application streams."""
 DEFAULT_MSS = 536
@@ -37,7 +39,7 @@ class Sender:
     """The send sequence variables of RFC 9293, section 3.3.1, and the parts that decide what is sent."""
 
     __slots__ = (
-        *("_congestion", "_last_sent_at", "_small_end", "_use", "_window_sequence"),
+        *("_congestion", "_last_sent_at", "_small_end", "_use", "window_sequence"),
         *("buffer", "burst_end", "corked", "ecn", "first_acknowledgeable", "max_window"),
         *(
             "link_cuts",
@@ -64,7 +66,7 @@ class Sender:
         """SND.WND, in bytes."""
         self.max_window = 0
         """The largest window that the peer has offered (RFC 5961, section 5: MAX.SND.WND)."""
-        self._window_sequence = -1
+        self.window_sequence = -1
         """SND.WL1: the sequence number of the segment that `window` is from."""
         self.first_acknowledgeable = initial
         """The first number that the peer may acknowledge at all."""
@@ -137,25 +139,26 @@ class Sender:
     @property
     def segment_size(self) -> int:
         """Bytes of a full segment: the MSS, or half the peer's largest window, so that two fit (Linux)."""
-        if not self.max_window:
+        if not self.max_window or self.max_window >= 2 * self.mss:
             return self.mss
         largest = self.max_window if self.max_window <= _SMALL_WINDOW else self.max_window // 2
         return min(self.mss, max(largest, _MIN_SEGMENT))
 
     @property
-    def may_probe(self) -> bool:
-        """Tell whether a tail loss probe would help (RFC 8985, section 7.2): nothing else is under way."""
-        recovery = self.recovery
-        steady = recovery.phase is Phase.OPEN or recovery.phase is Phase.CWR
-        return steady and recovery.probe is None and recovery.sack and self.settings.tail_loss_probe
-
-    @property
     def probe_timeout(self) -> float:
-        """PTO (RFC 8985, section 7.2): two round trips, and for a lone segment the time of a delayed ACK."""
-        srtt, queue = self.rtt.srtt, self.recovery.queue
+        """PTO (RFC 8985, section 7.2): two round trips, and for a lone segment the time of a delayed ACK.
+
+        `NEVER` where a tail loss probe would not help: something else is under way.
+        """
+        recovery = self.recovery
+        if recovery.phase is not _OPEN and recovery.phase is not Phase.CWR:
+            return NEVER
+        if recovery.probe is not None or not recovery.sack or not self.settings.tail_loss_probe:
+            return NEVER
+        srtt = self.rtt.srtt
         if not srtt:
             return INITIAL
-        lone = len(queue) == 1 and queue.last is not None and len(queue.last) <= self.mss
+        lone = self.next - self.unacked <= self.mss and len(recovery.queue) == 1
         return 2 * srtt + (MINIMUM if lone else _PROBE_MARGIN)
 
     def payload(self, segment: SentSegment) -> tuple[bytes | bytearray | memoryview, ...]:
@@ -202,10 +205,18 @@ class Sender:
         pipe = recovery.queue.pipe
         room = self.mss if ignore_cwnd or not pipe else self.congestion.cwnd - pipe
         if len(lost) > room:
-            whole = room // self.mss * self.mss
-            if whole <= 0 or whole >= len(lost):
+            room = room // self.mss * self.mss
+            if room <= 0:
                 return None
-            recovery.queue.split(lost.start + whole)
+        usable = self.unacked + self.window - lost.start
+        if usable <= 0:
+            # The peer has taken its window back: only what it waits for goes, and probes the window as well.
+            if lost.start != self.unacked:
+                return None
+            usable = self.mss
+        size = len(lost) - (lost.flags & FIN != 0)
+        if size > min(room, usable):
+            recovery.queue.split(lost.start + (min(room, usable) // self.mss * self.mss or usable))
         self.count_again(lost, now)
         self.burst_end = lost.end
         return lost
@@ -233,15 +244,12 @@ class Sender:
 
     def all_sent(self, now: float, *, new: bool) -> None:
         """All that may be sent now is sent, `new` data or not: was the congestion window the limit?"""
-        if self._use is not None:
-            control, pipe = self.congestion, self.recovery.queue.pipe
-            if not new and pipe + self.mss <= control.cwnd:
-                return
-            if self._use.sent(control, self.unacked, self.next, pipe, now) and self._use.is_due(
-                now, self.rtt
-            ):
-                steady = self.recovery.phase is Phase.OPEN and not self.buffer.waited_for
-                self._use.validate(control, now, steady and self.settings.slow_start_after_idle)
+        use, control, pipe = self._use, self._congestion, self.recovery.queue.pipe
+        if use is None or control is None or (not new and pipe + self.mss <= control.cwnd):
+            return
+        if use.sent(control, self.unacked, self.next, pipe, now) and use.is_due(now, self.rtt):
+            steady = self.recovery.phase is _OPEN and not self.buffer.waited_for
+            use.validate(control, now, steady and self.settings.slow_start_after_idle)
 
     def _next_new(self, now: float) -> SentSegment | None:
         buffer = self.buffer
@@ -367,6 +375,18 @@ class Sender:
         size = min(self.buffer.unsent(self.next), self.mss, usable)
         return self._send(self.next, size, flags, now) if size > 0 else None
 
+    @property
+    def has_sent_data(self) -> bool:
+        """Tell whether the congestion window and its use are known: both begin with the first data."""
+        return self._use is not None
+
+    def send_lone(self, size: int, now: float) -> SentSegment:
+        """Put all that is unsent in flight as one segment, while nothing is."""
+        self._restart(now)
+        if size < self.mss:
+            self._small_end = self.next + size
+        return self._send(self.next, size, PSH, now)
+
     def _send(self, start: int, length: int, flags: int, now: float) -> SentSegment:
         segment = SentSegment(start, start + length, flags, now)
         self.next = segment.end
@@ -385,14 +405,17 @@ class Sender:
             return False
         newer = (
             acknowledgment > self.unacked  # as in Linux: a segment that acknowledges more is newer
-            or self._window_sequence < sequence
-            or (self._window_sequence == sequence and (window > self.window or not window))
+            or self.window_sequence < sequence
+            or (self.window_sequence == sequence and (window > self.window or not window))
         )
-        if not newer:
-            return False
-        self.window, self._window_sequence = window, sequence
+        if newer:
+            self.set_window(sequence, window)
+        return newer
+
+    def set_window(self, sequence: int, window: int) -> None:
+        """Take SND.WND from a segment, SND.WL1."""
+        self.window, self.window_sequence = window, sequence
         self.max_window = max(self.max_window, window)
-        return True
 
     def complete_handshake(self, number: int, now: float, echoed: float | None) -> None:
         """Our SYN is acknowledged: how often it was sent says nothing of ssthresh (RFC 5681, section 3.1)."""
@@ -410,6 +433,8 @@ class Sender:
         segments = self.segments_of(removed, number)
         # Of a segment that was cut below TCP a part may be acknowledged.
         first, last = (removed[0], removed[-1]) if removed else (self.recovery.queue.first,) * 2
+        if len(removed) > 1 and removed[0].flags & SYN and removed[0].transmissions > 1:
+            first = removed[1]  # data that left before our SYN was acknowledged, once (RFC 7413)
         oldest = newest = None
         if first is not None and last is not None and first.transmissions == last.transmissions == 1:
             oldest = newest = now - first.sent_at
@@ -456,7 +481,7 @@ class Sender:
             )
         ack.before = self.unacked
         if ack.number > self.unacked:
-            removed = recovery.advance(ack, least, sacked_end)
+            removed = recovery.advance(ack, self.mss, least, sacked_end)
             ack.segments += self.segments_of(removed, ack.number)
             measured = ack.measured if ack.measured is not None else ack.sack_measured
             self._advance(ack.number, measured, ack.newest, ack.round_trip)
@@ -467,7 +492,7 @@ class Sender:
 
     def grow(self, segments: int, now: float) -> None:
         """So many segments have arrived: let the congestion window grow if it was in full use."""
-        control, buffer = self.congestion, self.buffer
+        control, buffer = self._congestion or self.congestion, self.buffer
         if self._use is None or self._use.is_full(control):
             control.acknowledged(segments * self.mss, now)
             if buffer.waited_for and 2 * control.cwnd > buffer.limit:

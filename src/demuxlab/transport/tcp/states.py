@@ -122,8 +122,8 @@ Not drawn: from every state but CLOSED and LISTEN, "{Event.RESET.value}" leads t
 Where ours does more than the figure says:
 
 - A data socket passes through LISTEN on its way to SYN-RECEIVED; its listening socket stays there.
-- `close()` in SYN-RECEIVED is queued until the SYN is acknowledged (RFC 9293, section 3.10.4); then it leads
-  straight to FIN-WAIT-1.
+- `shutdown()` in SYN-RECEIVED is queued until the SYN is acknowledged, and so is `close()` where data waits
+  (RFC 9293, section 3.10.4); then it leads straight to FIN-WAIT-1.
 - An orphaned connection (closed by its application) leaves FIN-WAIT-2 after 2 MSL even if no FIN arrives.
 - In TIME-WAIT a newer SYN ends the wait, and the listening socket answers it (RFC 6191, section 2).
 """

@@ -26,7 +26,8 @@ class WindowUse:
         """All that may be sent now is sent; return whether less was than the window allows."""
         # In whole segments, as the window.
         mss, cwnd = control.mss, control.cwnd
-        flight = -(-(following - unacked) // mss) * mss
+        flight = following - unacked
+        flight = mss if flight <= mss else -(-flight // mss) * mss
         limited = pipe + mss > cwnd
         if unacked >= self._end or limited or (not self._limited and flight > self._flight):
             self._limited, self._flight, self._end = limited, flight, following

@@ -1,4 +1,4 @@
-// Answers calls of demuxlab.site.browser in Node, as assets/worker.js does in a browser.
+// Answers calls of demuxlab.site.browser in Node, as worker.js does in a browser: for the build, and for tests.
 // usage: node node.mjs SITE; a call a line on standard input, ["run", ["04", "en"]]; an answer a line, as JSON.
 import fs from "fs";
 import readline from "readline";
