@@ -8,6 +8,7 @@ our own part sends, and leaves its packets for the capture.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -265,14 +266,11 @@ def _line(event: Event, own: list[Event]) -> str:
 def _parted(simulation: Simulation | None, other: Simulation, end: str) -> list[str]:
     """Return a line about the first segment that differs from what ours sends."""
 
-    def sent(run: Simulation | None) -> list[Event]:
-        events = run.events if run is not None else []
-        return [each for each in events if each.end == end and each.what.startswith("sends")]
+    def sent(run: Simulation | None) -> list[str]:
+        own = [each for each in run.events if each.end == end] if run is not None else []
+        return [_line(each, own) for each in own if each.what.startswith("sends")]
 
-    own, theirs = sent(simulation), sent(other)
-    for number in range(max(len(own), len(theirs))):
-        mine = _line(own[number], own) if number < len(own) else NOTHING
-        wanted = _line(theirs[number], theirs) if number < len(theirs) else NOTHING
+    for number, (mine, wanted) in enumerate(zip_longest(sent(simulation), sent(other), fillvalue=NOTHING)):
         if mine != wanted:
             return [f"segment {number + 1} is the first that differs from ours: {wanted}; here: {mine}"]
     return []
