@@ -50,6 +50,19 @@ _LOOK = 0.2
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=_("Let the classes of a solved exercise (labs 03, 04, 14) choose the sockets."),
 )
+@click.option(
+    "--transport",
+    "transports",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=_("Let the TCP of a solved exercise (labs 17 to 21) serve; several files may each have some parts."),
+)
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 50),
+    default=0.0,
+    help=_("With --transport: per cent of the segments that the link loses, each way."),
+)
 @click.option("--capture", type=click.Path(dir_okay=False, path_type=Path), help=_("Save the packets there."))
 @click.option(
     "--format",
@@ -87,6 +100,8 @@ def command(
     port: int | None,
     directory: Path,
     learners: Path | None,
+    transports: tuple[Path, ...],
+    loss: float,
     capture: Path | None,
     kind: str,
     offload: bool,
@@ -104,6 +119,11 @@ def command(
         raise CallError(
             _("each worker sees only its own flows"),
             _("leave out --capture, --live and --watch, or --workers"),
+        )
+    if (transports and (live or offload or workers > 1)) or (loss and not transports):
+        raise CallError(
+            _("--transport takes neither --live nor --offload nor --workers, and --loss takes --transport"),
+            _("call serve http --transport FILE.py --loss 2"),
         )
     several = Workers(workers) if workers > 1 else None
     signals: list[int] = []
@@ -138,6 +158,12 @@ def command(
 
             LearnersDemultiplexer(learners, runtime.host.demultiplexer)
 
+        listen = None
+        if transports:
+            from demuxlab.serving.transport import LearnersTransport
+
+            listen = LearnersTransport(transports, runtime.host, loss=loss / 100).listen
+
         def show(_number: int, _frame: FrameType | None) -> None:
             with runtime.lock:
                 click.echo(tables.sockets(runtime.host.demultiplexer.table), err=True)
@@ -146,7 +172,8 @@ def command(
             signal.signal(number, stop)
         signal.signal(signal.SIGUSR1, show)
         view = _terminal_view(runtime) if watch else None
-        running = servers.start(service, runtime, port, directory, LiveView(runtime) if live else None)
+        view_page = LiveView(runtime) if live else None
+        running = servers.start(service, runtime, port, directory, view_page, listen)
         if several is None or (several.ready() and not several.number):
             for place in running.places:
                 click.echo(f"ready: {place}")

@@ -428,6 +428,9 @@ def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
             arguments = [decode(argument) for argument in given]
             values.append(encode(found(things[which], "method", name)(*arguments)))
         return {"values": values}
+    if request["do"] == "stand in":
+        stand_in(request, vars(things[0]))
+        return {"value": None}
     arguments = [decode(argument) for argument in request["arguments"]]
     if request["do"] == "new":
         things[which] = found(things[0], "class", request["name"])(*arguments)
@@ -435,6 +438,25 @@ def answered(request: dict[str, Any], things: list[Any]) -> dict[str, Any]:
     if request["do"] == "method":
         return {"value": encode(found(things[which], "method", request["name"])(*arguments))}
     return {"value": encode(found(things[0], "function", request["name"])(*arguments))}
+
+
+def stand_in(request: dict[str, Any], names: dict[str, Any]) -> None:
+    """Put classes of the checker's source into the file's names where it has none that is written."""
+    ours: dict[str, Any] = {"__name__": "ours"}
+    exec(request["source"], ours)
+    for name, needed in request["classes"].items():
+        kind = names.get(name)
+        codes = [
+            function.__code__.co_names for function in vars(kind or type).values() if is_function(function)
+        ]
+        lacks = kind is None or not all(hasattr(kind, method) for method in needed)
+        if lacks or any("NotImplementedError" in code for code in codes):
+            names[name] = ours[name]
+
+
+def is_function(value: object) -> bool:
+    """Tell whether a class's attribute is a function of Python's."""
+    return type(value) is type(is_function)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ our own part sends, and leaves its packets for the capture.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 from demuxlab.grading.submission import Made, Submission, SubmissionError
 from demuxlab.grading.words import as_text
+from demuxlab.parts import controller, machine, receiver, segment, sender
+from demuxlab.parts.connection import NEEDED
 from demuxlab.parts.segment import Segment
 from demuxlab.parts.simulation import HEADERS, MOST_BYTES, MOST_SEGMENTS, Event, Runaway, Simulation
 from demuxlab.wire import ip, ipv4, tcp
@@ -188,6 +192,21 @@ class Learner:
             fail("bytes", as_text(tuple(data)), "read() returns bytes")
         self.stream += b"".join(data)
         return segments(found, method, "a list of segments")
+
+
+def stand_in(submission: Submission) -> None:
+    """Let our own parts do the work of those of labs 17 to 20 that the learner's file of lab 21 lacks."""
+    submission.stand_in(_ours(), {name: methods for name, methods in NEEDED.items() if name != "Connection"})
+
+
+@cache
+def _ours() -> str:
+    """Return our parts as one source, for a process that has no demuxlab."""
+    lines = ["import math", "from typing import Any, NamedTuple, Protocol"]
+    for module in (segment, controller, sender, receiver, machine):
+        text = Path(str(module.__file__)).read_text(encoding="utf-8")
+        lines += [line for line in text.splitlines() if not line.startswith(("from ", "import "))]
+    return "\n".join(lines)
 
 
 def transfer(

@@ -182,6 +182,16 @@ class Submission:
         """Call a function of the learner's file; return its answer, tuples as lists."""
         return self._request("function", name, arguments)
 
+    def stand_in(self, source: str, classes: dict[str, tuple[str, ...]]) -> None:
+        """Let classes of this source do the work of those that the file lacks, or has not written.
+
+        `classes` are their names, each with the methods that it needs.
+        """
+        request = {"do": "stand in", "source": source, "classes": classes}
+        answer = self._exchange(request, "class")
+        if "raised" in answer:
+            self._raised(answer, "class", ())
+
     def ahead(self, calls: Iterable[tuple[Any, ...]]) -> None:
         """Name the calls of methods that come next, in this order: they are made many at a time.
 

@@ -45,6 +45,13 @@ def run_options(function: _Function) -> _Function:
             ),
         ),
         click.option(
+            "--with",
+            "learners",
+            multiple=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help=_("A learner's file that lab 21 runs with: the server's, then the client's."),
+        ),
+        click.option(
             "--live", is_flag=True, help=_("Start Wireshark and show the packets in it as they come.")
         ),
         click.option(

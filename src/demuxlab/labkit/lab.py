@@ -25,6 +25,8 @@ from demuxlab.transport.tcp.settings import Settings
 from demuxlab.wire.address import from_text, to_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scapy.packet import Packet
 
     from demuxlab.labkit.program import Call, Program
@@ -74,6 +76,8 @@ class Lab:
     ) -> None:
         self.name = name
         self.failed = 0
+        self.learners: tuple[Path, ...] = ()
+        """The files of `--with`."""
         self.journal = Journal()
         self.calls: list[Call] = []
         """Every call of the lab's programs, in order."""

@@ -50,6 +50,8 @@ class Settings:
     """Show the packets in Wireshark as they come."""
     watch: bool = False
     """Show the hosts in the terminal while the lab runs."""
+    learners: tuple[Path, ...] = ()
+    """Files of learners that the lab runs with: lab 21's ends."""
     decided: list["Entry"] | None = None
     """Gets the decisions of the run."""
 
@@ -75,6 +77,8 @@ def run_labs(folders: Sequence[LabFolder], settings: Settings) -> int:
         raise CannotRun(
             _("--live shows one lab, in the full format"), _("name the lab and leave --format out")
         )
+    if settings.learners and any("lab.learners" not in each.script.read_text("utf-8") for each in folders):
+        raise CannotRun(_("this lab runs without learners' files"), _("leave --with out, or run lab 21"))
     links, sentence = _open_links(len(folders), settings)
     try:
         live, dropped = drop_rights(settings.live)
@@ -120,6 +124,7 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
     if watch is not None and pause is not None:
         pause = partial(watch.still, pause)
     lab = Lab(folder.name, link, recorder, say, pause=pause, watcher=watch)
+    lab.learners = settings.learners
     try:
         with _terminable(), watch or nullcontext():
             script(lab)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from demuxlab.parts.controller import Controller
 from demuxlab.parts.machine import Machine
 from demuxlab.parts.receiver import Receiver
-from demuxlab.parts.segment import Segment, add
+from demuxlab.parts.segment import Segment, add, distance
 from demuxlab.parts.sender import Sender
 
 _MSS = 536
@@ -22,6 +22,18 @@ class Parts(NamedTuple):
     controller: Any = Controller
 
 
+NEEDED = {
+    "Sender": ("send", "receive", "poll", "deadline", "waiting"),
+    "Receiver": ("receive", "read", "ack", "window", "finished", "poll", "deadline"),
+    "Machine": ("listen", "open", "close", "receive", "poll", "deadline", "state", "nxt", "moved"),
+    "Controller": ("window", "acknowledged", "duplicate", "timeout"),
+    "Connection": (
+        *("listen", "open", "close", "send", "receive", "read"),
+        *("poll", "deadline", "state", "finished", "waiting"),
+    ),
+}
+"""By class of a learner's: the methods without which ours does its work."""
+
 OURS = Parts()
 
 
@@ -37,6 +49,7 @@ class Connection:
         self._machine = parts.machine(seq, self._capacity, mss)
         self._sender: Any = None
         self._receiver: Any = None
+        self._snd_nxt = add(seq, 1)  # SND.NXT of the data, the number after all that has been sent
         self._unsent = b""
         self._closing = False
         self._fin_taken = False
@@ -85,8 +98,10 @@ class Connection:
             answers += self._receiver.receive(segment, now)
             if self._receiver.finished() and not self._fin_taken:
                 self._fin_taken = True
-                last = Segment(add(self._receiver.ack(), -1), segment.ack, fin=True)
-                self._machine.receive(last, now)  # its ACK is the receiver's
+                before = add(self._receiver.ack(), -1)
+                self._machine.moved(self._machine.nxt(), before, self._receiver.window())
+                # Its ACK is the receiver's.
+                self._machine.receive(Segment(before, segment.ack, segment.window, fin=True), now)
         return self._out(answers + self._finish(now))
 
     def poll(self, now: float) -> list[Segment]:
@@ -134,13 +149,17 @@ class Connection:
     def _move(self) -> None:
         """Give SND.NXT, RCV.NXT and RCV.WND to the machine; its FIN comes after the sender's last byte."""
         fin = self._machine.state() in ("FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "LAST-ACK", "TIME-WAIT")
-        nxt = add(self._sender.next_seq(), int(fin))
+        nxt = add(self._snd_nxt, int(fin))
         self._machine.moved(nxt, self._receiver.ack(), self._receiver.window())
 
     def _out(self, segments: list[Segment]) -> list[Segment]:
         """Put ACK and window, and into a bare ACK its number, into what is sent."""
         if self._receiver is None:
             return segments
+        for each in segments:
+            end = add(each.seq, len(each.data))
+            if each.data and distance(self._snd_nxt, end) > 0:
+                self._snd_nxt = end
         self._move()
         sent = []
         for each in segments:

@@ -3,7 +3,7 @@
 RFC 9293, sections 3.3.2, 3.5, 3.6 and 3.10; which RST, SYN and ACK are believed: RFC 5961.
 """
 
-from demuxlab.parts.segment import Segment, add, distance
+from demuxlab.parts.segment import Segment, add, distance, length
 
 MSL = 30.0
 """Maximum segment lifetime in seconds: TIME-WAIT lasts two."""
@@ -145,8 +145,8 @@ class Machine:
     def _acceptable(self, segment: Segment) -> bool:
         """RFC 9293, section 3.4: a number of the segment is in the window."""
         first = distance(self._rcv, segment.seq)
-        last = first + segment.length - 1
-        if segment.length == 0:
+        last = first + length(segment) - 1
+        if length(segment) == 0:
             return first == 0 or 0 <= first < self._window
         return 0 <= first < self._window or 0 <= last < self._window
 
@@ -214,4 +214,4 @@ def _reset(segment: Segment) -> list[Segment]:
         return []
     if segment.ack is not None:
         return [Segment(segment.ack, rst=True)]
-    return [Segment(0, add(segment.seq, segment.length), rst=True)]
+    return [Segment(0, add(segment.seq, length(segment)), rst=True)]

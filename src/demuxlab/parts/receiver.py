@@ -1,6 +1,6 @@
 """The receiving half of TCP (RFC 9293, section 3.10.7.4): in order only (17), and with reassembly (18)."""
 
-from demuxlab.parts.segment import Segment, add, distance
+from demuxlab.parts.segment import Segment, add, distance, length
 
 DELAY = 0.2
 """Seconds that the ACK of one segment waits for a second one (RFC 9293, section 3.8.6.3)."""
@@ -21,7 +21,7 @@ class InOrderReceiver:
 
         Its `seq` is 0: the connection puts SND.NXT there.
         """
-        if not segment.length:
+        if not length(segment):
             return []
         self._take(segment)
         return [Segment(ack=self.ack(), window=self.window())]

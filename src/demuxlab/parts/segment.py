@@ -25,7 +25,7 @@ class Segment(NamedTuple):
     @property
     def length(self) -> int:
         """SEG.LEN: the bytes of data, and one each for SYN and FIN."""
-        return len(self.data) + self.syn + self.fin
+        return length(self)
 
     @property
     def end(self) -> int:
@@ -57,6 +57,11 @@ class End(Protocol):
 
     def deadline(self) -> float | None:
         """Return when `poll` must be called at the latest; None: no timer runs."""
+
+
+def length(segment: Segment) -> int:
+    """Return SEG.LEN of a segment, also of a learner's, whose class has the fields alone."""
+    return len(segment.data) + segment.syn + segment.fin
 
 
 def add(number: int, count: int) -> int:

@@ -1,7 +1,7 @@
 """The sending half of TCP: cumulative ACKs, one timer, fast retransmit (RFC 9293, 6298, 5681, 6582)."""
 
 from demuxlab.parts.controller import FixedWindow
-from demuxlab.parts.segment import Segment, add, distance
+from demuxlab.parts.segment import Segment, add, distance, length
 
 RTO_FIRST, RTO_LEAST, RTO_MOST = 1.0, 0.2, 60.0
 """Seconds: before the first measurement (RFC 6298, section 2.1), at least (as Linux), at most."""
@@ -51,7 +51,7 @@ class Sender:
         same_window, self._window = segment.window == self._window, segment.window
         if count:
             return self._advanced(segment.ack, count, now)
-        if self._under_way() and not segment.length and same_window and segment.window:
+        if self._under_way() and not length(segment) and same_window and segment.window:
             return self._duplicate(now)
         if not self._under_way() and self._window:
             self._deadline = None  # the window has opened: no further probe

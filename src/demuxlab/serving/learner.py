@@ -36,7 +36,7 @@ class LearnersDemultiplexer:
         self._names: dict[Socket, str] = {}
         self._sockets: dict[str, Socket] = {}
         self._printed: set[str] = set()
-        module = _load(path)
+        module = load(path)
         whole = getattr(module, _WHOLE, None)
         halves = {number: getattr(module, name) for number, name in _CLASSES.items() if hasattr(module, name)}
         self._whole = whole is not None
@@ -111,8 +111,9 @@ class LearnersDemultiplexer:
             print(f"demuxlab: {self._path}: {what}", file=sys.stderr)
 
 
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("learners_demultiplexer", path)
+def load(path: Path) -> Any:
+    """Return a learner's file as a module; CallError where it cannot be loaded."""
+    spec = importlib.util.spec_from_file_location("learners_file", path)
     if spec is None or spec.loader is None:
         raise CallError(_("{path} is no Python file", path=path), _(_CURE))
     module = importlib.util.module_from_spec(spec)

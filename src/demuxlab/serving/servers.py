@@ -6,6 +6,7 @@ servers, unmodified: what they need of a socket, ours have.
 
 import _thread
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -55,9 +56,17 @@ class Running:
 
 
 def start(
-    service: str, runtime: Runtime, port: int | None, directory: Path, live: LiveView | None = None
+    service: str,
+    runtime: Runtime,
+    port: int | None,
+    directory: Path,
+    live: LiveView | None = None,
+    listen: Callable[..., Any] | None = None,
 ) -> Running:
-    """Start a service on every address of a runtime's host; `live` answers http requests for its page."""
+    """Start a service on every address of a runtime's host; `live` answers http requests for its page.
+
+    `listen` opens listening TCP endpoints in the place of the host: those of a learner's transport.
+    """
     sockets.use(runtime)
     running = Running()
     port = port or PORTS[service]
@@ -71,10 +80,10 @@ def start(
                 _server(_PageServer, runtime, family, address, port, handler), f"http://{shown}:{port}/"
             )
         elif service == "http":
-            pages = StreamServer(runtime, address, port, service, partial(PageStream, folder))
+            pages = StreamServer(runtime, address, port, service, partial(PageStream, folder), listen)
             running.add_streams(pages, f"http://{shown}:{port}/")
         else:
-            streams = StreamServer(runtime, address, port, service, _STREAMS[service])
+            streams = StreamServer(runtime, address, port, service, _STREAMS[service], listen)
             running.add_streams(streams, f"tcp://{shown}:{port}")
             running.add(
                 _server(_DatagramServer, runtime, family, address, port, _DATAGRAMS[service]),

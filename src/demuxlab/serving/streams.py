@@ -97,12 +97,14 @@ class StreamServer:
         port: int,
         service: str,
         new_stream: Callable[[TCPEndpoint], Stream],
+        listen: Callable[..., TCPEndpoint] | None = None,
     ) -> None:
+        """`listen` opens the listening endpoint in the place of the host."""
         self._runtime, self._new_stream = runtime, new_stream
         self._streams: dict[TCPEndpoint, Stream] = {}
         self._changed: dict[TCPEndpoint, None] = {}
         with runtime.lock:
-            self._listener = runtime.host.listen(
+            self._listener = (listen or runtime.host.listen)(
                 port, address, name=service, process=service, backlog=BACKLOG
             )
             self._listener.on_change = partial(self._change, self._listener)

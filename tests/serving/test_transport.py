@@ -1,0 +1,95 @@
+"""A learner's TCP behind our demultiplexer: handshake, data, the end, and errors of the learner's code."""
+
+from pathlib import Path
+
+import pytest
+from tests import solutions
+
+from demuxlab.errors import CallError
+from demuxlab.host import Host
+from demuxlab.serving.transport import LearnersTransport
+from demuxlab.wire import ip, ipv4, packet, tcp
+from demuxlab.wire.address import from_text
+from demuxlab.wire.segment import ACK, FIN, PSH, SYN, flag_letters
+
+CLIENT, HOST = from_text("10.9.0.1"), from_text("10.9.0.2")
+LEARNERS = Path(solutions.folder("17")) / "reference.py"
+
+
+class Client:
+    """A peer whose packets are crafted, numbers from 1000 on."""
+
+    def __init__(self, path: Path) -> None:
+        self.host = Host("B", ["10.9.0.2"])
+        self.transport = LearnersTransport([path], self.host)
+        given = {"name": "http", "process": "http", "backlog": 5}
+        self.listener = self.transport.listen(80, "10.9.0.2", **given)
+        self.next, self.theirs = 1000, 0
+
+    def sends(self, flags: int, data: bytes = b"", now: float = 0.0) -> list[tuple[str, int, bytes]]:
+        """Send a segment; return flags, acknowledgment and data of the answers."""
+        segment = tcp.build(
+            CLIENT, HOST, 9157, 80, data, sequence=self.next, acknowledgment=self.theirs, flags=flags,
+            window=60_000,
+        )  # fmt: skip
+        self.host.receive(ipv4.build(CLIENT, HOST, ip.TCP, segment), now)
+        self.next += len(data) + (flags & SYN > 0) + (flags & FIN)
+        return self.sent(now)
+
+    def sent(self, now: float) -> list[tuple[str, int, bytes]]:
+        answers = [packet.read(each) for each in self.host.packets(now)]
+        for each in answers:
+            self.theirs = each.sequence + each.length
+        return [(flag_letters(each.flags), each.acknowledgment - 1001, each.payload) for each in answers]
+
+
+def test_a_connection_of_the_learners_opens_serves_and_closes(capsys):
+    client = Client(LEARNERS)
+    assert client.transport.used == {"Sender": "reference.py"}
+    assert [flags for flags, _, _ in client.sends(SYN)] == ["SA"]
+    client.sends(ACK, now=0.1)
+    endpoint = client.listener.accept()
+    assert endpoint.read(100, 0.1) is None
+    client.sends(ACK | PSH, b"GET", now=0.2)
+    assert endpoint.read(100, 0.2) == b"GET"
+    assert endpoint.write(b"hello", 0.3) == 5
+    assert client.sent(0.3) == [("PA", 3, b"hello")]
+    client.host.tick(1.4)
+    assert ("PA", 3, b"hello") in client.sent(1.4), "the learner's timer"
+    client.sends(ACK, now=1.5)
+    endpoint.close(1.6)
+    assert [flags for flags, _, _ in client.sent(1.6)] == ["FA"]
+    client.sends(ACK | FIN, now=1.7)
+    client.host.tick(100.0)
+    assert [socket.name for socket in client.host.demultiplexer.table] == ["http"]
+    assert "Receiver has no ack(): ours does its work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("self._data += data\n        ret", "raise ValueError('x')\n        ret", "ValueError: x (line"),
+        ("return self._more(now)\n\n    def receive", "return 5\n\n    def receive", "send raised TypeError"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_learners_ends_the_connection_and_no_other(old, new, said, tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    source = LEARNERS.read_text(encoding="utf-8")
+    assert old in source
+    path.write_text(source.replace(old, new, 1), encoding="utf-8")
+    client = Client(path)
+    client.sends(SYN)
+    client.sends(ACK, now=0.1)
+    endpoint = client.listener.accept()
+    endpoint.write(b"hello", 0.3)
+    assert said in capsys.readouterr().err
+    with pytest.raises(ConnectionResetError):
+        endpoint.write(b"hello", 0.4)
+    assert len(client.host.demultiplexer.table) == 1
+
+
+def test_a_file_without_the_classes_is_refused(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text("x = 1\n", encoding="utf-8")
+    with pytest.raises(CallError, match="none of the classes"):
+        Client(path)
