@@ -28,6 +28,7 @@ FRAMES = {
     "17": 38, "19": 14,
     "17": 38,
     "18": 10,
+    "17": 38, "20": 26,
 }  # fmt: skip
 """By lab: the frame that its pictures unfold."""
 WIDEST = 1900
