@@ -29,6 +29,11 @@ class Segment(NamedTuple):
     rst: bool = False
     mss: int | None = None
 
+    @property
+    def length(self) -> int:
+        """SEG.LEN: the bytes of data, and one each for SYN and FIN."""
+        return len(self.data) + self.syn + self.fin
+
 
 class FixedWindow:
     """A controller whose window never changes. Of one segment's size it makes the sender stop and wait."""

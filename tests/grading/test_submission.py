@@ -1,6 +1,8 @@
 """A learner's file in a process of its own: what it may use, what a failure keeps."""
 
 import errno
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import chain, count, repeat
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from demuxlab.capture.reader import Capture
-from demuxlab.grading.failure_capture import path_of, save
+from demuxlab.grading.failure_capture import path_of, save, save_picture
 from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
 from demuxlab.wire import ip, packet, udp
 
@@ -201,8 +203,27 @@ def test_a_capture_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "captures").write_text("a file in the way")
     (tmp_path / "labs").mkdir()
-    said = save([(datagram(80), "asked")], path_of(tmp_path / "labs" / "03_x", "a check"), "a check", [])
-    assert "not saved" in said
+    path = path_of(tmp_path / "labs" / "03_x", "a check")
+    assert "not saved" in save([(datagram(80), "asked")], path, "a check", [])
+    assert "not saved" in save_picture("<svg/>", path)
+
+
+def test_a_picture_is_kept_while_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lab = tmp_path / "labs" / "03_x"
+    lab.mkdir(parents=True)
+    (lab / "lab.py").write_text("")
+    check = (
+        "import pytest\n@pytest.mark.points(1)\ndef test_a(submission):\n    submission.picture = '<svg/>'\n"
+    )
+    check += "    assert (found := submission.function('f')) == 1, f'expected 1, found {found}'\n"
+    (lab / "test_exercise.py").write_text(check)
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "captures" / "failures" / "03_a.svg"
+    for answer in (2, 1):
+        (lab / "exercise.py").write_text(f"def f(): return {answer}")
+        command = [sys.executable, "-m", "pytest", str(lab), "-p", "no:cacheprovider"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        assert kept.is_file() == (answer == 2) == ("picture: captures/failures/03_a.svg" in said), said
 
 
 def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):

@@ -328,6 +328,8 @@ MAIN_MISUNDERSTANDINGS = {
     "16": ("four_tuple",),
     "17": ("numbers_count_segments",),
     "18": ("acks_the_segment",),
+    "19": ("by_flags", "no_number_for_syn_and_fin"),
+    "20": ("loss_changes_nothing",),
     "21": ("machine_is_not_told",),
 }
 """By lab: the wrong solutions that have not understood what the lab is about."""

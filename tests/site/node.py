@@ -55,10 +55,11 @@ def natively(lab: str, source: str) -> dict[str, str]:
 
 
 def stories(graded: dict[str, Any]) -> dict[str, str]:
-    """Return the story of each check that failed in a browser, but for the line that names its packets."""
+    """Return the story of each check that failed in a browser, without the lines that name files."""
     failed = {test["name"]: test["story"] for test in graded["tests"] if not test["passed"]}
-    for name in graded["captures"].keys() & failed.keys():
-        failed[name] = failed[name].rpartition("\n")[0]
+    for kept in (graded["captures"], graded["pictures"]):
+        for name in kept.keys() & failed.keys():
+            failed[name] = failed[name].rpartition("\n")[0]
     return failed
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from tests import solutions
 
 from demuxlab.site import browser, linux_errors
 
@@ -67,6 +68,10 @@ def test_what_comes_with_a_failure_can_be_opened(repository):
     found = graded("01_port_fields", "def ports(packet):\n    return 1, 2\n", repository)
     capture = base64.b64decode(next(iter(found["captures"].values())))
     assert capture.startswith(b"\n\r\r\n")
+    wrong = solutions.find("20", "timeout_halves")
+    found = graded(wrong.lab, wrong.source(), repository)
+    assert found["pictures"][wrong.check].startswith("<svg")
+    assert found["pictures"].keys() <= {test["name"] for test in found["tests"] if not test["passed"]}
 
 
 def test_a_run_gives_packets_with_endpoints_fields_decisions_and_steps(monkeypatch):

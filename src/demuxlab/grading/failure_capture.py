@@ -1,4 +1,4 @@
-"""Keeps the packets of a check that failed, to be opened in Wireshark beside its story."""
+"""Keeps the packets of a check that failed, and its picture, to be looked at beside its story."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +33,17 @@ def save(packets: Sequence[Packet], path: Path, about: str, said: Sequence[str])
         number=len(kept),
         path=next_steps.shown(path),
     )
+
+
+def save_picture(picture: str, capture: Path) -> str:
+    """Write the drawing of a failure beside its capture; return a line that says where it is."""
+    path = capture.with_suffix(".svg")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        return _("picture: not saved, for {path} cannot be written: {why}", path=path, why=error.strerror)
+    return _("picture: {path}", path=next_steps.shown(path))
 
 
 def path_of(lab: Path, check: str) -> Path:

@@ -371,10 +371,13 @@ def _story(asked: "Submission", name: str, error: BaseException, config: pytest.
     if (seed := config.getoption("--seed")) and len(lines) > 2:
         lines.append(_("again: add --seed {seed}", seed=seed))
     unwritten = asked.brief.endswith("NotImplementedError")
-    if asked.packets and not unwritten and len(lines) > 2 and (path := _capture(config, folder, name)):
-        from demuxlab.grading.failure_capture import save
+    if not unwritten and len(lines) > 2 and (path := _capture(config, folder, name)):
+        from demuxlab.grading.failure_capture import save, save_picture
 
-        lines.append(save(asked.packets, path, f"{folder.name}: {name}", str(error).splitlines()))
+        if asked.packets:
+            lines.append(save(asked.packets, path, f"{folder.name}: {name}", str(error).splitlines()))
+        if asked.picture:
+            lines.append(save_picture(asked.picture, path))
     return "\n".join(lines)
 
 
@@ -389,7 +392,8 @@ def _capture(config: pytest.Config, folder: Path, name: str) -> Path | None:
 
 
 def _forget_packets(item: pytest.Item, name: str) -> None:
-    """Remove the capture of an earlier failure of a check that now passes."""
+    """Remove the capture and the picture of an earlier failure of a check that now passes."""
     if not item.config.getoption("--packets") and (path := _capture(item.config, item.path.parent, name)):
-        with suppress(OSError):
-            path.unlink()
+        for kept in (path, path.with_suffix(".svg")):
+            with suppress(OSError):
+                kept.unlink()

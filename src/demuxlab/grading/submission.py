@@ -138,6 +138,8 @@ class Submission:
         self.story: list[str] = []
         self.packets: list[tuple[bytes, str] | tuple[bytes, str, float]] = []
         """Every IP packet that the learner's file was asked about, the request as text, the time if known."""
+        self.picture = ""
+        """A drawing (SVG) of what a check has seen, which is kept where it fails."""
         self.shift = 0
         """How much lower the numbers in a check are than those that it asks about (`checks.shifted`)."""
         self.fault = ("", "")

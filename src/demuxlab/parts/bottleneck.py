@@ -60,7 +60,9 @@ class Bottleneck:
         """Let flows send as much as their controllers permit, each from its `starts` on."""
         for flow in flows:
             sender = Sender(0, self._mss, flow.controller)
-            end = _End(flow, sender, Receiver(0, WINDOW), bytes(self._mss * int(self._rate * until + 1)))
+            end = _End(
+                flow, sender, Receiver(0, WINDOW, self._mss), bytes(self._mss * int(self._rate * until + 1))
+            )
             self._at(flow.starts, partial(self._begin, end))
         while self._events and self._events[0][0] <= until:
             self._now, _, event = heapq.heappop(self._events)
@@ -101,6 +103,9 @@ class Bottleneck:
         if data := end.receiver.read(WINDOW):
             end.total += len(data)
             end.flow.arrivals.append((self._now, end.total))
+        deadline = end.receiver.deadline()
+        if not answers and deadline is not None:
+            answers = end.receiver.poll(max(deadline, self._now))  # this receiver delays no ACK
         for answer in answers:
             self._at(self._now + self._delay / 2, partial(self._acknowledge, end, answer))
 

@@ -129,8 +129,8 @@ def _report(path: Path) -> str:
 def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], Any] | None = None) -> Answer:
     """Ask all checks of a lab about an exercise's text; `progress` gets each check's name before it is asked.
 
-    Returns `points`, `max_points`, `tests` with their stories, `captures` of failures in base64, and
-    `changed`: what the file changed of the checks themselves, for which it gets no points.
+    Returns `points`, `max_points`, `tests` with their stories, `captures` of failures in base64, `pictures`
+    of failures (SVG), and `changed`: what the file changed of the checks, for which it gets no points.
     """
     import pytest
 
@@ -153,6 +153,9 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         captures = {
             f"test_{path.stem}": _text(path.read_bytes()) for path in (folder / "packets").glob("*.pcapng")
         }
+        pictures = {
+            f"test_{path.stem}": path.read_text("utf-8") for path in (folder / "packets").glob("*.svg")
+        }
         for test in noted.tests:  # the folder is gone when the story is read: the file's name is enough
             story = test["story"].replace(f"{folder / 'packets'}{os.sep}", "")
             test["story"] = linux_errors.numbered(story)
@@ -163,6 +166,7 @@ def grade(name: str, source: str, wanted: str = "en", progress: Callable[[str], 
         "max_points": sum(test["max_points"] for test in noted.tests),
         "tests": noted.tests,
         "captures": captures,
+        "pictures": pictures,
         "changed": changed,
     }
 

@@ -100,7 +100,7 @@ class Site:
         )
         pictures = self._folder / "labs" / lab.name
         pictures.mkdir(parents=True, exist_ok=True)
-        for path in (*lab.path.glob("*.png"), bundle.reference(lab.name)):
+        for path in (*lab.path.glob("*.png"), *lab.path.glob("*.svg"), bundle.reference(lab.name)):
             shutil.copy(path, pictures)
 
     def _write_document(self, source: str, address: str) -> None:

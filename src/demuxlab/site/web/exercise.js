@@ -36,7 +36,7 @@ async function check(lab, source, section, status) {
     if (!(error instanceof Stopped)) throw error;
     throw error.check ? new Stopped(error.seconds, title(error.check)) : error;
   }
-  list.append(...result.tests.map((test) => item(test, result.captures[test.name])));
+  list.append(...result.tests.map((test) => item(test, result.captures[test.name], result.pictures[test.name])));
   find("details", list)?.setAttribute("open", "");
   const all = result.tests.length > 0 && result.tests.every((test) => test.passed) && !result.changed?.length;
   status.textContent = text(all ? "all_passed" : "checked", result);
@@ -45,14 +45,19 @@ async function check(lab, source, section, status) {
   tellParent(lab, result);
 }
 
-function item(test, capture) {
+function item(test, capture, picture) {
   const head = [
     make("span", { class: test.passed ? "good" : "bad" }, test.passed ? "✓" : "✗", make("span", { class: "unseen" }, ` ${text(test.passed ? "passed" : "not_passed")} `)),
     ` ${test.title} `,
     make("span", { class: "points" }, text("points", test)),
   ];
   if (test.passed) return make("li", {}, ...head);
-  return make("li", {}, make("details", {}, make("summary", {}, ...head), make("pre", { tabindex: "0" }, test.story), capture && packetsOf(test.name, capture)));
+  return make("li", {}, make("details", {}, make("summary", {}, ...head), make("pre", { tabindex: "0" }, test.story), picture && drawn(test.title, picture), capture && packetsOf(test.name, capture)));
+}
+
+/** The drawing that a check has kept: an image, so that no script in it would run. */
+function drawn(title, picture) {
+  return make("img", { alt: title, src: `data:image/svg+xml,${encodeURIComponent(picture)}` });
 }
 
 /** The packets that a check had asked about, on demand; the last one is what the check failed on. */
