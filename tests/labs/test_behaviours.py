@@ -20,8 +20,10 @@ def page() -> str:
     lines = [
         "# What a transport layer must do",
         "",
-        f"Each of these {counts.total()} behaviours is a check of a lab: {said}. The groups are those of",
-        "KAIST's KENS; `beyond` is what it does not ask for. Its source: [behaviours.toml](behaviours.toml).",
+        f"Each of these {counts.total()} behaviours is a check of a lab:",
+        f"{said}.",
+        "The groups are those of KAIST's KENS; `beyond` is what it does not ask for.",
+        "Its source: [behaviours.toml](behaviours.toml).",
     ]
     for lab, rows in TABLE.items():
         if rows:
@@ -50,7 +52,9 @@ def test_each_behaviour_has_its_check(lab: str):
     )
     rows = TABLE[lab]
     assert {row[0] for row in rows} <= set(GROUPS)
-    assert {row[3] for row in rows} == checks, "each check has a behaviour, each behaviour a check"
+    named = {row[3] for row in rows}
+    assert named <= checks, "each behaviour has a check"
+    assert named == checks or lab < "17", "and in the labs of the learner's TCP each check a behaviour"
     assert len({row[1] for row in rows}) == len(rows)
 
 

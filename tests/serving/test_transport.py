@@ -1,5 +1,9 @@
 """A learner's TCP behind our demultiplexer: handshake, data, the end, and errors of the learner's code."""
 
+import ast
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ from demuxlab.wire.address import from_text
 from demuxlab.wire.segment import ACK, FIN, PSH, SYN, flag_letters
 
 CLIENT, HOST = from_text("10.9.0.1"), from_text("10.9.0.2")
+ROOT = Path(__file__).resolve().parents[2]
+LABS = ("17", "18", "19", "20", "21")
 LEARNERS = Path(solutions.folder("17")) / "reference.py"
 
 
@@ -93,3 +99,56 @@ def test_a_file_without_the_classes_is_refused(tmp_path):
     path.write_text("x = 1\n", encoding="utf-8")
     with pytest.raises(CallError, match="none of the classes"):
         Client(path)
+
+
+# The parts that learners write in labs 17 to 20 are a whole TCP in lab 21
+
+
+def whole(folder: Path) -> Path:
+    """Return a file with the references of labs 17 to 20, and lab 21's connection of these parts."""
+    sources = {lab: (solutions.folder(lab) / "reference.py").read_text(encoding="utf-8") for lab in LABS}
+    kept, seen = ["import math", "from typing import Any, NamedTuple"], set()
+    for lab, source in sources.items():
+        for node in ast.parse(source).body:
+            name = getattr(node, "name", "")
+            skipped = name in seen or (lab == "17" and name == "Receiver")
+            if not isinstance(node, ast.Import | ast.ImportFrom) and not skipped:
+                kept.append(ast.unparse(node))
+                seen |= {name} if name else set()
+    path = folder / "whole.py"
+    path.write_text("\n".join(kept), encoding="utf-8")
+    return path
+
+
+def test_the_four_references_are_a_whole_tcp(tmp_path):
+    transport = LearnersTransport([whole(tmp_path)], Host("B", ["10.9.0.2"]))
+    assert set(transport.used) == {"Sender", "Receiver", "Machine", "Controller", "Connection"}
+
+
+@pytest.mark.long
+def test_the_four_references_pass_every_check_of_lab_21(tmp_path):
+    command = [sys.executable, "-m", "pytest", "labs/21_your_own_tcp", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--submission", str(whole(tmp_path))], cwd=ROOT, capture_output=True, text=True,
+        timeout=110, check=False,
+    )  # fmt: skip
+    assert "points: 34 of 34" in done.stdout, done.stdout
+
+
+@pytest.mark.long
+def test_curl_gets_a_large_file_whole_over_a_link_that_loses(tmp_path, need_root, need_tool):
+    """Against the kernel's TCP: its segments and ACKs are lost as well."""
+    need_tool("curl")
+    (tmp_path / "large").write_bytes(random.Random(1).randbytes(3_000_000))
+    command = [
+        *(sys.executable, "-m", "demuxlab", "serve", "http", "--address", "10.91.21.2", "--loss", "2"),
+        *("--directory", str(tmp_path), "--transport", str(whole(tmp_path))),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        place = serving.stdout.readline().removeprefix("ready: ").strip()
+        try:
+            got = subprocess.run(["curl", "-s", f"{place}large"], capture_output=True, timeout=90, check=True)
+        finally:
+            serving.terminate()
+    assert got.stdout == (tmp_path / "large").read_bytes()
