@@ -10,22 +10,29 @@ const nameOf = (address) => {
 };
 const keyOf = (name) => `${TOP}${name}?${FILES[name] ?? ""}`;
 
-async function fetched(request, name) {
-  const got = await fetch(request);
-  if (got.ok && got.status === 200) await (await caches.open(CACHE)).put(keyOf(name), got.clone());
+/** A page does not wait for what is kept: the body of a large file could wait for its reader, and so for ever. */
+const storing = {};
+async function fetched(event, name) {
+  const got = await fetch(event.request);
+  if (got.ok && got.status === 200) event.waitUntil((storing[name] = keep(name, got.clone()).catch(() => {})));
   return got;
 }
 
-async function answer(request) {
-  const name = nameOf(request.url);
+const keep = async (name, got) => (await caches.open(CACHE)).put(keyOf(name), got);
+
+async function answer(event) {
+  const name = nameOf(event.request.url);
   const known = name in FILES || name.startsWith("assets/wireshark/");
-  if (!known) return fetch(request);
-  return (await caches.match(keyOf(name))) ?? fetched(request, name);
+  if (!known) return fetch(event.request);
+  return (await caches.match(keyOf(name))) ?? fetched(event, name);
 }
 
 async function keepAll() {
   for (const name of Object.keys(FILES)) {
-    if (!(await caches.match(keyOf(name)))) await fetched(TOP + name, name);
+    await storing[name];
+    if (await caches.match(keyOf(name))) continue;
+    const got = await fetch(TOP + name);
+    if (got.ok && got.status === 200) await keep(name, got);
   }
 }
 
@@ -49,7 +56,7 @@ async function takeOver() {
 addEventListener("install", (event) => event.waitUntil(isUpdate().then((update) => (update ? keepAll() : undefined))));
 addEventListener("activate", (event) => event.waitUntil(takeOver()));
 addEventListener("fetch", (event) => {
-  if (event.request.method === "GET" && event.request.url.startsWith(TOP)) event.respondWith(answer(event.request));
+  if (event.request.method === "GET" && event.request.url.startsWith(TOP)) event.respondWith(answer(event));
 });
 addEventListener("message", (event) => {
   if (event.data === "keep") event.waitUntil(keepAll().then(() => event.source.postMessage({ kept: true })));
