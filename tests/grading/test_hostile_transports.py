@@ -12,7 +12,7 @@ _HOSTILE = {
     "floods": "return answers + [Segment(n, n, 65535, b'x' * 1460) for n in range(900)]",
     "floods_more_and_more": "kept.append(kept[-1] * 2)\n    return answers * kept[-1]",
     "grows": "kept.append(bytearray(40_000_000))\n    return answers + [segment]",
-    "answers_for_the_peer": "return [segment, *answers, *(segment._replace(ack=each.seq) for each in answers)]",
+    "answers_for_the_peer": "return [segment, *(segment._replace(ack=each.seq) for each in answers)]",
     "out_of_range": "return [*answers, Segment(2**32 + 5, -1, 10**9, b'', True, True, True, 10**6)]",
     "never_ends": "while True:\n        kept.append(kept.pop())",
     "never_done": "self.deadline = lambda: now\n    return answers or [Segment()]",
