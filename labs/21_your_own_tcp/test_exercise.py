@@ -309,11 +309,11 @@ def test_two_connections_over_a_bad_link(submission: Submission) -> None:
     for about, wrapping in (("bad link", False), ("wrapping numbers", True)):
         draw = drawing(about)
         numbers = [2**32 - draw.randrange(500, 9000) if wrapping else draw.randrange(1 << 32) for _ in "AB"]
-        streams, seed = (draw.randbytes(20_000), draw.randbytes(30_000)), draw.random()
+        streams, seed = (draw.randbytes(20_000), draw.randbytes(30_000)), draw.getrandbits(32)
         stand_in(submission)
         submission.new("Connection", numbers[0], 1000, 9000)
 
-        def build(end: Any, numbers: Any = numbers, streams: Any = streams, seed: float = seed) -> Any:
+        def build(end: Any, numbers: Any = numbers, streams: Any = streams, seed: int = seed) -> Any:
             return conversation(end, numbers, streams, seed)
 
         ours = Connection(numbers[0], 1000, 9000)
@@ -322,7 +322,7 @@ def test_two_connections_over_a_bad_link(submission: Submission) -> None:
         transfer(submission, said, build, Learner(submission, reads=True), ours, seconds=400, hint=hint)
 
 
-def conversation(end: Any, numbers: list[int], streams: tuple[bytes, bytes], seed: float) -> Any:
+def conversation(end: Any, numbers: list[int], streams: tuple[bytes, bytes], seed: int) -> Any:
     """Return a simulation in which A, the learner's, connects to B, ours, and when it is over."""
     faults, b = Random(seed), Connection(numbers[1], 1000, 9000)
     b.listen()
