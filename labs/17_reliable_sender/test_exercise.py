@@ -179,7 +179,7 @@ def test_the_timer_backs_off(submission: Submission) -> None:
         hint = "each time the timer is doubled: 1, 2, 4, … seconds, 60 at most"
         play.timer(play.parts(0), at=at, hint=hint)
     play.ack(1, (1,), "new data is acknowledged")
-    play.due(play.now + 1, "an acknowledgment of new data ends the back-off")
+    play.due(play.now + 1, "new data ends the back-off; RTO is still 1: what was sent twice is not measured")
 
 
 @pytest.mark.points(1)
