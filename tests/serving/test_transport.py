@@ -19,6 +19,7 @@ from demuxlab.wire.segment import ACK, FIN, PSH, SYN, flag_letters
 CLIENT, HOST = from_text("10.9.0.1"), from_text("10.9.0.2")
 ROOT = Path(__file__).resolve().parents[2]
 LABS = ("17", "18", "19", "20", "21")
+PLAIN = Path(__file__).with_name("plain_tcp.py")
 LEARNERS = Path(solutions.folder("17")) / "reference.py"
 
 
@@ -136,13 +137,15 @@ def test_the_four_references_pass_every_check_of_lab_21(tmp_path):
 
 
 @pytest.mark.long
-def test_curl_gets_a_large_file_whole_over_a_link_that_loses(tmp_path, need_root, need_tool):
+@pytest.mark.parametrize("kind", ["references", "plain"])
+def test_curl_gets_a_large_file_whole_over_a_link_that_loses(kind, tmp_path, need_root, need_tool):
     """Against the kernel's TCP: its segments and ACKs are lost as well."""
     need_tool("curl")
     (tmp_path / "large").write_bytes(random.Random(1).randbytes(3_000_000))
+    file = whole(tmp_path) if kind == "references" else PLAIN
     command = [
         *(sys.executable, "-m", "demuxlab", "serve", "http", "--address", "10.91.21.2", "--loss", "2"),
-        *("--directory", str(tmp_path), "--transport", str(whole(tmp_path))),
+        *("--directory", str(tmp_path), "--transport", str(file)),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
