@@ -68,9 +68,10 @@ class Sender:
     def send(self, data: bytes, now: float) -> list[Segment]:
         """The application writes `data`: the stream goes on with it. Return the segments that can go at once.
 
-        A segment carries `mss` bytes, or all that is left. It goes if it fits, whole, beside what is under
-        way into `controller.window()` and into the receiver's window, which is 65535 until an acknowledgment
-        says another. What does not fit waits. Only if nothing is under way is a segment cut smaller to fit.
+        A segment carries `mss` bytes, or all that is left. It goes if what is under way and the whole segment
+        together fit into `controller.window()` and into the receiver's window, which is 65535 until an
+        acknowledgment says another. What does not fit waits. Only if nothing is under way and the window is
+        not 0 is a segment cut smaller to fit.
         The timer, if it does not run, is set to `now` + RTO: 1 second until a round trip has been measured.
 
         Example, frames 4, 5 and 6 of the lab's capture: `Sender(1001, 1000, FixedWindow(1000))` is given 2000
@@ -86,15 +87,15 @@ class Sender:
         `now` + RTO; it stops if nothing is under way. `controller.acknowledged(count, flight, now)` is
         called, before more goes.
         Measured is one segment at a time, from when it was sent to when it is acknowledged, never one that
-        was sent twice (Karn). With the first measurement R: SRTT = R, RTTVAR = R/2. With each later one
-        RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R|, and then SRTT = 7/8 SRTT + 1/8 R. RTO = SRTT + 4 RTTVAR, but at
-        least 0.2 and at most 60 seconds.
+        was sent twice (Karn). If another one goes again, the measurement may end or go on. With the first
+        measurement R: SRTT = R, RTTVAR = R/2. With each later one RTTVAR = 3/4 RTTVAR + 1/4 |SRTT - R|, and
+        then SRTT = 7/8 SRTT + 1/8 R. RTO = SRTT + 4 RTTVAR, but at least 0.2 and at most 60 seconds.
 
         Duplicate: `ack` is the first byte under way, nothing else is in the segment, its window is the same.
-        `controller.duplicate(flight, now)` is called. One or two may mean that segments have overtaken each
-        other. At the third the first segment under way goes again, at once. All that was sent by then is in
-        doubt now: as long as a new `ack` leaves some of it, the first segment under way goes again at once,
-        and no duplicate sends it again.
+        `controller.duplicate(flight, now)` is called; what fits then goes, as lab 20's window may have grown.
+        One or two may mean that segments have overtaken each other. At the third the first segment under way
+        goes again, at once. All that was sent by then is in doubt now: as long as a new `ack` leaves some of
+        it, the first segment under way goes again at once, and no duplicate sends it again.
 
         Another `ack`, older than the first byte under way or of bytes never sent, changes nothing. If only
         the window is another one, it is taken over, and what fits goes.
@@ -105,11 +106,14 @@ class Sender:
         """The time is `now`: if the timer has expired return what goes again, else an empty list.
 
         The first segment under way goes again, alone. What was sent behind it is under way no longer: what
-        the next `ack` leaves of it goes again, as if for the first time. Until all of it is acknowledged, no
-        duplicate sends anything again. RTO is doubled (the back-off, to 60 seconds at most), the timer is set
-        to `now` + RTO, and `controller.timeout(flight, now)` is called, with what was under way before.
-        If nothing is under way the receiver's window is 0, and data waits: the timer runs all the same. One
-        byte goes, the first that waits, to ask whether the window has opened. It does not count as under way.
+        the next new `ack` leaves of it goes again, as if for the first time, but it is not measured. Until
+        all of it is acknowledged, no duplicate sends anything. RTO is doubled (the back-off, to 60 seconds at
+        most), the timer is set to `now` + RTO, and `controller.timeout(flight, now)` is called, with what was
+        under way before.
+        If nothing is under way, data waits and the receiver's window is 0, the timer runs all the same. When
+        it expires one byte goes, the first that waits, to ask whether the window has opened (a probe). It
+        counts as sent, so an `ack` may cover it, but not as under way. RTO is doubled and the timer set here,
+        too; the controller is not called.
         """
         raise NotImplementedError("poll is still to be written")
 

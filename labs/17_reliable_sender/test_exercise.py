@@ -1,6 +1,7 @@
 """Grades exercise.py: each check asks one thing, and tells its story where it fails."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -127,6 +128,16 @@ def test_the_receivers_window_counts_too(submission: Submission) -> None:
     play.ack(4, NONE, hint, window=2 * play.mss)
     play.ack(6, (6, 7), hint, window=2 * play.mss)
     play.ack(6, (8,), "the window alone has grown: what fits goes", window=3 * play.mss)
+    end, least = 9 * play.mss, play.draw.randrange(1, play.mss)
+    hint = "nothing is under way and no whole segment fits: one is cut so that it fits"
+    play.step(
+        "receive",
+        Segment(ack=add(play.base, end), window=least),
+        sends=[play.part(end, end + least)],
+        hint=hint,
+    )
+    behind = Segment(ack=add(play.base, end + least), window=WINDOW)
+    play.step("receive", behind, sends=[play.part(end + least, end + play.mss)], hint="the rest of it goes")
 
 
 # The timer
@@ -134,17 +145,18 @@ def test_the_receivers_window_counts_too(submission: Submission) -> None:
 
 @pytest.mark.points(1)
 def test_the_timer_runs_while_anything_is_under_way(submission: Submission) -> None:
-    play = Play(submission, "runs", window=1)
+    play = Play(submission, "runs", window=2)
     play.no_timer("nothing was sent")
     play.wait(round(play.draw.uniform(1, 9), 3))
     play.write(1, (0,), "it fits")
     began = play.now
     play.due(began + 1, "RTO is 1 second before anything was measured")
-    play.wait(0.5)
-    play.write(1, NONE, "one is under way")
-    play.due(began + 1, "the timer runs already: writing does not set it again")
-    play.ack(1, (1,), "the other goes")
-    play.ack(2, NONE, "nothing is left")
+    for sends, hint in (((1,), "it fits"), (NONE, "the window is full")):
+        play.wait(0.25)
+        play.write(1, sends, hint)
+        play.due(began + 1, "the timer runs already: writing does not set it again")
+    play.ack(2, (2,), "the other goes")
+    play.ack(3, NONE, "nothing is left")
     play.no_timer("nothing is under way")
 
 
@@ -167,7 +179,7 @@ def test_the_timer_backs_off(submission: Submission) -> None:
         hint = "each time the timer is doubled: 1, 2, 4, … seconds, 60 at most"
         play.timer(play.parts(0), at=at, hint=hint)
     play.ack(1, (1,), "new data is acknowledged")
-    play.due(play.now + 1, "an acknowledgment of new data ends the back-off")
+    play.due(play.now + 1, "new data ends the back-off; RTO is still 1: what was sent twice is not measured")
 
 
 @pytest.mark.points(1)
@@ -178,7 +190,7 @@ def test_new_data_acknowledged_sets_the_timer_again(submission: Submission) -> N
         play.timer(play.parts(0), at=at, hint="the first one goes again")
     play.wait(0.4)
     play.ack(1, (1, 2), "what was behind the first segment goes again")
-    hint = "the timer is set to now + RTO: the others have just as long"
+    hint = "the timer is set to now + RTO, which is still 1: what was sent twice is not measured"
     play.due(play.now + 1, hint)
     play.wait(0.7)
     play.ack(2, NONE, "segment 2 is still under way")
@@ -264,6 +276,10 @@ def test_two_duplicates_send_nothing(submission: Submission) -> None:
     for size in (9, 8, 7, 6):
         hint = "the window is another one: this says something new, and is no duplicate"
         play.ack(4, NONE, hint, window=size * play.mss)
+    with_data = Segment(ack=add(play.base, 4 * play.mss), window=6 * play.mss, data=b"theirs")
+    for _ in range(4):
+        hint = "the peer sends data, and its ack with them: this is no duplicate"
+        play.step("receive", with_data, sends=[], hint=hint)
 
 
 @pytest.mark.points(2)
@@ -293,6 +309,13 @@ def test_after_a_loss_each_hole_is_sent_again_at_once(submission: Submission) ->
     timed = Play(submission, "timed holes", window=4)
     timed.write(6, (0, 1, 2, 3), "four fit")
     timed.timer(timed.parts(0), at=1, hint="the first one goes again")
+    for _ in range(4):
+        timed.wait(0.01)
+        timed.ack(
+            0,
+            NONE,
+            "the timer has sent the first again: until all is acknowledged no duplicate sends anything",
+        )
     timed.ack(
         1, (1, 2, 3, 4), "after the timer what was behind the first segment is sent as if for the first time"
     )
@@ -318,23 +341,39 @@ def test_sequence_numbers_wrap_around(submission: Submission) -> None:
 def test_a_closed_window_is_probed(submission: Submission) -> None:
     play = Play(submission, "probe")
     play.write(2, (0, 1), "they fit")
+    play.wait(0.5)
     play.ack(2, NONE, "all is acknowledged", window=0)
     play.no_timer("nothing waits")
     play.write(2, NONE, "the window is 0")
-    first = play.part(2 * play.mss, 2 * play.mss + 1)
-    for _ in range(2):
-        play.timer([first], hint="one byte asks whether the window has opened: the answer may have been lost")
+    first, began = play.part(2 * play.mss, 2 * play.mss + 1), play.now
+    play.due(began + 1.5, "data waits and the window is 0: the timer runs, RTO is 0.5 + 4 * 0.25 seconds")
+    for after in (1.5, 4.5):
+        hint = (
+            "one byte asks whether the window has opened, and RTO is doubled: the answer may have been lost"
+        )
+        play.timer([first], at=began + after, hint=hint)
         play.ack(2, NONE, "still closed", window=0)
     play.ack(2, (2, 3), "the window has opened, and the byte was not taken")
+    play.ack(4, NONE, "all is acknowledged", window=0)
+    play.write(2, NONE, "the window is 0")
+    end = 4 * play.mss + 1
+    play.timer([play.part(end - 1, end)], hint="one byte asks whether the window has opened")
+    play.step(
+        "receive",
+        Segment(ack=add(play.base, end), window=WINDOW),
+        sends=[play.part(end, end + play.mss), play.part(end + play.mss, 6 * play.mss)],
+        hint="the byte that asked was taken: it counts as sent, and what waits goes on behind it",
+    )
+    play.value("waiting", expected=2 * play.mss - 1, hint="the byte that asked is acknowledged")
 
 
 class Noting(RemoteObject):
-    """A controller that notes its calls."""
+    """A controller that notes its calls; each acknowledgment makes its window larger."""
 
     METHODS = frozenset(("window", "acknowledged", "duplicate", "timeout"))
 
-    def __init__(self, size: int) -> None:
-        self.size, self.calls = size, list[Any]()
+    def __init__(self, size: int, growth: int = 0) -> None:
+        self.size, self.growth, self.calls = size, growth, list[Any]()
 
     def window(self) -> int:
         """See FixedWindow."""
@@ -343,6 +382,7 @@ class Noting(RemoteObject):
     def acknowledged(self, count: int, flight: int, _now: float) -> None:
         """See FixedWindow."""
         self.calls.append(("acknowledged", count, flight))
+        self.size += self.growth
 
     def duplicate(self, flight: int, _now: float) -> None:
         """See FixedWindow."""
@@ -380,6 +420,16 @@ def test_the_controller_is_called_for_each_event(submission: Submission) -> None
     play.step("send", draw.randbytes(2 * mss), hint="two fit")
     play.timer(hint="the first goes again")
     noted([("timeout", 2 * mss)], "the timer has expired; flight is what was under way")
+    play.step("receive", Segment(ack=add(first, 6 * mss), window=0), hint="all is acknowledged")
+    noted([("acknowledged", 2 * mss, mss)], "what was behind the first segment is under way no longer")
+    play.step("send", draw.randbytes(mss), hint="the window is 0")
+    play.timer(hint="one byte asks whether the window has opened")
+    noted([], "nothing was under way: the byte that asks is no event for the controller")
+    size = Noting(mss, mss), Noting(mss, mss)
+    play = Script(submission, "Sender", first, mss, size[0], ours=Sender(first, mss, size[1]), base=first)
+    play.step("send", draw.randbytes(4 * mss), hint="one fits")
+    hint = "the controller is called before more goes: its window has grown to two segments"
+    play.step("receive", Segment(ack=add(first, mss), window=WINDOW), hint=hint)
 
 
 # The receiver
@@ -414,6 +464,7 @@ def test_the_receiver_takes_what_is_in_order(submission: Submission) -> None:
     play.comes(400, 900, 900, 900, "ack is the next byte expected, window what there is room for")
     play.value("read", 600, expected=play.stream[:600], hint="at most 600 bytes, the first ones")
     play.comes(900, 1500, 1500, 900, "600 bytes have been read: there is room again")
+    play.comes(1500, 1700, 1500, 900, "its 200 bytes do not fit into the 100 that are free: it is not taken")
     play.value("read", 5000, expected=play.stream[600:1500], hint="all that waits")
     play.step(
         "receive", Segment(ack=5, window=9), sends=[], hint="without data there is nothing to acknowledge"
@@ -439,21 +490,32 @@ def test_a_segment_behind_a_gap_is_not_taken(submission: Submission) -> None:
     play.value("read", 1000, expected=play.stream[:100], hint="what is behind a gap is not delivered")
     play.comes(100, 300, 300, 200, "it is in order")
     play.comes(300, 500, 500, 400, "it is in order now")
-    play.comes(500, 1200, 500, 400, "its 700 bytes do not fit")
 
 
 # The whole
 
 
+class ReadingLate(Reading):
+    """A receiver that is read after it has closed its window, without a window update: the sender probes."""
+
+    def _read(self, answers: list[Segment]) -> list[Segment]:
+        if not self.receiver.window():
+            self.stream += self.receiver.read(1 << 30)
+        return answers
+
+
 @pytest.mark.points(3)
 def test_a_stream_crosses_a_bad_link(submission: Submission) -> None:
-    for window in (1, 8):
-        draw = drawing(f"bad link {window}")
+    for window, buffer, reading in ((1, 65_535, Reading), (8, 65_535, Reading), (8, 4_000, ReadingLate)):
+        draw = drawing(f"bad link {window} {buffer}")
         first, stream, seed = draw.randrange(1 << 32), draw.randbytes(60_000), draw.getrandbits(32)
         submission.new("Sender", first, 1000, Made("FixedWindow", (window * 1000,)))
+        takes = partial(InOrderReceiver, first, buffer)
 
-        def build(end: Any, first: int = first, stream: bytes = stream, seed: int = seed) -> Any:
-            faults, got = Random(seed), Reading(InOrderReceiver(first, 65_535))
+        def build(
+            end: Any, takes: Any = takes, reading: Any = reading, stream: bytes = stream, seed: int = seed
+        ) -> Any:
+            faults, got = Random(seed), reading(takes())
             simulation = Simulation([Flow(end, got, Link(faults, **BAD), Link(faults, **BAD))], most=3000)
             send = end.do if isinstance(end, Learner) else lambda method, *given: getattr(end, method)(*given)
             for at in range(0, 60_000, 10_000):
@@ -461,7 +523,7 @@ def test_a_stream_crosses_a_bad_link(submission: Submission) -> None:
             return simulation, lambda: got.stream == stream
 
         ours = Sender(first, 1000, FixedWindow(window * 1000))
-        about = f"sent 60000 bytes over a bad link, window {window} segments"
+        about = f"sent 60000 bytes over a bad link, window {window} segments, receive buffer {buffer} bytes"
         hint = "every byte arrives, whatever the link does: see which segment never came through"
         transfer(submission, about, build, Learner(submission), ours, seconds=300, hint=hint)
 

@@ -100,6 +100,18 @@ def test_a_failure_names_the_fields_and_where_ours_parted(ask: Ask):
     ]
 
 
+def test_a_failure_counts_numbers_as_the_script_does(ask: Ask):
+    """NEAR_THE_END + 100 lies behind the wrap, and is shown as 100."""
+    submission = ask()
+    play = Script(submission, "Sender", NEAR_THE_END, 100, Made("FixedWindow", (200,)), base=NEAR_THE_END)
+    play.now = 0.7 + 0.1  # 0.7999999999999999
+    with pytest.raises(AssertionError) as failed:
+        play.step("send", STREAM[:200], sends=[data(0, 100), data(0, 100)], hint=HINT)
+    assert "segment 2, seq: expected 0, found 100" in str(failed.value).splitlines()
+    play.due(1.8, HINT)
+    assert submission.story[-1] == "called deadline() → 1.8"
+
+
 @pytest.mark.parametrize(
     "answer", ["None", "self._first()", "[None]", "[(1, 2)]", "[Segment(-1)]", "[Segment()] * 2000"]
 )

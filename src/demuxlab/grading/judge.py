@@ -12,8 +12,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
+from demuxlab.grading import sentences
 from demuxlab.grading.submission import Made, Submission, SubmissionError
 from demuxlab.grading.words import as_text
+from demuxlab.language import english
 from demuxlab.parts import controller, machine, receiver, segment, sender
 from demuxlab.parts.connection import NEEDED
 from demuxlab.parts.segment import Segment
@@ -97,6 +99,10 @@ class Script:
     def due(self, at: float | None, hint: str) -> float:
         """Return the deadline, which must be there, and be `at` to the millisecond."""
         deadline = self.submission.call("deadline")
+        if isinstance(deadline, float):
+            # In the story to the microsecond: 6.2, not 6.199999999999999.
+            shown = as_text((round(deadline, 6),))
+            self.submission.story[-1] = english(sentences.CALLED, what="deadline()", result=shown)
         if not isinstance(deadline, int | float) or isinstance(deadline, bool):
             fail("a deadline", as_text((deadline,)), hint)
         if at is not None and abs(deadline - at) > 1e-3:
@@ -139,8 +145,9 @@ class Script:
 
     def _differences(self, expected: list[Segment], found: list[Segment]) -> list[str]:
         """Return a line for each field that differs, and the first step in which ours sent something else."""
+        shown = self._field
         lines = [
-            f"segment {number}, {name}: expected {as_text((wanted,))}, found {as_text((given,))}"
+            f"segment {number}, {name}: expected {shown(name, wanted)}, found {shown(name, given)}"
             for number, (one, other) in enumerate(zip(expected, found, strict=False), 1)
             for name in self.fields
             if (wanted := getattr(one, name)) != (given := getattr(other, name))
@@ -148,6 +155,11 @@ class Script:
         if len(expected) != len(found):
             lines.insert(0, f"segments: expected {len(expected)}, found {len(found)}")
         return [*lines[:6], *([self.parted] if self.parted else [])]
+
+    def _field(self, name: str, value: Any) -> str:
+        """Return a field as the packet script above it writes it: numbers counted from `base` and `peer`."""
+        base = {"seq": self.base, "ack": self.peer}.get(name)
+        return as_text((value if base is None or value is None else segment.distance(base, value),))
 
     def _keep(self, value: Any, text: str, *, inbound: bool) -> None:
         if isinstance(value, Segment):

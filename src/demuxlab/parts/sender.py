@@ -109,6 +109,8 @@ class Sender:
     def _duplicate(self, now: float) -> list[Segment]:
         self._duplicates += 1
         self._controller.duplicate(self._under_way(), now)
+        if self._gone_back:
+            return []  # a new ACK, or the timer, sends again what was sent before the timeout
         if self._duplicates != DUPLICATES or self._recover is not None:
             return self._sendable(now)
         self._recover, self._timed = self._nxt, None

@@ -129,6 +129,8 @@ class Sender:
     def _duplicate(self, now: float) -> list[Segment]:
         self._duplicates += 1
         self._controller.duplicate(self._under_way, now)
+        if self._gone_back:
+            return []
         if self._duplicates != 3 or self._doubt:
             return self._more(now)
         self._doubt, self._measured = self._under_way, None
