@@ -192,6 +192,7 @@ def test_the_five_things_of_a_socket(lab, printed):
 def test_the_courses_figures_stand_for_themselves():
     figures = Figures()
     assert (figures.address("10.9.0.10"), figures.port(9157)) == ("10.9.0.10", 9157)
+    assert figures.number(4000, 3001, 4000) == 4000
     assert figures.put_in("from {9157} of {10.9.0.10} in {braces}") == "from 9157 of 10.9.0.10 in {braces}"
 
 
@@ -205,6 +206,8 @@ def test_drawn_figures_differ_and_come_again_with_the_seed():
     assert len(set(ports)) == 500
     assert all(1024 <= port <= 65535 for port in ports)
     assert one.put_in("{7}") == str(one.port(7))
+    numbers = [one.number(5, 1, 9) for _ in range(200)]
+    assert set(numbers) == set(range(1, 10))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
