@@ -10,6 +10,7 @@ from demuxlab import sockets
 from demuxlab.labkit import Lab, LabError
 from demuxlab.labkit.figures import Figures
 from demuxlab.links.memory import EPOCH, MemoryLink
+from demuxlab.wire.address import from_text
 
 
 @pytest.fixture
@@ -48,6 +49,24 @@ def test_one_host_needs_no_name_in_the_table(lab):
     lab.host("B", "10.9.0.20")
     lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2))
     assert rows(lab) == [(None, None)]
+
+
+@pytest.mark.parametrize(("size", "shown"), [(0, "udp  "), (1, "udp 1 byte "), (2, "udp 2 bytes ")])
+def test_the_table_says_how_many_bytes_came(lab, printed, size, shown):
+    b = lab.host("B", "10.9.0.20")
+    b.udp(name="P1").bind(from_text("0.0.0.0"), 2)
+    lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2) / bytes(size))
+    lab.show_decisions()
+    assert shown in printed[-1]
+
+
+def test_a_narrow_table_counts_bytes_as_b(lab, printed):
+    lab.host("B", "10.9.0.20")
+    for size in (1, 2):
+        lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2) / bytes(size))
+    lab.show_decisions()
+    assert "byte" not in printed[-1]
+    assert "udp 1 B " in printed[-1]
 
 
 def test_answers_to_crafted_packets_come_back_dissected(lab):
