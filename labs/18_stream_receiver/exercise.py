@@ -1,7 +1,7 @@
 """Exercise 18: write the receiving half of TCP. Fill in the methods of `Receiver`.
 
 Change no name and no argument. Check it with `.venv/bin/pytest labs/18_stream_receiver`. The Python standard
-library is all you need. Begin with `__init__`, `ack`, `receive` for segments in order, and `read`.
+library is all you need. Begin with `__init__`, `ack`, `window`, `receive` for segments in order, and `read`.
 """
 
 from typing import NamedTuple
@@ -47,17 +47,18 @@ class Receiver:
         What is taken: the data that is new and within the window. What is early waits until the gap before it
         is filled. What is before `ack()` has come before; what is at the right edge or beyond is thrown away:
         the sender sends it again. A byte that comes again is the same. FIN is taken if its number is within
-        the window, and counts (`ack()` is one more) once all data before it is there. Nothing behind FIN is
-        taken.
+        the window, and counts (`ack()` is one more) once all data before it is there: until then it waits.
+        Nothing behind FIN is taken, no second FIN either. What is behind FIN and came earlier, which
+        no correct sender sends, is thrown away when FIN comes.
 
         What is answered; the first rule that fits:
             1. No number of the segment is within the window: nothing is taken; an ACK at once. A segment with
-               neither data nor FIN counts as if it had the number `seq`, which may also be `ack()` itself
-               where the window is 0. (RFC 9293, section 3.10.7.4)
+               neither data nor FIN counts as one number, `seq`. Where the window is 0, `seq == ack()` passes
+               as well. (RFC 9293, section 3.10.7.4)
             2. Neither data nor FIN: nothing. An ACK is not acknowledged.
-            3. It has no FIN, moves `ack()`, and nothing early waited when it came: the ACK waits. It is due
-               0.2 seconds later; if a second such segment comes before it is sent, one ACK for both at once.
-               (RFC 5681, section 4.2)
+            3. It has no FIN, moves `ack()`, and nothing early, data or FIN, waited when it came: the ACK
+               waits. It is due 0.2 seconds later; if a second such segment comes before it is sent, one ACK
+               for both at once. (RFC 5681, section 4.2)
             4. Everything else: an ACK at once.
 
         Example, the lab's capture, after `Receiver(4294963296, 4000, 1000)`; each segment has 1000 bytes:
@@ -99,8 +100,8 @@ class Receiver:
     def deadline(self) -> float | None:
         """Return when `poll` is to be called next, None where there is no reason to.
 
-        0.0 (at once) where a read has made so much room that the right edge can move, unless FIN has counted.
-        Otherwise it is when the ACK that waits is due.
+        0.0 (at once) where a read has made so much room that the right edge can move, whether an ACK waits or
+        not, unless FIN has counted. Otherwise it is when the ACK that waits is due.
         """
         raise NotImplementedError("deadline is still to be written")
 

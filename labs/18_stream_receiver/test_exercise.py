@@ -212,9 +212,9 @@ def test_a_duplicate_is_answered_at_once_and_taken_once(submission: Submission) 
     hint = "rule 1: all of it has come before; the sender has not heard so, or would not send it again"
     peer.send(0, m, (m, 7 * m), hint)
     peer.no_timer("that ACK was for both: none is due")
-    peer.read(9 * m, 0, m, "each byte once")
-    peer.send(m - 50, m, (m, 8 * m), "rule 1: read or not, these bytes have come before")
-    peer.read(9 * m, 0, 0, "each byte once: these were read")
+    peer.read(100, 0, 100, "each byte once")
+    peer.send(50, 150, (m, 7 * m), "rule 1: read or not, these bytes have come before")
+    peer.read(9 * m, 100, m, "each byte once: the others were read")
 
 
 @pytest.mark.points(2)
@@ -326,6 +326,14 @@ def test_a_read_that_opens_the_window_sends_an_ack(submission: Submission) -> No
     peer.no_timer("the sender knows the window: once is enough")
     peer.poll(NOTHING, "the sender knows the window: once is enough")
 
+    peer = Peer(submission, "update, due")
+    peer.take(0, m := peer.mss)
+    peer.read(m, 0, m, "what has come")
+    peer.value("deadline", expected=0.0, hint="the read has made room: at once, whether an ACK waits or not")
+    hint = "each ACK moves the right edge if there is room, not only that of poll"
+    peer.send(0, m, (m, 8 * m), hint)
+    peer.no_timer("that ACK has carried the new window: none is due")
+
 
 # Numbers that wrap
 
@@ -376,6 +384,14 @@ def test_fin_waits_for_all_data_before_it(submission: Submission) -> None:
         9 * m, m, 3 * m, NOTHING, "the rest of the stream; nothing comes after FIN: no window is opened"
     )
 
+    peer = Peer(submission, "bare fin")
+    m = peer.mss
+    peer.send(m, m, (0, 8 * m), "rule 4: FIN is early", fin=True)
+    peer.send(0, m - 50, (m - 50, 7 * m + 50), "rule 4: FIN waits, without data too, when this segment comes")
+    peer.finished(False, hint)
+    peer.send(m - 50, m, (m + 1, 7 * m - 1), "the gap is filled: all data is there, and FIN counts")
+    peer.finished(True, hint)
+
 
 @pytest.mark.points(1)
 def test_nothing_behind_fin_is_taken(submission: Submission) -> None:
@@ -384,9 +400,20 @@ def test_nothing_behind_fin_is_taken(submission: Submission) -> None:
     peer.send(m, 2 * m, (0, 8 * m), "rule 4: it is early", fin=True)
     hint = "the stream ends at FIN: what lies behind it does not belong to it"
     peer.send(m, 3 * m, (0, 8 * m), hint)
+    peer.send(
+        m, 3 * m, (0, 8 * m), "the first FIN ends the stream: a second one behind it is not taken", fin=True
+    )
     peer.send(0, m, (2 * m + 1, 6 * m - 1), "FIN counts")
     peer.send(2 * m + 1, 3 * m, (2 * m + 1, 6 * m - 1), "rule 4: nothing of it is taken")
     peer.read(9 * m, 0, 2 * m, hint)
+
+    peer = Peer(submission, "late fin")
+    m = peer.mss
+    peer.send(m, 2 * m, (0, 8 * m), "rule 4: it is early")
+    hint = "what waited behind FIN, although it came first, does not belong to the stream"
+    peer.send(0, m, (m + 1, 7 * m - 1), hint, fin=True)
+    peer.finished(True, "FIN has come, and all data before it")
+    peer.read(9 * m, 0, m, hint)
 
 
 @pytest.mark.points(1)

@@ -112,13 +112,26 @@ def test_a_failure_counts_numbers_as_the_script_does(ask: Ask):
     assert submission.story[-1] == "called deadline() → 1.8"
 
 
-@pytest.mark.parametrize(
-    "answer", ["None", "self._first()", "[None]", "[(1, 2)]", "[Segment(-1)]", "[Segment()] * 2000"]
-)
+@pytest.mark.parametrize("answer", ["None", "self._first()", "[None]", "[(1, 2)]", "[Segment()] * 2000"])
 def test_what_is_no_list_of_segments_is_said(ask: Ask, answer: str):
     submission = ask("return [self._first()]\n\n    def deadline", f"return {answer}\n\n    def deadline")
     with pytest.raises(AssertionError, match="segments"):
         script(submission)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ("Segment(window=-1)", "window is -1: it cannot be less than 0"),
+        ("Segment(ack=2**32)", "ack is 4294967296: it has 32 bits"),
+    ],
+)
+def test_a_number_outside_its_bounds_is_named(ask: Ask, answer: str, hint: str):
+    submission = ask("return [self._first()]\n\n    def deadline", f"return [{answer}]\n\n    def deadline")
+    with pytest.raises(AssertionError) as failed:
+        script(submission)
+    field, number = hint.split(":", maxsplit=1)[0].split(" is ")
+    assert str(failed.value) == f"expected {field} from 0 to 4294967295\nfound {number}\nhint: {hint}"
 
 
 def whole(submission: Submission) -> Simulation:

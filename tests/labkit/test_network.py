@@ -10,6 +10,7 @@ from demuxlab import sockets
 from demuxlab.labkit import Lab, LabError
 from demuxlab.labkit.figures import Figures
 from demuxlab.links.memory import EPOCH, MemoryLink
+from demuxlab.wire.address import from_text
 
 
 @pytest.fixture
@@ -48,6 +49,24 @@ def test_one_host_needs_no_name_in_the_table(lab):
     lab.host("B", "10.9.0.20")
     lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2))
     assert rows(lab) == [(None, None)]
+
+
+@pytest.mark.parametrize(("size", "shown"), [(0, "udp  "), (1, "udp 1 byte "), (2, "udp 2 bytes ")])
+def test_the_table_says_how_many_bytes_came(lab, printed, size, shown):
+    b = lab.host("B", "10.9.0.20")
+    b.udp(name="P1").bind(from_text("0.0.0.0"), 2)
+    lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2) / bytes(size))
+    lab.show_decisions()
+    assert shown in printed[-1]
+
+
+def test_a_narrow_table_counts_bytes_as_b(lab, printed):
+    lab.host("B", "10.9.0.20")
+    for size in (1, 2):
+        lab.send(IP(src="10.9.0.10", dst="10.9.0.20") / UDP(sport=1, dport=2) / bytes(size))
+    lab.show_decisions()
+    assert "byte" not in printed[-1]
+    assert "udp 1 B " in printed[-1]
 
 
 def test_answers_to_crafted_packets_come_back_dissected(lab):
@@ -192,6 +211,7 @@ def test_the_five_things_of_a_socket(lab, printed):
 def test_the_courses_figures_stand_for_themselves():
     figures = Figures()
     assert (figures.address("10.9.0.10"), figures.port(9157)) == ("10.9.0.10", 9157)
+    assert figures.number(4000, 3001, 4000) == 4000
     assert figures.put_in("from {9157} of {10.9.0.10} in {braces}") == "from 9157 of 10.9.0.10 in {braces}"
 
 
@@ -205,6 +225,8 @@ def test_drawn_figures_differ_and_come_again_with_the_seed():
     assert len(set(ports)) == 500
     assert all(1024 <= port <= 65535 for port in ports)
     assert one.put_in("{7}") == str(one.port(7))
+    numbers = [one.number(5, 1, 9) for _ in range(200)]
+    assert set(numbers) == set(range(1, 10))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])

@@ -298,6 +298,10 @@ def segments(value: Any, method: str, hint: str) -> list[Segment]:
     for each in value:
         if not isinstance(each, list) or not _is_segment(each):
             fail("a list of segments", as_text((value,)), f"{method} returns Segment objects in a list")
+        for name, number in zip(ALL, each, strict=True):
+            if type(number) is int and not 0 <= number < 1 << 32:
+                why = "it cannot be less than 0" if number < 0 else "it has 32 bits"
+                fail(f"{name} from 0 to 4294967295", f"{number}", f"{name} is {number}: {why}")
         found.append(Segment(*each))
     if sum(each.length for each in found) > MOST_BYTES:
         fail(f"at most {MOST_BYTES} bytes at once", str(sum(each.length for each in found)), hint)
@@ -305,14 +309,13 @@ def segments(value: Any, method: str, hint: str) -> list[Segment]:
 
 
 def _is_segment(value: list[Any]) -> bool:
-    """Tell whether these are the fields of a segment, each of its type and within its bounds."""
+    """Tell whether these are the fields of a segment, each of its type."""
     if len(value) != len(ALL):
         return False
     seq, ack, window, data, *flags, mss = value
     numbers = [seq, ack or 0, window, mss or 0]
     return (
         all(type(each) is int for each in numbers)
-        and all(0 <= each < 1 << 32 for each in numbers)
         and isinstance(data, bytes)
         and all(type(each) is bool for each in flags)
     )

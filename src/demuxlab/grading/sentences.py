@@ -120,6 +120,9 @@ _OF_CHECKS = marked(
         "deadline() returns seconds, or None",
         "{1} returns a list, [] where nothing is sent",
         "{1} returns Segment objects in a list",
+        "{1} from 0 to 4294967295",
+        "{1} is {2}: it cannot be less than 0",
+        "{1} is {2}: it has 32 bits",
         "first different from ours in step {1}: ours sends {2}",
         "segment {1} is the first that differs from ours: {2}; here: {3}",
     )

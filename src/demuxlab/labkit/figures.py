@@ -1,4 +1,4 @@
-"""The addresses and ports of a run: those of the course, or others drawn for one learner."""
+"""The addresses, ports and numbers of a run: those of the course, or others drawn for one learner."""
 
 import random
 import re
@@ -39,6 +39,10 @@ class Figures:
             if drawn not in self._ports.values():
                 self._ports[number] = drawn
         return self._ports[number]
+
+    def number(self, number: int, low: int, high: int) -> int:
+        """Return the number that replaces this one, `low` to `high`; each call draws another."""
+        return number if self._draw is None else self._draw.randint(low, high)
 
     def put_in(self, text: str) -> str:
         """Return a text in which the figures in braces, "{10.9.0.10}" or "{9157}", are replaced."""

@@ -131,6 +131,10 @@ class Lab:
         """Return the port that this run uses for one of the course's."""
         return self._figures.port(number)
 
+    def number(self, number: int, low: int, high: int) -> int:
+        """Return what this run uses for a number of the course's, `low` to `high`; call it once for each."""
+        return self._figures.number(number, low, high)
+
     # Sending, and letting time pass
 
     def send(self, packet: Packet) -> list[Packet]:

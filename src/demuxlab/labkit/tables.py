@@ -1,5 +1,6 @@
 """The tables that people read."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from demuxlab.wire.address import endpoint_text, to_text
 
 if TYPE_CHECKING:
     from demuxlab.labkit.program import Call, Program
+
+_BYTES = re.compile(" bytes?$")
 
 
 def decisions(entries: Iterable[Entry]) -> str:
@@ -28,7 +31,7 @@ def decisions(entries: Iterable[Entry]) -> str:
     if any(entry.delivery.reply for entry in noted):
         names["rule"] = _(RULE_AND_REPLY)
     forms = [(names, rows)]
-    rows = [row | {"segment": row["segment"].replace(" bytes", f"{layout.NO_BREAK}B")} for row in rows]
+    rows = [row | {"segment": _BYTES.sub(f"{layout.NO_BREAK}B", row["segment"])} for row in rows]
     forms.append((names, rows))
     protocols = {row["segment"].split(" ")[0] for row in rows}
     if len(protocols) == 1:

@@ -78,5 +78,5 @@ def _rule(delivery: Delivery) -> str:
 
 def _contents(segment: Segment) -> str:
     flags = flag_letters(segment.flags) if isinstance(segment, TCPSegment) else ""
-    size = f"{len(segment.payload)} bytes" if segment.payload else ""
+    size = f"{count} byte{'s' * (count > 1)}" if (count := len(segment.payload)) else ""
     return " ".join(filter(None, (ip.PROTOCOL_NAMES[segment.protocol], flags, size)))
