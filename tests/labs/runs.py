@@ -6,8 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LABS = sorted(path.parent for path in (ROOT / "labs").glob("[0-9][0-9]_*/lab.py"))
+QUICK = ("04", "09", "16", "21")
+quick_labs = pytest.mark.parametrize(
+    "lab",
+    [pytest.param(lab, marks=[pytest.mark.long] * (lab.name[:2] not in QUICK), id=lab.name) for lab in LABS],
+)
+"""A test of all labs with --long; without it of these four, since it takes seconds for each."""
 
 
 def run(folder: Path, *words: str) -> tuple[list[dict[str, Any]], bytes]:

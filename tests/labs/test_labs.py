@@ -16,7 +16,7 @@ import pytest
 from tests import solutions
 from tests.labs import facts, pictures
 from tests.labs.handout import Handout
-from tests.labs.runs import LABS, ROOT, run
+from tests.labs.runs import LABS, ROOT, quick_labs, run
 from tests.labs.tshark import Filter, claims_hold
 from tests.solutions import Wrong
 
@@ -54,7 +54,7 @@ def test_the_reference_capture_is_made_again_byte_for_byte(lab: Path, memory_run
     assert made == reference(lab).read_bytes(), f"if the change is wanted: {again}, and copy what it saved"
 
 
-@every_lab
+@quick_labs
 def test_a_lab_runs_by_itself_from_another_folder(lab: Path, tmp_path: Path, memory_run) -> None:
     assert run(tmp_path, str(lab / "lab.py"), "--link", "memory") == memory_run(lab)
 
@@ -247,7 +247,7 @@ def graded(lab: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@every_lab
+@quick_labs
 def test_the_starter_scores_nothing_and_says_why(lab: Path) -> None:
     output = graded(lab)
     worth = [points(check) for check in checks(lab).values()]

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.labs.runs import LABS
+from tests.labs.runs import LABS, quick_labs
 from tests.labs.tshark import claims_hold
 from wcwidth import wcswidth
 
@@ -16,11 +16,6 @@ from demuxlab.labkit.folder import LabFolder
 from demuxlab.wire.address import to_text
 
 every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
-# Lab 11 takes many seconds for each learner.
-quick_labs = pytest.mark.parametrize(
-    "lab",
-    [pytest.param(lab, marks=[pytest.mark.long] * (lab.name[:2] == "11"), id=lab.name) for lab in LABS],
-)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
-from tests.labs.runs import LABS, ROOT
+from tests.labs.runs import ROOT, quick_labs
 from wcwidth import wcswidth
 
 from demuxlab import language, layout
@@ -20,8 +20,6 @@ from demuxlab.labkit.runner import load
 from demuxlab.links.memory import MemoryLink
 from demuxlab.live.drawing import draw
 from demuxlab.live.terminal import Watch
-
-every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 
 
 @pytest.fixture(params=["en", "ko"])
@@ -34,7 +32,7 @@ def spoken(request, monkeypatch):
     language.use(before)
 
 
-@every_lab
+@quick_labs
 def test_a_run_and_its_live_view_fit_80_columns_with_whole_endpoints(lab: Path, spoken: str) -> None:
     shown: list[str] = []
     watch = Watch(shown.append)
