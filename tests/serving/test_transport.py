@@ -155,3 +155,28 @@ def test_curl_gets_a_large_file_whole_over_a_link_that_loses(kind, tmp_path, nee
         finally:
             serving.terminate()
     assert got.stdout == (tmp_path / "large").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def receive(self, segment, now): return [Segment(1 << 40)]", "whose values do not fit a header"),
+        (
+            "def receive(self, segment, now): return [Segment(1, 2, 1 << 20)]",
+            "whose values do not fit a header",
+        ),
+        (
+            "def receive(self, segment, now): return [Segment(1, 2, 3, 'text')]",
+            "whose values do not fit a header",
+        ),
+        ("def deadline(self): return 'soon'", "deadline returned 'soon', not a time or None"),
+    ],
+)
+def test_values_that_fit_no_header_end_the_connection_with_a_sentence(tmp_path, capsys, body, said):
+    source = (solutions.folder("21") / "reference.py").read_text(encoding="utf-8")
+    path = tmp_path / "wrong.py"
+    path.write_text(f"{source}\n\nclass Connection(Connection):\n    {body}\n", encoding="utf-8")
+    client = Client(path)
+    client.sends(SYN)
+    assert said in capsys.readouterr().err
+    assert client.sends(SYN, now=1.0) is not None

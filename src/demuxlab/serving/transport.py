@@ -5,6 +5,7 @@ lab 14, finds it, and its segments leave by the multiplexer. What the files lack
 """
 
 import inspect
+import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -284,9 +285,13 @@ class Endpoint:
         if len(sent) > MOST_SEGMENTS:
             self._fail(f"{method} returned {len(sent)} segments at once: at most {MOST_SEGMENTS}")
             return
-        for each in sent:
-            if not self._transport.is_lost(inbound=False):
-                self._submit(each)
+        try:
+            for each in sent:
+                if not self._transport.is_lost(inbound=False):
+                    self._submit(each)
+        except (TypeError, ValueError, OverflowError, struct.error):
+            self._fail(f"{method} returned {each!r:.200}, whose values do not fit a header")
+            return
         if self.ask("state") == "CLOSED":
             self._end()
         else:
@@ -297,7 +302,11 @@ class Endpoint:
         if deadline is None or not self._is_open:
             self._transport.services.timers.forget(self)
             return
-        self.deadline = max(float(deadline), now + _SOONEST)
+        try:
+            self.deadline = max(float(deadline), now + _SOONEST)
+        except (TypeError, ValueError):
+            self._fail(f"deadline returned {deadline!r:.80}, not a time or None")
+            return
         self._transport.services.timers.update(self)
 
     def _submit(self, segment: Segment) -> None:
