@@ -17,8 +17,9 @@ from demuxlab import language, layout
 from demuxlab.language import _
 
 if TYPE_CHECKING:
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
 PROPERTY = "demuxlab"
 """Under this name a report carries what its check has earned, also from one process to another."""
@@ -146,8 +147,9 @@ def _add_hidden(config: pytest.Config, folder: Path) -> None:
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
     from demuxlab.grading import sandbox
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
     config = request.config
     if config.getoption("--isolation") == "required" and (problem := sandbox.why_not_bubblewrap()):

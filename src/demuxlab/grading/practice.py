@@ -18,7 +18,8 @@ from typing import Any
 
 from demuxlab.grading import child, sentences
 from demuxlab.grading.answers import BadAnswer, parse
-from demuxlab.grading.submission import MAX_SOURCE, Budget, Submission, SubmissionError
+from demuxlab.grading.patience import Budget
+from demuxlab.grading.submission import MAX_SOURCE, Submission, SubmissionError
 from demuxlab.language import english
 
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
@@ -100,7 +101,7 @@ class Practice(Submission):
         answer: dict[str, Any] = {}
         try:
             if self._end is None:
-                answer = self._call_object(self._parsed(asked, self.last))
+                answer = self._values.call(self._parsed(asked, self.last))
         except Exception as error:
             self._end = error
             sys.stdout = io.StringIO()  # nor would it print any more; `_say` puts the old one back
