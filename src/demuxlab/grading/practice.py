@@ -170,7 +170,7 @@ def _as_many_frames() -> Iterator[None]:
 
 
 def _failure(error: BaseException, path: str) -> dict[str, Any]:
-    """Stand in for `child.failure`: a recursion without an end is told with the line that calls.
+    """Stand in for `child.failure`: a recursion without an end is reported with the line that calls.
 
     Here it ends in the first line of what is called, where there is no frame for the function that traces.
     """
