@@ -211,6 +211,8 @@ class OpenSocket:
         self.endpoint.close(self.now)
         if wait:
             self._linger()
+        # Nothing waits for it any more; and no cycle of references keeps it until a garbage collection.
+        self.endpoint.on_change = None
         if self.pollable is not None:
             if number is not None and number != self.pollable.number:
                 self.pollable.free(number)
