@@ -223,9 +223,9 @@ class OpenSocket:
     def _linger(self) -> None:
         """Wait until all data is sent, for at most the time of SO_LINGER (socket(7))."""
         endpoint = self.endpoint
-        if isinstance(endpoint, UDPEndpoint) or not endpoint.settings.linger:
+        if isinstance(endpoint, UDPEndpoint) or not endpoint.linger:
             return
-        deadline = self.runtime.elapsed() + endpoint.settings.linger
+        deadline = self.runtime.elapsed() + endpoint.linger
         self.flush()
         while endpoint.unsent and (remaining := deadline - self.runtime.elapsed()) > 0:
             self.changed.wait(remaining)

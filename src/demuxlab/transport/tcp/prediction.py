@@ -42,7 +42,7 @@ def ends(block: ControlBlock, size: int, number: int) -> bool:
 
 def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool:
     """Process a segment if it is the one expected; return whether it was."""
-    if is_disturbed(block) or segment.flags not in _EXPECTED:
+    if segment.flags not in _EXPECTED or is_disturbed(block):
         return False
     sender, receiver = block.sender, block.receiver
     recovery, start = sender.recovery, receiver.next
