@@ -233,6 +233,8 @@ class Runtime:
                 else:
                     for piece in packet.pieces():
                         self._send(piece)
+            if not self.services:
+                break
             for service in self.services:  # packets to the host itself may have changed something
                 service(now)
 
