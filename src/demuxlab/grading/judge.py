@@ -31,7 +31,8 @@ ALL = Segment._fields
 _READ = 1 << 30
 _LAST = 12
 """Events of a simulation that a story shows."""
-_HERE, _PEER = (from_text("10.9.0.10"), 9157), (from_text("10.9.0.20"), 80)
+HERE, PEER = (from_text("10.9.0.10"), 9157), (from_text("10.9.0.20"), 80)
+"""Address and port of the learner's end, and of its peer, in packets."""
 NOTHING = "nothing"
 
 
@@ -329,7 +330,7 @@ def fail(expected: str, found: str, hint: str, *lines: str) -> NoReturn:
 
 def packet(segment: Segment, *, inbound: bool) -> bytes:
     """Return a segment as an IPv4 packet, from the peer or to it."""
-    (source, port), (destination, to) = (_PEER, _HERE) if inbound else (_HERE, _PEER)
+    (source, port), (destination, to) = (PEER, HERE) if inbound else (HERE, PEER)
     flags = SYN * segment.syn | FIN * segment.fin | RST * segment.rst | ACK * (segment.ack is not None)
     options = b"" if segment.mss is None else b"\x02\x04" + (segment.mss & 0xFFFF).to_bytes(2, "big")
     data = tcp.build(
