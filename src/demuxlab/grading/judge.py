@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from demuxlab.grading import sentences
-from demuxlab.grading.submission import Made, Submission, SubmissionError
+from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.values import Made
 from demuxlab.grading.words import as_text
 from demuxlab.language import english
 from demuxlab.parts import controller, machine, receiver, segment, sender
