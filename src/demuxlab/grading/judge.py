@@ -248,7 +248,7 @@ def transfer(
         if not finished:
             raise Runaway(f"it is not over after {seconds:g} seconds of virtual time")
     except AssertionError as error:
-        _tell(submission, simulation, end)
+        show_events(submission, simulation.events if simulation is not None else [], end)
         if not isinstance(error, Runaway | SubmissionError):
             raise
         other, done = build(ours)
@@ -258,13 +258,13 @@ def transfer(
     return simulation
 
 
-def _tell(submission: Submission, simulation: Simulation | None, end: str) -> None:
-    for event in simulation.events if simulation is not None else ():
-        if event.end == end:
-            inbound = event.what == "receives"
-            text = f"{event.time:.3f} {event.what}: {event.segment.text()}"
-            submission.packets.append((packet(event.segment, inbound=inbound), text, event.time))
-    own = [each for each in simulation.events if each.end == end] if simulation is not None else []
+def show_events(submission: Submission, events: Sequence[Event], end: str) -> None:
+    """Put the segments of an end into the story, the last of them, and all into the capture."""
+    own = [each for each in events if each.end == end]
+    for event in own:
+        inbound = event.what == "receives"
+        text = f"{event.time:.3f} {event.what}: {event.segment.text()}"
+        submission.packets.append((packet(event.segment, inbound=inbound), text, event.time))
     submission.story += [_line(each, own) for each in own[-_LAST:]]
 
 
