@@ -193,6 +193,9 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
     said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
     assert said == f"this check's packets (frame 2 is the one that failed): {path}"
+    assert (
+        path_of(lab, "a long name " * 6).name == "03_a_long_name_a_long_name_a_long_name_a_long_name_a.pcapng"
+    )
     with Capture(path) as capture:
         frames = list(capture)
     assert [frame.data for frame in frames] == [datagram(80), datagram(81)]
@@ -225,6 +228,23 @@ def test_a_picture_is_kept_while_its_check_fails(tmp_path: Path, monkeypatch: py
         command = [sys.executable, "-m", "pytest", str(lab), "-p", "no:cacheprovider"]
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         assert kept.is_file() == (answer == 2) == ("picture: captures/failures/03_a.svg" in said), said
+
+
+def test_where_no_sandbox_starts_a_sentence_says_why(tmp_path: Path):
+    (tmp_path / "conftest.py").write_text(
+        "from demuxlab.errors import DemuxlabError\nfrom demuxlab.grading import sandbox\n"
+        "def best(): raise DemuxlabError('no library', 'use another Python')\nsandbox.best = best\n"
+    )
+    (tmp_path / "exercise.py").write_text("")
+    (tmp_path / "test_exercise.py").write_text(
+        "import pytest\n@pytest.mark.points(1)\ndef test_a(submission): submission.function('f')\n"
+    )
+    command = [sys.executable, "-m", "pytest", str(tmp_path), "-p", "no:cacheprovider"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no library: use another Python" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
 
 
 def test_words_that_are_no_utf_8_can_still_be_written_down(ask: Ask):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demuxlab import language, layout
+from demuxlab.errors import DemuxlabError
 from demuxlab.language import _
 
 if TYPE_CHECKING:
@@ -164,7 +165,11 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     patience = config.getoption("--patience")
     budget = config.stash[_BUDGETS].setdefault(path, Budget(6 * patience))
     kind: type[Submission] = Submission
-    if sandbox.best() == sandbox.PRACTICE:
+    try:
+        level = sandbox.best()
+    except DemuxlabError as error:  # no learner's file can be run here
+        pytest.exit(str(error), returncode=2)
+    if level == sandbox.PRACTICE:
         from demuxlab.grading.practice import Practice
 
         kind = Practice
