@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from demuxlab.drill import compare, drill, known_differences, lockstep, random_paths, random_scripts
+from demuxlab.drill import (
+    compare,
+    drill,
+    kernel_process,
+    known_differences,
+    lockstep,
+    random_paths,
+    random_scripts,
+)
 from demuxlab.drill.divergences import DIVERGENCES
 from demuxlab.drill.kernel_process import KernelProcess
 from demuxlab.drill.known_differences import KNOWN_DIFFERENCES
@@ -114,7 +122,7 @@ def test_a_fault_is_found_minimised_and_reported(need_root, kernel, without_sack
     path, line, field, _rest = first.split(":", 3)
     assert field.strip() == "options"
     assert "sack" in first
-    assert "disagreements" in err
+    assert ", 0 that did not repeat" in err
     text = Path(path).read_text()
     # The script is little more than a handshake and one segment out of order.
     assert text.count("\n+") < 20
@@ -130,7 +138,7 @@ def test_json_has_each_disagreement_and_the_counts(kernel, without_sack_blocks, 
     status, out, _err = call("--compare", 200, "--seed", 3, "--captures", tmp_path, "--json")
     *found, figures = [json.loads(line) for line in out.splitlines()]
     assert status == 1
-    assert set(found[0]) == {"script", "story", "line", "field", "kernel", "ours"}
+    assert set(found[0]) == {"script", "story", "line", "field", "kernel", "ours", "repeated"}
     assert figures["scripts"] == 200
     assert figures["disagreements"] == len(found)
 
@@ -140,6 +148,70 @@ def test_agreement_is_status_0(kernel, call, only_segments_and_calls):
     assert (status, out) == (0, "")
     assert "40 scripts" in err
     assert "0 disagreements" in err
+
+
+class Kernel:
+    """In place of the kernel's process: it plays on our stack, with what a test does to the outcomes."""
+
+    def __init__(self, change):
+        self._change = change
+        self._plays = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def play(self, scenarios):
+        self._plays += 1
+        return [self._change(self._plays, lockstep.on_stack(scenario)) for scenario in scenarios]
+
+    def submit(self, scenarios):
+        self._results = self.play(scenarios)
+
+    def results(self):
+        return self._results
+
+
+def test_what_does_not_repeat_is_reported_and_counted_apart(call, monkeypatch, tmp_path):
+    def by_chance(plays, outcomes):
+        return outcomes if plays > 1 else [observed(result="chance"), *outcomes[1:]]
+
+    monkeypatch.setattr(compare, "KernelProcess", lambda: Kernel(by_chance))
+    status, out, err = call("--compare", 2)
+    assert (status, out.count("kernel chance"), out.count("did not repeat")) == (0, 2, 2)
+    assert "0 disagreements, 2 that did not repeat" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_kernel_could_not_play_in_time_is_counted_apart(call, monkeypatch):
+    monkeypatch.setattr(compare, "KernelProcess", lambda: Kernel(lambda _plays, _outcomes: None))
+    status, _out, err = call("--compare", 3)
+    assert status == 0
+    assert ": 0 scripts" in err
+    assert "3 scripts not compared" in err
+
+
+@pytest.mark.parametrize(("times", "played"), [(0, 1), (3, 4), (1000, kernel_process._ATTEMPTS)])
+def test_a_scenario_that_was_late_is_played_again(monkeypatch, times, played):
+    begun = []
+
+    class Playing:
+        def __init__(self, _kernel, scenario, order, number, attempts):
+            begun.append(order)
+            self.number, self.attempts, self.found = number, attempts, [scenario]
+            self.in_time = len(begun) > times
+
+        def resume(self):
+            return False
+
+    monkeypatch.setattr(kernel_process, "_Playing", Playing)
+    kernel = object.__new__(kernel_process._Kernel)
+    kernel._played = 0
+    found = kernel.play(["scenario"])
+    assert found == [None if times == 1000 else ["scenario"]]
+    assert begun == list(range(played))
 
 
 def test_either_scripts_or_compare_is_required(call):

@@ -124,11 +124,11 @@ def send(
 ) -> Result:
     """Send one client a stream until it closes."""
     with socket.create_server((address, PORT)) as listener:
+        with suppress(OSError):  # whatever the system's default is; a connection that began with BBR is paced
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
         ready()
         connection, _client = listener.accept()
     with connection:
-        with suppress(OSError):  # whatever the system's default is
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
         data = bytes(BLOCKS.get(side, BLOCK)) if seconds else STREAM
         try:
             if asked:

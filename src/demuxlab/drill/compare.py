@@ -11,7 +11,10 @@ from demuxlab.drill.lockstep import Observed, Scenario
 from demuxlab.drill.packet_text import script_text
 from demuxlab.drill.script import Packet, TCPPacket
 
-_BATCH = 200
+# So many that the pauses at the end of a batch matter little.
+_BATCH = 1000
+_REPLAYS = 10
+"""How often a disagreement is played again, at once, before it counts as one that did not repeat."""
 # Steps that minimising keeps: without O_NONBLOCK, calls would block when the script is played by itself.
 _KEPT = "fcntl"
 
@@ -48,8 +51,12 @@ class Tally:
     scripts: int = 0
     steps: int = 0
     packets: int = 0
+    late: int = 0
+    """Scripts that could not be played in time on the kernel, and were not compared."""
     known: Counter[str] = field(default_factory=Counter)
     """How often each known difference or divergence was met, by its name."""
+    unrepeated: list[Disagreement] = field(default_factory=list)
+    """Disagreements that did not occur again in `_REPLAYS` replays."""
 
 
 def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
@@ -76,28 +83,33 @@ def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
 def _disagreements(
     batch: Sequence[tuple[Scenario, list[Observed]]], kernel: KernelProcess, tally: Tally
 ) -> Iterator[Disagreement]:
-    found = []
+    found: list[Disagreement] = []
     for (scenario, ours), theirs in zip(batch, kernel.results(), strict=True):
+        if theirs is None:
+            tally.late += 1
+            continue
         tally.scripts += 1
         tally.steps += len(theirs)
         tally.packets += sum(len(observed.sent) for observed in theirs)
-        if _first(scenario, ours, theirs, tally.known) is not None:
-            found.append(scenario)
-    for scenario in found:
-        if (smallest := _minimised(scenario, kernel)) is not None:
-            yield smallest
+        if (disagreement := _first(scenario, ours, theirs, tally.known)) is not None:
+            found.append(disagreement)
+    for disagreement in found:
+        if (repeated := _played(disagreement.scenario, kernel, _REPLAYS)) is not None:
+            yield _minimised(repeated, kernel)
+        else:
+            tally.unrepeated.append(disagreement)
 
 
-def _played(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
-    return _first(scenario, lockstep.on_stack(scenario), kernel.play([scenario])[0], Counter())
+def _played(scenario: Scenario, kernel: KernelProcess, times: int = 1) -> Disagreement | None:
+    """Play a scenario on both, `times` times on the kernel; return the first disagreement."""
+    ours, played = lockstep.on_stack(scenario), kernel.play([scenario] * times)
+    found = (_first(scenario, ours, theirs, Counter()) for theirs in played if theirs is not None)
+    return next((one for one in found if one is not None), None)
 
 
-def _minimised(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
-    """Remove steps while the disagreement remains; return None where it does not occur a second time."""
-    found = _played(scenario, kernel)
-    if found is None:
-        return None
-    scenario = replace(scenario, steps=scenario.steps[: found.step + 1])
+def _minimised(found: Disagreement, kernel: KernelProcess) -> Disagreement:
+    """Remove steps while the disagreement remains."""
+    scenario = replace(found.scenario, steps=found.scenario.steps[: found.step + 1])
     for index in reversed(range(len(scenario.steps) - 1)):
         if scenario.steps[index].startswith(_KEPT):
             continue

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from demuxlab.grading import sentences
-from demuxlab.grading.submission import Made, Submission, SubmissionError
+from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.values import Made
 from demuxlab.grading.words import as_text
 from demuxlab.language import english
 from demuxlab.parts import controller, machine, receiver, segment, sender
@@ -50,8 +51,11 @@ class Script:
     ) -> None:
         """Make the learner's `name(*arguments)`; `ours` is the same of our own parts, asked the same.
 
-        The steps count sequence numbers from `base`, and the peer's from `peer`. `fields` are compared.
+        The steps count sequence numbers from `base`, and the peer's from `peer`. `fields` are compared. The
+        story of a failure begins here, also where a check has made others before.
         """
+        submission.story.clear()
+        submission.packets.clear()
         submission.new(name, *arguments)
         self.now = 0.0
         self.submission, self.ours = submission, ours
@@ -290,6 +294,8 @@ def _parted(simulation: Simulation | None, other: Simulation, end: str) -> list[
 
 def segments(value: Any, method: str, hint: str) -> list[Segment]:
     """Return an answer as segments, bounded; AssertionError where it is anything else."""
+    if isinstance(value, list) and _is_segment(value):
+        fail("a list of segments", "a segment", f"{method} returns a list: [segment], not the segment alone")
     if not isinstance(value, list):
         fail("a list of segments", as_text((value,)), f"{method} returns a list, [] where nothing is sent")
     if len(value) > MOST_SEGMENTS:

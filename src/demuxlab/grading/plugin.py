@@ -18,12 +18,13 @@ from demuxlab.errors import DemuxlabError
 from demuxlab.language import _
 
 if TYPE_CHECKING:
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
 PROPERTY = "demuxlab"
 """Under this name a report carries what its check has earned, also from one process to another."""
-TOLD = "demuxlab story"
+STORY = "demuxlab story"
 """Under this name it carries what the failure is about, and why in a few words."""
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _ALL = pytest.StashKey[list[tuple[str, int]]]()
@@ -147,8 +148,9 @@ def _add_hidden(config: pytest.Config, folder: Path) -> None:
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
     from demuxlab.grading import sandbox
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
     config = request.config
     if config.getoption("--isolation") == "required" and (problem := sandbox.why_not_bubblewrap()):
@@ -167,7 +169,7 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     kind: type[Submission] = Submission
     try:
         level = sandbox.best()
-    except DemuxlabError as error:  # no learner's file can be run here
+    except DemuxlabError as error:
         pytest.exit(str(error), returncode=2)
     if level == sandbox.PRACTICE:
         from demuxlab.grading.practice import Practice
@@ -209,7 +211,7 @@ def pytest_runtest_makereport(
     asked = item.stash.get(_ASKED, None)
     if report.failed and asked is not None and error is not None:
         asked.close()
-        report.user_properties.append((TOLD, stories.summary(asked, name, error)))
+        report.user_properties.append((STORY, stories.summary(asked, name, error)))
     elif report.passed:
         _forget_packets(item, name)
     worth = inventory.points(item)
@@ -280,18 +282,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     )
     for nodeid in scored:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    told = len(failed)
+    shown = len(failed)
     if (failed or skipped) and config.option.tbstyle != "no":
         terminalreporter.write_line(layout.heading(_("what failed")))
-        told = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
+        shown = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
     yield
     terminalreporter.stats.update({outcome: those for outcome, those in whole.items() if those})
     order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
     order.sort(key=lambda nodeid: scored[nodeid]["place"])
-    reasons = {report.nodeid: (_property(report, TOLD) or ("", ""))[1] for report in failed}
+    reasons = {report.nodeid: (_property(report, STORY) or ("", ""))[1] for report in failed}
     reasons |= {report.nodeid: _("not asked yet") for report in skipped}
     rows, why = [scored[each] for each in order], [reasons.get(each, "") for each in order]
-    _print_points(terminalreporter, rows, why, told, config)
+    _print_points(terminalreporter, rows, why, shown, config)
     if len(rows) == len(config.stash.get(_ALL, rows)) and not config.getoption("--submission"):
         _note_progress(config.rootpath, scored)
 
@@ -303,24 +305,24 @@ def _property(report: Any, name: str) -> Any:
 def _print_stories(terminalreporter: Any, failed: list[Any], skipped: list[Any], *, in_full: bool) -> int:
     """Print the first story of each function, or all; a file that cannot be loaded is reported once.
 
-    Return how many of those that failed have been told.
+    Return how many of those that failed have been shown.
     """
     from demuxlab.grading.stories import on_screen
 
-    told = set()
+    shown = set()
     for report in failed:
-        about = (_property(report, TOLD) or (report.nodeid,))[0]
-        if about not in told or (in_full and about != "loading"):
+        about = (_property(report, STORY) or (report.nodeid,))[0]
+        if about not in shown or (in_full and about != "loading"):
             terminalreporter.write_line(on_screen([*str(report.longrepr).splitlines(), ""]))
-        told.add(about)
-    for why, count in Counter(map(_message, skipped)).items() if "loading" not in told else ():
+        shown.add(about)
+    for why, count in Counter(map(_message, skipped)).items() if "loading" not in shown else ():
         line = _("not asked yet: {count} more ({why})", count=count, why=why)
         terminalreporter.write_line(on_screen([line, ""]))
-    return len(failed) if in_full else len(told)
+    return len(failed) if in_full else len(shown)
 
 
 def _print_points(
-    terminalreporter: Any, rows: list[dict[str, Any]], reasons: list[str], told: int, config: pytest.Config
+    terminalreporter: Any, rows: list[dict[str, Any]], reasons: list[str], shown: int, config: pytest.Config
 ) -> None:
     from demuxlab.grading import sandbox, stories
 
@@ -340,7 +342,7 @@ def _print_points(
         terminalreporter.write_line(_("isolation: {level}", level=level))
     labs = list(dict.fromkeys(Path(word.partition("::")[0]).resolve() for word in config.args))
     one = labs[0] if len(labs) == 1 else None
-    lines = stories.what_next(failed, one, [name for name, _worth in every], told=told, left=missing)
+    lines = stories.what_next(failed, one, [name for name, _worth in every], shown=shown, left=missing)
     terminalreporter.write_line(stories.on_screen(lines, stories.COMMAND))
 
 

@@ -210,7 +210,7 @@ class Endpoint:
             if self._listener is not None:
                 self._listener.established(self)
         if self._is_left:
-            self.ask("read", CAPACITY)  # the application has closed: nobody reads any more
+            self.ask("read", CAPACITY)  # the application has closed: nothing else reads it
         if self.on_change is not None:
             self.on_change()
         return None

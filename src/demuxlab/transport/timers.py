@@ -2,9 +2,13 @@
 
 A deadline that moves later costs nothing: its old entry comes up, is early and goes back in. What has ended
 leaves the heap when an eighth of the entries has, so that no old deadline keeps it in memory.
+
+Timers of equal length (TIME-WAIT) form a queue, and have one entry in the heap together: a server that closes
+a thousand connections a second has 60,000 of them.
 """
 
 import heapq
+from collections import OrderedDict
 from itertools import count
 from typing import Protocol
 
@@ -69,3 +73,46 @@ class Timers:
             if timed.deadline <= now:
                 timed.tick(now)
             self.update(timed)
+
+
+class Expires(Protocol):
+    """Something in a `TimerQueue`."""
+
+    def expire(self) -> None:
+        """Its time is over."""
+        ...
+
+
+class TimerQueue:
+    """Timers that end in the order in which they were set."""
+
+    __slots__ = ("_timers", "_until", "deadline", "entered")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._until: OrderedDict[Expires, float] = OrderedDict()
+        self.deadline = self.entered = NEVER
+
+    def __len__(self) -> int:
+        """Return the number of timers."""
+        return len(self._until)
+
+    def set(self, timer: Expires, until: float) -> None:
+        """Set a timer, or set it again; no other ends later."""
+        self._until.pop(timer, None)
+        self._until[timer] = until
+        if self.deadline == NEVER:
+            self.deadline = until
+            self._timers.update(self)
+
+    def clear(self, timer: Expires) -> None:
+        """Remove a timer, if it is set."""
+        if self._until.pop(timer, None) is not None and not self._until:
+            self._timers.forget(self)
+
+    def tick(self, now: float) -> None:
+        """Call `expire` of all whose time is over."""
+        until = self._until
+        while until and next(iter(until.values())) <= now:
+            until.popitem(last=False)[0].expire()
+        self.deadline = next(iter(until.values()), NEVER)
