@@ -13,7 +13,6 @@ Sequence numbers are unwrapped; time is an argument, in seconds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 
@@ -41,15 +40,9 @@ class Phase(IntEnum):
     """A timeout has begun it."""
 
 
-@dataclass(slots=True)
 class Acknowledgment:
-    """What one ACK says."""
+    """What one ACK says. Most say little, so that all but these values begin as the class's."""
 
-    number: int
-    """SEG.ACK."""
-    now: float
-    round_trip: float | None = None
-    """By the timestamp that it echoes, in seconds (RFC 7323, section 4)."""
     duplicate: bool = False
     """As RFC 5681, section 2, defines one."""
     advanced: bool = False
@@ -78,6 +71,13 @@ class Acknowledgment:
     """The round trip of the oldest segment that it SACKs and that was sent once."""
     late: int | None = None
     """Where the first segment begins that was sent once, and arrived behind what SACK had reported."""
+
+    def __init__(self, number: int, now: float, round_trip: float | None = None) -> None:
+        self.number = number
+        """SEG.ACK."""
+        self.now = now
+        self.round_trip = round_trip
+        """By the timestamp that it echoes, in seconds (RFC 7323, section 4)."""
 
 
 class Episode:
