@@ -43,8 +43,7 @@ class Timers:
         if timed.deadline < timed.entered:
             timed.entered = timed.deadline
             heapq.heappush(self._heap, (timed.deadline, next(self._order), timed))
-            if timed.deadline < self.next:
-                self.next = timed.deadline
+            self.next = min(self.next, timed.deadline)
 
     def forget(self, timed: Timed) -> None:
         """Clear a deadline: nothing will be due any more."""
