@@ -25,6 +25,7 @@ from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
+from demuxlab.serving.learner import FileUnusable
 from demuxlab.wireshark.live import Live, drop_rights, ended_on_failure
 
 if TYPE_CHECKING:
@@ -135,6 +136,9 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
         _tell(f"demuxlab: {error}")
     except (_NoOutput, MemoryError):
         raise
+    except FileUnusable as error:
+        lab.failed += 1
+        _tell(f"demuxlab: {error}")
     except Exception as error:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")
