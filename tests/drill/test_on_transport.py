@@ -1,0 +1,166 @@
+"""Packet scripts on a learner's TCP: what passes, what cannot be played, and what an error of theirs says."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests import solutions
+from tests.serving.test_transport import PLAIN
+
+from demuxlab.drill import drill
+from demuxlab.drill.parser import parse
+
+REFERENCE = solutions.folder("21") / "reference.py"
+HANDSHAKE = """
+0    socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0   setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0
++0   bind(3, ..., ...) = 0
++0   listen(3, 1) = 0
++0   < S 0:0(0) win 32000 <mss 1000,sackOK,nop,wscale 7>
++0   > S. 0:0(0) ack 1 <mss 1460>
++.01 < . 1:1(0) ack 1 win 32000
++0   accept(3, ..., ...) = 4
+"""
+
+
+def play(text, *files):
+    return drill.play_on(parse(text, Path("a.pkt")), "transport", exact=False, files=files or [REFERENCE])
+
+
+def changed(folder, old, new):
+    """Return the file of lab 21's reference with a change."""
+    source = REFERENCE.read_text(encoding="utf-8")
+    assert old in source
+    path = folder / "mine.py"
+    path.write_text(source.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "+0...0.1 read(4, ..., 1000) = 10\n+.1 < P. 1:11(10) ack 1 win 32000\n+.2 > . 1:1(0) ack 11",
+        "+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n+0 read(4, ..., 10) = -1 EAGAIN (again)",
+        "+0 %{ assert tcpi_state == TCP_ESTABLISHED }%\n+0 shutdown(4, SHUT_WR) = 0\n"
+        "+0 > F. 1:1(0) ack 1\n+0 %{ assert tcpi_state == TCP_FIN_WAIT1 }%\n"
+        "+0 write(4, ..., 10) = -1 EPIPE (Broken pipe)",
+        "+0 < R. 1:1(0) ack 1 win 0\n+0 read(4, ..., 10) = -1 ECONNRESET (Connection reset by peer)\n"
+        "+0 read(4, ..., 10) = 0\n+0 write(4, ..., 10) = -1 EPIPE (Broken pipe)",
+        # PSH, which a learner's segment has not, is not compared.
+        "+0 write(4, ..., 2000) = 2000\n+0 > . 1:1001(1000) ack 1\n+0 > P. 1001:2001(1000) ack 1",
+        "+0 connect(4, ..., ...) = -1 EISCONN (connected)\n+0 close(3) = 0\n+0 close(4) = 0\n"
+        "+0 > F. 1:1(0) ack 1",
+    ],
+)
+def test_calls_on_a_connection_of_the_learners(lines):
+    assert play(HANDSHAKE + lines + "\n").failure == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ("+.1 < S. 0:0(0) ack 1 win 32000 <mss 1000>\n+0 > . 1:1(0) ack 1", "0"),
+        ("+.1 < R. 0:0(0) ack 1 win 0", "-1 ECONNREFUSED (Connection refused)"),
+    ],
+)
+def test_connect_blocks_until_the_handshake_is_over(answer, result):
+    script = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+    script += f"+0...0.1 connect(3, ..., ...) = {result}\n+0 > S 0:0(0) <...>\n{answer}\n"
+    assert play(script).failure == ""
+
+
+def test_a_handshake_that_is_given_up_times_out():
+    script = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+    script += "+0...127 connect(3, ..., ...) = -1 ETIMEDOUT (Connection timed out)\n"
+    script += "".join(f"+{seconds} > S 0:0(0) <...>\n" for seconds in (0, 1, 2, 4, 8, 16, 32))
+    assert play(script).failure == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("+0 setsockopt(4, SOL_TCP, TCP_CORK, [1], 4) = 0", "no option but SO_REUSEADDR"),
+        ("+0 getsockopt(4, SOL_TCP, TCP_MAXSEG, [1], [4]) = 0", "no option but SO_ERROR to read"),
+        ("+0 shutdown(4, SHUT_RD) = 0", "no shutdown of the reading side"),
+        ("+0 recv(4, ..., 10, MSG_PEEK) = 0", "no flags of recv"),
+        ("+0 poll([{fd=4, events=POLLIN, revents=0}], 1, 0) = 0", "no poll"),
+        ("+0 %{ assert tcpi_snd_cwnd == 10 }%", "of TCP_INFO a learner's connection has no tcpi_snd_cwnd"),
+        ("+0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 5", "no datagrams"),
+    ],
+)
+def test_what_the_interface_cannot_express_is_named_and_not_passed(line, what):
+    outcome = play(HANDSHAKE + line + "\n")
+    assert what in outcome.not_played
+    assert outcome.not_played.startswith("line 10: ")
+
+
+def test_a_wrong_segment_fails_like_any_other(tmp_path):
+    wrong = changed(
+        tmp_path, "each._replace(seq=each.seq if each.data or each.fin else nxt, ", "each._replace("
+    )
+    script = HANDSHAKE + "+0 < F. 1:1(0) ack 1 win 32000\n+0 > . 1:1(0) ack 2\n"
+    assert play(script).failure == ""
+    assert play(script, wrong).failure.splitlines() == [
+        "a.pkt:11: live packet field tcp_seq: expected: 1 (0x1) vs actual: 1500 (0x5dc)",
+        "script packet: 0.010000 . 1:1(0) ack 2",
+        "actual packet: 0.010000 . 1500:1500(0) ack 2 win 65534",
+    ]
+
+
+def test_an_error_of_the_learners_fails_the_script_with_a_sentence(tmp_path):
+    wrong = changed(
+        tmp_path, "        return self._filled(self._sender.send(data, now))", "        return 1 / 0"
+    )
+    said = "send raised ZeroDivisionError: division by zero (line 51); the connection ends"
+    script = HANDSHAKE + "+0 write(4, ..., 10) = 10\n"
+    assert play(script, wrong).failure.splitlines() == ["a.pkt: the learner's code has an error", said]
+    longer = play(script + "+0 > P. 1:11(10) ack 1\n", wrong).failure
+    assert longer.startswith("a.pkt:11: ")
+    assert longer.endswith(said)
+
+
+def test_options_that_a_script_expects_are_compared(tmp_path):
+    failure = play(HANDSHAKE.replace("<mss 1460>", "<mss 1460,sackOK>")).failure
+    assert "TCP option sackOK: expected: sackOK vs actual: none" in failure
+
+
+# The command
+
+
+@pytest.fixture
+def call(command_line, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return partial(command_line, "drill")
+
+
+def test_the_command_says_what_was_not_played(call, tmp_path):
+    one, other = tmp_path / "one.pkt", tmp_path / "other.pkt"
+    one.write_text(HANDSHAKE)
+    other.write_text(HANDSHAKE + "+0 shutdown(4, SHUT_RD) = 0\n")
+    status, out, err = call("--transport", REFERENCE, one, other)
+    assert status == 0
+    assert out.splitlines() == [
+        f"{one}: passed",
+        f"{other}: not played: line 10: a learner's connection has no shutdown of the reading side",
+    ]
+    assert "1 passed, 0 failed" in err
+    assert "not played, as they need more than a learner's TCP has: 1" in err
+    status, out, _err = call("--transport", REFERENCE, other, "--json")
+    row = json.loads(out)
+    assert (row["passed"], row["on"], row["failure"]) == (None, "transport", None)
+    assert row["not_played"].startswith("line 10")
+
+
+def test_parts_that_are_ours_are_named_once(call, tmp_path):
+    script = tmp_path / "a.pkt"
+    script.write_text(HANDSHAKE)
+    starter = Path(__file__).resolve().parents[2] / "labs" / "21_your_own_tcp" / "exercise.py"
+    mine = tmp_path / "mine.py"
+    mine.write_text(PLAIN.read_text() + "\n\nclass Sender:\n    pass\n")
+    status, _out, err = call("--transport", mine, script, script)
+    assert (status, err.count("mine.py: Sender has no send(): ours does its work")) == (0, 1)
+    status, _out, err = call("--transport", starter, script)
+    assert status == 2
+    assert "has none of the classes of labs 17 to 21" in err
+    assert call("--transport", mine, script, "--on", "kernel")[0] == 2
