@@ -60,7 +60,8 @@ class Connection:
 
         The sender, the receiver and the controller are made when the peer's SYN has come, for only then are
         both numbers and the MSS known. Every segment but SYN and RST carries ACK and window of the receiver,
-        as it is now. One without data and FIN carries SND.NXT as its `seq`.
+        as it is now. One without data and FIN carries SND.NXT as its `seq`: the number behind the
+        data that goes before it.
         """
         raise NotImplementedError("send is still to be written")
 
@@ -72,7 +73,8 @@ class Connection:
         """A segment has come. Return what is sent because of it.
 
         1. Tell the machine SND.NXT, RCV.NXT and RCV.WND, which data have moved (`moved`), and give it the
-           segment, but without FIN: a FIN counts only when all data before it are there.
+           segment, but without FIN: a FIN counts only when all data before it are there. In TIME-WAIT it has
+           counted, and the machine gets the segment as it is.
         2. If it opens the connection: make the other parts, the sender with the peer's window.
         3. If the machine has answered otherwise than with the handshake's ACK (the segment is not acceptable,
            or is reset), or the connection is not open, that is all. A RST reaches no other part either.

@@ -65,7 +65,7 @@ def play_on(
     network namespace: use a thread for each script. Raises LinkUnavailable where no namespace with a TUN
     device can be made.
     """
-    if script.options.only not in ("", on):
+    if script.options.only and on not in script.options.only.split(","):
         return None
     own = script.options.tolerance_usecs
     given = own if tolerance is None else tolerance

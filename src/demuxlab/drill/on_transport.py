@@ -10,6 +10,8 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +19,39 @@ from demuxlab.demux.socket import Socket
 from demuxlab.drill.call_values import integer
 from demuxlab.drill.constants import TCP_INFO_NAMES
 from demuxlab.drill.on_stack import Stack, StackSockets, VirtualRuntime
+from demuxlab.drill.option_codec import PADDING
 from demuxlab.drill.runner import Outcome
-from demuxlab.drill.script import MICROSECONDS, Call, Code, Options, Script
-from demuxlab.drill.shell import Change, Sysctl
+from demuxlab.drill.script import MICROSECONDS, Call, Code, ICMPPacket, Options, Script, TCPPacket, UDPPacket
+from demuxlab.drill.shell import Change, Route, Sysctl
 from demuxlab.serving.transport import Endpoint, LearnersTransport, Listener
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, ANY_IPV6, from_text, to_text
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 _CALLS = {"socket", "bind", "listen", "accept", "connect", "read", "recv", "write", "send"} | {
     *("close", "shutdown", "setsockopt", "getsockopt", "fcntl"),
 }
 _REUSE = socket.SOL_SOCKET, socket.SO_REUSEADDR
 _BUFFER = socket.SOL_SOCKET, socket.SO_RCVBUF
-_NODELAY = socket.IPPROTO_TCP, socket.TCP_NODELAY
+_AS_IT_IS = {(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)}
+"""A learner's sender waits for no more data, and its receiver may delay ACKs from the beginning."""
 _ERROR = socket.SOL_SOCKET, socket.SO_ERROR
-_OFF = ("tcp_sack", "tcp_timestamps", "tcp_window_scaling", "tcp_early_retrans", "tcp_frto", "tcp_recovery")
+_OFF = {
+    *("tcp_sack", "tcp_timestamps", "tcp_window_scaling", "tcp_early_retrans", "tcp_frto", "tcp_recovery"),
+    "tcp_syn_linear_timeouts",
+}
 """What a learner's TCP does not have: switching it off changes nothing."""
 _RENO = "tcp_congestion_control", "reno"
+_FOUR_SEGMENTS = {"initcwnd": "4"}
+"""The window of RFC 5681, section 3.1, for segments of 1000 bytes."""
 _STATES = {
     **{"CLOSED": "CLOSE", "TIME-WAIT": "CLOSE", "SYN-RECEIVED": "SYN_RECV"},
     **{"FIN-WAIT-1": "FIN_WAIT1", "FIN-WAIT-2": "FIN_WAIT2"},
 }
 """Linux's names of states, where they are others than RFC 9293's."""
-_ISS = 2**32 - 1_500
-"""Of the learner's connections: the sequence numbers of a script's second segment wrap around."""
+_FIRST_ISS = 2**32 - 1_500
+"""The sequence numbers of the second segment of a script wrap around."""
+_FLAGS = SYN | FIN | RST | ACK | PSH
 _FIELD = re.compile(r"\btcpi_\w+")
 
 
@@ -48,7 +59,12 @@ def missing(script: Script) -> str:
     """Return what a script needs that a learner's connection does not have; "" where it has all."""
     for event in script.events:
         action = event.action
-        if isinstance(action, Call) and (what := _lacks(action)):
+        what = _lacks(action) if isinstance(action, Call) else ""
+        if isinstance(action, TCPPacket) and not action.inbound:
+            what = _not_sent(action)
+        elif isinstance(action, ICMPPacket | UDPPacket):
+            what = "messages of ICMP or UDP"
+        if what:
             return f"line {event.line}: a learner's connection has no {what}"
         if isinstance(action, Code):
             fields = sorted({*_FIELD.findall(action.text)} - {"tcpi_state"})
@@ -73,13 +89,22 @@ def _lacks(call: Call) -> str:
     if call.name == "getsockopt" and (numbers[1], numbers[2]) != _ERROR:
         return "option but SO_ERROR to read"
     if call.name == "setsockopt" and not _is_known(numbers, call.arguments[3]):
-        return "option but SO_REUSEADDR, SO_RCVBUF and TCP_NODELAY to set"
+        return "option but SO_REUSEADDR, SO_RCVBUF, TCP_NODELAY (1) and TCP_QUICKACK (0) to set"
     return ""
 
 
 def _is_known(numbers: Sequence[int], value: Any) -> bool:
     option = numbers[1], numbers[2]
-    return option in (_REUSE, _BUFFER) or (option == _NODELAY and integer(value) == 1)
+    return option in (_REUSE, _BUFFER) or (*option, integer(value)) in _AS_IT_IS
+
+
+def _not_sent(packet: TCPPacket) -> str:
+    """Return what of a segment that is expected a learner's segment does not have."""
+    if packet.flags & ~_FLAGS:
+        return "flags but SYN, FIN, RST and ACK"
+    options = packet.options if isinstance(packet.options, tuple) else ()
+    kinds = [option.kind for option in options if option.kind not in (*PADDING, "mss")]
+    return f"TCP option {kinds[0]}" if kinds else ""
 
 
 class TransportSocket:
@@ -112,7 +137,7 @@ class TransportSocket:
         return self._blocks
 
     def setsockopt(self, level: int, name: int, value: int) -> None:
-        """Set an option: the learner's sender waits for no more data, which is TCP_NODELAY."""
+        """Set an option, unless the connection is as it asks."""
         if (level, name) == _REUSE:
             self._inner.reuse_address = bool(value)
         elif (level, name) == _BUFFER:
@@ -273,7 +298,7 @@ class Transport(Stack):
         super().__init__(options, tolerance)
         self._said: list[str] = []
         transport = LearnersTransport(files, self._host, say=self._said.append)
-        transport.initial = lambda: _ISS
+        transport.initial = partial(next, (number % 2**32 for number in count(_FIRST_ISS, 1 << 24)))
         self.sockets = TransportSockets(self._runtime, transport)
         self._loaded, self._said[:] = tuple(self._said), ()
 
@@ -286,7 +311,7 @@ class Transport(Stack):
         if isinstance(change, Sysctl):
             name = change.name.removeprefix("net.ipv4.")
             return (name in _OFF and change.value == "0") or (name, change.value) == _RENO
-        return False
+        return isinstance(change, Route) and change.attributes == _FOUR_SEGMENTS
 
     def judged(self, script: Script, outcome: Outcome) -> Outcome:
         """Return an outcome with what was said of the learner's code; an error of theirs is a failure."""

@@ -82,9 +82,12 @@ class Connection:
         """Process a segment; return what is sent because of it."""
         if self._receiver is not None:
             self._move()
-        # A FIN counts when all data before it are there: the receiver knows.
-        answers = self._machine.receive(segment._replace(fin=False), now)
+        # A FIN counts when all data before it are there: the receiver knows. In TIME-WAIT it has counted.
+        again = self._machine.state() == "TIME-WAIT"
+        answers = self._machine.receive(segment if again else segment._replace(fin=False), now)
         state = self._machine.state()
+        if state == "LISTEN":
+            self._sender = self._receiver = None  # of a handshake that was reset
         if segment.syn and self._receiver is None and state in ("SYN-RECEIVED", "ESTABLISHED"):
             self._begin(segment)
         if state not in _DATA or segment.rst or segment.ack is None:
@@ -156,13 +159,12 @@ class Connection:
         """Put ACK and window, and into a bare ACK its number, into what is sent."""
         if self._receiver is None:
             return segments
+        sent = []
         for each in segments:
             end = add(each.seq, len(each.data))
             if each.data and distance(self._snd_nxt, end) > 0:
                 self._snd_nxt = end
-        self._move()
-        sent = []
-        for each in segments:
+            self._move()
             if each.rst or each.syn:
                 sent.append(each)
                 continue
