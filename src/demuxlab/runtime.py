@@ -32,12 +32,10 @@ from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd, OffloadingEnd
 from demuxlab.links.poller import LinkPoller
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire.offload import Arrived, Large
+from demuxlab.wire.offload import Large
 
 _BATCH = 64
 """Packets received, at most, before what they caused is sent."""
-_LARGE_BATCH = 16
-"""Large packets received before the sockets are notified."""
 _LONGEST_WAIT = 3600.0
 """Seconds that a thread polls the link at most while no timer runs."""
 _TIMER_INTERVAL = 0.03
@@ -134,9 +132,12 @@ class Runtime:
         self._batch = 1
         """How many packets there will be: to find that there is no more costs as much as to look again."""
         self._link_cuts = isinstance(end, OffloadingEnd)
-        self._fast_path = FastPath(host)
+        self._fast_path = path = FastPath(host)
+        self._receive_packet = path.receive_with_header if self._link_cuts else path.receive
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
+        self._own_look = 0.0
+        """The same of the own thread, which may still poll when a thread of the program has done so."""
         self._stopping = False
         self._polling: _SocketCondition | None = None
         """What the thread of the program that polls the link waits for; None where the own thread polls."""
@@ -231,6 +232,8 @@ class Runtime:
                 else:
                     for piece in packet.pieces():
                         self._send(piece)
+            if not self.services:
+                break
             for service in self.services:  # packets to the host itself may have changed something
                 service(now)
 
@@ -248,7 +251,7 @@ class Runtime:
 
     def _receive(self) -> bool:
         """Receive a batch of packets; return False where the link is gone. The lock is held."""
-        next_packet, receive = self._next_packet, self._fast_path.receive
+        next_packet, receive = self._next_packet, self._receive_packet
         now = self.now()
         try:
             for number in range(1, self._batch + 1):
@@ -257,8 +260,6 @@ class Runtime:
                     self._batch = max(number - 1, self._batch // 2, 1)
                     break
                 receive(arrived, now)
-                if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
-                    break  # the kernel's queue has room for more than a socket's
             else:
                 self._batch = min(2 * self._batch, _BATCH)
         except OSError as error:
@@ -309,7 +310,10 @@ class Runtime:
         poll, nap = self._poller.new_poll(), _TAKEOVER
         while not self._stopping:
             with self.lock:
-                wait = None if self._program_polls() else self._work()
+                wait, self._own_look = None, 0.0
+                if not self._program_polls():
+                    wait = self._work()
+                    self._own_look = self._next_look
             if wait is None:
                 self._take_over.wait(nap)
                 self._take_over.clear()
@@ -326,9 +330,10 @@ class Runtime:
         patience = _TIMER_INTERVAL if self.received_at_once else _TAKEOVER
         self.received_at_once = False
         recently = self.program_may_poll and self.now() - self._program_received_at < patience
-        if self._polling is None and not recently:
-            return False
-        self._next_look = 0.0  # the own thread looks again soon enough for any timer
+        if self._polling is None:
+            if not recently:
+                return False
+            self._next_look = 0.0  # the own thread looks again soon enough for any timer
         return True
 
     # The program's threads
@@ -363,7 +368,7 @@ class Runtime:
                     self.lock._acquire_restore(depth)  # type: ignore[attr-defined]
                 self._handle(poll, ready)
         finally:
-            self._polling = None
+            self._polling, self._next_look = None, self._own_look
             self._program_received_at = self.now()
             if not self.program_may_poll:
                 self._take_over.set()
@@ -417,7 +422,7 @@ class _SocketCondition:
             self._runtime.wake_if_polling(self)
 
 
-def _next_packet_of(end: LinkEnd | None) -> Callable[[], bytes | Arrived | None]:
+def _next_packet_of(end: LinkEnd | None) -> Callable[[], bytes | None]:
     """Return the function that returns a link's next packet, or None without waiting for one."""
     if isinstance(end, OffloadingEnd):
         return end.receive_uncut

@@ -179,10 +179,15 @@ def _block_for(address: str) -> int:
 
 
 def _connected(address: str) -> socket.socket:
-    """Connect, with CUBIC on this end as on ours, whatever the system's default is."""
-    connection = socket.create_connection((address, PORT), _TIMEOUT)
+    """Connect, with CUBIC on this end as on ours, whatever the system's default is.
+
+    Set before connect(2): a connection that began with BBR is paced for ever.
+    """
+    connection = socket.socket()
     with suppress(OSError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+    connection.settimeout(_TIMEOUT)
+    connection.connect((address, PORT))
     return connection
 
 

@@ -24,7 +24,7 @@ from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
-from demuxlab.wireshark.live import Live, drop_rights
+from demuxlab.wireshark.live import Live, drop_rights, ended_on_failure
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch
@@ -117,8 +117,9 @@ def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
     """Run one lab; return whether it failed."""
     say = _tell if settings.json else _say
-    script = load(folder)
-    recorder = _recorder(folder, link, settings, live)
+    with ended_on_failure(live):
+        script = load(folder)
+        recorder = _recorder(folder, link, settings, live)
     pause = _wait_for_enter if settings.step else None
     watch = _watch(say) if settings.watch else None
     if watch is not None and pause is not None:

@@ -228,7 +228,7 @@ class Endpoint:
             if self._listener is not None:
                 self._listener.established(self)
         if self._is_left:
-            self.ask("read", CAPACITY)  # the application has closed: nobody reads any more
+            self.ask("read", CAPACITY)  # the application has closed: nothing else reads it
         if self.on_change is not None:
             self.on_change()
         return None
@@ -312,7 +312,7 @@ class Endpoint:
         except (TypeError, ValueError, OverflowError, struct.error):
             self._fail(f"{method} returned {each!r:.200}, whose values do not fit a header")
             return
-        # A handshake that was reset leaves the port to the listener (RFC 9293, section 3.10.7.4).
+        # LISTEN: a RST has come before the handshake was over, and the listening socket goes on by itself.
         if self.ask("state") in ("CLOSED", "LISTEN"):
             self._end()
         else:

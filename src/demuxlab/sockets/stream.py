@@ -48,7 +48,7 @@ class StreamSocket(InetSocket):
             opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
             opened.options = dict(listener.options)
             peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
-            with opened:
+            with listener.runtime.lock:  # there is nothing to send
                 number = opened.use_pollable(pollable) if pollable is not None else None
                 return self._descriptor.table.open(opened, number).number, peer
         except BaseException:
@@ -183,9 +183,14 @@ class StreamSocket(InetSocket):
         with view[:size] as target:
 
             def read() -> int | None:
-                return self._endpoint.read_into(target, opened.runtime.now())
+                return self._endpoint.read_into(target, opened.runtime.now(), waits=timeout != 0)
 
-            return self._retry_until(read, timeout, opened.receive_timeout), None
+            try:
+                return self._retry_until(read, timeout, opened.receive_timeout), None
+            except BaseException:
+                with opened:
+                    opened.endpoint.stop_waiting()  # type: ignore[union-attr]  # made with SOCK_STREAM
+                raise
 
     def _send(
         self,

@@ -112,7 +112,6 @@ def header(
     destination: bytes,
     protocol: int,
     length: int,
-    *,
     identification: int = 0,
     hop_limit: int = 64,
     traffic_class: int = 0,

@@ -25,6 +25,7 @@ _FAST_OPEN, _EXPERIMENTAL, _FAST_OPEN_MAGIC = 34, 254, b"\xf9\x89"
 _LEAST_COOKIE, _LARGEST_COOKIE = 4, 16
 _TIMESTAMPS_PREFIX = bytes([_NOP, _NOP, _TIMESTAMPS, 10])
 _MAX_WINDOW_SCALE = 14
+_from_bytes = int.from_bytes  # in network order, which is its default
 
 
 def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> TCPSegment | Malformed:
@@ -78,16 +79,20 @@ def build(
     options: bytes = b"",
 ) -> bytes:
     """Return a TCP segment with its checksum; `options` are padded to a multiple of four bytes."""
-    options += bytes(-len(options) % 4)
-    offset = (HEADER_LENGTH + len(options)) << 2
-    fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
-    # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
-    total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
+    if len(options) & 3:
+        options += bytes(-len(options) % 4)
+    length, size = HEADER_LENGTH + len(options), len(payload)
+    fields = (source_port, destination_port, sequence, acknowledgment, length << 2, flags, window)
     unfinished = _HEADER.pack(*fields, 0, urgent) + options
-    if len(payload) <= _SHORT:
-        total += int.from_bytes(unfinished + payload + (b"\0" if len(payload) & 1 else b""), "big")
+    if size <= _SHORT:
+        # Addresses, header and data in one pass: the rest of the pseudo-header is protocol and length.
+        total = _from_bytes(source + destination + unfinished + payload)
+        total = (total << 8 if size & 1 else total) + ip.TCP + length + size
     else:
-        total += int.from_bytes(unfinished, "big") + word_sum(payload)
+        # The sums are added, so that a large payload is copied once.
+        total = pseudo_header_sum(source, destination, ip.TCP, length + size)
+        total += _from_bytes(unfinished) + word_sum(payload)
+    # The sum is not zero, since that of the pseudo-header is not.
     return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
 
 

@@ -400,6 +400,7 @@ class ControlBlock(StateMachine, ABC):
         self.services.timers.forget(self)
         if self.socket.handler is self:
             self.services.table.close(self.socket)
+            self.socket.handler = None  # no cycle of references waits for a garbage collection
         if self.parent is not None:
             self.parent.ended(self)
         self.notify()
