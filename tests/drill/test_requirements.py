@@ -25,7 +25,7 @@ def names():
     found = set()
     for path in TESTS.rglob("test_*.py"):
         found |= set(re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")))
-    for path in (TESTS / "drill").rglob("*.pkt"):
+    for path in (*(TESTS / "drill").rglob("*.pkt"), *(TESTS.parent / "labs").glob("*/*.pkt")):
         found |= {script.name or path.stem for script in drill.load_all(path)}
     return found
 

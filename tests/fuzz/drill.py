@@ -8,11 +8,11 @@ from tests.fuzz.choices import one_line
 from demuxlab.drill.parser import parse
 from demuxlab.drill.script import Call, ScriptError, TCPPacket
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "drill"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def seeds() -> Iterator[bytes]:
-    for path in sorted(SCRIPTS.glob("*.pkt")):
+    for path in sorted((*ROOT.glob("tests/drill/*.pkt"), *ROOT.glob("labs/*/*.pkt"))):
         yield path.read_bytes()
     yield b"0 socket(" + b"[" * 3000
     yield b"0 socket(" + b"htons(" * 500

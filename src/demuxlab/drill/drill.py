@@ -12,7 +12,7 @@ from demuxlab.drill.parser import parse
 from demuxlab.drill.runner import Outcome, play
 from demuxlab.drill.script import TOLERANCE_USECS, Script
 
-STACK, KERNEL = "stack", "kernel"
+STACK, KERNEL, TRANSPORT = "stack", "kernel", "transport"
 # Scripts on the kernel mostly wait for time to pass, so that several can run at once.
 _CONCURRENT = 8
 _SWITCH_INTERVAL = 0.0005
@@ -53,15 +53,19 @@ def load_all(path: Path, define: Sequence[str] = ()) -> list[Script]:
     return scripts
 
 
-def play_on(script: Script, on: str, tolerance: int | None = None, *, exact: bool = True) -> Outcome | None:
-    """Play a script on `STACK` or `KERNEL`; return None where its `--only` names the other one.
+def play_on(
+    script: Script, on: str, tolerance: int | None = None, *, exact: bool = True, files: Sequence[Path] = ()
+) -> Outcome | None:
+    """Play a script on `STACK`, `KERNEL` or `TRANSPORT`; return None where its `--only` names another one.
+
+    `files` have the classes of a learner's, on `TRANSPORT`, where an outcome may be that it cannot be played.
 
     `tolerance`, in microseconds, replaces the script's own. Virtual time is exact: on the stack only the
     script's own applies, or with `exact` false any. On the kernel the calling thread stays in the script's
     network namespace: use a thread for each script. Raises LinkUnavailable where no namespace with a TUN
     device can be made.
     """
-    if script.options.only not in ("", on):
+    if script.options.only and on not in script.options.only.split(","):
         return None
     own = script.options.tolerance_usecs
     given = own if tolerance is None else tolerance
@@ -71,6 +75,8 @@ def play_on(script: Script, on: str, tolerance: int | None = None, *, exact: boo
         from demuxlab.drill.on_stack import Stack
 
         machine = Stack(script.options, (own or 0) if exact else allowed)
+    elif on == TRANSPORT:
+        return _play_on_transport(script, files, allowed)
     else:
         from demuxlab.drill.on_kernel import Kernel
 
@@ -81,17 +87,29 @@ def play_on(script: Script, on: str, tolerance: int | None = None, *, exact: boo
         machine.close()
 
 
+def _play_on_transport(script: Script, files: Sequence[Path], tolerance: int) -> Outcome:
+    from demuxlab.drill import on_transport
+
+    if what := on_transport.missing(script):
+        return Outcome("", not_played=what)
+    machine = on_transport.Transport(script.options, files, tolerance)
+    try:
+        return machine.judged(script, play(script, machine))
+    finally:
+        machine.close()
+
+
 def play_all(
-    scripts: Sequence[Script], on: str, tolerance: int | None = None
+    scripts: Sequence[Script], on: str, tolerance: int | None = None, files: Sequence[Path] = ()
 ) -> Iterator[tuple[Script, Outcome | None]]:
     """Play scripts in order, with the tolerance of packetdrill where they name none.
 
     On the kernel several are played at once, each in a thread and a namespace of its own. One that fails
     there is played once more by itself: that a busy machine is late says nothing about the kernel.
     """
-    if on == STACK:
+    if on != KERNEL:
         for script in scripts:
-            yield script, play_on(script, on, tolerance, exact=False)
+            yield script, play_on(script, on, tolerance, exact=False, files=files)
         return
     # Threads that wait for packets are not held up by one that computes.
     interval = sys.getswitchinterval()

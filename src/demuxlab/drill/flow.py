@@ -36,7 +36,8 @@ class Flow:
     timestamp_offset: int | None = None
     """The same for its TSval."""
     lockstep: bool = False
-    """PSH and the window scale, which each stack may choose, are not compared."""
+    """The window scale, which each stack may choose, is not compared."""
+    compares_push: bool = True
     renumbers: bool = False
     """A SYN was injected since the last SYN was sent: the next one may have a new initial sequence number."""
 
@@ -74,8 +75,9 @@ class Flow:
 class Flows:
     """The connections of a script; a packet without ports belongs to the latest."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, *, has_push: bool = True) -> None:
+        """`has_push` is the machine's."""
+        self._options, self._has_push = options, has_push
         self._local, self._remote = from_text(options.local_ip), from_text(options.remote_ip)
         self._next_remote_port = FIRST_REMOTE_PORT
         self.current = self._new(options.bind_port, FIRST_REMOTE_PORT)
@@ -86,6 +88,7 @@ class Flows:
         options = self._options
         flow = Flow(self._local, self._remote, local_port, remote_port, options.tcp_ts_tick_usecs)
         flow.lockstep = bool(options.lockstep)
+        flow.compares_push = self._has_push and not flow.lockstep
         return flow
 
     def begin_connection(self, local_port: int | None, remote_port: int | None = None) -> None:

@@ -56,7 +56,9 @@ class Machine(Protocol):
     """The system under test, with its clock. Times are microseconds since the start."""
 
     name: str
-    """`stack` or `kernel`."""
+    """`stack`, `kernel` or `transport`."""
+    has_push: bool
+    """PSH says something: the script's is compared."""
     captured: list[WirePacket]
     """All packets of both directions, in order."""
     tolerance: int

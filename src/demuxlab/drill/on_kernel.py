@@ -157,6 +157,7 @@ class Kernel:
     """The machine of `--on kernel`; raises LinkUnavailable without a namespace or a TUN device."""
 
     name = "kernel"
+    has_push = True
     timeout = 10 * MICROSECONDS
 
     def __init__(self, options: Options, tolerance: int) -> None:

@@ -44,7 +44,7 @@ class _Cancelled(Exception):
     """The script has ended while a call blocks: its thread ends as well."""
 
 
-class _Runtime:
+class VirtualRuntime:
     """The runtime of the host's sockets, whose clock is virtual."""
 
     def __init__(self, host: Host) -> None:
@@ -62,15 +62,19 @@ class _Runtime:
         self.ended = False
 
     def now(self) -> float:
+        """Return the time in seconds."""
         return self.seconds
 
     def elapsed(self) -> float:
+        """Return the time for what a program may see of it."""
         return self.seconds
 
     def flush(self) -> None:
+        """Collect what the host sends."""
         self.outgoing += self.host.packets(self.seconds)
 
     def condition(self) -> Waiting:
+        """Return what a blocking call waits on."""
         return _VirtualCondition(self)
 
     def wake(self) -> None:
@@ -83,7 +87,7 @@ class _Runtime:
 class _VirtualCondition(threading.Condition):
     """The condition that a blocking call waits on; its timeout passes in virtual time."""
 
-    def __init__(self, runtime: _Runtime) -> None:
+    def __init__(self, runtime: VirtualRuntime) -> None:
         super().__init__(runtime.lock)
         self._runtime = runtime
 
@@ -108,7 +112,7 @@ class _VirtualCondition(threading.Condition):
 class StackSockets:
     """Our sockets; new ones have the settings that the script's sysctls made the default."""
 
-    def __init__(self, runtime: _Runtime) -> None:
+    def __init__(self, runtime: VirtualRuntime) -> None:
         self._runtime = runtime
         self._changed = runtime.condition()
         self.began = round(_START * 1_000_000_000)
@@ -222,12 +226,13 @@ class Stack:
     """The machine of `--on stack`."""
 
     name = "stack"
+    has_push = True
     timeout = 3600 * MICROSECONDS
 
     def __init__(self, options: Options, tolerance: int = 0) -> None:
         self.tolerance = tolerance
         self._host = Host("drill", [options.local_ip], mtu=options.mtu)
-        self._runtime = _Runtime(self._host)
+        self._runtime = VirtualRuntime(self._host)
         self.sockets = StackSockets(self._runtime)
         if options.lockstep:
             self.sockets.defaults.receive_buffer = self.sockets.defaults.send_buffer = LOCKSTEP_BUFFER

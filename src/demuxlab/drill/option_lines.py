@@ -82,9 +82,9 @@ def read(lines: Iterable[tuple[int, str]]) -> tuple[Options, list[tuple[int, str
         elif name in _ADDRESSES:
             changed[name] = _address(line, value, options.ip_version)
         elif name == "only":
-            if value not in ("stack", "kernel"):
+            if not {*value.split(",")} <= {"stack", "kernel", "transport"}:
                 raise ScriptError(
-                    line, _("expected {what}, found {found}", what="stack | kernel", found=value)
+                    line, _("expected {what}, found {found}", what="stack | kernel | transport", found=value)
                 )
             changed[name] = value
         elif name in _WITHOUT_EFFECT:

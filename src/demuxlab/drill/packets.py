@@ -168,7 +168,7 @@ def _compare_segment(packet: TCPPacket, actual: TCPSegment, flow: Flow, toleranc
         acknowledgment = flow.remote_script_number(acknowledgment, syn=syn)
     _field("tcp_ack_seq", packet.acknowledgment or 0, acknowledgment)
     for bit, name in enumerate(_FLAG_FIELDS):
-        if flow.lockstep and name == "tcp_psh":
+        if name == "tcp_psh" and not flow.compares_push:
             continue
         _field(name, packet.flags >> bit & 1, actual.flags >> bit & 1)
     _field("tcp_payload_length", packet.size, len(actual.payload))

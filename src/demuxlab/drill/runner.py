@@ -49,8 +49,10 @@ class Outcome:
     """The result of a script: `failure` is empty where it passed; `captured` are all packets, both ways."""
 
     failure: str
-    captured: Sequence[WirePacket]
+    captured: Sequence[WirePacket] = ()
     notes: tuple[str, ...] = field(default=())
+    not_played: str = ""
+    """Why a script could not be played."""
 
 
 def play(script: Script, machine: Machine) -> Outcome:
@@ -68,7 +70,7 @@ class _Drill:
     def __init__(self, script: Script, machine: Machine) -> None:
         self._script = script
         self._machine = machine
-        self._flows = Flows(script.options)
+        self._flows = Flows(script.options, has_push=machine.has_push)
         self._calls = Calls(machine.sockets, script.options, script.path.parent)
         self._assertions = assertions.Assertions()
         self._put_back: list[Sent] = []
@@ -203,8 +205,8 @@ class _Drill:
         if ongoing.ended is None:
             raise Failed(
                 event.line,
-                f"runtime error in {call.name} call: it blocks: give it the time of its return (+0...0.1), "
-                "or O_NONBLOCK",
+                f"runtime error in {call.name} call: it blocks: where that is meant, the script gives "
+                "the time of its return (+0...0.1), or O_NONBLOCK",
             )
         self._verify(event, call, ongoing)
 

@@ -204,7 +204,7 @@ class Options:
     defined: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What names of the script stand for, by `--define`, and what packetdrill's own runner defines."""
     only: str = ""
-    """`stack` or `kernel`, where a script applies to one of them only."""
+    """`stack`, `kernel`, `transport`, or two of them with a comma, where a script applies to these only."""
 
 
 @dataclass(frozen=True, slots=True)

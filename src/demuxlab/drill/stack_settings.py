@@ -66,6 +66,7 @@ SYSCTLS: dict[str, tuple[tuple[str, Convert], ...]] = {
 ROUTE: dict[str, tuple[str, Convert]] = {
     "congctl": ("congestion", ALGORITHMS.__getitem__),
     "features": ("ecn", _features),
+    "initcwnd": ("initial_window", int),
 }
 """The field that an attribute of the route changes."""
 _FIELDS = {one.name for one in fields(Settings)}

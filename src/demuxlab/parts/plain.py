@@ -90,11 +90,11 @@ class Connection:
             return []
         if segment.syn and self.my_state in ("LISTEN", "SYN-SENT"):
             self.rcv = (segment.seq + 1) % 2**32
-            self.mss = min(self.mss, segment.mss or 536)
+            own, self.mss = self.mss, min(self.mss, segment.mss or 536)
             self.peers_window = segment.window
             if segment.ack is None:
                 self.my_state = "SYN-RECEIVED"
-                return self.put(Segment(self.nxt, syn=True, mss=self.mss), now)
+                return self.put(Segment(self.nxt, syn=True, mss=own), now)
             self.my_state = "ESTABLISHED"
             return [*self.acknowledged(segment, now), self.filled(Segment(self.nxt))]
         if segment.ack is None or self.rcv is None:

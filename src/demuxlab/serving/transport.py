@@ -9,6 +9,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -39,17 +40,27 @@ class LearnersTransport:
     """The classes of a learner's files; `listen` opens a listening endpoint that uses them."""
 
     def __init__(
-        self, paths: Sequence[Path], host: Host, *, loss: float = 0.0, draw: Random | None = None
+        self,
+        paths: Sequence[Path],
+        host: Host,
+        *,
+        loss: float = 0.0,
+        draw: Random | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """Load the files; CallError where one has none of the classes.
 
         `loss` is the share of segments that the link loses, each way. `draw`: initial sequence numbers come
         from it, and the link loses only what this end sends, so that two ends make the same run each time.
+        `say` takes the sentences about the learner's code, each once; without it they are printed.
         """
         self._host = host
-        self._printed: set[str] = set()
-        self._numbers: Random = draw or SystemRandom()
+        self._said: set[str] = set()
+        self._say = say or partial(print, "demuxlab:", file=sys.stderr)
         self._draw, self.loss = draw or Random(21), loss
+        self.capacity = CAPACITY
+        self.initial: Callable[[], int] = partial((draw or SystemRandom()).getrandbits, 32)
+        """Returns ISS of a new connection."""
         self._is_seeded = draw is not None
         self.used: dict[str, str] = {}
         """By class: the file that it is of; "" for ours."""
@@ -76,25 +87,31 @@ class LearnersTransport:
     def listen(self, port: int, address: str, *, name: str, process: str, backlog: int) -> "Listener":
         """Open a listening TCP socket whose connections are the learner's."""
         socket = Socket(ip.TCP, name=name, process=process, family=6 if ":" in address else 4)
-        listener = Listener(self, socket, backlog)
-        table = self._host.demultiplexer.table
-        table.bind(socket, from_text(address), port)
-        table.listen(socket)
-        return listener
+        self.services.bind(socket, from_text(address), port)
+        return self.listen_on(socket, backlog)
+
+    def listen_on(self, socket: Socket, backlog: int) -> "Listener":
+        """Let a bound socket listen."""
+        self.services.table.listen(socket)
+        return Listener(self, socket, backlog)
 
     def connect(self, address: str, port: int, own_port: int, now: float, *, name: str) -> "Endpoint":
         """Open a connection of the learner's to an address, from a port of this host (connect(2))."""
         socket = Socket(ip.TCP, name=name, family=6 if ":" in address else 4)
+        self.services.bind(socket, self._host.source_for(from_text(address)), own_port)
+        return self.connect_on(socket, address, port, now)
+
+    def connect_on(self, socket: Socket, address: str, port: int, now: float) -> "Endpoint":
+        """Open a connection of a bound socket's."""
         remote = from_text(address)
-        local = self._host.source_for(remote)
-        self._host.demultiplexer.table.establish(socket, (local, own_port), (remote, port), SYN_SENT)
+        self.services.table.connect(socket, self.services.source(socket, remote), remote, port, SYN_SENT)
         endpoint = Endpoint(self, socket, None)
         endpoint.open(now)
         return endpoint
 
     def connection(self, mss: int) -> Any:
         """Return a new connection of the learner's."""
-        return self._new(self._numbers.getrandbits(32), mss, CAPACITY)
+        return self._new(self.initial(), mss, self.capacity)
 
     @property
     def services(self) -> Any:
@@ -114,10 +131,10 @@ class LearnersTransport:
         return _("{own}; ours: {ours}", own=own, ours=ours) if own and ours else own or _("our parts")
 
     def complain(self, what: str) -> None:
-        """Print a sentence, once."""
-        if what not in self._printed:
-            self._printed.add(what)
-            print(f"demuxlab: {what}", file=sys.stderr)
+        """Say a sentence, once."""
+        if what not in self._said:
+            self._said.add(what)
+            self._say(what)
 
 
 def classes_of(module: Any) -> tuple[dict[str, Any], list[str]]:
@@ -205,7 +222,7 @@ class Endpoint:
         self.socket, self._transport, self._listener = socket, transport, listener
         self.on_change: Callable[[], None] | None = None
         self.deadline = self.entered = NEVER
-        self._is_open, self._is_accepted, self._is_left = True, False, False
+        self.is_open, self.is_established, self.was_reset, self._is_left = True, False, False, False
         mtu = transport.services.mtu_for(socket.remote_address)
         self._mss = mtu - _HEADERS[len(socket.remote_address)]
         self._learners: Any = None
@@ -216,11 +233,12 @@ class Endpoint:
     def handle_segment(self, segment: Arrived, now: float) -> Drop | None:
         """Give a segment to the learner's connection, unless the link loses it."""
         assert isinstance(segment, TCPSegment)
-        if not self._is_open or self._transport.is_lost(inbound=True):
+        if not self.is_open or self._transport.is_lost(inbound=True):
             return None
         self._do("receive", as_part(segment), now, now=now)
-        if self._is_open and not self._is_accepted and self.ask("state") in ("ESTABLISHED", "CLOSE-WAIT"):
-            self._is_accepted, self.socket.state = True, ESTABLISHED
+        self.was_reset = not self.is_open and bool(segment.flags & RST)
+        if self.is_open and not self.is_established and self.ask("state") in ("ESTABLISHED", "CLOSE-WAIT"):
+            self.is_established, self.socket.state = True, ESTABLISHED
             if self._listener is not None:
                 self._listener.established(self)
         if self._is_left:
@@ -246,9 +264,11 @@ class Endpoint:
         if data:
             self._schedule(now)  # the window may have opened
             return bytes(data)
-        if not self._is_open:
+        if self.ask("finished"):
+            return b""
+        if not self.is_open:
             raise ConnectionResetError
-        return b"" if self.ask("finished") else None
+        return None
 
     def discard(self, now: float) -> int | None:
         """Throw away what can be read; 0 where nothing waits, None at the end of the stream."""
@@ -257,7 +277,7 @@ class Endpoint:
 
     def write(self, data: Any, now: float) -> int:
         """Send what the send buffer has room for; return how many bytes."""
-        if not self._is_open:
+        if not self.is_open:
             raise ConnectionResetError
         taken = min(len(data), max(0, SEND_BUFFER - int(self.ask("waiting") or 0)))
         if taken:
@@ -266,7 +286,7 @@ class Endpoint:
 
     def shutdown_write(self, now: float) -> None:
         """Send FIN after what has been written."""
-        if self._is_open and not self._is_left:
+        if self.is_open and not self._is_left:
             self._do("close", now, now=now)
         self._is_left = True
 
@@ -289,7 +309,7 @@ class Endpoint:
     def _do(self, method: str, *arguments: Any, now: float) -> None:
         """Call a method that returns segments, and send them."""
         answers = self.ask(method, *arguments)
-        if not self._is_open:
+        if not self.is_open:
             return
         try:
             sent = [Segment(*each) for each in answers]
@@ -321,7 +341,7 @@ class Endpoint:
 
     def _schedule(self, now: float) -> None:
         deadline = self.ask("deadline")
-        if deadline is None or not self._is_open:
+        if deadline is None or not self.is_open:
             self._transport.services.timers.forget(self)
             return
         try:
@@ -356,8 +376,8 @@ class Endpoint:
 
     def _end(self) -> None:
         """The connection is over: its socket leaves the table."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._transport.services.timers.forget(self)
             self._transport.services.table.close(self.socket)
 

@@ -24,12 +24,14 @@ class NewReno:
     """Slow start, congestion avoidance, and half of what was in flight after a loss."""
 
     name = "reno"
-    __slots__ = ("_acknowledged", "cwnd", "mss", "ssthresh")
+    __slots__ = ("_acknowledged", "_initial", "cwnd", "mss", "ssthresh")
 
-    def __init__(self, mss: int) -> None:
+    def __init__(self, mss: int, initial: int = INITIAL_SEGMENTS) -> None:
+        """`mss` in bytes, the `initial` window in segments."""
         self.mss = mss
         """SMSS."""
-        self.cwnd = INITIAL_SEGMENTS * mss
+        self._initial = initial
+        self.cwnd = initial * mss
         self.ssthresh = INFINITE
         self._acknowledged = 0
         """Bytes acknowledged in congestion avoidance since cwnd grew."""
@@ -92,7 +94,7 @@ class NewReno:
 
     def idled(self, seconds: float, rto: float) -> None:
         """Nothing was in flight for so long: half the window each RTO, down to the initial one (RFC 2861)."""
-        restart = min(self.cwnd, INITIAL_SEGMENTS * self.mss)
+        restart = min(self.cwnd, self._initial * self.mss)
         if seconds > rto:
             self._keep_ssthresh()
             self.cwnd = max(self._whole(self.cwnd >> min(int(seconds / rto), 32)), restart)
@@ -102,7 +104,7 @@ class NewReno:
 
     def reduce_unused(self, used: int) -> None:
         """No more than `used` bytes of the window were in use for an RTO: go half-way (RFC 2861)."""
-        used = max(used, INITIAL_SEGMENTS * self.mss)
+        used = max(used, self._initial * self.mss)
         if used < self.cwnd:
             self._keep_ssthresh()
             self.cwnd = self._whole((self.cwnd + used) // 2)
@@ -143,8 +145,8 @@ class Cubic(NewReno):
         "_w_max",
     )
 
-    def __init__(self, mss: int) -> None:
-        super().__init__(mss)
+    def __init__(self, mss: int, initial: int = INITIAL_SEGMENTS) -> None:
+        super().__init__(mss, initial)
         self._w_max = 0
         """W_max, in segments: the window before the last loss."""
         self._epoch_start: float | None = None

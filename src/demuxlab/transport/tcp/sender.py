@@ -103,13 +103,13 @@ class Sender:
     def congestion(self) -> NewReno:
         """Congestion control, made with the first data: most connections are idle."""
         if self._congestion is None:
-            self._congestion = self.settings.congestion(self.mss)
+            self._congestion = self.settings.congestion(self.mss, self.settings.initial_window)
         return self._congestion
 
     @property
     def congestion_to_read(self) -> NewReno:
         """Congestion control as it is, or as it would begin: to look at it changes nothing."""
-        return self._congestion or self.settings.congestion(self.mss)
+        return self._congestion or self.settings.congestion(self.mss, self.settings.initial_window)
 
     @property
     def in_flight(self) -> bool:

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from demuxlab.transport.tcp import ecn
 from demuxlab.transport.tcp.buffers import RECEIVE, SEND, Limits, fixed
-from demuxlab.transport.tcp.congestion import Cubic, NewReno
+from demuxlab.transport.tcp.congestion import INITIAL_SEGMENTS, Cubic, NewReno
 from demuxlab.transport.tcp.fast_open import Switch
 from demuxlab.transport.tcp.path_mtu import Discovery, Probing
 from demuxlab.wire.ip import DEFAULT_FIELDS, Fields
@@ -46,6 +46,8 @@ class Settings:
     """Seconds between two answers to unacceptable segments without data; 0: no limit. Without one, two ends
     out of step would answer each other for ever (Linux: net.ipv4.tcp_invalid_ratelimit)."""
     congestion: type[NewReno] = Cubic
+    initial_window: int = INITIAL_SEGMENTS
+    """Segments (Linux: ip route … initcwnd)."""
     timestamps: bool = True
     window_scale: bool = True
     sack: bool = True
