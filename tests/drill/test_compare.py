@@ -550,6 +550,22 @@ def test_what_lies_beyond_the_fin_of_the_peer_is_a_divergence_only_where_linux_t
     assert not explained((across.replace("5:25", "1:21"), across), acked(12), reset), "there was no FIN"
 
 
+def test_a_reduced_socket_only_answers():
+    fin, acked_fin = observed(packet(ACK | FIN), result="0"), "< . 1:1(0) ack 2 win 9"
+    again = "< . 1:11(10) ack 900 win 9"
+
+    def explained(kernel, last=again, call="close(4)", second=acked_fin):
+        steps, before = (call, second, last), [fin, observed()]
+        return not unexplained(steps, acked(1), kernel, before)
+
+    assert explained(observed(TCPPacket(False, RST, 900, 0)))
+    assert explained(observed())
+    assert not explained(observed(packet(ACK, 2, 10))), "data"
+    assert not explained(observed(), last=PAUSE), "nothing to answer"
+    assert not explained(observed(), call="shutdown(4, SHUT_WR)"), "the socket is open"
+    assert not explained(observed(), second="< . 1:1(0) ack 1 win 9"), "FIN is not acknowledged"
+
+
 def test_an_old_ack_is_a_divergence_only_where_linux_takes_its_data_or_timestamp():
     def explained(ours, kernel, segment="< P. 11:21(10) ack 90 win 9 <TS val 7 ecr 0>"):
         steps = ("< P. 1:11(10) ack 101 win 9 <TS val 5 ecr 0>", segment)

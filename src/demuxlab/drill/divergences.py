@@ -362,8 +362,10 @@ def _reduced_socket(step: DifferingStep) -> bool:
         for packet in observed.sent
         if packet.flags & FIN
     ]
-    closed = any(step.startswith("close(") for step in step.scenario.steps[: step.number])
-    return closed and any(segment.acknowledgment in fins for segment in step.segments)
+    closed = any(text.startswith("close(") for text in step.scenario.steps[: step.number])
+    # It can send nothing but RST and ACK, and only in answer to a segment.
+    answers = step.segment is not None and all(one.flags & RST or not one.size for one in step.kernels)
+    return closed and answers and any(segment.acknowledgment in fins for segment in step.segments)
 
 
 DIVERGENCES: Sequence[Divergence] = (
