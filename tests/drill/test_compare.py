@@ -502,20 +502,28 @@ def test_duplicate_acks_count_on_only_without_sack_and_after_a_timeout():
     assert not explained(syn="< S 0:0(0) win 9 <mss 1000,sackOK>")
 
 
-def test_sack_blocks_may_come_on_data_or_on_an_ack_behind_it():
-    blocks = (Option("sack", (21, 31)),)
+def test_an_ack_may_come_with_data_or_behind_it():
+    blocks = (Option("sack", (121, 131)),)
 
-    def explained(sequence=101, size=100, own=blocks, later=blocks):
-        ours = observed(packet(ACK, 1, 100, options=own))
-        behind = packet(ACK, sequence, 0, options=later)
-        kernel = observed(packet(ACK, 1, size), behind)
-        return not unexplained(("< P. 21:31(10) ack 1 win 32000",), ours, kernel)
+    def explained(size=100, own=blocks, later=blocks, so_far=11, number=21):
+        ours = observed(TCPPacket(False, ACK, 1, 100, acknowledgment=21, window=500, options=own))
+        first = TCPPacket(False, ACK, 1, size, acknowledgment=so_far, window=500, options=())
+        behind = TCPPacket(False, ACK, 101, 0, acknowledgment=number, window=500, options=later)
+        return not unexplained(("< P. 11:21(10) ack 1 win 32000",), ours, observed(first, behind))
 
     assert explained()
+    assert explained(own=(), later=())
+    assert explained(so_far=21)
     assert not explained(own=()), "ours reports nothing"
     assert not explained(later=()), "the kernel neither"
-    assert not explained(later=(Option("sack", (21, 32)),)), "something else"
+    assert not explained(later=(Option("sack", (121, 132)),)), "something else"
     assert not explained(size=99), "other data"
+    assert not explained(so_far=5), "the data has another ACK than before the segment"
+    assert not explained(number=22), "more"
+    ack, segment, other = packet(ACK, 101), packet(ACK, 1, 100), packet(ACK, 1, 99)
+    steps = ("< P. 1:2(1) ack 1 win 32000",)
+    assert not unexplained(steps, observed(ack, segment), observed(segment, ack))
+    assert unexplained(steps, observed(ack, segment), observed(other, ack))
 
 
 def acked(number, *blocks, flags=ACK, sequence=1, **fields):
@@ -540,6 +548,22 @@ def test_what_lies_beyond_the_fin_of_the_peer_is_a_divergence_only_where_linux_t
     assert not explained((fin, across), acked(12), observed()), "the kernel does not answer"
     assert not explained((fin, behind), acked(12), reset), "a reset of what is all beyond it"
     assert not explained((across.replace("5:25", "1:21"), across), acked(12), reset), "there was no FIN"
+
+
+def test_a_reduced_socket_only_answers():
+    fin, acked_fin = observed(packet(ACK | FIN), result="0"), "< . 1:1(0) ack 2 win 9"
+    again = "< . 1:11(10) ack 900 win 9"
+
+    def explained(kernel, last=again, call="close(4)", second=acked_fin):
+        steps, before = (call, second, last), [fin, observed()]
+        return not unexplained(steps, acked(1), kernel, before)
+
+    assert explained(observed(TCPPacket(False, RST, 900, 0)))
+    assert explained(observed())
+    assert not explained(observed(packet(ACK, 2, 10))), "data"
+    assert not explained(observed(), last=PAUSE), "nothing to answer"
+    assert not explained(observed(), call="shutdown(4, SHUT_WR)"), "the socket is open"
+    assert not explained(observed(), second="< . 1:1(0) ack 1 win 9"), "FIN is not acknowledged"
 
 
 def test_an_old_ack_is_a_divergence_only_where_linux_takes_its_data_or_timestamp():
@@ -630,6 +654,10 @@ def test_data_that_linux_cut_by_a_small_window_is_a_divergence_only_once_the_win
     assert unexplained((small, opened), whole, cut), "nothing was written before"
     assert unexplained((opened, "write(4, ..., 4000)", opened), whole, cut), "the window was never small"
     assert unexplained((small, "write(4, ..., 4000)", opened), cut, whole), "ours is cut"
+    least = small.replace("win 100", "win 1")
+    assert unexplained((least, "write(4, ..., 4000)", opened), whole, cut), "not so small"
+    cut = observed(packet(ACK, 101, 288), packet(ACK, 389, 96))
+    assert not unexplained((least, "write(4, ..., 4000)", opened), whole, cut)
 
 
 def test_a_datagram_is_compared():

@@ -16,6 +16,8 @@ from demuxlab.language import marked
 from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 _SMALL_WINDOW, _WINDOW, _SEGMENT = 3000, 65_535, 1461
+_LEAST = 48
+"""Bytes to which Linux cuts data at least: 68 with a TCP header (RFC 791, section 3.2)."""
 _DUPLICATES = 2
 """So many duplicate ACKs count beyond the ACK that follows them: one of them is for what it acknowledges."""
 _SACK_SIZES = (12, 20, 28, 36)
@@ -104,7 +106,7 @@ def _cut_at_the_write(step: DifferingStep) -> bool:
     writes = [text for text in step.scenario.steps[: step.number] if text.startswith("write(")]
     small = max(_offered(step), default=_SMALL_WINDOW)
     opened = small < _SMALL_WINDOW and small < opening.window
-    if not (writes and opened and step.kernels[-1].size <= 2 * small):
+    if not (writes and opened and step.kernels[-1].size <= 2 * max(small, _LEAST)):
         return False
     if ours is None:
         # Nagle's algorithm holds back what is left, but not its pieces.
@@ -360,8 +362,10 @@ def _reduced_socket(step: DifferingStep) -> bool:
         for packet in observed.sent
         if packet.flags & FIN
     ]
-    closed = any(step.startswith("close(") for step in step.scenario.steps[: step.number])
-    return closed and any(segment.acknowledgment in fins for segment in step.segments)
+    closed = any(text.startswith("close(") for text in step.scenario.steps[: step.number])
+    # It can send nothing but RST and ACK, and only in answer to a segment.
+    answers = step.segment is not None and all(one.flags & RST or not one.size for one in step.kernels)
+    return closed and answers and any(segment.acknowledgment in fins for segment in step.segments)
 
 
 DIVERGENCES: Sequence[Divergence] = (

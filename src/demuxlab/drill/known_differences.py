@@ -135,15 +135,30 @@ def _without_redundant_acks(sent: Packets) -> Packets:
     )
 
 
-def _no_sack_in_an_ack_of_its_own(step: Step) -> tuple[Packets, Packets]:
-    """Join a pure ACK of the kernel's at the end with the data before it, where ours has its SACK blocks."""
-    if not step.ours or len(step.kernels) != len(step.ours) + 1:
+def _no_ack_behind_data(step: Step) -> tuple[Packets, Packets]:
+    """Join a pure ACK of the kernel's at the end with the data before it, where ours says the same."""
+    segment = segment_of(step.text)
+    if segment is None or not step.ours or len(step.kernels) < 2:
         return step.ours, step.kernels
-    mine, (theirs, ack) = step.ours[-1], step.kernels[-2:]
+    *data, ack = step.kernels
+    if len(step.kernels) == len(step.ours) and not _is_not_pure_ack(step.ours[0]):
+        return (step.ours, (ack, *data)) if not _is_not_pure_ack(ack) else (step.ours, step.kernels)
+    if len(step.kernels) != len(step.ours) + 1:
+        return step.ours, step.kernels
     blocks = [option for option in _options(ack) if option.kind == "sack"]
-    same = ack.flags == ACK and not ack.size and mine.size and ack.acknowledgment == theirs.acknowledgment
-    if same and blocks and blocks == [option for option in _options(mine) if option.kind == "sack"]:
-        return step.ours, (*step.kernels[:-2], replace(theirs, options=(*_options(theirs), *blocks)))
+    received = segment.size + bool(segment.flags & FIN)
+    so_far = {ack.acknowledgment, (ack.acknowledgment or 0) - received}
+    mine = step.ours[-1]
+    if (
+        ack.flags == ACK
+        and not ack.size
+        and ack.acknowledgment == mine.acknowledgment
+        and blocks == [option for option in _options(mine) if option.kind == "sack"]
+        and all(one.size and one.acknowledgment in so_far for one in data)
+    ):
+        joined = [replace(one, acknowledgment=ack.acknowledgment) for one in data]
+        joined[-1] = replace(joined[-1], options=(*_options(joined[-1]), *blocks))
+        return step.ours, tuple(joined)
     return step.ours, step.kernels
 
 
@@ -297,11 +312,11 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         _of_each(_no_scale),
     ),
     KnownDifference(
-        marked("SACK blocks on data or on an ACK behind it"),
-        "RFC 2018, section 4",
-        "Linux sends again what is lost before it receives the segment's data, and then an ACK with the SACK "
-        "blocks; ours sends both in one segment",
-        _no_sack_in_an_ack_of_its_own,
+        marked("an ACK behind data"),
+        "RFC 9293, section 3.8.6.3; RFC 2018, section 4",
+        "Linux sends again what is lost before it receives the segment's data, and then an ACK of it with "
+        "the SACK blocks; ours sends both in one segment, or the ACK first",
+        _no_ack_behind_data,
     ),
     KnownDifference(
         marked("a SACK block below the acknowledgment number"),

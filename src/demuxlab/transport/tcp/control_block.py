@@ -138,6 +138,12 @@ class ControlBlock(StateMachine, ABC):
         return mss.of_path(self.mtu, len(self.socket.remote_address), self.settings.maximum_segment)
 
     @property
+    def offered_mss(self) -> int:
+        """The MSS option: what the link takes, whatever ICMP says of the path to the peer (RFC 6691)."""
+        remote = self.socket.remote_address
+        return mss.of_path(self.services.mtu_for(remote), len(remote), self.settings.maximum_segment)
+
+    @property
     def send_mss(self) -> int:
         """How much data a segment carries at most."""
         length = len(self.socket.remote_address)
@@ -298,14 +304,14 @@ class ControlBlock(StateMachine, ABC):
         shift = mss.window_shift(settings.receive_limits.most)
         if self.state is State.SYN_SENT:
             return tcp.Options(
-                mss=self.path_mss,
+                mss=self.offered_mss,
                 window_scale=shift if settings.window_scale else None,
                 sack_permitted=settings.sack,
                 timestamps=self.new_timestamps(0, now).option(now) if settings.timestamps else None,
                 fast_open=cookie,
             )
         return tcp.Options(
-            mss=self.path_mss,
+            mss=self.offered_mss,
             window_scale=shift if self.receiver.shift or self.send_shift else None,
             sack_permitted=self.sender.recovery.sack,
             timestamps=self.timestamps.option(now) if self.timestamps is not None else None,

@@ -131,7 +131,7 @@ def _receiving(connection: TCPConnection, now: float | None) -> dict[str, int]:
         "tcpi_snd_wscale": connection.send_shift,
         "tcpi_rcv_wscale": receiver.shift,
         "tcpi_ato": int(DELAYED_ACK * 1_000_000),
-        "tcpi_advmss": connection.path_mss,
+        "tcpi_advmss": connection.offered_mss,
         "tcpi_rcv_space": receiver.limit,
         "tcpi_rcv_ssthresh": min(receiver.limit, receiver.max_window),
         "tcpi_bytes_received": statistics.bytes_received,

@@ -45,7 +45,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
     episode = recovery.episode
     if ack.echo:
         _echoed(sender, ack)
-    if episode is not None and _has_ended(sender, ack, episode):
+    ended = episode is not None and _has_ended(sender, ack, episode)
+    if ended:
         _end(sender, ack)
     if recovery.phase is Phase.RECOVERY:
         if not _undo(sender, ack):
@@ -60,7 +61,7 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
         wait = wait if found is None else found
         if ack.lost and _mtu_probe_lost(sender):
             return wait
-        if ack.lost:
+        if ack.lost or (ended and recovery.sack and recovery.queue.has_lost):
             _reduce(sender, Phase.RECOVERY)
         elif ack.echo and recovery.phase is not Phase.CWR:
             # Once a round trip; what was marked is not undone (RFC 3168, section 6.1.2).

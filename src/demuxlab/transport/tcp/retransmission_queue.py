@@ -117,6 +117,11 @@ class RetransmissionQueue:
         return lost[0] if lost else None
 
     @property
+    def has_lost(self) -> bool:
+        """Tell whether a segment is lost, sent again or not yet, and has not arrived."""
+        return any(one.lost or (one.transmissions > 1 and one.in_pipe == 1) for one in self._segments)
+
+    @property
     def holds_back(self) -> bool:
         """Tell whether no more segments are lost than were sent again for nothing and are still under way.
 
