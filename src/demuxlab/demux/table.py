@@ -60,6 +60,8 @@ class SocketTable:
         self._queues = 0
         self.changes = 0
         """Incremented by each change that may change the result of a lookup."""
+        self.slot_changes = 0
+        """Incremented by those of them that concern sockets without a peer: not by a connection."""
         self.mirror: Mirror | None = None
         self.groups: Counter[bytes] | None = None
         """The number of sockets that have joined each multicast group; None: all groups count as joined."""
@@ -335,6 +337,7 @@ class SocketTable:
     def _open(self, socket: Socket) -> None:
         """Add a bound UDP or a listening TCP socket to the slots of its address."""
         self.changes += 1
+        self.slot_changes += 1
         self._bound += 1
         # Linux appends an IPv6 socket with SO_REUSEPORT to its list, and prepends any other.
         socket.rank = -self._bound if socket.family == 6 and socket.reuse_port else self._bound
@@ -357,6 +360,7 @@ class SocketTable:
         if self.mirror is not None:
             self.mirror.left(socket)
         if not socket.remote_address:
+            self.slot_changes += 1
             slots = self._slots[socket.protocol]
             # The group is not marked if the member moves to a specific address.
             marks = connected and not is_any(socket.local_address)

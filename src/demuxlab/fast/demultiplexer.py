@@ -1,8 +1,9 @@
 """The demultiplexer's fast path: one or two dictionary lookups for a plain packet that has only one receiver.
 
 A socket is the sole receiver when the packet's addresses and ports alone decide: a TCP connection, or a UDP
-socket that shares its address and port with no other. Everything else is for `Demultiplexer.decide`:
-SO_REUSEPORT groups, connected UDP sockets, broadcasts, addresses that no other host can have.
+or listening socket that shares its address and port with no other. Everything else is for
+`Demultiplexer.decide`: SO_REUSEPORT groups, connected UDP sockets, broadcasts, addresses that no other host
+can have.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,10 +58,10 @@ class FastDemultiplexer:
             if not (is_loopback(address) or is_any(address) or is_multicast(address))
         )
         self._no_sources = own | broadcasts
-        self._sole_udp: dict[bytes, Socket | None] = {}
+        self._sole: dict[int, dict[bytes, Socket | None]] = {ip.TCP: {}, ip.UDP: {}}
         """By address and port: the socket that has them to itself, or None where `candidates` must choose."""
-        self._sole_udp_of = table.changes
-        """The state of the table for which `_sole_udp` holds."""
+        self._sole_of = table.slot_changes
+        """The state of the table for which `_sole` holds."""
 
     def deliver(
         self,
@@ -100,6 +101,8 @@ class FastDemultiplexer:
                 counters.delivered += 1
                 return None
             winner = Candidate(socket, Rule.CONNECTION)
+            if not socket.remote_address:
+                winner = next(self._table.candidates(segment), winner)
             return demultiplexer.count(handed_over(segment, winner, drop))
         return demultiplexer.decide(segment, now)
 
@@ -118,10 +121,11 @@ class FastDemultiplexer:
             return None
         if protocol == ip.TCP:
             socket = self._connections.get(packet[KEY])
-            return None if socket is None or socket.device else socket
-        if self._connected and packet[KEY] in self._connected:
+            if socket is not None:
+                return None if socket.device else socket
+        elif self._connected and packet[KEY] in self._connected:
             return None
-        return self._sole_udp_at(destination + packet[DESTINATION_PORT], packet)
+        return self._sole_at(destination + packet[DESTINATION_PORT], packet, protocol)
 
     def _sole_receiver_v6(self, packet: bytes, protocol: int) -> Socket | None:
         demultiplexer, destination = self._demultiplexer, packet[DESTINATION_V6]
@@ -135,28 +139,30 @@ class FastDemultiplexer:
         key = packet[KEY_V6]
         if protocol == ip.TCP:
             socket = self._connections.get(key)
-            return None if socket is None or socket.device else socket
-        if self._connected and key in self._connected:
+            if socket is not None:
+                return None if socket.device else socket
+        elif self._connected and key in self._connected:
             return None
-        return self._sole_udp_at(destination + packet[DESTINATION_PORT_V6], packet)
+        return self._sole_at(destination + packet[DESTINATION_PORT_V6], packet, protocol)
 
-    def _sole_udp_at(self, place: bytes, packet: bytes) -> Socket | None:
-        """Return the socket that has a place, an address and a port, to itself."""
-        if self._sole_udp_of != self._table.changes:
-            self._sole_udp.clear()
-            self._sole_udp_of = self._table.changes
+    def _sole_at(self, place: bytes, packet: bytes, protocol: int) -> Socket | None:
+        """Return the UDP or listening socket that has a place, an address and a port, to itself."""
+        if self._sole_of != self._table.slot_changes:
+            for sole in self._sole.values():
+                sole.clear()
+            self._sole_of = self._table.slot_changes
         try:
-            return self._sole_udp[place]
+            return self._sole[protocol][place]
         except KeyError:
-            return self._find_sole_udp(place, packet)
+            return self._find_sole(place, packet, protocol)
 
-    def _find_sole_udp(self, place: bytes, packet: bytes) -> Socket | None:
+    def _find_sole(self, place: bytes, packet: bytes, protocol: int) -> Socket | None:
         """Find out whether a socket has its address and port to itself, and remember it."""
         best = list(islice(self._table.candidates(plain.read(packet)), 2))
         if not best:
-            return None  # not remembered: a flood of datagrams may go to any port
+            return None  # not remembered: a flood may go to any port
         (socket, rule), *others = best
         # All sockets of the address itself come before those of the wildcard, whatever these are.
         is_sole = not others or others[0].rule != rule
-        self._sole_udp[place] = found = socket if is_sole else None
+        self._sole[protocol][place] = found = socket if is_sole else None
         return found
