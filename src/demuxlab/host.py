@@ -37,6 +37,8 @@ _QUEUE = 1 << 24
 """Bytes that a process may have queued for the link: more than the windows that buffers grow to."""
 _LARGE_RECEIVE, _LARGE_SEND = Limits(1 << 20, RECEIVE.most), Limits(1 << 20, SEND.most)
 """A TCP socket's buffers there: at first sixteen of the largest segments."""
+_LARGEST = 16 * offloading.MAX_DATA
+"""Bytes of data that TCP sends as one segment there: what a segment costs, 16 packets then share."""
 _KERNEL = "kernel"
 """The process under which the multiplexer queues the host's own answers."""
 
@@ -103,7 +105,7 @@ class Host:
             lambda remote: LOOPBACK_MTU if self.owns(remote) else self.mtu,
             self._looping.append,
             secret,
-            offloading.MAX_DATA if offload or gso else 0,
+            _LARGEST if offload else offloading.MAX_DATA if gso else 0,
             offload,
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from demuxlab.fast import writing
 from demuxlab.fast.path import FastPath
-from demuxlab.fast.prediction import Prediction, Stretch
+from demuxlab.fast.prediction import Acknowledgments, Prediction, Stretch
 from demuxlab.host import Host
 from demuxlab.transport.tcp import prediction
 from demuxlab.wire import ip, offload, packet, tcp
@@ -19,9 +19,9 @@ A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
 class Side:
     """A host with one connection."""
 
-    def __init__(self, options, fast, ends=(A, B)):
+    def __init__(self, options, fast, ends=(A, B), offload=False):
         self.ends = ends
-        self.host = Host("B", [to_text(ends[1])])
+        self.host = Host("B", [to_text(ends[1])], offload=offload)
         self.fast_path = FastPath(self.host) if fast else None
         listener = self.host.listen(80, to_text(ends[1]))
         syn = segment(options, flags=SYN, sequence=1000, window=60_000, ends=ends)
@@ -273,6 +273,43 @@ def test_large_packets_received_as_one_change_nothing_else(monkeypatch):
             other.endpoint.stop_waiting()
             read = bytes(target[:size]) + (other.endpoint.read(1 << 20, now) or b"")
             assert read == (one.endpoint.read(1 << 20, now) or b"")
+    assert sum(taken) > 60
+    assert not all(taken)
+
+
+def test_acknowledgments_received_as_one_change_nothing_else(monkeypatch):
+    taken, takes = [], Acknowledgments.takes
+    monkeypatch.setattr(Acknowledgments, "takes", lambda *of: taken.append(takes(*of)) or taken[-1])
+    for seed in range(20):
+        chance = random.Random(seed)
+        options = tcp.Options(1000, 7, True, (1, 0) if chance.random() < 0.7 else None)
+        one, other = (Side(options, fast=True, offload=True) for _ in range(2))
+        stamps, now = tcp.Options(timestamps=(1, 1) if options.timestamps else None), 1.0
+        for _ in range(12):
+            now += 0.01
+            for side in (one, other):
+                side.endpoint.write(bytes(40_000), now)
+                list(side.host.outgoing(now))
+            sender = one.endpoint._connection.sender
+            number, window = sender.unacked, chance.choice((500, 500, 0))
+            for _ in range(chance.choice((1, 5, 9))):
+                number += chance.choice((1000, 2000, 2500, 0, -1000))
+                number = min(number, sender.next + 1000 * (chance.random() < 0.05))
+                size = 10 * (chance.random() < 0.05)
+                fields = {"sequence": one.endpoint._connection.receiver.next, "acknowledgment": number}
+                large = large_packet(stamps, bytes(size), 1000, flags=ACK, window=window, **fields)
+                if chance.random() < 0.02:
+                    large[chance.randrange(10, 38)] ^= 1  # in the IP header
+                one.fast_path.receive(offload.read(bytes(large)), now)
+                one.fast_path._prediction.acknowledgments.active = False  # each by itself
+                other.fast_path.receive_with_header(bytes(large), now)
+            for side in (one, other):
+                side.fast_path.end_batch(now)
+                list(side.host.outgoing(now))
+            senders = [side.endpoint._connection.sender for side in (one, other)]
+            assert senders[0].unacked == senders[1].unacked, seed
+            assert senders[0].recovery.phase == senders[1].recovery.phase
+            assert seen(one) == seen(other), seed
     assert sum(taken) > 60
     assert not all(taken)
 

@@ -53,6 +53,19 @@ def test_a_received_segment_is_cut_like_a_sent_one(source, destination):
 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
+@pytest.mark.parametrize("length", [1, 64_000, 65_160, 65_161, 66_608, 66_609, 200_000])
+def test_a_segment_larger_than_a_packet_leaves_in_several(source, destination, length):
+    sent = large(source, destination, bytes(range(250)) * 800 if length > 199_999 else bytes(length))
+    packets = [b"".join(buffers) for buffers in sent.packets()]
+    assert len(packets) == (1 if length <= offload.MAX_DATA else -(-length // 65_160))
+    assert max(map(len, packets)) <= offload.HEADER_LENGTH + 0xFFFF
+    pieces = [piece for data in packets for piece in offload.pieces(offload.read(data))]
+    assert pieces == list(sent.pieces())
+    for data in packets:
+        assert plain.protocol(data[offload.HEADER_LENGTH :], checksum_unfinished=True) == ip.TCP
+
+
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_a_run_of_datagrams_is_cut(source, destination):
     data = bytes(range(200))
     whole = bytearray(udp.build(source, destination, 9157, 53, data))

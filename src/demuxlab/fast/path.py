@@ -58,8 +58,16 @@ class FastPath:
 
     def receive_with_header(self, data: bytes, now: float) -> None:
         """Do what `receive` does with what was read from a link with offload."""
-        stretch = self._stretch
+        stretch, acknowledgments = self._stretch, self._prediction.acknowledgments
         if stretch.offload and stretch.size and stretch.takes(data):
+            taken = True
+        elif acknowledgments.active:
+            taken = acknowledgments.takes(data)
+            if not taken:
+                acknowledgments.end(now)
+        else:
+            taken = False
+        if taken:
             counters = self._host.demultiplexer.counters
             counters.received += 1
             counters.delivered += 1

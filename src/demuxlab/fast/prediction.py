@@ -36,6 +36,12 @@ def _places(ip_at: int) -> tuple[slice, ...]:
 
 _PLACES = {ip_at: _places(ip_at) for ip_at in (0, offload.HEADER_LENGTH)}
 _IP_HEADER = slice(offload.HEADER_LENGTH, offload.HEADER_LENGTH + 20)
+# What two ACKs have in common, behind a virtio-net header: all but identification, checksum, acknowledgment.
+_ACK_LENGTH, _ACK_PROTOCOL, _ACK_ENDS, _ACK_NUMBER, _ACK_REST = (
+    slice(start + offload.HEADER_LENGTH, end and end + offload.HEADER_LENGTH)
+    for start, end in ((-offload.HEADER_LENGTH, 4), (6, 10), (12, 28), (28, 32), (32, None))
+)
+_ACK_PARTS = (_ACK_LENGTH, _ACK_PROTOCOL, _ACK_ENDS, _ACK_REST)
 
 
 class Stretch:
@@ -122,11 +128,60 @@ class Stretch:
             connection.data_received(self._next - self._first, self._now, self._count)
 
 
+class Acknowledgments:
+    """ACKs off a link with offload received as one, the last: Linux does so with those in its backlog.
+
+    They have no data, and their headers differ in nothing but the acknowledgment, which is a later one each
+    time, identification and checksum. The first has been received by itself.
+    """
+
+    __slots__ = ("_connection", "_count", "_in_flight", "_last", "_number", "_parts", "_unacked", "active")
+
+    def __init__(self) -> None:
+        self.active = False
+
+    def begin(self, connection: TCPConnection, packet: bytes) -> None:
+        """A connection has received an ACK in a packet with a virtio-net header: more may follow."""
+        sender = connection.sender
+        self._connection, self._unacked = connection, sender.unacked
+        self._in_flight, self._number, self._count = sender.next - sender.unacked, 0, 0
+        self._parts = tuple(packet[at] for at in _ACK_PARTS)
+        self.active = True
+
+    def takes(self, packet: bytes) -> bool:
+        """Receive a packet if it is the next ACK; return whether it is."""
+        length, protocol, ends, rest = self._parts
+        if (
+            packet[_ACK_REST] != rest
+            or packet[_ACK_ENDS] != ends
+            or packet[_ACK_LENGTH] != length
+            or packet[_ACK_PROTOCOL] != protocol
+            or _from_bytes(packet[_IP_HEADER]) % 0xFFFF
+        ):
+            return False
+        number = _from_bytes(packet[_ACK_NUMBER]) - self._unacked & _MASK
+        if not self._number < number <= self._in_flight:
+            return False
+        self._number, self._last = number, packet
+        self._count += 1
+        return True
+
+    def end(self, now: float) -> None:
+        """Let the connection receive the last."""
+        self.active = False
+        if self._count:
+            taken = _receive(self._connection, memoryview(self._last)[offload.HEADER_LENGTH :], now)
+            assert taken == 0, "the first was as predicted, and nothing has changed since"
+            statistics = self._connection.statistics
+            if statistics is not None:
+                statistics.received += self._count - 1
+
+
 class Prediction:
     """Receives the predicted segments of one host's connections, and sends once for a batch of them."""
 
     def __init__(self) -> None:
-        self.stretch = Stretch()
+        self.stretch, self.acknowledgments = Stretch(), Acknowledgments()
         self._touched: dict[TCPConnection, None] = {}
         """Connections that have received a predicted segment in this batch."""
 
@@ -140,12 +195,18 @@ class Prediction:
         self._touched[connection] = None
         if size and not size % connection.sender.mss and packet[0] == IPV4:
             self.stretch.begin(connection, packet, size, now)
+        elif (
+            not size and connection.sender.link_cuts and isinstance(packet, memoryview) and packet[0] == IPV4
+        ):
+            self.acknowledgments.begin(connection, packet.obj)  # type: ignore[arg-type]
         return True
 
     def end_batch(self, now: float) -> None:
         """Send what the segments since the last call have caused, and notify those that wait for them."""
         if self._touched:
             self.stretch.end()
+            if self.acknowledgments.active:
+                self.acknowledgments.end(now)
             for connection in self._touched:
                 _finish(connection, now)
                 connection.notify()

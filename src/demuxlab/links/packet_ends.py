@@ -48,7 +48,8 @@ class OffloadingTunEnd(TunEnd):
     def send(self, packet: bytes | offload.Large) -> None:
         """Hand a packet to the kernel, which cuts a large one."""
         if isinstance(packet, offload.Large):
-            os.writev(self._descriptor, (packet.header, packet.headers, *packet.data))
+            for buffers in packet.packets():
+                os.writev(self._descriptor, buffers)
         else:
             os.writev(self._descriptor, (offload.PLAIN_HEADER, packet))
 

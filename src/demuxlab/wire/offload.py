@@ -49,7 +49,10 @@ class Arrived(NamedTuple):
 
 
 class Large:
-    """A TCP segment to be sent by a link with offload, which cuts its data into segments of `size` bytes."""
+    """A TCP segment to be sent by a link with offload, which cuts its data into segments of `size` bytes.
+
+    It may be larger than an IP packet: what leaves are its `packets`.
+    """
 
     __slots__ = ("_length", "data", "destination", "headers", "size")
 
@@ -78,6 +81,38 @@ class Large:
         kind = _NONE if self._length <= self.size else _TCP_IPV4 if at == 20 else _TCP_IPV6
         size = self.size if kind else 0
         return _HEADER.pack(_NEEDS_CHECKSUM, kind, len(self.headers), size, at, _CHECKSUM_AT[ip.TCP])
+
+    def packets(self) -> Iterator[Sequence[Bytes]]:
+        """Yield the packets for a link with offload, each as buffers: virtio-net header and all behind it."""
+        if self._length <= MAX_DATA:
+            yield self.header, self.headers, *self.data
+            return
+        ip_at, at = HEADER_LENGTH, HEADER_LENGTH + (20 if len(self.destination) == 4 else 40)
+        head = bytearray(self.header + self.headers)
+        is_ipv4, flags, most = at == ip_at + 20, head[at + 13], MAX_DATA // self.size * self.size
+        identification, sequence = _from_bytes(head[14:16]), _from_bytes(head[at + 4 : at + 8])
+        addresses = head[ip_at + 12 : at] if is_ipv4 else head[ip_at + 8 : at]
+        same_sum, headers = word_sum(addresses) + ip.TCP, len(head)
+        if is_ipv4:
+            head[12:16], head[20:22] = bytes(4), bytes(2)  # total length, identification, checksum
+        own_sum = word_sum(head[ip_at:at])
+        for start, data in _parts(self.data, most):
+            length = min(most, self._length - start)
+            last = start + length == self._length
+            if last and length <= self.size:
+                head[1], head[4:6] = _NONE, bytes(2)  # nothing is left to be cut
+            # FIN and PSH belong to the last byte of the data.
+            head[at + 13] = flags if last else flags & ~(FIN | PSH)
+            _put_long(head, at + 4, sequence + start & 0xFFFFFFFF)
+            _put_short(head, at + 16, (same_sum + headers - at + length) % 0xFFFF)
+            if is_ipv4:
+                total = headers - ip_at + length
+                _put_shorts(head, 12, total, identification)
+                _put_short(head, 20, 0xFFFF - ((own_sum + total + identification) % 0xFFFF or 0xFFFF))
+                identification = identification + most // self.size & 0xFFFF
+            else:
+                _put_short(head, 14, headers - at + length)
+            yield head, *data
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the packets for a link without offload."""
@@ -126,7 +161,7 @@ def tcp(
     """Return a TCP segment with data for packets of `size` bytes; `header`: `tcp.unfinished_header`."""
     length = sum(map(len, data))
     own = {"traffic_class": fields.traffic_class, "hop_limit": fields.hop_limit}
-    total = len(header) + length
+    total = len(header) + min(length, MAX_DATA)
     if len(source) == 4:
         flags = ipv4.DONT_FRAGMENT if fields.dont_fragment else 0
         place = identification
@@ -134,6 +169,22 @@ def tcp(
     else:
         outer = ipv6.header(source, destination, ip.TCP, total, **own)
     return Large(outer + header, data, length, size, destination)
+
+
+def _parts(buffers: Sequence[Bytes], most: int) -> Iterator[tuple[int, Sequence[Bytes]]]:
+    """Yield the data of several buffers in parts of `most` bytes, each with its offset."""
+    start, part, room = 0, [], most
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while len(view) >= room:
+            part.append(view[:room])
+            yield start, part
+            view, part, start, room = view[room:], [], start + most, most
+        if view:
+            part.append(view)
+            room -= len(view)
+    if part:
+        yield start, part
 
 
 def _pieces(headers: bytes, data: memoryview, at: int, protocol: int, size: int) -> Iterator[bytes]:
