@@ -140,15 +140,15 @@ class Connection:
         """Put the receiver's ack and window into what is sent."""
         if self._receiver is None:
             return segments
+        sent = []
         for each in segments:
             end = (each.seq + len(each.data)) % 2**32
             if each.data and (end - self._nxt) % 2**32 < 2**31:
                 self._nxt = end
-        self._tell()
-        ack, window, nxt = self._receiver.ack(), self._receiver.window(), self._machine.nxt()
-        return [
-            each
-            if each.syn or each.rst
-            else each._replace(seq=each.seq if each.data or each.fin else nxt, ack=ack, window=window)
-            for each in segments
-        ]
+            self._tell()
+            if each.syn or each.rst:
+                sent.append(each)
+                continue
+            seq = each.seq if each.data or each.fin else self._machine.nxt()
+            sent.append(each._replace(seq=seq, ack=self._receiver.ack(), window=self._receiver.window()))
+        return sent
