@@ -381,7 +381,7 @@ def test_our_whole_tcp_and_yours_exchange_two_streams(submission: Submission) ->
 
 
 @pytest.mark.points(3)
-def test_another_authors_tcp_and_yours_exchange_two_streams(submission: Submission) -> None:
+def test_a_tcp_of_another_design_and_yours_exchange_two_streams(submission: Submission) -> None:
     hint = "this TCP acknowledges each segment at once, waits 0.3 seconds, and its SYN has a window of 0"
     for opens in ("A", "B"):
         about = "a TCP without parts " + {"A": "listens", "B": "connects"}[opens]
