@@ -1,9 +1,9 @@
 """Exercise 21: your own TCP. Fill in the class `Connection`; change no name and no argument.
 
 First copy in the classes that you wrote: `Sender` of lab 17 (not its receiver), `Receiver` of lab 18,
-`Machine` of lab 19 with `transition`, `Controller` of lab 20. For each of the four that is not in this file,
-or has a method still to be written, ours does its work: you can begin with `Connection` at once. Write what
-is between the parts, and find what breaks there.
+`Machine` of lab 19 with the functions that it calls, `Controller` of lab 20, and what they import. For each
+of the four that is not in this file, or has a method still to be written, ours does its work: you can begin
+with `Connection` at once. Write what is between the parts, and find what breaks there.
 
     machine = Machine(seq, window, mss)            knows the states; sends SYN, FIN, RST, and challenge ACKs
     sender = Sender(seq + 1, mss, controller)      sends data; gets every ACK of a connection that is open
@@ -16,7 +16,7 @@ Check it with `.venv/bin/pytest labs/21_your_own_tcp`. Then let it serve curl an
 `sudo .venv/bin/demuxlab serve http --transport labs/21_your_own_tcp/exercise.py`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple  # noqa: F401 - lab 17's Sender has Any
 
 
 class Segment(NamedTuple):

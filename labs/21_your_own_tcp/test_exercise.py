@@ -194,6 +194,11 @@ def test_what_arrives_is_read_and_acknowledged(submission: Submission) -> None:
     play.timer(at=0.2, hint="the delayed ACK is due: deadline() and poll() ask the receiver as well")
     play.value("read", 1500, expected=play.theirs[:1500], hint="the receiver has it")
     play.value("read", 9000, expected=play.theirs[1500:3000], hint="the receiver has it")
+    play = Play(submission, "with the ack")
+    play.listens()
+    play.syn()
+    play.comes(0, 500, hint="the ACK of the SYN has data, too: the receiver gets it")
+    play.value("read", 9000, expected=play.theirs[:500], hint="the segment that opened had data")
 
 
 @pytest.mark.points(1)
@@ -376,7 +381,7 @@ def test_our_whole_tcp_and_yours_exchange_two_streams(submission: Submission) ->
 
 
 @pytest.mark.points(3)
-def test_another_authors_tcp_and_yours_exchange_two_streams(submission: Submission) -> None:
+def test_a_tcp_of_another_design_and_yours_exchange_two_streams(submission: Submission) -> None:
     hint = "this TCP acknowledges each segment at once, waits 0.3 seconds, and its SYN has a window of 0"
     for opens in ("A", "B"):
         about = "a TCP without parts " + {"A": "listens", "B": "connects"}[opens]

@@ -39,6 +39,12 @@ def test_an_ordinary_user_is_told_what_was_not_run(as_ordinary_user, tmp_path):
     assert "not run (only root may let the kernel answer: run it with sudo)" in " ".join(done.stdout.split())
 
 
+def test_a_hidden_check_with_points_is_graded_though_it_has_the_mark(tmp_path):
+    source = "import pytest\n\n@pytest.mark.kernel\n@pytest.mark.points(2)\ndef test_it(submission): ...\n"
+    (tmp_path / "test_hidden.py").write_text(source, encoding="utf-8")
+    assert ("test_it", 2) in inventory.checks(LAB, tmp_path)
+
+
 def test_the_kernels_check_waits_for_all_others_and_is_none_of_the_graders():
     command = [sys.executable, *COMMAND, LAB / "exercise.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

@@ -157,7 +157,8 @@ def test_a_reset_of_a_handshake_frees_its_socket():
 def whole(folder: Path) -> Path:
     """Return a file with the references of labs 17 to 20, and lab 21's connection of these parts."""
     sources = {lab: (solutions.folder(lab) / "reference.py").read_text(encoding="utf-8") for lab in LABS}
-    kept, seen = ["import math", "from typing import Any, NamedTuple"], set()
+    imports = [line for line in STARTER.splitlines() if line.startswith("from ")]
+    kept, seen = ["import math", *imports], set()
     for lab, source in sources.items():
         for node in ast.parse(source).body:
             name = getattr(node, "name", "")

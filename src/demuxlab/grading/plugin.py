@@ -188,7 +188,7 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check if one that it `needs` has failed, and name that one; the kernel's wait for all others."""
     results = item.config.stash[_RESULTS]
-    if item.get_closest_marker("kernel") and not all(row["passed"] for row in results.values()):
+    if _is_unscored(item) and not all(row["passed"] for row in results.values()):
         pytest.skip(_("the checks with points come first"))
     for mark in item.iter_markers("needs"):
         for name in mark.args:
@@ -202,12 +202,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Score a check; a failure becomes a story: the steps so far, then what was expected and found."""
-    mark, kernel = item.get_closest_marker("points"), item.get_closest_marker("kernel")
-    if (mark or kernel) and _ASKED in item.stash:
+    mark, unscored = item.get_closest_marker("points"), _is_unscored(item)
+    if (mark or unscored) and _ASKED in item.stash:
         # The traceback of a check is never shown: making it takes longer than most checks.
         vars(item)["repr_failure"] = lambda excinfo: str(excinfo.value)
     report = yield
-    if kernel is not None and (report.when == "call" or not report.passed):
+    if unscored and (report.when == "call" or not report.passed):
         _without_points(item, report, call)
     if mark is None or (report.when != "call" and report.passed):
         return report
@@ -238,6 +238,11 @@ def pytest_runtest_makereport(
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)
     return report
+
+
+def _is_unscored(item: pytest.Item) -> bool:
+    """Tell whether it is a check against the kernel; one with points is a check like any other."""
+    return bool(item.get_closest_marker("kernel")) and not item.get_closest_marker("points")
 
 
 def _without_points(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
