@@ -296,7 +296,7 @@ def test_a_supervisor_that_does_not_answer_is_ended(check: Check, kept: Sandboxe
 
 def test_calls_that_are_named_beforehand_are_answered_in_order(tmp_path: Path) -> None:
     source = "class A:\n    def add(self, n):\n        if n == 250: raise OSError(99999, 'enough')\n"
-    (tmp_path / "exercise.py").write_text(source + "        return n, [n]\n")
+    (tmp_path / "exercise.py").write_text(source + "        return n, [n]\n    def __len__(self): return 1\n")
     one = Submission(tmp_path / "exercise.py")
     try:
         one.new("A")
@@ -308,6 +308,12 @@ def test_calls_that_are_named_beforehand_are_answered_in_order(tmp_path: Path) -
         assert one.call("add", 251) == [251, [251]]
         with pytest.raises(NameError, match="add is not what comes next"):
             one.call("add", 253)
+        one.ahead([("__len__",), ("add", 1)])
+        one.call("__len__")
+        one.call("add", 1)
+        assert (
+            one.last == "add"
+        )  # of several methods the one that was asked for last, in the story of a failure
     finally:
         one.close()
 

@@ -155,6 +155,7 @@ class Submission:
         that do not depend on answers.
         """
         self._ahead = deque(calls)
+        self._answers.clear()
 
     @contextmanager
     def summed_up(self, step: str) -> Iterator[None]:
@@ -226,6 +227,7 @@ class Submission:
             if failed:
                 self._answers.append(answer)
         self._ahead.popleft()
+        self.last = name
         return self._answers.popleft()
 
     def _exchange(self, request: dict[str, Any], name: str) -> dict[str, Any]:
