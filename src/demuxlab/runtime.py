@@ -32,12 +32,10 @@ from demuxlab.host import Host
 from demuxlab.links.base import LinkEnd, OffloadingEnd
 from demuxlab.links.poller import LinkPoller
 from demuxlab.transport.timers import NEVER
-from demuxlab.wire.offload import Arrived, Large
+from demuxlab.wire.offload import Large
 
 _BATCH = 64
 """Packets received, at most, before what they caused is sent."""
-_LARGE_BATCH = 16
-"""Large packets received before the sockets are notified."""
 _LONGEST_WAIT = 3600.0
 """Seconds that a thread polls the link at most while no timer runs."""
 _TIMER_INTERVAL = 0.03
@@ -134,7 +132,8 @@ class Runtime:
         self._batch = 1
         """How many packets there will be: to find that there is no more costs as much as to look again."""
         self._link_cuts = isinstance(end, OffloadingEnd)
-        self._fast_path = FastPath(host)
+        self._fast_path = path = FastPath(host)
+        self._receive_packet = path.receive_with_header if self._link_cuts else path.receive
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
         self._own_look = 0.0
@@ -233,6 +232,8 @@ class Runtime:
                 else:
                     for piece in packet.pieces():
                         self._send(piece)
+            if not self.services:
+                break
             for service in self.services:  # packets to the host itself may have changed something
                 service(now)
 
@@ -250,7 +251,7 @@ class Runtime:
 
     def _receive(self) -> bool:
         """Receive a batch of packets; return False where the link is gone. The lock is held."""
-        next_packet, receive = self._next_packet, self._fast_path.receive
+        next_packet, receive = self._next_packet, self._receive_packet
         now = self.now()
         try:
             for number in range(1, self._batch + 1):
@@ -259,8 +260,6 @@ class Runtime:
                     self._batch = max(number - 1, self._batch // 2, 1)
                     break
                 receive(arrived, now)
-                if number >= _LARGE_BATCH and not isinstance(arrived, bytes):
-                    break  # the kernel's queue has room for more than a socket's
             else:
                 self._batch = min(2 * self._batch, _BATCH)
         except OSError as error:
@@ -423,7 +422,7 @@ class _SocketCondition:
             self._runtime.wake_if_polling(self)
 
 
-def _next_packet_of(end: LinkEnd | None) -> Callable[[], bytes | Arrived | None]:
+def _next_packet_of(end: LinkEnd | None) -> Callable[[], bytes | None]:
     """Return the function that returns a link's next packet, or None without waiting for one."""
     if isinstance(end, OffloadingEnd):
         return end.receive_uncut

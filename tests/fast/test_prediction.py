@@ -8,7 +8,7 @@ from demuxlab.fast import writing
 from demuxlab.fast.path import FastPath
 from demuxlab.fast.prediction import Prediction, Stretch
 from demuxlab.host import Host
-from demuxlab.wire import ip, packet, tcp
+from demuxlab.wire import ip, offload, packet, tcp
 from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.segment import ACK, PSH, SYN
 
@@ -184,6 +184,57 @@ def test_full_segments_received_as_one_change_nothing_else(monkeypatch):
             expected = one.endpoint._connection.receiver.next
             assert one.endpoint.read(100_000, now) == other.endpoint.read(100_000, now)
     assert sum(taken) > 150
+
+
+def test_large_packets_received_as_one_change_nothing_else(monkeypatch):
+    taken, takes = [], Stretch.takes
+    monkeypatch.setattr(Stretch, "takes", lambda *of: taken.append(takes(*of)) or taken[-1])
+    for seed in range(20):
+        chance = random.Random(seed)
+        stamps = tcp.Options(timestamps=(1, 1)) if chance.random() < 0.7 else tcp.Options()
+        one, other = (Side(tcp.Options(1000, 7, True, stamps.timestamps), fast=True) for _ in range(2))
+        mss, now, expected = one.endpoint._connection.sender.mss, 1.0, 1001
+        for _ in range(20):
+            target = memoryview(bytearray(chance.choice((10_000, 300_000))))
+            assert other.endpoint.read_into(target, now, waits=chance.random() < 0.7) is None
+            for _ in range(chance.choice((1, 3))):
+                start = expected + chance.choice((0,) * 20 + (-1, 1000))
+                large = large_packet(
+                    stamps,
+                    chance.randbytes(chance.choice((20 * mss,) * 20 + (3 * mss, mss, 77))),
+                    mss,
+                    flags=ACK | (chance.random() < 0.05) * PSH,
+                    sequence=start & 0xFFFFFFFF,
+                    acknowledgment=one.first,
+                    window=chance.choice((500,) * 20 + (600,)),
+                )
+                if chance.random() < 0.02:
+                    large[chance.randrange(10, 38)] ^= 1  # in the IP header
+                data = bytes(large)
+                one.fast_path.receive(offload.read(data), now)  # each by itself
+                other.fast_path.receive_with_header(data, now)
+                expected = one.endpoint._connection.receiver.next
+            for side in (one, other):
+                side.fast_path.end_batch(now)
+            assert seen(one) == seen(other), seed
+            for side in (one, other):
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+                side.host.tick(now := now + 0.05)
+                side.acknowledged += [packet.read(ack).acknowledgment for ack in side.host.packets(now)]
+            assert one.acknowledged[-1] == other.acknowledged[-1]
+            size = other.endpoint.read_into(target, now) or 0
+            other.endpoint.stop_waiting()
+            read = bytes(target[:size]) + (other.endpoint.read(1 << 20, now) or b"")
+            assert read == (one.endpoint.read(1 << 20, now) or b"")
+    assert sum(taken) > 60
+    assert not all(taken)
+
+
+def large_packet(stamps, data, mss, **fields):
+    options = tcp.build_options(stamps)
+    header = tcp.unfinished_header(A, B, 9157, 80, len(data), options=options, **fields)
+    large = offload.tcp(A, B, header, (data,), mss)
+    return bytearray(large.header + large.headers + data)
 
 
 def test_full_segments_received_as_one_end_with_the_window():

@@ -195,6 +195,9 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
     said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
     assert said == f"this check's packets (frame 2 is the one that failed): {path}"
+    assert (
+        path_of(lab, "a long name " * 6).name == "03_a_long_name_a_long_name_a_long_name_a_long_name_a.pcapng"
+    )
     with Capture(path) as capture:
         frames = list(capture)
     assert [frame.data for frame in frames] == [datagram(80), datagram(81)]

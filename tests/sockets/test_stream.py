@@ -173,3 +173,15 @@ def test_more_data_is_announced_by_a_flag(pair):
     client.send(b"a", socket.MSG_MORE)
     client.send(b"b")
     assert server.recv(2) == b"ab"
+
+
+def test_a_buffer_whose_reader_gives_up_gets_no_more(pair):
+    client, server = pair
+    buffer = bytearray(100)
+    server.settimeout(0.001)
+    with pytest.raises(TimeoutError):
+        server.recv_into(buffer)
+    client.send(b"late")
+    assert bytes(buffer) == bytes(100)
+    buffer += b"."  # no view of it is left
+    assert server.recv(9) == b"late"

@@ -20,7 +20,7 @@ DATAGRAM, DATAGRAMS = 64, 64
 """The bytes of a datagram, and the number of different datagrams."""
 BLOCK = 1 << 16
 """Bytes that a program sends or receives in one call, where no other size is better for it."""
-BLOCKS = {KERNEL: 1 << 18, OURS: 1 << 18, OFFLOAD: 1 << 20}
+BLOCKS = {KERNEL: 1 << 18, OURS: 1 << 18, OFFLOAD: 1 << 22}
 FILE, FILE_SIZE = "large.bin", 200_000_000
 """What http serves."""
 STREAM = bytes(range(251)) * 1200

@@ -13,8 +13,8 @@ from demuxlab.drill.script import Packet, TCPPacket
 
 # So many that the pauses at the end of a batch matter little.
 _BATCH = 1000
-_REPLAYS = 10
-"""How often a disagreement is played again, at once, before it counts as one that did not repeat."""
+_REPLAYS = 20
+"""How often a disagreement is played again: where the kernel once does as ours, its clock has decided."""
 # Steps that minimising keeps: without O_NONBLOCK, calls would block when the script is played by itself.
 _KEPT = "fcntl"
 
@@ -56,7 +56,7 @@ class Tally:
     known: Counter[str] = field(default_factory=Counter)
     """How often each known difference or divergence was met, by its name."""
     unrepeated: list[Disagreement] = field(default_factory=list)
-    """Disagreements that did not occur again in `_REPLAYS` replays."""
+    """Disagreements over what the kernel, played again, once does as ours does: its clock decides."""
 
 
 def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
@@ -94,17 +94,17 @@ def _disagreements(
         if (disagreement := _first(scenario, ours, theirs, tally.known)) is not None:
             found.append(disagreement)
     for disagreement in found:
-        if (repeated := _played(disagreement.scenario, kernel, _REPLAYS)) is not None:
-            yield _minimised(repeated, kernel)
-        else:
+        again = _played(disagreement.scenario, kernel, _REPLAYS)
+        if None in again or not again:
             tally.unrepeated.append(disagreement)
+        else:
+            yield _minimised(disagreement, kernel)
 
 
-def _played(scenario: Scenario, kernel: KernelProcess, times: int = 1) -> Disagreement | None:
-    """Play a scenario on both, `times` times on the kernel; return the first disagreement."""
+def _played(scenario: Scenario, kernel: KernelProcess, times: int = 1) -> list[Disagreement | None]:
+    """Play a scenario on both, so many times on the kernel; return the first disagreement of each."""
     ours, played = lockstep.on_stack(scenario), kernel.play([scenario] * times)
-    found = (_first(scenario, ours, theirs, Counter()) for theirs in played if theirs is not None)
-    return next((one for one in found if one is not None), None)
+    return [_first(scenario, ours, theirs, Counter()) for theirs in played if theirs is not None]
 
 
 def _minimised(found: Disagreement, kernel: KernelProcess) -> Disagreement:
@@ -113,7 +113,7 @@ def _minimised(found: Disagreement, kernel: KernelProcess) -> Disagreement:
     for index in reversed(range(len(scenario.steps) - 1)):
         if scenario.steps[index].startswith(_KEPT):
             continue
-        shorter = _played(lockstep.without(scenario, index), kernel)
+        [shorter] = _played(lockstep.without(scenario, index), kernel) or [None]
         if shorter is not None and shorter.field == found.field:
             found = shorter
             scenario = replace(shorter.scenario, steps=shorter.scenario.steps[: shorter.step + 1])

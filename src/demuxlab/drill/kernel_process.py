@@ -38,8 +38,8 @@ _TASKLET = 0.0002
 # Seconds between packets: more than a call takes, and than belongs to an ACK train; each time a little more.
 _HANDSHAKE, _BETWEEN, _NO_TRAIN, _LATER = 2, 0.0007, 0.0021, 0.00003
 # A step that is so many seconds late may find another timer expired, or a longer round trip: the scenario is
-# played again, so many times at most.
-_LATE, _ATTEMPTS = 0.003, 20
+# played again after a while, so many times at most.
+_LATE, _RESPITE, _ATTEMPTS = 0.003, 0.3, 20
 # The window in segments from which on HyStart looks for one.
 _TRAIN = 16
 _OPTIONS = Options()
@@ -132,27 +132,27 @@ class _Kernel:
         """Play each scenario while others wait; one that was late for a step is played again."""
         found: list[list[Observed] | None] = [None] * len(scenarios)
         waiting: list[tuple[float, int, _Playing]] = []
-        coming = deque((number, _ATTEMPTS) for number in range(len(scenarios)))
-        while True:
+        coming = deque((0.0, number, _ATTEMPTS) for number in range(len(scenarios)))
+        while waiting or coming:
             now = time.monotonic()
             if waiting and waiting[0][0] <= now:
                 playing = heapq.heappop(waiting)[2]
-            elif coming:
-                number, attempts = coming.popleft()
+            elif coming and coming[0][0] <= now:
+                _from, number, attempts = coming.popleft()
                 playing = _Playing(self, scenarios[number], self._played, number, attempts - 1)
                 self._played += 1
-            elif waiting:
-                select.select([self.tun], [], [], waiting[0][0] - now)
+            else:
+                earliest = min(queue[0][0] for queue in (waiting, coming) if queue)
+                select.select([self.tun], [], [], earliest - now)
                 self.read()
                 continue
-            else:
-                return found
             if playing.resume():
                 heapq.heappush(waiting, (playing.due, playing.order, playing))
             elif playing.in_time:
                 found[playing.number] = playing.found
             elif playing.attempts:
-                coming.append((playing.number, playing.attempts))
+                coming.append((now + _RESPITE, playing.number, playing.attempts))
+        return found
 
     def read(self) -> None:
         """Queue the segments that the kernel has sent for the scenario of their destination address."""

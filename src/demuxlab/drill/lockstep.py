@@ -61,8 +61,9 @@ _MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
 """The states in which data may be under way, so that congestion control and timeouts matter."""
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
-# After a SACK or a timeout RACK may wait this long for segments that are late: let it, after each packet.
-_REORDERING_TIME = 16_000
+# After a SACK or a timeout RACK may wait for segments that are late: let it, after each packet that reports
+# arrivals. That can be a round trip and three ticks of the kernel's clock, of 4 ms each.
+_REORDERING_TIME = 24_000
 # Microseconds of virtual time between two steps.
 _STEP_TIME = 400
 _STATES = {
@@ -193,6 +194,7 @@ class Player:
         self._flows = Flows(options)
         self._latest: int | None = None
         self._late = False
+        self._acknowledged: int | None = None
 
     def do(self, step: str) -> Playing:
         """Play a step."""
@@ -211,14 +213,22 @@ class Player:
                 if gap := self._machine.gap():
                     yield gap
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
-                self._late = self._late or "sack " in step
-                if self._late:
+                if self._may_wait(action):
                     yield _REORDERING_TIME
         sent = [self._as_script(each.packet) for each in self._machine.sent()]
         self._late = self._late or (step in PAUSES and bool(sent))
         segments = tuple(packet for packet in sent if isinstance(packet, TCPPacket))
         others = tuple(packet for packet in sent if not isinstance(packet, TCPPacket))
         return Observed(result, value, segments, others)
+
+    def _may_wait(self, packet: Packet) -> bool:
+        """Tell whether RACK may wait for segments that are late, now that a packet has arrived."""
+        if not isinstance(packet, TCPPacket):
+            return False
+        reports = _has_sack(packet)
+        news = reports or packet.acknowledgment != self._acknowledged
+        self._late, self._acknowledged = self._late or reports, packet.acknowledgment
+        return self._late and news
 
     # Many scenarios share one kernel: each listens on a port of its own, and all of them name the default
     # port.
@@ -287,6 +297,10 @@ class Player:
             self._latest = number
             bound = self._calls.files[number].getsockname()[1]
             self._flows.begin_connection(bound or None, self._options.connect_port)
+
+
+def _has_sack(packet: TCPPacket) -> bool:
+    return isinstance(packet.options, tuple) and any(option.kind == "sack" for option in packet.options)
 
 
 @lru_cache(maxsize=4096)

@@ -34,13 +34,14 @@ class FastPath:
             return
         if isinstance(arrived, bytes):
             protocol = plain.protocol(arrived)
-            if self._stretch.size:
-                if protocol == ip.TCP and self._stretch.takes(arrived):
+            stretch = self._stretch
+            if stretch.size:
+                if protocol == ip.TCP and not stretch.offload and stretch.takes(arrived):
                     counters = host.demultiplexer.counters
                     counters.received += 1
                     counters.delivered += 1
                     return
-                self._stretch.end()
+                stretch.end()
             delivery = self._deliver(arrived, now, protocol=protocol)
             if delivery is not None:
                 host.answer(delivery, now)
@@ -54,6 +55,16 @@ class FastPath:
             delivery = self._deliver(packet_or_view, now, checksum_unfinished=True)
             if delivery is not None:
                 host.answer(delivery, now)
+
+    def receive_with_header(self, data: bytes, now: float) -> None:
+        """Do what `receive` does with what was read from a link with offload."""
+        stretch = self._stretch
+        if stretch.offload and stretch.size and stretch.takes(data):
+            counters = self._host.demultiplexer.counters
+            counters.received += 1
+            counters.delivered += 1
+        else:
+            self.receive(offload.read(data), now)
 
     def end_batch(self, now: float) -> None:
         """Let TCP send what the packets since the last call have caused."""

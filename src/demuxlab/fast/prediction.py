@@ -5,82 +5,121 @@ of the tests of RFC 9293, section 3.10.7.4 (Jacobson, "4BSD header prediction", 
 C). All other segments are for `TCPConnection`, which does the same in full.
 
 Full segments that follow one another and differ in nothing but their data are received as one (`Stretch`),
-and a batch of packets causes one ACK and one burst of data for each connection.
+whether each came by itself or many in a packet of a link with offload. A batch of packets causes one ACK and
+one burst of data for each connection.
 """
 
 from demuxlab.fast import plain
-from demuxlab.fast.plain import IPV4, KEY, TCP_HEADERS
+from demuxlab.fast.plain import IPV4, TCP_HEADERS
 from demuxlab.transport.tcp import prediction
 from demuxlab.transport.tcp.connection import TCPConnection
 from demuxlab.transport.tcp.retransmission_queue import EMPTY, segments_in
 from demuxlab.transport.tcp.sender import Sender
 from demuxlab.transport.timers import NEVER
+from demuxlab.wire import offload
 
 _LARGE = 4096
 """Bytes of data from which on data stays in the packet that brought it, instead of being copied out of it."""
-_SEQUENCE, _ACKNOWLEDGMENT_TO_WINDOW = slice(24, 28), slice(28, 36)
 _MASK = 0xFFFFFFFF
 _from_bytes = int.from_bytes  # in network order, which is its default
 
 
-class Stretch:
-    """Full segments of one connection received as one, as Linux does (generic receive offload).
+def _places(ip_at: int) -> tuple[slice, ...]:
+    """Return where the header fields of a stretch are, in a packet whose IPv4 header begins at `ip_at`.
 
-    Their headers differ in nothing but checksum, identification and sequence number, which is the next one
-    each time. The first has been received by itself.
+    All before the identification; fragment to protocol; the connection's key; sequence number;
+    acknowledgment to window.
+    """
+    bounds = ((-ip_at, 4), (6, 10), (12, 24), (24, 28), (28, 36))
+    return tuple(slice(ip_at + start, ip_at + end) for start, end in bounds)
+
+
+_PLACES = {ip_at: _places(ip_at) for ip_at in (0, offload.HEADER_LENGTH)}
+_IP_HEADER = slice(offload.HEADER_LENGTH, offload.HEADER_LENGTH + 20)
+
+
+class Stretch:
+    """Packets of one connection received as one, as Linux does (generic receive offload).
+
+    Each is as long as the one before, and their headers differ in nothing but checksum, identification and
+    sequence number, which is the next one each time. The first has been received by itself.
     """
 
     __slots__ = (
-        *("_acknowledgment_to_window", "_at", "_connection", "_data", "_key", "_next", "_now", "_options"),
-        *("_right_edge", "_first_bytes", "size"),
+        *("_at", "_connection", "_count", "_data", "_first", "_key", "_key_at", "_length", "_length_at"),
+        *("_next", "_now", "_options", "_options_at", "_protocol", "_protocol_at", "_queue", "_right_edge"),
+        *("_sequence_at", "_window", "_window_at", "offload", "size"),
     )
 
     def __init__(self) -> None:
         self.size = 0
-        """The size of each packet; 0: there is none."""
+        """The size of each packet, its virtio-net header included; 0: there is no stretch."""
+        self.offload = False
+        """The packets have a virtio-net header, and each may be many segments."""
 
-    def begin(self, connection: TCPConnection, packet: bytes, size: int, now: float) -> None:
-        """A connection has received `size` bytes in a packet: the next may continue it."""
+    def begin(self, connection: TCPConnection, packet: bytes | memoryview, size: int, now: float) -> None:
+        """A connection has received `size` bytes of full segments in a packet: the next may continue it.
+
+        A view is of what was read from a link with offload.
+        """
+        whole: bytes = packet if isinstance(packet, bytes) else packet.obj  # type: ignore[assignment]
+        ip_at = len(whole) - len(packet)
         receiver = connection.receiver
         self._connection, self._now = connection, now
-        self.size, self._at = len(packet), len(packet) - size
-        self._key, self._first_bytes = packet[KEY], packet[:2]
-        self._acknowledgment_to_window = packet[_ACKNOWLEDGMENT_TO_WINDOW]
-        self._options = packet[TCP_HEADERS : self._at]
-        self._next, self._right_edge = receiver.next, receiver.right_edge
+        self.size, self.offload, self._at = len(whole), ip_at > 0, len(whole) - size
+        self._length_at, self._protocol_at, self._key_at, self._sequence_at, self._window_at = _PLACES[ip_at]
+        self._options_at = slice(ip_at + TCP_HEADERS, self._at)
+        self._length, self._protocol = whole[self._length_at], whole[self._protocol_at]
+        self._key, self._window = whole[self._key_at], whole[self._window_at]
+        self._options = whole[self._options_at]
+        self._first = self._next = receiver.next
+        self._right_edge = receiver.right_edge
+        self._queue, self._count = receiver.data, 0
         self._data: list[bytes] = []
+        """Small segments, which are joined at the end; large ones are received at once."""
 
     def takes(self, packet: bytes) -> bool:
-        """Receive a plain packet with TCP if it continues the stretch; return whether it does."""
-        at = self._at
-        following = self._next + self.size - at
+        """Receive a packet if it continues the stretch; return whether it does.
+
+        A plain one with TCP; or, behind a virtio-net header, any: it says that the checksum is unfinished.
+        """
+        next_ = self._next
+        following = next_ + self.size - self._at
         if (
             len(packet) != self.size
-            or packet[_ACKNOWLEDGMENT_TO_WINDOW] != self._acknowledgment_to_window
-            or packet[TCP_HEADERS:at] != self._options
-            or packet[KEY] != self._key
-            or _from_bytes(packet[_SEQUENCE]) != self._next & _MASK
+            or packet[self._window_at] != self._window
+            or packet[self._options_at] != self._options
+            or packet[self._key_at] != self._key
+            or _from_bytes(packet[self._sequence_at]) != next_ & _MASK
             or following > self._right_edge
-            or packet[:2] != self._first_bytes
+            or packet[self._length_at] != self._length
+            or packet[self._protocol_at] != self._protocol
         ):
             return False
-        self._data.append(packet[at:])
+        if not self.offload:
+            self._data.append(packet[self._at :])
+        elif _from_bytes(packet[_IP_HEADER]) % 0xFFFF:
+            return False
+        else:
+            self._queue.append(memoryview(packet)[self._at :])
+            self._connection.receiver.next = following
         self._next = following
+        self._count += 1
         return True
 
     def end(self) -> None:
         """Hand the stretch to its connection."""
         if not self.size:
             return
-        connection, data = self._connection, self._data
-        size, self.size, self._data = self.size - self._at, 0, []
-        if data:
+        connection, data, size = self._connection, self._data, self.size - self._at
+        self.size, self._data = 0, []
+        if self._count:
             receiver, sender = connection.receiver, connection.sender
-            stretch = b"".join(data)  # before anything changes: there may be no memory for it
-            receiver.data.append(stretch)
-            receiver.next = self._next
+            if data:
+                receiver.data.append(b"".join(data))
+                receiver.next = self._next
             sender.update_window(self._next - size, sender.unacked, sender.window)
-            connection.data_received(len(stretch), self._now, len(data))
+            connection.data_received(self._next - self._first, self._now, self._count)
 
 
 class Prediction:
@@ -91,7 +130,7 @@ class Prediction:
         self._touched: dict[TCPConnection, None] = {}
         """Connections that have received a predicted segment in this batch."""
 
-    def receive(self, connection: TCPConnection, packet: bytes, now: float) -> bool:
+    def receive(self, connection: TCPConnection, packet: bytes | memoryview, now: float) -> bool:
         """Receive the segment in a plain packet if it is as predicted; False, and nothing changed, if not."""
         if prediction.is_disturbed(connection):
             return False
@@ -99,7 +138,7 @@ class Prediction:
         if size < 0:
             return False
         self._touched[connection] = None
-        if size == connection.sender.mss and packet[0] == IPV4:
+        if size and not size % connection.sender.mss and packet[0] == IPV4:
             self.stretch.begin(connection, packet, size, now)
         return True
 
@@ -113,7 +152,7 @@ class Prediction:
             self._touched.clear()
 
 
-def _receive(connection: TCPConnection, packet: bytes, now: float) -> int:
+def _receive(connection: TCPConnection, packet: bytes | memoryview, now: float) -> int:
     """Receive a segment if it is as predicted; return the size of its data, -1 if it is not."""
     fields = plain.stream(packet)
     if fields is None:

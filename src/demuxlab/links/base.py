@@ -1,11 +1,8 @@
 """The interface of a link: two ends for IP packets, one of the host under study, one of all others."""
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from demuxlab.errors import CallError
-
-if TYPE_CHECKING:
-    from demuxlab.wire.offload import Arrived
 
 
 class LinkUnavailable(CallError):
@@ -55,8 +52,11 @@ class LinkEnd(Protocol):
 class OffloadingEnd(Protocol):
     """An end of a link that offloads: `send` of the same end takes `Large` segments too."""
 
-    def receive_uncut(self) -> "bytes | Arrived | None":
-        """Return the next packet as the link gives it, or None without waiting for one."""
+    def receive_uncut(self) -> bytes | None:
+        """Return the next packet as the link gives it, or None without waiting for one.
+
+        It has a virtio-net header: see `wire.offload`.
+        """
         ...
 
 

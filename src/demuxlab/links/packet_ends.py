@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from demuxlab.wire import frame, offload
 
 MAX_PACKET = 65_550
+_UNCUT = offload.HEADER_LENGTH + MAX_PACKET
 _PACKET_OUTGOING = 4
 _ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
 
@@ -51,15 +52,12 @@ class OffloadingTunEnd(TunEnd):
         else:
             os.writev(self._descriptor, (offload.PLAIN_HEADER, packet))
 
-    def receive_uncut(self) -> bytes | offload.Arrived | None:
+    def receive_uncut(self) -> bytes | None:
         """Return the next packet as the kernel gives it, or None without waiting for one."""
         try:
-            data = os.read(self._descriptor, offload.HEADER_LENGTH + MAX_PACKET)
+            return os.read(self._descriptor, _UNCUT)
         except BlockingIOError:
             return None
-        # A large packet stays where it was read to: every copy costs a sixth of what receiving it does.
-        packet = memoryview(data)[offload.HEADER_LENGTH :]
-        return offload.read(data, packet) if data[0] else bytes(packet)
 
     def receive(self, timeout: float) -> bytes | None:
         """Return the next packet as a wire would have brought it."""
@@ -67,7 +65,8 @@ class OffloadingTunEnd(TunEnd):
             return piece
         if timeout:
             select.select([self._descriptor], [], [], timeout)
-        arrived = self.receive_uncut()
+        data = self.receive_uncut()
+        arrived = data and offload.read(data)
         if not isinstance(arrived, offload.Arrived):
             return arrived
         self._pieces = offload.pieces(arrived)

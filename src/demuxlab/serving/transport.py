@@ -292,7 +292,8 @@ class Endpoint:
         except (TypeError, ValueError, OverflowError, struct.error):
             self._fail(f"{method} returned {each!r:.200}, whose values do not fit a header")
             return
-        if self.ask("state") == "CLOSED":
+        # LISTEN: a RST has come before the handshake was over, and the listening socket goes on by itself.
+        if self.ask("state") in ("CLOSED", "LISTEN"):
             self._end()
         else:
             self._schedule(now)

@@ -158,7 +158,8 @@ class OpenSocket:
     def flush(self) -> None:
         """Send what has to be sent, and update the pollable descriptor; the lock is held."""
         self.runtime.flush()
-        self._show_readiness()
+        if self.pollable is not None:
+            self._show_readiness()
 
     def replace_endpoint(self) -> None:
         """Make a new endpoint after a failed connect: as in Linux, it may be repeated. The lock is held."""

@@ -183,9 +183,14 @@ class StreamSocket(InetSocket):
         with view[:size] as target:
 
             def read() -> int | None:
-                return self._endpoint.read_into(target, opened.runtime.now())
+                return self._endpoint.read_into(target, opened.runtime.now(), waits=timeout != 0)
 
-            return self._retry_until(read, timeout, opened.receive_timeout), None
+            try:
+                return self._retry_until(read, timeout, opened.receive_timeout), None
+            except BaseException:
+                with opened:
+                    opened.endpoint.stop_waiting()  # type: ignore[union-attr]  # made with SOCK_STREAM
+                raise
 
     def _send(
         self,

@@ -35,12 +35,15 @@ class Timers:
         self._heap: list[tuple[float, int, Timed]] = []
         self._order = count()
         self._ended = 0
+        self.next = NEVER
+        """When to call `run`: perhaps too early, never too late; `NEVER` if nothing is due."""
 
     def update(self, timed: Timed) -> None:
         """Call this after a deadline has changed."""
         if timed.deadline < timed.entered:
             timed.entered = timed.deadline
             heapq.heappush(self._heap, (timed.deadline, next(self._order), timed))
+            self.next = min(self.next, timed.deadline)
 
     def forget(self, timed: Timed) -> None:
         """Clear a deadline: nothing will be due any more."""
@@ -53,15 +56,14 @@ class Timers:
             self._heap = [entry for entry in self._heap if entry[0] == entry[2].entered]
             heapq.heapify(self._heap)
             self._ended = 0
+            self._look()
 
     def __len__(self) -> int:
         """Return the number of entries in the heap."""
         return len(self._heap)
 
-    @property
-    def next(self) -> float:
-        """When to call `run`: perhaps too early, never too late; `NEVER` if nothing is due."""
-        return self._heap[0][0] if self._heap else NEVER
+    def _look(self) -> None:
+        self.next = self._heap[0][0] if self._heap else NEVER
 
     def run(self, now: float) -> None:
         """Call `tick` of everything that is due."""
@@ -73,6 +75,7 @@ class Timers:
             if timed.deadline <= now:
                 timed.tick(now)
             self.update(timed)
+        self._look()
 
 
 class Expires(Protocol):

@@ -1,4 +1,7 @@
-"""Bytes in order, kept as the pieces in which they came: nothing is copied until it is read."""
+"""Bytes in order, kept as the pieces in which they came: nothing is copied until it is read.
+
+Where a reader waits with a buffer, what comes is copied into that at once, while the cache still has it.
+"""
 
 from collections import deque
 
@@ -25,6 +28,9 @@ class _Pieces(deque[Bytes]):
     """Where data begins behind which more was to follow (MSG_MORE); -1: the last write ended all."""
     released: int = 0
     """What lies before this number does not wait to fill a segment."""
+    target: memoryview | None = None
+    """The buffer of a reader that waits; its first `placed` bytes come before the pieces."""
+    placed: int = 0
 
 
 class ByteQueue:
@@ -50,7 +56,10 @@ class ByteQueue:
         pieces = self._pieces
         if pieces is None:
             self._pieces = _Pieces((data if size >= _SMALL or type(data) is bytes else bytearray(data),))
-        elif size >= _SMALL:
+        elif pieces.target is not None and not pieces and pieces.placed + size <= len(pieces.target):
+            pieces.target[pieces.placed : pieces.placed + size] = data
+            pieces.placed += size
+        elif size >= _SMALL or not pieces:
             pieces.append(data)
         elif len(last := pieces[-1]) < _SMALL:
             if not isinstance(last, bytearray):
@@ -67,16 +76,40 @@ class ByteQueue:
             return bytes(parts[0])  # no copy of what is bytes already
         return b"".join(parts)
 
+    def offer(self, target: memoryview) -> None:
+        """Let what comes go into the buffer of a reader that waits: `read_into` the same buffer takes it."""
+        if self._pieces is None:
+            self._pieces = _Pieces()
+            self._pieces.target = target
+
+    def withdraw(self) -> None:
+        """Keep what has gone into a reader's buffer as a piece: another one reads it, or none so far."""
+        pieces = self._pieces
+        if pieces is None or pieces.target is None:
+            return
+        if pieces.placed:
+            pieces.appendleft(bytes(pieces.target[: pieces.placed]))
+        pieces.target, pieces.placed = None, 0
+        if not pieces:
+            self._pieces = None
+
     def read_into(self, target: memoryview) -> int:
         """Move as many bytes as `target` holds, or as there are, into it; return how many."""
-        end = 0
-        for part in self._remove(len(target)):
+        end, pieces = 0, self._pieces
+        if pieces is not None and pieces.target is target:
+            end, pieces.placed = pieces.placed, 0
+            self._size -= end
+            self.withdraw()
+        for part in self._remove(len(target) - end):
             start, end = end, end + len(part)
             target[start:end] = part
         return end
 
     def _remove(self, size: int) -> list[Bytes]:
         pieces = self._pieces
+        if pieces is not None and pieces.target is not None:
+            self.withdraw()
+            pieces = self._pieces
         if pieces is not None and size >= self._size and len(pieces) == 1:
             self._pieces, self._size = None, 0
             return [pieces[0]]
@@ -103,6 +136,7 @@ class ByteQueue:
 
     def at(self, start: int, size: int) -> tuple[Bytes, ...]:
         """Return `size` bytes from position `start` on, in parts: views of large pieces."""
+        self.withdraw()
         pieces = self._pieces
         if not size or pieces is None:
             return ()

@@ -214,8 +214,11 @@ class TCPEndpoint:
         connection = self._connection
         return connection.urgent_waits if connection is not None and connection.urgent is not None else None
 
-    def read_into(self, target: memoryview, now: float) -> int | None:
-        """Read into a buffer without another copy; return how many bytes, 0 at the end, None: none yet."""
+    def read_into(self, target: memoryview, now: float, *, waits: bool = False) -> int | None:
+        """Read into a buffer without another copy; return how many bytes, 0 at the end, None: none yet.
+
+        `waits`: until the next call with the same buffer, or `stop_waiting`, what arrives may go into it.
+        """
         connection = self._connection
         if connection is None:
             self._raise_error()
@@ -223,7 +226,16 @@ class TCPEndpoint:
                 return 0
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         size = connection.read_into(target, now)
-        return size or (0 if self._is_at_end(connection, len(target)) else None)
+        if size or self._is_at_end(connection, len(target)):
+            return size
+        if waits and connection.urgent is None:
+            connection.receiver.data.offer(target)
+        return None
+
+    def stop_waiting(self) -> None:
+        """Let no more data go into the buffer of a reader, which does not wait any more."""
+        if self._connection is not None:
+            self._connection.receiver.data.withdraw()
 
     def _is_at_end(self, connection: TCPConnection, size: int) -> bool:
         """Tell whether reading `size` bytes of an empty buffer would not wait; raises the pending error."""
