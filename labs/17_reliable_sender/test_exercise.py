@@ -108,6 +108,9 @@ def test_an_acknowledgment_lets_the_next_segments_go(submission: Submission) -> 
     play.ack(1, (2,), "one is acknowledged: the next one goes")
     play.ack(3, (3, 4), "ack covers everything before it: two more are acknowledged by it")
     play.value("waiting", expected=2 * play.mss, hint="three of five are acknowledged")
+    both = Segment(ack=add(play.base, 5 * play.mss), window=WINDOW, data=b"theirs")
+    play.step("receive", both, sends=[], hint="an ack counts beside data, too")
+    play.value("waiting", expected=0, hint="an ack counts beside data, too")
 
 
 @pytest.mark.points(1)
@@ -167,9 +170,14 @@ def test_a_lost_segment_is_sent_again_by_the_timer(submission: Submission) -> No
     play.write(3, (0, 1, 2), "they fit")
     play.wait(0.9)
     play.step("poll", sends=[], hint="the timer has not expired yet")
-    play.timer(play.parts(0), hint="the first segment that is not acknowledged goes again, and it alone")
+    play.wait(0.35)
+    hint = "the timer has expired: the first segment that is not acknowledged goes again, and it alone"
+    play.step("poll", sends=play.parts(0), hint=hint)
+    play.due(play.now + 2, "poll came late: the timer is set to now + RTO")
     play.ack(3, NONE, "the receiver had the others: all is acknowledged")
     play.value("waiting", expected=0, hint="all is acknowledged")
+    play.wait(9)
+    play.step("poll", sends=[], hint="nothing is under way: no timer runs")
 
 
 @pytest.mark.points(1)
@@ -259,6 +267,11 @@ def test_an_acknowledgment_of_what_was_never_sent_changes_nothing(submission: Su
     play.ack(3, NONE, "segment 2 was never sent: this is no acknowledgment of it")
     play.value("waiting", expected=4 * play.mss, hint="nothing is acknowledged")
     play.ack(2, (2, 3), "this one is behind the last byte sent: it is right")
+    play = Play(submission, "unsent later")
+    play.write(4, (0, 1, 2, 3), "four fit")
+    play.ack(3, NONE, "one is left")
+    play.ack(5, NONE, "segment 4 was never sent: this is no acknowledgment of it")
+    play.value("waiting", expected=play.mss, hint="segment 3 is not acknowledged")
 
 
 @pytest.mark.points(2)
@@ -336,6 +349,10 @@ def test_sequence_numbers_wrap_around(submission: Submission) -> None:
     play.ack(0, NONE, "this number is large, and yet an old one")
     play.timer(play.parts(1), hint=hint)
     play.ack(5, (5,), hint)
+    play = Play(submission, "zero", start=-drawing("zero").randrange(100, 1400))  # of mss
+    play.write(2, (0, 1), "they fit")
+    play.ack(1, NONE, "an ack of 0 is an ack: only None is none")
+    play.value("waiting", expected=play.mss, hint="an ack of 0 is an ack: only None is none")
 
 
 @pytest.mark.points(2)

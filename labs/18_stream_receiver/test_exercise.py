@@ -413,7 +413,15 @@ def test_nothing_behind_fin_is_taken(submission: Submission) -> None:
     hint = "what waited behind FIN, although it came first, does not belong to the stream"
     peer.send(0, m, (m + 1, 7 * m - 1), hint, fin=True)
     peer.finished(True, "FIN has come, and all data before it")
+    peer.send(m + 1, m + 2, (m + 1, 7 * m - 1), hint)
     peer.read(9 * m, 0, m, hint)
+
+    peer = Peer(submission, "fin alone")
+    hint = "the stream is empty: FIN has the first number, and it counts"
+    peer.send(0, 0, (1, 8 * peer.mss - 1), hint, fin=True)
+    peer.send(1, 9, (1, 8 * peer.mss - 1), hint, fin=True)
+    peer.has(1, 8 * peer.mss - 1, hint)
+    peer.read(9, 0, 0, hint)
 
 
 @pytest.mark.points(1)
