@@ -20,43 +20,50 @@ class TooLong(BaseException):
         return _("it has run for {seconds:g} seconds", seconds=SECONDS)
 
 
-class Bounded:
-    """Calls functions one at a time; TooLong is raised in one that has run for `SECONDS`.
-
-    What waits in the system (time.sleep, input) is interrupted only when that returns.
-    """
+class _Calls:
+    """The calls at hand, each in a thread of its own, and the one thread that watches them all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: tuple[int, float] | None = None
-        """The thread of the call at hand, and when its time is over."""
+        self._ends: dict[int, float] = {}
+        """When each thread's call has run for too long."""
         self._watcher: threading.Thread | None = None
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a function returns."""
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="learner's time", daemon=True)
-            self._watcher.start()
+        """Return what a function returns; TooLong is raised in one that has run for `SECONDS`.
+
+        What waits in the system (time.sleep, input) is interrupted only when that returns.
+        """
         ident = threading.get_ident()
-        self._running = ident, time.monotonic() + SECONDS
+        with self._lock:
+            self._ends[ident] = time.monotonic() + SECONDS
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="learner's time", daemon=True)
+                self._watcher.start()
         try:
             return function(*arguments)
         finally:
             with self._lock:
-                self._running = None
+                self._ends.pop(ident, None)
                 _interrupt(ident, None)  # where it has returned just now
 
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK)
             with self._lock:
-                running = self._running
-                if running is not None and time.monotonic() > running[1]:
-                    self._running = None
-                    _interrupt(running[0], TooLong)
+                if not self._ends:  # the next call starts another watcher
+                    self._watcher = None
+                    return
+                now = time.monotonic()
+                for ident in [ident for ident, end in self._ends.items() if now > end]:
+                    del self._ends[ident]
+                    _interrupt(ident, TooLong)
 
 
 def _interrupt(thread: int, error: type[BaseException] | None) -> None:
     """Raise an exception in a thread before its next line; None: not any more."""
     kind = None if error is None else ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), kind)
+
+
+call = _Calls().call

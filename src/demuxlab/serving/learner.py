@@ -12,7 +12,8 @@ from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.errors import CallError
 from demuxlab.language import _, marked
-from demuxlab.serving.bounded import Bounded, TooLong
+from demuxlab.serving import bounded
+from demuxlab.serving.bounded import TooLong
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, to_text
 from demuxlab.wire.segment import Segment
@@ -123,7 +124,7 @@ def load(path: Path) -> Any:
         raise FileUnusable(_("{path} is no Python file", path=path), _(_CURE))
     module = importlib.util.module_from_spec(spec)
     try:
-        Bounded().call(spec.loader.exec_module, module)
+        bounded.call(spec.loader.exec_module, module)
     except (Exception, SystemExit, TooLong) as error:
         wrong = _("{path} cannot be loaded ({why})", path=path, why=described(error))
         only = _("mend the file: loading it must only define classes")

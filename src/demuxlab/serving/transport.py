@@ -21,7 +21,8 @@ from demuxlab.language import _
 from demuxlab.parts.connection import NEEDED, Connection, Parts
 from demuxlab.parts.segment import Segment
 from demuxlab.parts.simulation import MOST_SEGMENTS
-from demuxlab.serving.bounded import Bounded, TooLong
+from demuxlab.serving import bounded
+from demuxlab.serving.bounded import TooLong
 from demuxlab.serving.learner import FileUnusable, described, load
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, tcp
@@ -79,7 +80,7 @@ class LearnersTransport:
             found |= own
             self.used |= dict.fromkeys(own, path.name)
         ours = Parts()
-        self.call: Callable[..., Any] = Bounded().call if found else _call
+        self.call: Callable[..., Any] = bounded.call if found else _call
         """Calls what is the learner's."""
         parts = Parts(*(found.get(name.title(), getattr(ours, name)) for name in Parts._fields))
         self._new = completed(found.get("Connection"), names, parts)
