@@ -32,11 +32,12 @@ class Controller:
         """An ACK of new data has come. The first of these rules that applies decides:
 
         1. recovery, partial ACK: subtract `count` from cwnd; if `count` is `mss` or more, add `mss` to it
-        2. recovery, and all is acknowledged: cwnd = ssthresh, and the recovery is over
+        2. recovery, and all is acknowledged: cwnd = ssthresh (RFC 6582's option 2), and the recovery is over
         3. cwnd < ssthresh (slow start): cwnd grows by `count`, but by no more than `mss`. It may end above
            ssthresh.
         4. otherwise (congestion avoidance): add `count` to a sum. If the sum has reached cwnd, subtract cwnd
-           from it; then cwnd grows by `mss`: a segment for each window that was acknowledged.
+           from it; then cwnd grows by `mss`: a segment for each window that was acknowledged. (Equation 3
+           of RFC 5681 only comes near that.)
 
         An example: `mss` 100, three ACKs of 100 bytes. The window is 400, 500, 600, 700.
         """

@@ -49,7 +49,8 @@ def test_a_hostile_transport_earns_no_more_than_its_first_segments_and_disturbs_
         *map(str, sorted(tmp_path.iterdir())),
         "--json",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # The results are kept in the folder that it is called from.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results = {row["submission"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert results.pop("right")["points"] == 40

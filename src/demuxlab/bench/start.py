@@ -1,5 +1,6 @@
 """`start`: how long does a command take, compared with a Python that does nothing?"""
 
+import os
 import subprocess
 import sys
 import time
@@ -17,21 +18,24 @@ _MAIN = "from demuxlab.cli.main import main; main()"
 def prepare(_effort: Effort, folder: Path) -> list[Benchmark]:
     """Return the benchmark."""
     contenders = {
-        NOTHING: _starting("pass"),
-        HELP: _starting(_MAIN, "--help"),
-        RUN: _starting(_MAIN, "run", "04", "--link", "memory", "--captures", str(folder)),
+        NOTHING: _starting(folder, "pass"),
+        HELP: _starting(folder, _MAIN, "--help"),
+        RUN: _starting(folder, _MAIN, "run", "04", "--link", "memory", "--captures", str(folder)),
     }
     goals = (Goal(HELP, NOTHING, at_most_over=120), Goal(RUN, NOTHING, at_most_over=200))
     note = "a process from its start to its end; `run` on the memory link"
     return [Benchmark("start", "ms", contenders, NOTHING, goals, note)]
 
 
-def _starting(program: str, *arguments: str) -> Callable[[], Entry]:
+def _starting(folder: Path, program: str, *arguments: str) -> Callable[[], Entry]:
     command = [sys.executable, "-c", program, *arguments]
+    # All modules are compiled, as pip leaves them, however this environment was made.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def start() -> float:
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         taken = time.perf_counter() - begin
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["?"]

@@ -227,12 +227,14 @@ def _sack_on_data(step: DifferingStep) -> bool:
 def _beyond_fin(step: DifferingStep) -> bool:
     """Tell whether the kernel has taken what the peer sent beyond its FIN, or has reset such a segment."""
     segment, last = step.segment, step.last_ack
-    if segment is None or last is None or last.acknowledgment is None or len(step.kernels) != len(step.ours):
+    if segment is None or last is None or last.acknowledgment is None:
         return False
     fins = {_end(one) for one in step.segments if one.flags & FIN}
     if any(answer.flags & RST for answer in step.kernels):
         length = (_end(segment) - segment.sequence) % MODULUS
         return last.acknowledgment in fins and 0 < (last.acknowledgment - segment.sequence) % MODULUS < length
+    if not step.kernels or len(step.ours) != len(step.kernels):
+        return False
     for mine, theirs in zip(step.ours, step.kernels, strict=True):
         own, reach = _reported(mine), _reported(theirs)
         beyond = any(0 < (number - end) % MODULUS < MODULUS // 2 for number in reach for end in fins)

@@ -202,11 +202,10 @@ def _no_repeated_syn(step: Step) -> tuple[Packets, Packets]:
 
 
 def _acknowledged_before_syn(step: Step) -> bool:
-    """Tell whether the peer's first segment on an active open was an ACK, and a SYN came later."""
+    """Tell whether an active open has met an ACK before the peer's SYN."""
     injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
-    crossed = any(map(_is_syn, injected))
-    first = next(iter(injected), None)
-    return step.before("connect(") and crossed and first is not None and bool(first.flags & ACK)
+    syn = next((at for at, one in enumerate(injected) if _is_syn(one)), 0)
+    return step.before("connect(") and any(one.flags & (ACK | RST) == ACK for one in injected[:syn])
 
 
 def _is_syn(segment: TCPPacket | None) -> bool:

@@ -1,5 +1,6 @@
 """Runs lab scripts: opens the link, drops root's rights, records, and prints what happened."""
 
+import gc
 import importlib.util
 import json
 import signal
@@ -11,7 +12,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from demuxlab import language, layout
@@ -24,6 +25,7 @@ from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
+from demuxlab.serving.learner import FileUnusable
 from demuxlab.wireshark.live import Live, drop_rights, ended_on_failure
 
 if TYPE_CHECKING:
@@ -134,6 +136,9 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
         _tell(f"demuxlab: {error}")
     except (_NoOutput, MemoryError):
         raise
+    except FileUnusable as error:
+        lab.failed += 1
+        _tell(f"demuxlab: {error}")
     except Exception as error:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")
@@ -189,6 +194,7 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
     if spec is None or spec.loader is None:
         raise CannotRun(_("{script} cannot be loaded", script=script), _("is it a Python file?"))
     module = importlib.util.module_from_spec(spec)
+    gc.disable()  # modules and scapy's databases are no garbage: to look through them costs 15 ms
     try:
         spec.loader.exec_module(module)
         run: Any = module.run
@@ -196,7 +202,24 @@ def load(folder: LabFolder) -> Callable[[Lab], None]:
         raise
     except Exception as error:
         raise CannotRun(_where(error, script), _("mend the script")) from error
+    finally:
+        gc.enable()
     return run  # type: ignore[no-any-return]
+
+
+class _WhenUsed(ModuleType):
+    """A module that is loaded with the first attribute that is asked for.
+
+    Not importlib.util.LazyLoader: until CPython 3.12 its modules are loaded by a second import, too.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        spec = self.__spec__
+        if self.__class__ is _WhenUsed and spec is not None and spec.loader is not None:
+            self.__class__ = ModuleType  # type: ignore[assignment]
+            spec.loader.exec_module(self)
+            return getattr(self, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
 def _import_when_used(package: str, name: str) -> None:
@@ -206,10 +229,10 @@ def _import_when_used(package: str, name: str) -> None:
     """
     whole = f"{package}.{name}"
     spec = None if whole in sys.modules else importlib.util.find_spec(whole)
-    if spec is not None and spec.loader is not None:
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = sys.modules[whole] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    if spec is not None:
+        module = importlib.util.module_from_spec(spec)
+        module.__class__ = _WhenUsed
+        sys.modules[whole] = module
         setattr(sys.modules[package], name, module)
 
 

@@ -82,18 +82,31 @@ def build(
     if len(options) & 3:
         options += bytes(-len(options) % 4)
     length, size = HEADER_LENGTH + len(options), len(payload)
-    fields = (source_port, destination_port, sequence, acknowledgment, length << 2, flags, window)
-    unfinished = _HEADER.pack(*fields, 0, urgent) + options
     if size <= _SHORT:
-        # Addresses, header and data in one pass: the rest of the pseudo-header is protocol and length.
-        total = _from_bytes(source + destination + unfinished + payload)
-        total = (total << 8 if size & 1 else total) + ip.TCP + length + size
-    else:
-        # The sums are added, so that a large payload is copied once.
-        total = pseudo_header_sum(source, destination, ip.TCP, length + size)
-        total += _from_bytes(unfinished) + word_sum(payload)
-    # The sum is not zero, since that of the pseudo-header is not.
-    return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
+        total = _from_bytes(source + destination + options + payload)
+        if size & 1:
+            total <<= 8
+    else:  # a large payload is copied once
+        total = _from_bytes(source + destination + options) + word_sum(payload)
+    # Modulo 0xFFFF a field of the header, or of the pseudo-header, is the sum of its words. Not all are zero.
+    total += ip.TCP + length + size + source_port + destination_port + sequence + acknowledgment
+    total += (length << 10 | flags) + window + urgent
+    checksum = 0xFFFF - (total % 0xFFFF or 0xFFFF)
+    return (
+        _HEADER.pack(
+            source_port,
+            destination_port,
+            sequence,
+            acknowledgment,
+            length << 2,
+            flags,
+            window,
+            checksum,
+            urgent,
+        )
+        + options
+        + payload
+    )
 
 
 def unfinished_header(

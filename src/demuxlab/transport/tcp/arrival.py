@@ -132,7 +132,7 @@ def _is_acceptable(
     first = block.sender.recovery.queue.first
     passive_open = block.state is State.SYN_RECEIVED and block.passive
     if (
-        passive_open
+        (passive_open or (block.early and block.passive))
         and segment.flags & (SYN | ACK | RST) == SYN
         and start == (block.fast_open.initial if block.fast_open and block.early else receiver.next - 1)
         and first is not None
