@@ -34,11 +34,12 @@ class Bounded:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function returns."""
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="learner's time", daemon=True)
-            self._watcher.start()
         ident = threading.get_ident()
-        self._running = ident, time.monotonic() + SECONDS
+        with self._lock:
+            self._running = ident, time.monotonic() + SECONDS
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="learner's time", daemon=True)
+                self._watcher.start()
         try:
             return function(*arguments)
         finally:
@@ -51,7 +52,10 @@ class Bounded:
             time.sleep(_LOOK)
             with self._lock:
                 running = self._running
-                if running is not None and time.monotonic() > running[1]:
+                if running is None:  # no call: the watcher ends, and the next call starts another
+                    self._watcher = None
+                    return
+                if time.monotonic() > running[1]:
                     self._running = None
                     _interrupt(running[0], TooLong)
 
