@@ -253,10 +253,7 @@ FOUND = {
     "handshake_has_no_window machine_is_not_told own_mss_only receiver_has_no_timer "
     "syn_has_no_number syn_has_no_timer two_acks_for_a_fin window_is_the_capacity",
 }
-"""By lab: wrong solutions that a script of their behaviour finds.
-
-Most of the others the other parts of a whole TCP keep away from their mistake, or put it right.
-"""
+"""By lab: wrong solutions that a script of their behaviour finds. A whole TCP hides most other mistakes."""
 
 
 @pytest.mark.parametrize("lab", LABS)

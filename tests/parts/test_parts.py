@@ -123,6 +123,20 @@ def test_two_connections_exchange_their_streams_and_close(seed):
     assert streams == {"A": STREAM[::-1], "B": STREAM}
 
 
+def test_challenge_acks_are_limited_and_repeated_data_is_always_acknowledged():
+    connection = Connection(100, 1000, 5000)
+    connection.listen()
+    connection.receive(Segment(7, syn=True, mss=1000), 0)
+    connection.receive(Segment(8, 101, 5000), 0)
+    forged = [connection.receive(Segment(1000, rst=True), 1 + number / 10) for number in range(12)]
+    assert [len(sent) for sent in forged] == [1] * 10 + [0] * 2
+    assert connection.receive(Segment(500, syn=True), 3) == []
+    assert connection.receive(Segment(4, 101, 5000, b"old"), 3) == [Segment(101, 8, 5000)]
+    assert connection.receive(Segment(1000, rst=True), 6.05) == [Segment(101, 8, 5000)]
+    assert connection.receive(Segment(8, rst=True), 7) == []
+    assert connection.state() == "CLOSED"
+
+
 def test_the_machine_opens_closes_and_waits_two_msl():
     a, b = Machine(100), Machine(500)
     b.listen()

@@ -10,6 +10,8 @@ from demuxlab.parts.sender import Sender
 
 _MSS = 536
 """Of a peer whose SYN names none (RFC 9293, section 3.7.1)."""
+CHALLENGES, CHALLENGE_PERIOD = 10, 5.0
+"""At most so many challenge ACKs in so many seconds (RFC 5961, section 7)."""
 _DATA = ("ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "CLOSE-WAIT", "LAST-ACK")
 
 
@@ -53,6 +55,7 @@ class Connection:
         self._unsent = b""
         self._closing = False
         self._fin_taken = False
+        self._challenges: list[float] = []  # when the last ones were sent
 
     def listen(self) -> None:
         """Passive open."""
@@ -91,10 +94,10 @@ class Connection:
             self._begin(segment)
         elif state == "LISTEN":
             self._sender = self._receiver = None  # RST in SYN-RECEIVED: the next SYN has another number
+        if answers and before in _DATA:
+            return self._out(self._limited(answers, segment, now))  # not acceptable: the machine has said so
         if state not in _DATA or segment.rst or segment.ack is None:
             return self._out(answers)
-        if answers and before not in ("SYN-SENT", "SYN-RECEIVED"):
-            return self._out(answers)  # not acceptable: the machine has said so
         first, self._unsent = self._unsent, b""
         answers += self._sender.receive(segment._replace(syn=False), now)
         answers += self._sender.send(first, now) if first else []
@@ -136,6 +139,16 @@ class Connection:
     def waiting(self) -> int:
         """Return how many bytes are not acknowledged, sent or not."""
         return len(self._unsent) + (self._sender.waiting() if self._sender is not None else 0)
+
+    def _limited(self, answers: list[Segment], segment: Segment, now: float) -> list[Segment]:
+        """Rate-limited challenge ACK (RFC 5961, section 7); what repeats data is always answered."""
+        self._challenges = [at for at in self._challenges if now - at < CHALLENGE_PERIOD]
+        if segment.data:
+            return answers
+        if len(self._challenges) == CHALLENGES:
+            return []
+        self._challenges.append(now)
+        return answers
 
     def _begin(self, syn: Segment) -> None:
         """SYN has come: both numbers are known."""
