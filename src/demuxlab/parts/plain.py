@@ -1,8 +1,8 @@
 """A TCP of another design, one class without parts: lists, loops, no cleverness; it serves all the same.
 
 It behaves otherwise than the parts of labs 17 to 20 where RFC 9293 leaves that open: each segment is
-acknowledged at once, segments are counted that may be under way, the timer is not measured, and the SYN has a
-window of 0. Lab 21 lets a learner's TCP talk to it.
+acknowledged at once, a number of segments bounds what is under way, the timer is not measured, and the SYN
+has a window of 0. Lab 21 lets a learner's TCP talk to it.
 """
 
 from demuxlab.parts.segment import Segment
