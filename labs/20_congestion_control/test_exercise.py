@@ -377,8 +377,8 @@ def test_duplicates_after_a_timeout_begin_no_recovery(submission: Submission) ->
     mss, segments = asked.mss, drawing("go back").randrange(8, 12)
     asked.expires(segments * mss, "a timeout: cwnd is one segment")
     hint = "what was under way at the timeout is not all acknowledged: duplicates of it are no new loss"
-    for count in (2, segments - 3):  # then one segment is left
-        asked.acks([count * mss], mss, "slow start after the timeout")
+    for count, flight in ((2, 3), (segments - 3, segments - 3)):  # then one segment is left
+        asked.acks([count * mss], flight * mss, "slow start after the timeout")
         asked.duplicates(4, 3 * mss, hint)
     asked.expires(3 * mss, "a timeout: cwnd is one segment")
     asked.acks([mss], mss, "slow start after the timeout")
