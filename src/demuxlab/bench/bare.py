@@ -1,22 +1,23 @@
-"""What Python can do at most: one TCP connection on a TUN that offloads, with hardly a test.
+"""What Python can do at most: TCP connections on a TUN, with hardly a test.
 
 Nothing is verified, nothing may be lost or come out of order, and there is no socket: a packet is read and
-acknowledged, or a segment written. No stack in Python can be faster on the same device.
+acknowledged, or a segment written. No stack in Python can be faster on the same device. `Connection` has one
+connection on a TUN that offloads, `connect` many short ones.
 """
 
 import os
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from demuxlab.bench.programs import GATEWAY, STACK, STREAM, Result, throughput
+from demuxlab.bench.programs import GATEWAY, PORT, STACK, STREAM, Result, throughput
 from demuxlab.links.choose import open_tun
 from demuxlab.links.packet_ends import MAX_PACKET
-from demuxlab.wire import offload, packet, tcp
+from demuxlab.wire import ip, offload, packet, tcp
 from demuxlab.wire.address import from_text
 from demuxlab.wire.checksum import Checksums
-from demuxlab.wire.segment import ACK, FIN, SYN, TCPSegment
+from demuxlab.wire.segment import ACK, FIN, PSH, SYN, TCPSegment
 
 _MSS, _SHIFT, _WINDOW = 1460, 8, 0xFFFF
 _HEADERS = offload.HEADER_LENGTH + 40
@@ -27,6 +28,7 @@ _MOST = 1 << 21
 _ISS = 1000
 _put = struct.Struct("!I").pack_into
 _from_bytes = int.from_bytes
+_fields = struct.Struct("!H2xIIxB").unpack_from
 
 
 class Connection:
@@ -111,3 +113,38 @@ class Connection:
         while not (segment := self._segment()) or not segment.flags & FIN:
             pass
         return {}
+
+
+def connect(ready: Callable[[], None]) -> NoReturn:
+    """Answer each SYN, send the number of the client's port, and close, until the process is killed."""
+    link = open_tun([f"{GATEWAY}/24"], [STACK])
+    tun = link.queues[0].fileno()
+    os.set_blocking(tun, True)
+    source, destination = from_text(STACK), from_text(GATEWAY)
+    options = tcp.build_options(tcp.Options(mss=_MSS))
+    following: dict[int, int] = {}
+    """RCV.NXT, by the client's port."""
+
+    def send(port: int, flags: int, sequence: int, data: bytes = b"", options: bytes = b"") -> None:
+        fields: dict[str, Any] = {"sequence": sequence, "acknowledgment": following[port], "flags": flags}
+        fields |= {"window": _WINDOW, "options": options}
+        segment = tcp.build(source, destination, PORT, port, data, **fields)
+        os.write(tun, packet.build(source, destination, ip.TCP, segment))
+
+    ready()
+    while True:
+        data = os.read(tun, MAX_PACKET)
+        if data[0] >> 4 != 4 or data[9] != ip.TCP:
+            continue
+        port, sequence, acknowledgment, flags = _fields(data, 20)
+        if flags & SYN:
+            following[port] = sequence + 1 & 0xFFFFFFFF
+            send(port, SYN | ACK, _ISS, options=options)
+        elif flags & FIN and port in following:
+            following[port] = sequence + 1 & 0xFFFFFFFF
+            send(port, ACK, acknowledgment)
+            del following[port]
+        elif acknowledgment == _ISS + 1 and port in following:
+            number = b"%d" % port
+            send(port, ACK | PSH, _ISS + 1, number)
+            send(port, ACK | FIN, _ISS + 1 + len(number))

@@ -26,9 +26,11 @@ def main(side: str, program: str, seconds: float) -> None:
         elif side == BARE:
             result = _bare(seconds)
         elif side == BARE_TCP:
-            from demuxlab.bench.bare import Connection
+            from demuxlab.bench import bare
 
-            result = getattr(Connection(_ready), program)(seconds)
+            if program == "connect":
+                bare.connect(_ready)
+            result = getattr(bare.Connection(_ready), program)(seconds)
         else:
             result = _on_ours(program, seconds, side)
     except LinkUnavailable as why:
