@@ -8,6 +8,7 @@ import pytest
 
 from demuxlab.host import Host
 from demuxlab.runtime import Runtime
+from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, packet, udp
 from demuxlab.wire.address import from_text
 
@@ -130,6 +131,37 @@ def test_another_thread_can_end_the_polling_threads_wait(running):
         assert changed.wait(10)
         assert socket.readable
     closing.join()
+
+
+class Alarm:
+    def __init__(self, deadline):
+        self.deadline, self.entered, self.rang = deadline, NEVER, threading.Event()
+
+    def tick(self, now):
+        self.deadline = NEVER
+        self.rang.set()
+
+
+def test_a_timer_that_another_thread_sets_wakes_the_polling_thread(running):
+    runtime, send = running
+    _socket, changed, _ = bound(runtime, 9157)
+
+    def wait():
+        with runtime.lock:
+            changed.wait()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while True:
+        with runtime.lock:
+            if runtime._polling is changed:
+                assert runtime._program_polls()  # as the runtime's own thread asks now and then
+                runtime.host._services.timers.update(alarm := Alarm(runtime.now()))
+                runtime.flush()
+                break
+    assert alarm.rang.wait(10)
+    send(9157)
+    waiting.join(10)
 
 
 def test_packets_arrive_while_no_thread_waits(running):

@@ -19,7 +19,8 @@ import pytest
 
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import addresses, drawing, ports
-from demuxlab.grading.submission import RemoteObject, Submission
+from demuxlab.grading.submission import Submission
+from demuxlab.grading.values import RemoteObject
 from demuxlab.wire import packet as wire_packet
 from demuxlab.wire.segment import TCPSegment
 

@@ -24,13 +24,13 @@ class Client:
     """A program on A: its sender, and the link before it."""
 
     def __init__(self, lab: Lab, there: Packet, window: int) -> None:
-        self.lab, self.there = lab, there.copy()
+        self.lab, self.there, self.first = lab, there.copy(), lab.number(1001, 1002, 60_000)
         there = self.there
-        there[TCP].flags, there[TCP].seq = "S", 1000
+        there[TCP].flags, there[TCP].seq = "S", self.first - 1
         [syn_ack] = lab.send(there)
-        there[TCP].flags, there[TCP].seq, there[TCP].ack = "A", 1001, syn_ack.seq + 1
+        there[TCP].flags, there[TCP].seq, there[TCP].ack = "A", self.first, syn_ack.seq + 1
         lab.send(there)
-        self.sender = Sender(1001, MSS, FixedWindow(window))
+        self.sender = Sender(self.first, MSS, FixedWindow(window))
         self.began = lab.now()
         self.sent = set[int]()
 
@@ -47,14 +47,14 @@ class Client:
                 self.lab.wait(deadline - self.lab.now() + 0.000001)
                 segments = self.sender.poll(self.lab.now())
             segments = [each for segment in segments for each in self.carry(segment)]
-        self.lab.show_table(("seconds", "bytes", "again", "the link", "acknowledged"), self.rows)
+        self.lab.show_table(("frames", "seconds", "bytes", "again", "the link", "acknowledged"), self.rows)
         return self.rows
 
     def carry(self, segment: Segment) -> list[Segment]:
         """Put a segment on the link; return what the sender sends because of the answers."""
         fate = self.fates.pop(0) if self.fates else ""
-        begin, end = segment.seq - 1001, segment.seq - 1001 + len(segment.data)
-        again, now = end in self.sent, self.lab.now() - self.began
+        end = (begin := segment.seq - self.first) + len(segment.data)
+        again, now, before = end in self.sent, self.lab.now() - self.began, self.lab.journal.frames + 1
         self.sent.add(end)
         packet = self.there.copy() / segment.data
         packet[TCP].flags, packet[TCP].seq = "PA", segment.seq
@@ -67,8 +67,10 @@ class Client:
             crossing, self.late = [*crossing, *self.late], []
         answers = [answer for each in crossing for answer in self.lab.send(each)]
         acks = [] if fate == ACK_LOST else [answer[TCP].ack for answer in answers]
-        shown = ", ".join(str(ack - 1001) for ack in acks) or "–"
-        self.rows.append((f"{now:.3f}", f"{begin}–{end - 1}", _("again") if again else "", _(fate), shown))
+        shown = ", ".join(str(ack - self.first) for ack in acks) or "–"
+        frames = ", ".join(map(str, range(before, self.lab.journal.frames + 1))) or "–"
+        span, again = f"{begin}–{end - 1}", _("again") if again else ""
+        self.rows.append((frames, f"{now:.3f}", span, again, _(fate), shown))
         heard = [Segment(ack=each[TCP].ack, window=each[TCP].window) for each in answers if acks]
         return [sent for each in heard for sent in self.sender.receive(each, self.lab.now())]
 
@@ -108,7 +110,7 @@ def run(lab: Lab) -> None:
     lab.check("what was lost or corrupt was sent again by the timer", [len(lost), len(corrupt)] == [4, 3])
     lab.check("one duplicate acknowledgment made the sender send nothing", len(late) == 4)
     lab.check(
-        "three made it send the first segment again, at once", len(fast) == 5 and fast[4][1] == fast[0][1]
+        "three made it send the first segment again, at once", len(fast) == 5 and fast[4][2] == fast[0][2]
     )
     received = p4.recv(65_536), p5.recv(65_536)
     lab.check("both streams arrived whole", received == (STREAM[:6000], STREAM[:8000]))

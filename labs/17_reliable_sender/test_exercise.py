@@ -11,7 +11,8 @@ import pytest
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import drawing
 from demuxlab.grading.judge import Learner, Made, Script, Segment, fail, transfer
-from demuxlab.grading.submission import RemoteObject, Submission
+from demuxlab.grading.submission import Submission
+from demuxlab.grading.values import RemoteObject
 from demuxlab.parts.controller import FixedWindow
 from demuxlab.parts.link import Link
 from demuxlab.parts.receiver import InOrderReceiver

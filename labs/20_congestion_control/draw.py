@@ -46,14 +46,23 @@ def load(path: Path) -> Any:
     return module.Controller
 
 
+def place(error: BaseException, file: Path) -> str:
+    """Return the line of the file in which an error was raised, if there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
+    line = getattr(error, "lineno", None) or next(reversed(lines), None)
+    return f"line {line} of {file}" if line else f"the calls of {file} (window() returns bytes, an int)"
+
+
 def main(words: list[str]) -> None:
-    files = [word for word in words if not word.endswith(".svg")]
+    files = [Path(word) for word in words if not word.endswith(".svg")]
     target = Path(next((word for word in words if word.endswith(".svg")), "window.svg"))
     try:
-        drawn = draw(load(Path(files[0])) if files else Controller)
+        drawn = draw(load(files[0]) if files else Controller)
+    except KeyboardInterrupt as error:
+        sys.exit("interrupted" + (f" in {place(error, files[0])}" if files else ""))
     except Exception as error:
-        line = getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
-        sys.exit(f"nothing is drawn: {type(error).__name__} in line {line} of {files[0]}: {error}")
+        sys.exit(f"nothing is drawn: {type(error).__name__} in {place(error, files[0])}: {error}")
     target.write_text(drawn, encoding="utf-8")
     print(f"picture: {target}")
 

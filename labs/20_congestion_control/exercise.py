@@ -1,17 +1,17 @@
 """Lab 20's exercise: how much may be under way? A congestion controller of four methods, and CUBIC's curve.
 
-The sender (lab 17's) tells a `Controller` what happens, and sends as long as no more than `window()` bytes
-are under way, that is, sent and not acknowledged (FlightSize). Which segment is sent, or sent again, is the
-sender's business. All sizes are whole numbers of bytes; divide with `//`. In every method
+Each connection has a `Controller` of its own. The sender (lab 17's) tells it what happens, and sends as long
+as no more than `window()` bytes are under way: sent and not acknowledged (FlightSize). Which segment is sent,
+or sent again, is the sender's business. All sizes are whole numbers of bytes: divide with `//`. Arguments are
 
     mss      SMSS, the bytes of data that a full segment has
     count    how many bytes an ACK acknowledges for the first time
     flight   how many bytes were under way just before the ACK came or the timer expired
-    now      the time in seconds
+    now      the time in seconds (NewReno does not need it)
 
 A controller keeps two sizes: the window, cwnd, and a threshold, ssthresh, which is infinite at first. Three
-duplicate ACKs in a row are a loss: a *recovery* begins. It ends when all that was under way at its beginning
-is acknowledged. An ACK before that which acknowledges only a part of it is a partial ACK.
+duplicate ACKs in a row are a loss: a *recovery* begins. It ends when all that was under way at its beginning,
+`flight` bytes, is acknowledged; what is sent during it does not count. An ACK before that is a partial ACK.
 
 Sources: RFC 5681, section 3; RFC 6582, section 3.2; RFC 9438, section 4.2. Take what helpers you like.
 """
@@ -31,11 +31,13 @@ class Controller:
     def acknowledged(self, count: int, flight: int, now: float) -> None:
         """An ACK of new data has come. The first of these rules that applies decides:
 
-        1. recovery, partial ACK: cwnd shrinks by `count`; if that is `mss` or more, it then grows by `mss`
-        2. recovery, and all is acknowledged: cwnd = ssthresh, and the recovery is over
-        3. cwnd < ssthresh (slow start): cwnd grows by `count`, but by no more than `mss`
-        4. otherwise (congestion avoidance): `count` is added to a sum. If the sum has reached cwnd, it is
-           reduced by cwnd, and cwnd then grows by `mss`: a segment for each window that was acknowledged.
+        1. recovery, partial ACK: subtract `count` from cwnd; if `count` is `mss` or more, add `mss` to it
+        2. recovery, and all is acknowledged: cwnd = ssthresh (RFC 6582's option 2), and the recovery is over
+        3. cwnd < ssthresh (slow start): cwnd grows by `count`, but by no more than `mss`. It may end above
+           ssthresh.
+        4. otherwise (congestion avoidance): add `count` to a sum. If the sum has reached cwnd, subtract cwnd
+           from it; then cwnd grows by `mss`: a segment for each window that was acknowledged. (Equation 3
+           of RFC 5681 only comes near that.)
 
         An example: `mss` 100, three ACKs of 100 bytes. The window is 400, 500, 600, 700.
         """
@@ -46,11 +48,11 @@ class Controller:
 
         1. in a recovery: cwnd grows by `mss`, for what has arrived is no longer in the network
         2. the third duplicate without an ACK of new data or a timeout between them: ssthresh becomes half of
-           `flight`, but at least 2 segments; cwnd = ssthresh + 3 segments; a recovery begins. What was
-           added up by rule 4 of `acknowledged` is forgotten.
+           `flight`, but at least 2 segments; cwnd = ssthresh + 3 segments; a recovery begins. The sum of
+           rule 4 of `acknowledged` is 0 again.
         3. otherwise: nothing. Two duplicates may come of segments that have overtaken each other.
 
-        Rule 2 does not apply until all that was under way at the last timeout is acknowledged: the sender
+        After a timeout rule 2 does not apply until all that was under way then is acknowledged: the sender
         sends it again, and what had arrived already makes duplicates.
         """
         raise NotImplementedError("duplicate is still to be written")
@@ -59,8 +61,8 @@ class Controller:
         """The retransmission timer has expired: nothing comes back any more.
 
         ssthresh becomes half of `flight`, but at least 2 segments; it stays as it is if the timer has expired
-        before and no new data has been acknowledged since. cwnd = 1 segment. A recovery is over, and what was
-        added up by rule 4 of `acknowledged` is forgotten.
+        before and no new data has been acknowledged since. cwnd = 1 segment. A recovery is over, and the sum
+        of rule 4 of `acknowledged` is 0 again.
         """
         raise NotImplementedError("timeout is still to be written")
 

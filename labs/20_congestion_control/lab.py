@@ -16,31 +16,32 @@ from demuxlab.parts.segment import Segment
 from demuxlab.parts.sender import Sender
 
 MSS, ROUND_TRIP = 100, 0.1
-FIRST = 1000  # the sequence number of A's first byte
 LOST = {4, *range(24, 30)}  # segments, by their place in the stream, that are lost when they are sent first
 
 
 class Path:
     """A's way to B and back, a round trip at a time; keeps a row of the table for each."""
 
-    def __init__(self, lab: Lab, sender: Sender, controller: Controller, first: IP) -> None:
+    def __init__(self, lab: Lab, sender: Sender, controller: Controller, first: IP, mss: int) -> None:
         self._lab, self._sender, self._controller, self._first = lab, sender, controller, first
-        self._lost = set(LOST)
+        self._begin, self._mss, self._lost = first[TCP].seq, mss, set(LOST)
         self.rows: list[tuple[object, ...]] = []
 
     def round_trips(self, count: int, sent: list[Segment]) -> list[Segment]:
         """Carry what A sends, but for what is lost; return what A sends when the last ACKs are back."""
         for _ in range(count):
             window, answers, bar = self._controller.window(), list[IP](), ""
+            frame = self._lab.journal.frames + 1
             for segment in sent:
-                place = (segment.seq - FIRST) // MSS
+                place = (segment.seq - self._begin) // self._mss
                 bar += "░" if place in self._lost else "█"
                 if place not in self._lost:
                     packet = self._first.copy()
                     packet[TCP].seq = segment.seq
                     answers += self._lab.send(packet / segment.data)
                 self._lost.discard(place)
-            self.rows.append((len(self.rows) + 1, window, len(sent), bar.count("░"), bar))
+            begins = frame if "█" in bar else "–"
+            self.rows.append((len(self.rows) + 1, begins, window, len(sent), bar.count("░"), bar))
             self._lab.wait(ROUND_TRIP)
             answers += self._lab.replies()  # delayed ACKs
             acks = [Segment(one[TCP].seq, one[TCP].ack, one[TCP].window) for one in answers]
@@ -56,30 +57,32 @@ class Path:
 
 def run(lab: Lab) -> None:
     a, b = lab.sender("A", "10.9.0.10"), lab.host("B", "10.9.0.20")
-    lab.step("A connects to B. Each of A's segments will carry {mss} bytes.", mss=MSS)
+    mss, first = lab.number(MSS, 101, 536), lab.number(1000, 1001, 60000)
+    lab.step("A connects to B. Each of A's segments will carry {mss} bytes.", mss=mss)
     b.listen(lab.port(80), name="web")
-    ports = TCP(sport=lab.port(9157), dport=lab.port(80), flags="S", seq=FIRST - 1, window=65535)
-    ports.options = [("MSS", MSS)]
+    ports = TCP(sport=lab.port(9157), dport=lab.port(80), flags="S", seq=first - 1, window=65535)
+    ports.options = [("MSS", mss)]
     [answer] = lab.send(IP(src=a.address, dst=b.address) / ports)
-    ports.flags, ports.seq, ports.ack, ports.options = "A", FIRST, answer[TCP].seq + 1, []
+    ports.flags, ports.seq, ports.ack, ports.options = "A", first, answer[TCP].seq + 1, []
     lab.send(IP(src=a.address, dst=b.address) / ports)
 
-    controller = Controller(MSS)
-    sender = Sender(FIRST, MSS, controller)
-    path = Path(lab, sender, controller, IP(src=a.address, dst=b.address) / ports)
+    controller = Controller(mss)
+    sender = Sender(first, mss, controller)
+    path = Path(lab, sender, controller, IP(src=a.address, dst=b.address) / ports, mss)
+    trips = lab.number(4, 4, 7)  # round trips after the timeout
     lab.step("Slow start: four segments, and a segment more for each ACK. One of the next eight is lost.")
-    sent = path.round_trips(2, sender.send(bytes(34 * MSS), lab.now()))
+    sent = path.round_trips(2, sender.send(bytes((24 + trips * (trips + 1) // 2) * mss), lab.now()))
     lab.step("Fast recovery: three duplicate ACKs are a loss. The window is halved, the segment sent again.")
     sent = path.round_trips(1, sent)
     lab.step("Congestion avoidance: a segment more for each round trip. Then a round trip is lost entirely.")
     path.round_trips(3, sent)
     lab.step("No ACK comes back. A's timer expires: one segment, slow start to half, then slowly.")
-    path.round_trips(4, path.expire())
+    path.round_trips(trips, path.expire())
 
     lab.step("Which segment went to which socket, and by which rule:")
     lab.show_decisions()
     lab.step("The window in bytes at each round trip, and the segments sent: arrived █, lost ░.")
-    lab.show_table(("round trip", "window", "sent", "lost", "segments"), path.rows)
+    lab.show_table(("round trip", "frame", "window", "sent", "lost", "segments"), path.rows)
 
     lab.step("Two flows at a bottleneck of 50 segments a second with a queue of 10; the second begins later.")
     flows = [Flow("A", Controller(MSS)), Flow("C", Controller(MSS), starts=8.0)]
@@ -93,11 +96,11 @@ def run(lab: Lab) -> None:
     lab.show_table(("round-trip time", "Reno", "CUBIC"), times)
 
     lab.step("What the theory says:")
-    windows = [int(str(window)) // MSS for _, window, *_ in path.rows]
+    windows = [int(str(window)) // mss for _, _, window, *_ in path.rows]
     lab.check("slow start: twice as many segments after a round trip", windows[:2] == [4, 8])
     lab.check("after a loss: half of the 8 segments that were under way", windows[3] == 4)
     lab.check("congestion avoidance: a segment more for each round trip", windows[3:6] == [4, 5, 6])
-    lab.check("after a timeout: one segment, and slow start up to half", windows[6:] == [1, 2, 3, 4])
+    lab.check("after a timeout: one segment, and slow start up to half", windows[6:10] == [1, 2, 3, 4])
     lab.check("two flows share: after 20 seconds each has between 45 and 55 %", 0.45 < share < 0.55)
     lab.check("CUBIC begins with 70 of 100 segments", round(cubic(100, 0)) == 70)
 

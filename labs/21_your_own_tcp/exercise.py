@@ -10,6 +10,8 @@ is between the parts, and find what breaks there.
     receiver = Receiver(peer's seq + 1, capacity, mss)   takes data and FIN, makes ACKs
     controller = Controller(mss)                   says how much may be under way
 
+`mss` of the last three is the smaller of the two ends' MSS.
+
 Check it with `.venv/bin/pytest labs/21_your_own_tcp`. Then let it serve curl and a browser:
 `sudo .venv/bin/demuxlab serve http --transport labs/21_your_own_tcp/exercise.py`.
 """
@@ -60,7 +62,9 @@ class Connection:
 
         The sender, the receiver and the controller are made when the peer's SYN has come, for only then are
         both numbers and the MSS known. Every segment but SYN and RST carries ACK and window of the receiver,
-        as it is now. One without data and FIN carries SND.NXT as its `seq`.
+        as it is now. One without data and FIN carries SND.NXT as its `seq`. No part knows SND.NXT but you:
+        the number behind the last byte that the sender has ever returned, and behind our FIN, once it was
+        sent.
         """
         raise NotImplementedError("send is still to be written")
 
@@ -72,13 +76,18 @@ class Connection:
         """A segment has come. Return what is sent because of it.
 
         1. Tell the machine SND.NXT, RCV.NXT and RCV.WND, which data have moved (`moved`), and give it the
-           segment, but without FIN: a FIN counts only when all data before it are there.
-        2. If it opens the connection: make the other parts, the sender with the peer's window.
+           segment, but without FIN: a FIN counts only when all data before it are there. Once it has
+           counted (5), give it with FIN: the machine waits two MSL from the last one on.
+        2. If a SYN has taken the machine out of LISTEN or SYN-SENT: make the other parts, anew for each such
+           SYN, as a RST in SYN-RECEIVED leads back to LISTEN.
         3. If the machine has answered otherwise than with the handshake's ACK (the segment is not acceptable,
-           or is reset), or the connection is not open, that is all. A RST reaches no other part either.
-        4. The sender gets the ACK, and the receiver data and FIN.
-        5. When `receiver.finished()` for the first time, the machine gets the FIN, with the number before
-           `receiver.ack()`. The receiver has acknowledged it: one ACK is enough.
+           or is reset), or the connection is not open, that is all. A RST, or a segment without ACK, reaches
+           no other part either.
+        4. The sender gets the ACK: the first one, that of our SYN, tells it the peer's window. The receiver
+           gets data and FIN, but no SYN. What the application wrote before the handshake was over goes now.
+        5. When `receiver.finished()` for the first time, the machine gets a segment with FIN, whose number is
+           the one before `receiver.ack()`. By `moved` it must expect this number, and have a window for it.
+           The receiver has acknowledged it, and one ACK is enough: what the machine answers is not sent.
         6. `close` may have waited for this ACK.
         """
         raise NotImplementedError("receive is still to be written")

@@ -8,7 +8,6 @@ from random import Random
 
 from demuxlab.labkit import Lab
 from demuxlab.labkit.command import main
-from demuxlab.language import _
 from demuxlab.serving.transport import Endpoint, LearnersTransport
 from demuxlab.wire.address import to_text
 from demuxlab.wire.segment import flag_letters
@@ -23,8 +22,7 @@ def run(lab: Lab) -> None:
     files = [*lab.learners, *lab.learners][:2]
     ends = [LearnersTransport(files[n : n + 1], host, draw=Random(n)) for n, host in enumerate((b, a))]
     for host, end in zip("BA", ends, strict=True):
-        shown = ", ".join(f"{name} ({file})" for name, file in end.used.items())
-        lab.say("{host}'s TCP: {classes}", host=host, classes=shown or _("our parts"))
+        lab.say("{host}'s TCP: {classes}", host=host, classes=end.described())
     server, client = ends
 
     lab.step("B listens, and A connects: three segments.")

@@ -1,5 +1,6 @@
 """Grades exercise.py: each check asks one thing, and tells its story where it fails."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,7 +10,9 @@ import pytest
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.checks import drawing
 from demuxlab.grading.judge import Learner, Script, Segment, stand_in, transfer
+from demuxlab.grading.peers import Whole
 from demuxlab.grading.submission import Submission
+from demuxlab.parts import plain
 from demuxlab.parts.connection import Connection
 from demuxlab.parts.link import Link
 from demuxlab.parts.segment import add
@@ -36,6 +39,16 @@ class Play(Script):
             submission, "Connection", *arguments, ours=Connection(*arguments), base=self.iss, peer=self.irs
         )
 
+    def _compared(self, sent: Iterable[Segment]) -> list[list[Any]]:
+        """An ACK in front of data or FIN may have SND.NXT as it is before them, or behind them."""
+        sent = list(sent)
+        rows = super()._compared(sent)
+        for row, each, behind in zip(rows, sent, sent[1:], strict=False):
+            numbered = behind.data or behind.fin
+            if numbered and each.ack is not None and not each.length and each.seq == sent[-1].end:
+                row[0] = behind.seq
+        return rows
+
     def listens(self) -> None:
         """Passive open."""
         self.value("listen", expected=None, hint="listen returns nothing")
@@ -47,12 +60,16 @@ class Play(Script):
         given = {"window": 60_000, "data": self.theirs[first:last], **fields}
         return self.step("receive", Segment(self.number(first), self.own(ack), **given), hint=hint)
 
-    def opened(self, window: int = 60_000, mss: int | None = 1000) -> "Play":
-        """Passive open, with a whole handshake."""
-        self.listens()
+    def syn(self, window: int = 60_000, mss: int | None = 1000) -> None:
+        """A SYN comes, and the machine answers it."""
         syn = Segment(self.irs, None, window, syn=True, mss=mss)
         answer = Segment(self.iss, add(self.irs, 1), self.capacity, syn=True, mss=self.mss)
         self.step("receive", syn, sends=[answer], hint="the machine answers a SYN with SYN,ACK")
+
+    def opened(self, window: int = 60_000, mss: int | None = 1000) -> "Play":
+        """Passive open, with a whole handshake."""
+        self.listens()
+        self.syn(window, mss)
         self.comes(window=window, hint="the ACK of the SYN opens the connection")
         self.is_in("ESTABLISHED")
         return self
@@ -91,7 +108,8 @@ def test_an_active_open_sends_a_syn_and_an_ack(submission: Submission) -> None:
     play.step("open", sends=[syn], hint="the machine makes the SYN")
     answer = Segment(play.irs, play.own(0), 60_000, syn=True, mss=1000)
     last = Segment(play.own(0), play.number(0), play.capacity)
-    play.step("receive", answer, sends=[last], hint="SYN,ACK is answered with ACK")
+    hint = "SYN,ACK is answered with one ACK, the machine's: the receiver gets no SYN"
+    play.step("receive", answer, sends=[last], hint=hint)
     play.is_in("ESTABLISHED")
 
 
@@ -100,8 +118,13 @@ def test_a_lost_syn_is_sent_again(submission: Submission) -> None:
     play = Play(submission, "lost syn")
     syn = Segment(play.iss, None, play.capacity, syn=True, mss=play.mss)
     play.step("open", sends=[syn], hint="the machine makes the SYN")
+    hint = "deadline() and poll() ask the machine as well as the sender"
     for at in (1, 3):
-        play.timer([syn], at=at, hint="deadline() and poll() ask the machine as well as the sender")
+        play.timer([syn], at=at, hint=hint)
+    play = Play(submission, "lost syn,ack")
+    play.listens()
+    play.syn()
+    play.timer(at=1, hint=hint)
 
 
 @pytest.mark.points(1)
@@ -139,6 +162,11 @@ def test_data_written_before_the_handshake_waits(submission: Submission) -> None
     play.value("waiting", expected=300, hint="what waits for the handshake is not acknowledged either")
     answer = Segment(play.irs, play.own(0), 60_000, syn=True, mss=1000)
     play.step("receive", answer, hint="now it goes, behind the handshake's ACK")
+    play = Play(submission, "early answer")
+    play.listens()
+    play.syn()
+    play.step("send", play.stream[:300], sends=[], hint="in SYN-RECEIVED the handshake is not over either")
+    play.comes(hint="the ACK of the SYN: now it goes")
 
 
 @pytest.mark.points(1)
@@ -154,6 +182,7 @@ def test_the_smaller_mss_counts(submission: Submission) -> None:
 def test_the_peers_first_window_is_obeyed(submission: Submission) -> None:
     play = Play(submission, "first window").opened(window=1000)
     play.write(0, 3000, "the SYN's ACK has a window of 1000: give the sender that segment, too")
+    play.write(3000, 3500, "the window is full: nothing is sent, no ACK either")
 
 
 @pytest.mark.points(2)
@@ -183,6 +212,11 @@ def test_both_directions_at_once(submission: Submission) -> None:
     for number in range(3):
         play.comes(500 * number, 500 * (number + 1), ack=1000 * (number + 1), hint=hint)
     play.value("read", 9000, expected=play.theirs[:1500], hint="three segments have come")
+    play = Play(submission, "two timers").opened()
+    play.write(0, 1000, "it is under way")
+    play.comes(0, 500, hint="its ACK is delayed")
+    play.timer(at=0.2, hint="deadline() is the earliest: the ACK is due before the data goes again")
+    play.timer(at=1, hint="nothing was acknowledged: poll() asks the sender, which sends it again")
 
 
 @pytest.mark.points(2)
@@ -231,6 +265,9 @@ def test_a_fin_counts_when_all_data_before_it_is_there(submission: Submission) -
     play.is_in("CLOSE-WAIT")
     play.value("finished", expected=True, hint="all is there")
     play.value("read", 9000, expected=play.theirs[:900], hint="what has come can still be read")
+    play = Play(submission, "last place", capacity=1000).opened()
+    play.comes(0, 999, fin=True, hint="the FIN has the last number of the window, which is 0 then")
+    play.is_in("CLOSE-WAIT", "before the machine gets the FIN its window must still have room for it")
 
 
 @pytest.mark.points(1)
@@ -261,7 +298,9 @@ def test_time_wait_lasts_a_minute(submission: Submission) -> None:
     play.step("close", hint="FIN goes at once")
     play.comes(ack=1, fin=True, hint="ours is acknowledged, and the peer closes too")
     play.is_in("TIME-WAIT")
-    play.timer([], at=60, hint="deadline() and poll() ask the machine: two MSL of 30 seconds")
+    play.wait(40)
+    play.comes(ack=1, fin=True, hint="the FIN again, our ACK was lost: the machine must see it now")
+    play.timer([], at=100, hint="two MSL of 30 seconds, from the last FIN on: ask the machine")
     play.is_in("CLOSED")
 
 
@@ -275,13 +314,25 @@ def test_a_reset_ends_the_connection(submission: Submission) -> None:
     play.comes(rst=True, hint="a RST at RCV.NXT ends it")
     play.is_in("CLOSED")
     play.no_timer("the connection is over: the sender's timer too")
+    play = Play(submission, "reset of a syn")
+    play.listens()
+    play.syn()
+    play.comes(rst=True, hint="a RST in SYN-RECEIVED: the machine is in LISTEN again")
+    play.is_in("LISTEN")
+    play.irs = play.peer = play.draw.randrange(1 << 32)
+    play.syn()
+    play.comes(hint="the ACK of the second SYN")
+    play.comes(0, 300, hint="each SYN has its own numbers: make the other parts anew for each")
+    play.value("read", 9000, expected=play.theirs[:300], hint="the first byte is behind the second SYN")
 
 
 @pytest.mark.points(1)
 def test_a_reset_in_the_window_is_challenged(submission: Submission) -> None:
     play = Play(submission, "blind reset").opened()
     play.comes(7, 7, rst=True, hint="RST in the window, but not at RCV.NXT: challenge ACK (RFC 5961)")
-    play.comes(9, 9, syn=True, hint="a SYN in the window: challenge ACK, too")
+    play.write(0, 1000, "it is under way")
+    play.comes(9, 9, ack=1000, syn=True, hint="a SYN in the window: challenge ACK, too")
+    play.value("waiting", expected=1000, hint="that ACK was in a segment that is not acceptable")
     play.is_in("ESTABLISHED")
     play.comes(0, 100, hint="the connection goes on")
 
@@ -298,6 +349,11 @@ def test_what_is_not_acceptable_reaches_no_other_part(submission: Submission) ->
     hint = "it acknowledges what was never sent: answered with ACK, and its data is not taken"
     play.comes(1000, 1200, ack=5000, hint=hint)
     play.value("read", 1000, expected=b"", hint="nothing was taken")
+    none = Segment(play.number(1000), None, 60_000, play.theirs[1000:1200])
+    play.step("receive", none, hint="a segment without ACK is ignored by all parts")
+    play.value("read", 1000, expected=b"", hint="it had no ACK: nothing was taken")
+    play.comes(9000, 9000, ack=1000, rst=True, hint="a RST outside of the window: ignore it")
+    play.value("waiting", expected=1000, hint="a RST reaches no other part, its ACK neither")
     play.comes(1000, 1200, ack=1000, hint="this is in order")
 
 
@@ -306,49 +362,101 @@ def test_what_is_not_acceptable_reaches_no_other_part(submission: Submission) ->
 
 @pytest.mark.points(3)
 def test_two_connections_over_a_bad_link(submission: Submission) -> None:
+    hint = "both streams must be whole, and both ends closed: see what is sent again and again"
     for about, wrapping in (("bad link", False), ("wrapping numbers", True)):
-        draw = drawing(about)
-        numbers = [2**32 - draw.randrange(500, 9000) if wrapping else draw.randrange(1 << 32) for _ in "AB"]
-        streams, seed = (draw.randbytes(20_000), draw.randbytes(30_000)), draw.getrandbits(32)
-        stand_in(submission)
-        submission.new("Connection", numbers[0], 1000, 9000)
-
-        def build(end: Any, numbers: Any = numbers, streams: Any = streams, seed: int = seed) -> Any:
-            return conversation(end, numbers, streams, seed)
-
-        ours = Connection(numbers[0], 1000, 9000)
-        said = f"opened, sent 20000 bytes, took 30000, and closed: {about}"
-        hint = "both streams must be whole, and both ends closed: see what is sent again and again"
-        transfer(submission, said, build, Learner(submission, reads=True), ours, seconds=400, hint=hint)
+        exchange(submission, about, lambda number: Connection(number, 1000, 9000), hint, wraps=wrapping)
 
 
-def conversation(end: Any, numbers: list[int], streams: tuple[bytes, bytes], seed: int) -> Any:
-    """Return a simulation in which A, the learner's, connects to B, ours, and when it is over."""
-    faults, b = Random(seed), Connection(numbers[1], 1000, 9000)
-    b.listen()
+@pytest.mark.points(3)
+def test_our_whole_tcp_and_yours_exchange_two_streams(submission: Submission) -> None:
+    hint = "our whole TCP has an MSS of 1460, begins with ten segments, and sends the last one again early"
+    for opens in ("A", "B"):
+        about = "our whole TCP " + {"A": "listens", "B": "connects"}[opens]
+        exchange(submission, about, lambda number: Whole(number.to_bytes(4)), hint, opens=opens)
+
+
+@pytest.mark.points(3)
+def test_another_authors_tcp_and_yours_exchange_two_streams(submission: Submission) -> None:
+    hint = "this TCP acknowledges each segment at once, waits 0.3 seconds, and its SYN has a window of 0"
+    for opens in ("A", "B"):
+        about = "a TCP without parts " + {"A": "listens", "B": "connects"}[opens]
+        exchange(submission, about, lambda number: plain.Connection(number, 1460, 8000), hint, opens=opens)
+
+
+def exchange(
+    submission: Submission,
+    about: str,
+    peer: Callable[[int], Any],
+    hint: str,
+    *,
+    wraps: bool = False,
+    opens: str = "A",
+) -> None:
+    """Let the learner's connection, A, and a peer, B, exchange two streams over a bad link, and close."""
+    draw = drawing(about)
+    numbers = [2**32 - draw.randrange(500, 9000) if wraps else draw.randrange(1 << 32) for _ in "AB"]
+    streams, seed = (draw.randbytes(20_000), draw.randbytes(30_000)), draw.getrandbits(32)
+    stand_in(submission)
+    submission.new("Connection", numbers[0], 1000, 9000)
+
+    def build(end: Any) -> Any:
+        if opens == "B":
+            end.listen() if end is ours else submission.call("listen")
+        return conversation(end, peer(numbers[1]), streams, seed, opens)
+
+    ours = Connection(numbers[0], 1000, 9000)
+    said = f"opened, sent 20000 bytes, took 30000, and closed: {about}"
+    transfer(submission, said, build, Learner(submission, reads=True), ours, seconds=400, hint=hint)
+
+
+def conversation(end: Any, b: Any, streams: tuple[bytes, bytes], seed: int, opens: str) -> Any:
+    """Return a simulation in which A, the learner's, and B talk, and when it is over.
+
+    Who opens also sends and closes at once. A that listens answers when it has everything; B answers at once,
+    and closes when A has closed.
+    """
+    faults = Random(seed)
     simulation = Simulation([Flow(end, b, Link(faults, **BAD), Link(faults, **BAD))], most=3000)
     got = {"A": bytearray(), "B": bytearray()}
     learners = isinstance(end, Learner)
     closed = set[str]()
 
+    def ask(method: str, *given: Any) -> None:
+        call = end.do if learners else lambda name, *values: getattr(end, name)(*values)
+        simulation.put(0, "A", call(method, *given, simulation.now))
+
     def after(_flow: int, which: str) -> None:
         if which == "B":
             got["B"] += b.read(1 << 20)
-            if b.finished() and "B" not in closed:
+            if b.finished() and opens == "A" and "B" not in closed:
                 closed.add("B")
                 simulation.put(0, "B", b.close(simulation.now))
-        elif not learners:
+            return
+        if not learners:
             got["A"] += end.read(1 << 20)
+        if opens == "B" and len(taken()) == len(streams[1]) and "A" not in closed:
+            closed.add("A")
+            ask("send", streams[0])
+            ask("close")
+
+    def taken() -> bytes:
+        return bytes(end.stream if learners else got["A"])
 
     def done() -> bool:
-        taken = end.stream if learners else got["A"]
-        return bytes(taken) == streams[1] and bytes(got["B"]) == streams[0] and b.state() == "CLOSED"
+        whole = (taken(), bytes(got["B"])) == (streams[1], streams[0])
+        return whole and b.state() in ("CLOSED", "TIME-WAIT")
 
     simulation.after = after
-    for method, *given in (("open",), ("send", streams[0]), ("close",)):
-        call = end.do if learners else lambda name, *values: getattr(end, name)(*values)
-        simulation.put(0, "A", call(method, *given, 0.0))
-    b.send(streams[1], 0.0)
+    if opens == "A":
+        b.listen()
+        ask("open")
+        ask("send", streams[0])
+        ask("close")
+        b.send(streams[1], 0.0)
+    else:
+        simulation.put(0, "B", b.open(0.0))
+        simulation.put(0, "B", b.send(streams[1], 0.0))
+        simulation.put(0, "B", b.close(0.0))
     return simulation, done
 
 

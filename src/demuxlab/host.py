@@ -199,10 +199,13 @@ class Host:
     def outgoing(self, now: float) -> Iterator[bytes | offloading.Large]:
         """Yield what `packets` does, large segments uncut: for a link that offloads."""
         watched = bool(self.observers) or self.forwarder is not None
-        while self.multiplexer or self._looping:
+        while self._processes or self._looping:
             for submitted in self.multiplexer.packets():
                 if isinstance(submitted, bytes):
-                    yield from self._sent(submitted, now)
+                    if watched or len(submitted) > self.mtu or self._stays(submitted):
+                        yield from self._sent(submitted, now)
+                    else:
+                        yield submitted
                 elif watched or self.owns(submitted.destination):
                     for piece in submitted.pieces():
                         yield from self._sent(piece, now)
@@ -216,11 +219,15 @@ class Host:
     def _sent(self, submitted: bytes, now: float) -> Sequence[bytes]:
         """Return the packet or its fragments for the link; nothing where the packet is for this host."""
         packet = submitted if self.forwarder is None else self.forwarder.outbound(submitted, now)
-        if self._loops_back and self.owns(wire_packet.destination(packet) or b""):
+        if self._stays(packet):
             self._observe(packet, now)
             self.receive(packet, now, LOOPBACK)
             return ()
         return (packet,) if len(packet) <= self.mtu and not self.observers else self._cut(packet, now)
+
+    def _stays(self, packet: bytes) -> bool:
+        """Tell whether a packet is for this host, and does not leave it."""
+        return self._loops_back and self.owns(wire_packet.destination(packet) or b"")
 
     def _translate(self, packet: bytes, now: float, device: str, forwarder: Forwarder) -> Delivery:
         """Receive a packet with port forwarding, which comes between reading it and choosing its socket."""

@@ -136,6 +136,8 @@ class Runtime:
         self._receive_packet = path.receive_with_header if self._link_cuts else path.receive
         self._next_look = 0.0
         """Until when the polling thread may wait: what is due before then must wake it."""
+        self._own_look = 0.0
+        """The same of the own thread, which may still poll when a thread of the program has done so."""
         self._stopping = False
         self._polling: _SocketCondition | None = None
         """What the thread of the program that polls the link waits for; None where the own thread polls."""
@@ -230,6 +232,8 @@ class Runtime:
                 else:
                     for piece in packet.pieces():
                         self._send(piece)
+            if not self.services:
+                break
             for service in self.services:  # packets to the host itself may have changed something
                 service(now)
 
@@ -306,7 +310,10 @@ class Runtime:
         poll, nap = self._poller.new_poll(), _TAKEOVER
         while not self._stopping:
             with self.lock:
-                wait = None if self._program_polls() else self._work()
+                wait, self._own_look = None, 0.0
+                if not self._program_polls():
+                    wait = self._work()
+                    self._own_look = self._next_look
             if wait is None:
                 self._take_over.wait(nap)
                 self._take_over.clear()
@@ -323,9 +330,10 @@ class Runtime:
         patience = _TIMER_INTERVAL if self.received_at_once else _TAKEOVER
         self.received_at_once = False
         recently = self.program_may_poll and self.now() - self._program_received_at < patience
-        if self._polling is None and not recently:
-            return False
-        self._next_look = 0.0  # the own thread looks again soon enough for any timer
+        if self._polling is None:
+            if not recently:
+                return False
+            self._next_look = 0.0  # the own thread looks again soon enough for any timer
         return True
 
     # The program's threads
@@ -360,7 +368,7 @@ class Runtime:
                     self.lock._acquire_restore(depth)  # type: ignore[attr-defined]
                 self._handle(poll, ready)
         finally:
-            self._polling = None
+            self._polling, self._next_look = None, self._own_look
             self._program_received_at = self.now()
             if not self.program_may_poll:
                 self._take_over.set()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from demuxlab.capture.reader import Capture
+from demuxlab.wireshark import live
 from demuxlab.wireshark import program as wireshark
 
 # The path of an interpreter with a space in it cannot stand in the first line.
@@ -184,6 +186,14 @@ def test_live_gives_wireshark_what_the_capture_gets(demuxlab, notes, tmp_path):
     with Capture(capture) as frames:
         assert len(list(frames)) == 30
     assert done.stdout.splitlines()[-1] == f"capture: {capture}"
+
+
+def test_wireshark_ends_with_a_run_that_cannot_begin(monkeypatch):
+    monkeypatch.setattr(wireshark, "follow", lambda: subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE))
+    started = live.Live()
+    with pytest.raises(OSError, match="full"), live.ended_on_failure(started):
+        raise OSError("the disk is full")
+    assert started._process.returncode == -signal.SIGTERM
 
 
 @pytest.mark.long

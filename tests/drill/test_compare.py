@@ -8,13 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from demuxlab.drill import compare, drill, known_differences, lockstep, random_paths, random_scripts
+from demuxlab.drill import (
+    compare,
+    drill,
+    kernel_process,
+    known_differences,
+    lockstep,
+    random_paths,
+    random_scripts,
+)
 from demuxlab.drill.divergences import DIVERGENCES
 from demuxlab.drill.kernel_process import KernelProcess
 from demuxlab.drill.known_differences import KNOWN_DIFFERENCES
 from demuxlab.drill.lockstep import PAUSE, STATE, Observed, Scenario
 from demuxlab.drill.parser import parse
-from demuxlab.drill.script import TCPPacket, UDPPacket
+from demuxlab.drill.script import Option, TCPPacket, UDPPacket
 from demuxlab.links.base import LinkUnavailable
 from demuxlab.transport.tcp.receiver import Receiver
 from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
@@ -104,6 +112,26 @@ def test_the_same_seed_generates_the_same_scenario():
     assert random_scripts.generate("a", "7.8")[0] != one[0]
 
 
+def test_time_for_reordering_passes_only_after_what_reports_arrivals():
+    steps = (
+        *CONNECTION,
+        "write(4, ..., 5000)",
+        "< . 1:1(0) ack 1 win 32000",
+        "< . 1:1(0) ack 1 win 32000 <nop,nop,sack 3001:4001>",
+        "< . 1:1(0) ack 1 win 32000",
+        "< . 1:1(0) ack 2001 win 32000",
+    )
+    scenario = Scenario("waits", 4, steps)
+    machine = lockstep.OnStack(scenario.options)
+    player, times = lockstep.Player(scenario.options, machine), []
+    for step in steps:
+        began = machine._stack.now()
+        machine.play(player.do(step))
+        times.append(machine._stack.now() - began)
+    machine.close()
+    assert [time > 1000 for time in times[-4:]] == [False, True, False, True]
+
+
 # A disagreement
 
 
@@ -114,7 +142,7 @@ def test_a_fault_is_found_minimised_and_reported(need_root, kernel, without_sack
     path, line, field, _rest = first.split(":", 3)
     assert field.strip() == "options"
     assert "sack" in first
-    assert "disagreements" in err
+    assert ", 0 that did not repeat" in err
     text = Path(path).read_text()
     # The script is little more than a handshake and one segment out of order.
     assert text.count("\n+") < 20
@@ -130,7 +158,7 @@ def test_json_has_each_disagreement_and_the_counts(kernel, without_sack_blocks, 
     status, out, _err = call("--compare", 200, "--seed", 3, "--captures", tmp_path, "--json")
     *found, figures = [json.loads(line) for line in out.splitlines()]
     assert status == 1
-    assert set(found[0]) == {"script", "story", "line", "field", "kernel", "ours"}
+    assert set(found[0]) == {"script", "story", "line", "field", "kernel", "ours", "repeated"}
     assert figures["scripts"] == 200
     assert figures["disagreements"] == len(found)
 
@@ -140,6 +168,71 @@ def test_agreement_is_status_0(kernel, call, only_segments_and_calls):
     assert (status, out) == (0, "")
     assert "40 scripts" in err
     assert "0 disagreements" in err
+
+
+class Kernel:
+    """In place of the kernel's process: it plays on our stack, with what a test does to the outcomes."""
+
+    def __init__(self, change):
+        self._change = change
+        self._plays = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def play(self, scenarios):
+        self._plays += 1
+        return [self._change(self._plays, lockstep.on_stack(scenario)) for scenario in scenarios]
+
+    def submit(self, scenarios):
+        self._results = self.play(scenarios)
+
+    def results(self):
+        return self._results
+
+
+def test_what_does_not_repeat_is_reported_and_counted_apart(call, monkeypatch, tmp_path):
+    def by_chance(plays, outcomes):
+        return outcomes if plays > 1 else [observed(result="chance"), *outcomes[1:]]
+
+    monkeypatch.setattr(compare, "KernelProcess", lambda: Kernel(by_chance))
+    status, out, err = call("--compare", 2)
+    assert (status, out.count("kernel chance"), out.count("did not repeat")) == (0, 2, 2)
+    assert "0 disagreements, 2 that did not repeat" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_kernel_could_not_play_in_time_is_counted_apart(call, monkeypatch):
+    monkeypatch.setattr(compare, "KernelProcess", lambda: Kernel(lambda _plays, _outcomes: None))
+    status, _out, err = call("--compare", 3)
+    assert status == 0
+    assert ": 0 scripts" in err
+    assert "3 scripts not compared" in err
+
+
+@pytest.mark.parametrize(("times", "played"), [(0, 1), (3, 4), (1000, kernel_process._ATTEMPTS)])
+def test_a_scenario_that_was_late_is_played_again(monkeypatch, times, played):
+    begun = []
+
+    class Playing:
+        def __init__(self, _kernel, scenario, order, number, attempts):
+            begun.append(order)
+            self.number, self.attempts, self.found = number, attempts, [scenario]
+            self.in_time = len(begun) > times
+
+        def resume(self):
+            return False
+
+    monkeypatch.setattr(kernel_process, "_Playing", Playing)
+    monkeypatch.setattr(kernel_process, "_RESPITE", 0.0)
+    kernel = object.__new__(kernel_process._Kernel)
+    kernel._played = 0
+    found = kernel.play(["scenario"])
+    assert found == [None if times == 1000 else ["scenario"]]
+    assert begun == list(range(played))
 
 
 def test_either_scripts_or_compare_is_required(call):
@@ -262,6 +355,20 @@ def test_new_data_is_a_divergence_only_after_a_timeout_and_a_sack_and_once():
     assert unexplained(("write(4, ..., 9000)", plain, sack), data(1001, 3001), data(1001), before)
 
 
+def test_the_last_loss_is_a_divergence_only_after_a_timeout_that_was_undone():
+    def explained(last=2001, sack="3001:4001", ack=1, pause=PAUSE, again=1):
+        steps = ("write(4, ..., 9000)", pause, f"< . 1:1(0) ack {ack} win 65535 <sack {sack}>")
+        before = [data(1, 1001, 2001, 3001), data(again)]
+        return not unexplained(steps, data(1001, last), data(1001), before)
+
+    assert explained()
+    assert not explained(last=3001), "it has arrived"
+    assert not explained(last=1), "the timeout has sent it again"
+    assert not explained(ack=1001), "what the timeout has sent again is acknowledged"
+    assert not explained(pause="read(4, ..., 10)"), "no timeout"
+    assert not explained(sack="1:1001"), "nothing else has arrived"
+
+
 @pytest.mark.parametrize("linux", [True, False])
 def test_only_an_older_linux_may_not_name_the_child_of_a_syn_with_data(linux, monkeypatch):
     monkeypatch.setattr(known_differences, "_TELLS_TFO_CHILD", linux)
@@ -278,6 +385,8 @@ def test_a_window_above_the_field_is_a_divergence_only_in_time_wait():
     assert unexplained(("read(4, ..., 10)", fin, acked), answer(65_535), answer(464)), "not closed"
     assert unexplained(("close(4)", acked, acked), answer(65_535), answer(464)), "no FIN of the peer's"
     assert unexplained(("close(4)", fin, acked), answer(60_000), answer(464)), "no overflow"
+    wrapped = fin.replace("1:1(0)", f"{2**32 - 10}:1(11)")
+    assert not unexplained(("close(4)", wrapped, acked), answer(65_535), answer(464))
 
 
 def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without_a_window():
@@ -288,6 +397,8 @@ def test_the_number_of_a_syn_is_a_divergence_only_in_a_simultaneous_open_without
     assert unexplained(("accept(3, ..., ...)", closed, again), ours, kernel)
     assert unexplained(("connect(3, ..., ...)", closed, again), observed(packet(ACK, 2)), kernel)
     assert unexplained(("connect(3, ..., ...)", closed, again, again), ours, kernel), "it is acknowledged"
+    resets = tuple(observed(packet(ACK | RST, number, options=())) for number in (1, 0))
+    assert not unexplained(("connect(3, ..., ...)", closed, "close(3)"), *resets)
     outside = again.replace("1:11", "70001:70011")
     assert not unexplained(("connect(3, ..., ...)", closed, outside, again), ours, kernel), (
         "by no acceptable one"
@@ -346,6 +457,21 @@ def test_the_window_of_a_segment_far_ahead_may_count():
     assert not explained(ahead, same, later, kernel="7"), "a window that no segment had"
 
 
+def test_the_window_of_a_segment_far_ahead_may_keep_ours_closed():
+    ahead, same = "< F. 65536:65536(0) ack 1 win 0", "< . 1:1001(1000) ack 1 win 0"
+    opens = "< . 1001:1001(0) ack 1 win 900"
+
+    def explained(*segments, ours=None, kernel=None):
+        sent = observed(packet(ACK, 1, 10, options=()))
+        return not unexplained(segments, ours or observed(), kernel or sent)
+
+    assert explained(ahead, same, opens)
+    assert not explained(same, opens), "nothing was ahead"
+    assert not explained(ahead, same.replace("win 0", "win 5"), opens), "another window"
+    assert not explained(ahead, same, opens.replace("win 900", "win 0")), "it stays closed"
+    assert not explained(ahead, same, opens, kernel=observed(packet(ACK))), "no data"
+
+
 def test_a_segment_is_shorter_only_by_the_room_of_sack_blocks():
     def explained(shorter, again="< P. 1:11(10) ack 101 win 32000"):
         ours, kernel = (observed(packet(ACK, 101, size)) for size in (1000, 1000 - shorter))
@@ -357,6 +483,84 @@ def test_a_segment_is_shorter_only_by_the_room_of_sack_blocks():
     assert not explained(13)
     assert not explained(4)
     assert not explained(12, "< P. 11:21(10) ack 101 win 32000"), "nothing has arrived twice"
+
+
+def test_duplicate_acks_count_on_only_without_sack_and_after_a_timeout():
+    duplicate = "< . 1:1(0) ack 1001 win 65535"
+
+    def explained(duplicates=3, pause=PAUSE, ours=(), kernel=(3001,), syn="< S 0:0(0) win 9 <mss 1000>"):
+        ack = "< . 1:1(0) ack 3001 win 65535"
+        steps = (syn, "write(4, ..., 9000)", pause, *[duplicate] * duplicates, ack)
+        return not unexplained(steps, data(*ours), data(*kernel))
+
+    assert explained()
+    assert explained(ours=(7001,), kernel=(7001, 3001))
+    assert not explained(duplicates=2), "one of two is for the gap"
+    assert not explained(pause="read(4, ..., 10)"), "no timeout"
+    assert not explained(kernel=(3001, 4001)), "two more"
+    assert not explained(ours=(3001,), kernel=()), "ours sends more"
+    assert not explained(syn="< S 0:0(0) win 9 <mss 1000,sackOK>")
+
+
+def test_sack_blocks_may_come_on_data_or_on_an_ack_behind_it():
+    blocks = (Option("sack", (21, 31)),)
+
+    def explained(sequence=101, size=100, own=blocks, later=blocks):
+        ours = observed(packet(ACK, 1, 100, options=own))
+        behind = packet(ACK, sequence, 0, options=later)
+        kernel = observed(packet(ACK, 1, size), behind)
+        return not unexplained(("< P. 21:31(10) ack 1 win 32000",), ours, kernel)
+
+    assert explained()
+    assert not explained(own=()), "ours reports nothing"
+    assert not explained(later=()), "the kernel neither"
+    assert not explained(later=(Option("sack", (21, 32)),)), "something else"
+    assert not explained(size=99), "other data"
+
+
+def acked(number, *blocks, flags=ACK, sequence=1, **fields):
+    options = tuple(Option("sack", block) for block in blocks)
+    known = {"acknowledgment": number, "window": 500, "options": options} | fields
+    return observed(TCPPacket(False, flags, sequence, 0, **known))
+
+
+def test_what_lies_beyond_the_fin_of_the_peer_is_a_divergence_only_where_linux_takes_it():
+    fin, across, behind = "< F. 1:11(10) ack 1 win 9", "< . 5:25(20) ack 1 win 9", "< . 12:22(10) ack 1 win 9"
+
+    def explained(steps, ours, kernel):
+        before = [acked(12)] * (len(steps) - 1)
+        return not unexplained(steps, ours, kernel, before)
+
+    reset = observed(TCPPacket(False, RST, 1, 0))
+    assert explained((fin, across), acked(12), acked(25))
+    assert explained((fin, across), acked(12), reset)
+    assert explained((fin, across), acked(12), acked(12, (12, 25)))
+    assert not explained((fin, across), acked(12), acked(11)), "the kernel takes less"
+    assert not explained((fin, across), acked(13), acked(25)), "ours takes some, too"
+    assert not explained((fin, across), acked(12), observed()), "the kernel does not answer"
+    assert not explained((fin, behind), acked(12), reset), "a reset of what is all beyond it"
+    assert not explained((across.replace("5:25", "1:21"), across), acked(12), reset), "there was no FIN"
+
+
+def test_an_old_ack_is_a_divergence_only_where_linux_takes_its_data_or_timestamp():
+    def explained(ours, kernel, segment="< P. 11:21(10) ack 90 win 9 <TS val 7 ecr 0>"):
+        steps = ("< P. 1:11(10) ack 101 win 9 <TS val 5 ecr 0>", segment)
+        sent = observed(
+            TCPPacket(False, ACK, 1, 100, acknowledgment=1, window=500),
+            TCPPacket(False, ACK, 101, 0, acknowledgment=11, window=500),
+        )
+        return not unexplained(steps, ours, kernel, [sent])
+
+    def stamped(number, echo):
+        return acked(number, sequence=101, options=(Option("TS", (0, echo)),))
+
+    assert explained(stamped(11, 5), stamped(21, 7))
+    assert explained(stamped(11, 5), stamped(11, 7))
+    assert not explained(stamped(11, 7), stamped(11, 5)), "the kernel takes neither"
+    assert not explained(stamped(11, 5), observed()), "the kernel does not answer"
+    assert not explained(stamped(11, 5), stamped(21, 7), "< P. 11:21(10) ack 101 win 9 <TS val 7 ecr 0>")
+    assert not explained(stamped(11, 5), stamped(21, 7), "< F. 11:21(10) ack 90 win 9 <TS val 7 ecr 0>")
+    assert not explained(stamped(11, 5), stamped(22, 7), "< P. 12:22(10) ack 90 win 9 <TS val 7 ecr 0>")
 
 
 def test_an_ack_of_nothing_is_a_divergence_only_where_both_syns_crossed():
@@ -380,6 +584,14 @@ def test_the_fin_in_a_simultaneous_open_is_compared():
     assert not unexplained(again, fin, quiet, [syn, both, both])
     assert unexplained(again, quiet, fin, [syn, both, both])
     assert unexplained((*again[:3], "shutdown(3, SHUT_WR)"), fin, quiet, [syn, both, both])
+    steps = (*again[:3], lockstep.INFO)
+    assert not unexplained(steps, fields(), fields(total_retrans="1", ca_state="4"), [syn, both, both])
+    assert unexplained(steps, fields(), fields(total_retrans="1"), [syn, both, observed()]), "once"
+    assert unexplained(steps, fields(total_retrans="1"), fields(), [syn, both, both]), "ours"
+    # Only a SYN,ACK that an early ACK has hastened may come at any step.
+    early = ("connect(3, ..., ...)", "< . 1:1(0) ack 5 win 9", "< S 0:0(0) win 9", "read(3, ..., 9)")
+    assert not unexplained(early, observed(), both, [syn, observed(), both])
+    assert unexplained((early[0], *early[2:]), observed(), both, [syn, both]), "there was none"
 
 
 def test_a_segment_before_a_rst_of_both_is_compared():

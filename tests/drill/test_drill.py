@@ -11,6 +11,7 @@ import pytest
 from demuxlab.capture.reader import Capture
 from demuxlab.drill import drill
 from demuxlab.drill.parser import parse
+from demuxlab.host import Host
 
 FOLDER = Path(__file__).parent
 SCRIPTS = [script for path in sorted(FOLDER.glob("*.pkt")) for script in drill.load_all(path)]
@@ -82,6 +83,13 @@ def test_of_linux_on_our_stack(script):
     if script.name in LACKING and outcome.failure:
         pytest.xfail(LACKING[script.name])
     assert outcome.failure == ""
+
+
+def test_every_script_passes_where_the_link_cuts_segments(monkeypatch):
+    monkeypatch.setitem(Host.__init__.__kwdefaults__, "offload", True)
+    played = [(script, drill.play_on(script, "stack", exact=False)) for script in (*SCRIPTS, *COLLECTED)]
+    failed = [_name(script) for script, outcome in played if outcome is not None and outcome.failure]
+    assert failed == [*LACKING]
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from demuxlab.fast import writing
 from demuxlab.fast.path import FastPath
 from demuxlab.fast.prediction import Acknowledgments, Prediction, Stretch
 from demuxlab.host import Host
+from demuxlab.transport.tcp import prediction
 from demuxlab.wire import ip, offload, packet, tcp
 from demuxlab.wire.address import from_text, to_text
-from demuxlab.wire.segment import ACK, PSH, SYN
+from demuxlab.wire.segment import ACK, FIN, PSH, SYN
 
 A, B = from_text("10.9.0.10"), from_text("10.9.0.20")
 
@@ -128,6 +129,52 @@ def test_a_quick_write_changes_nothing_else(monkeypatch):
                 sent[-1] += (connection.deadlines.earliest, connection.deadline, seen(side))
             assert sent[0] == sent[1], (seed, now)
     assert 100 < sum(quick) < len(quick)
+
+
+def test_both_ways_end_a_connection_alike(monkeypatch):
+    quick, receive = [], Prediction.receive
+    monkeypatch.setattr(Prediction, "receive", lambda *of: quick.append(receive(*of)) or quick[-1])
+    monkeypatch.setattr(prediction, "handle_segment", lambda *_of: False)
+    for seed in range(150):
+        chance = random.Random(seed)
+        stamped = chance.random() < 0.7
+        options = tcp.Options(1000, 7, chance.random() < 0.9, (1, 0) if stamped else None)
+        sides = [Side(options, fast=False), Side(options, fast=True)]
+        now, start, first = 1.0, 1001, sides[0].first
+        sizes = [chance.choice((1, 100, 1000, 3000)) for _ in range(chance.randrange(1, 5))]
+        for step in range(12):
+            now += chance.choice((0.0001,) * 8 + (0.003, 0.05, 0.3))
+            kind, size = chance.randrange(10), chance.choice((0, 0, 0, 5))
+            flags = ACK | chance.choice((0, 0, 0, FIN))
+            stamps = tcp.Options(timestamps=(int(now * 1000), 1)) if stamped else tcp.Options()
+            number = first + chance.choice((0, sizes[0], sum(sizes[:2]), sum(sizes), sum(sizes) + 1))
+            arriving = segment(
+                stamps,
+                bytes(size),
+                sequence=start,
+                acknowledgment=number & 0xFFFFFFFF,
+                flags=flags,
+                window=500,
+            )
+            sent = []
+            for side in sides:
+                if step < len(sizes):
+                    side.endpoint.write(bytes(sizes[step]), now)
+                    found = []
+                elif step == len(sizes):
+                    (side.endpoint.close if seed % 3 else side.endpoint.shutdown_write)(now)
+                    found = []
+                else:
+                    found = side.receive(arriving, now) if kind else []
+                found += side.host.packets(now)
+                side.host.tick(now + 0.0001)
+                connection = side.endpoint._connection
+                sent.append((found, list(side.host.packets(now)), connection.state, connection.error))
+                sent[-1] += (connection.deadlines.earliest, connection.deadline, seen(side))
+            assert sent[0] == sent[1], (seed, step)
+            if sides[0].endpoint._connection.receiver.next > start:
+                start += size + (flags & FIN)
+    assert 40 < sum(quick) < len(quick)
 
 
 def test_a_batch_of_segments_is_acknowledged_once():

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from demuxlab.grading.submission import RemoteObject, Submission, SubmissionError
+from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.values import RemoteObject
 
 _MOST = 16
 
@@ -106,7 +107,7 @@ def seeds() -> Iterator[bytes]:
 def one(data: bytes) -> None:
     submission = Asking(Path("exercise.py"), timeout=5.0, level="none")
     offer = Socket()
-    encoded = submission._encode(offer)
+    encoded = submission._values.encode(offer)
     data = data.replace(b"{OFFER}", encoded["object"].encode())
     submission._running = LearnerProcess(data[:60_000])  # type: ignore[assignment]
     results = []

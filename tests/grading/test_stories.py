@@ -260,3 +260,14 @@ def test_lines_of_a_story_wrap_below_their_first_word_and_source_code_stays(monk
     ]
     source = "   12 |    return (" + "one, " * 20
     assert on_screen([source]) == source
+
+
+def test_where_no_file_can_be_run_the_run_ends_with_one_sentence(graded, tmp_path, monkeypatch):
+    broken = "def best():\n    raise sandbox.DemuxlabError('a learner cannot be run (why)', 'the cure')\n"
+    (tmp_path / "broken.py").write_text(
+        f"from demuxlab.grading import sandbox\n{broken}sandbox.best = best\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = "\n".join(graded(PORTS, "-p", "broken"))
+    assert text.count("a learner cannot be run (why): the cure") == 1
+    assert "def best" not in text

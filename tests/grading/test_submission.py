@@ -13,7 +13,8 @@ import pytest
 from demuxlab.capture.reader import Capture
 from demuxlab.grading.failure_capture import path_of, save, save_picture
 from demuxlab.grading.printed import Printed
-from demuxlab.grading.submission import LoadError, RemoteObject, Submission, SubmissionError
+from demuxlab.grading.submission import LoadError, Submission, SubmissionError
+from demuxlab.grading.values import RemoteObject
 from demuxlab.wire import ip, packet, udp
 
 Ask = Callable[[str], Submission]
@@ -116,7 +117,7 @@ def test_the_time_that_others_have_the_processor_does_not_count(ask: Ask, monkey
     submission = ask("import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1")
     submission.timeout = 0.1
     waited = chain((0.0,), repeat(5.0))
-    monkeypatch.setattr(submission, "_delay", lambda: next(waited))
+    monkeypatch.setattr(submission._patience, "_delay", lambda: next(waited))
     monkeypatch.setattr("demuxlab.grading.submission._OWN_ALARM", 0)
     assert submission.function("f", 0.3) == 1  # 5 seconds of the queue are made up for
     submission.timeout = 0.1
@@ -140,7 +141,8 @@ def test_what_one_check_waited_in_the_queue_is_given_back_to_the_next(ask: Ask, 
     submission = ask("def f(): return 1")
     submission.function("f")
     before = submission._budget.left
-    monkeypatch.setattr(submission, "_delay", lambda: submission._delayed + 3.0)
+    patience = submission._patience
+    monkeypatch.setattr(patience, "_delay", lambda: patience._delayed + 3.0)
     submission.close()
     assert submission._budget.left == before + 3.0
 
@@ -150,7 +152,7 @@ def test_the_process_of_the_learner_s_file_is_found(ask: Ask):
     submission.function("f")
     assert submission._running is not None
     assert b"exercise.py" in Path(f"/proc/{submission._running.inside}/cmdline").read_bytes()
-    assert submission._delay() >= 0
+    assert submission._patience._delay() >= 0
 
 
 def test_nobody_is_at_the_keyboard(ask: Ask):
@@ -193,6 +195,9 @@ def test_the_packets_of_a_failure_are_kept_in_order(ask: Ask, tmp_path: Path):
     assert path == tmp_path / "course" / "captures" / "failures" / "03_a_check.pcapng"
     said = save(submission.packets, path, "a check", ["expected 'P1', found None"])
     assert said == f"this check's packets (frame 2 is the one that failed): {path}"
+    assert (
+        path_of(lab, "a long name " * 6).name == "03_a_long_name_a_long_name_a_long_name_a_long_name_a.pcapng"
+    )
     with Capture(path) as capture:
         frames = list(capture)
     assert [frame.data for frame in frames] == [datagram(80), datagram(81)]

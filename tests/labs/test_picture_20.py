@@ -26,14 +26,14 @@ def test_each_round_trip_has_its_frame_its_window_and_its_segments(figures):
     lab = Lab(LAB.name, MemoryLink(), tell=shown.append)
     load(LabFolder(LAB))(lab)
     lab.finish()
-    rows = re.findall(r"^\d+ +(\d+) +\d+ +\d+ +([█░]+)$", "\n".join(shown), re.M)
+    rows = re.findall(r"^\d+ +(\d+|–) +(\d+) +\d+ +\d+ +([█░]+)$", "\n".join(shown), re.M)
     with Capture(ROOT / "captures" / f"{LAB.name}.pcapng") as capture:
         read = [(frame.number, frame.time, packet.read(frame.data)) for frame in capture]
     sent = [(number, time) for number, time, segment in read if segment.source_port != 80 and segment.payload]
     begins = [number for (_, before), (number, time) in pairwise([(0, 0.0), *sent]) if time > before + 0.05]
     for figure in figures:
         drawn = re.findall(r"^ +(\d+) +(\d+|–) +(\d+)   ([█░]+)", figure, re.M)
-        assert [(window, bar) for _, _, window, bar in drawn] == rows
+        assert [(frame, window, bar) for _, frame, window, bar in drawn] == rows
         assert [number for number, *_ in drawn] == [str(place) for place in range(1, len(rows) + 1)]
         assert [int(frame) for _, frame, *_ in drawn if frame != "–"] == begins
         assert [bar for _, frame, _, bar in drawn if frame == "–"] == ["░░░░░░"]

@@ -48,6 +48,12 @@ def test_learners_have_different_answers(lab: Path, asked_of) -> None:
     assert len(set(keys)) == 3
 
 
+def test_a_load_balancer_parts_the_addresses_of_every_learner(tmp_path: Path) -> None:
+    lab = next(lab for lab in LABS if lab.name.startswith("16_"))
+    for student in ("a", "b"):
+        quiz.run(LabFolder(lab), student, tmp_path / f"{student}.pcapng")
+
+
 @every_lab
 def test_two_questions_ask_for_a_prediction(lab: Path) -> None:
     asked = questions.load(LabFolder(lab), Figures())

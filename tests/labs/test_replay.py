@@ -19,7 +19,8 @@ from tests.labs.runs import LABS
 
 from demuxlab.grading import checks
 from demuxlab.grading.child import stand_in
-from demuxlab.grading.submission import Made, RemoteObject, Submission, SubmissionError
+from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.values import Made, RemoteObject
 from demuxlab.parts.segment import Segment
 
 RUNS = 11

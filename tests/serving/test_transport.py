@@ -11,15 +11,18 @@ from tests import solutions
 
 from demuxlab.errors import CallError
 from demuxlab.host import Host
+from demuxlab.serving import bounded
 from demuxlab.serving.transport import LearnersTransport
 from demuxlab.wire import ip, ipv4, packet, tcp
 from demuxlab.wire.address import from_text
-from demuxlab.wire.segment import ACK, FIN, PSH, SYN, flag_letters
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN, flag_letters
 
 CLIENT, HOST = from_text("10.9.0.1"), from_text("10.9.0.2")
 ROOT = Path(__file__).resolve().parents[2]
 LABS = ("17", "18", "19", "20", "21")
-PLAIN = Path(__file__).with_name("plain_tcp.py")
+PLAIN = ROOT / "src/demuxlab/parts/plain.py"
+PLAIN_PARTS = Path(solutions.folder("21")) / "reference.py"
+STARTER = (ROOT / "labs/21_your_own_tcp/exercise.py").read_text(encoding="utf-8")
 LEARNERS = Path(solutions.folder("17")) / "reference.py"
 
 
@@ -75,8 +78,8 @@ def test_a_connection_of_the_learners_opens_serves_and_closes(capsys):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("self._data += data\n        ret", "raise ValueError('x')\n        ret", "ValueError: x (line"),
-        ("return self._more(now)\n\n    def receive", "return 5\n\n    def receive", "send raised TypeError"),
+        ("self._data += data\n        r", "raise ValueError('x')\n        r", "ValueError: x (mine.py, line"),
+        ("return self._more(now)\n\n    def receive", "return 5\n\n    def receive", "send: TypeError"),
     ],
 )  # fmt: skip
 def test_an_error_of_the_learners_ends_the_connection_and_no_other(old, new, said, tmp_path, capsys):
@@ -95,11 +98,57 @@ def test_an_error_of_the_learners_ends_the_connection_and_no_other(old, new, sai
     assert len(client.host.demultiplexer.table) == 1
 
 
-def test_a_file_without_the_classes_is_refused(tmp_path):
-    path = tmp_path / "empty.py"
-    path.write_text("x = 1\n", encoding="utf-8")
-    with pytest.raises(CallError, match="none of the classes"):
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1\n", "has none of the classes of labs 17 to 21: give a file"),
+        ("class Connection:\n    pass\n", "mine.py: Connection has no listen(): give a file"),
+        (STARTER, "Connection is still to be written (listen, open, close, …): give a file"),
+        ("def f(\n", r"(SyntaxError: '(' was never closed (mine.py, line 1)): mend it"),
+        ("\nraise RuntimeError('boom')\n", "(RuntimeError: boom (mine.py, line 2)): mend the file"),
+        ("raise SystemExit(3)\n", "(SystemExit: 3 (mine.py, line 1)): mend the file"),
+        ("x = 1\nwhile True:\n    x += 1\n", "(it has run for 0.2 seconds (mine.py, line "),
+    ],
+)
+def test_a_file_that_cannot_serve_is_refused_with_its_line(source, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "SECONDS", 0.2)
+    path = tmp_path / "mine.py"
+    path.write_text(source, encoding="utf-8")
+    with pytest.raises(CallError) as refused:
         Client(path)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "while True:\n            try:\n                1 / 0\n            except Exception: pass",
+            "it has run for",
+        ),
+        ("raise SystemExit", "receive: SystemExit:  (mine.py, line"),
+    ],
+)
+def test_code_that_does_not_return_ends_its_connection_and_no_other(
+    body, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(bounded, "SECONDS", 0.2)
+    source = (solutions.folder("21") / "reference.py").read_text(encoding="utf-8")
+    path = tmp_path / "mine.py"
+    method = f"    def receive(self, segment, now):\n        {body}\n"
+    path.write_text(f"{source}\n\nclass Connection(Connection):\n{method}", encoding="utf-8")
+    client = Client(path)
+    assert client.sends(SYN) == []
+    assert said in (printed := capsys.readouterr().err)
+    assert "the connection ends" in printed
+    assert [socket.name for socket in client.host.demultiplexer.table] == ["http"]
+
+
+def test_a_reset_of_a_handshake_frees_its_socket():
+    client = Client(PLAIN_PARTS)
+    client.sends(SYN)
+    client.sends(RST)
+    assert [socket.name for socket in client.host.demultiplexer.table] == ["http"]
 
 
 # The parts that learners write in labs 17 to 20 are a whole TCP in lab 21
@@ -133,7 +182,7 @@ def test_the_four_references_pass_every_check_of_lab_21(tmp_path):
         [*command, "--submission", str(whole(tmp_path))], cwd=ROOT, capture_output=True, text=True,
         timeout=110, check=False,
     )  # fmt: skip
-    assert "points: 34 of 34" in done.stdout, done.stdout
+    assert "points: 40 of 40" in done.stdout, done.stdout
 
 
 @pytest.mark.long

@@ -1,6 +1,6 @@
 """Deadlines: in order, corrected lazily, and gone with what had them."""
 
-from demuxlab.transport.timers import NEVER, Timers
+from demuxlab.transport.timers import NEVER, TimerQueue, Timers
 
 
 class Alarm:
@@ -44,3 +44,38 @@ def test_who_was_forgotten_may_ask_again():
     timers.update(alarm)
     timers.run(15.0)
     assert (alarm.rang, other.rang, timers.next) == ([15.0], [], 20.0)
+
+
+class Wait:
+    def __init__(self):
+        self.over = 0
+
+    def expire(self):
+        self.over += 1
+
+
+def test_timers_of_equal_length_share_an_entry_of_the_heap_and_end_in_order():
+    timers = Timers()
+    queue, waits = TimerQueue(timers), [Wait() for _ in range(5)]
+    for number, wait in enumerate(waits):
+        queue.set(wait, 10.0 + number)
+    assert (len(queue), len(timers), timers.next) == (5, 1, 10.0)
+    queue.clear(waits[1])
+    queue.set(waits[0], 15.0)
+    timers.run(12.5)
+    assert [wait.over for wait in waits] == [0, 0, 1, 0, 0]
+    assert (len(queue), timers.next) == (3, 13.0)
+    timers.run(15.0)
+    assert [wait.over for wait in waits] == [1, 0, 1, 1, 1]
+    assert (len(queue), timers.next) == (0, NEVER)
+
+
+def test_an_empty_queue_of_timers_leaves_the_heap():
+    timers = Timers()
+    queue, wait = TimerQueue(timers), Wait()
+    queue.set(wait, 10.0)
+    queue.clear(wait)
+    queue.clear(wait)
+    assert timers.next == NEVER
+    queue.set(wait, 20.0)
+    assert timers.next == 20.0

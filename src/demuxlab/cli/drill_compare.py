@@ -27,8 +27,11 @@ def compare(count: int, seed: int, folder: Path, *, as_json: bool) -> None:
         if found == _MOST_SAVED:
             break
     took = time.monotonic() - began
+    for disagreement in tally.unrepeated:
+        _tell(disagreement, None, as_json=as_json)
     figures = {
         **{"scripts": tally.scripts, "steps": tally.steps, "packets": tally.packets, "disagreements": found},
+        **{"unrepeated": len(tally.unrepeated), "late": tally.late},
         **{"permitted": tally.known, "scripts_per_second": round(tally.scripts / took, 1)},
     }
     if as_json:
@@ -48,23 +51,27 @@ def compare(count: int, seed: int, folder: Path, *, as_json: bool) -> None:
     click.echo(
         _(
             "drill, seed {seed}: {scripts} scripts, {steps} steps and {packets} packets compared; "
-            "{disagreements} disagreements, {rate} scripts a second",
+            "{disagreements} disagreements, {unrepeated} that did not repeat, "
+            "{late} scripts not compared because the machine was too busy, {rate} scripts a second",
             seed=seed,
             rate=figures["scripts_per_second"],
             scripts=tally.scripts,
             steps=tally.steps,
             packets=tally.packets,
             disagreements=found,
+            unrepeated=len(tally.unrepeated),
+            late=tally.late,
         ),
         err=True,
     )
     raise SystemExit(1 if found else 0)
 
 
-def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
+def _tell(found: Disagreement, folder: Path | None, *, as_json: bool) -> None:
+    """Report a disagreement, and save its script in a folder; without one, it did not repeat."""
     path, line = None, found.script()[1]
     try:
-        path = comparison.save(found, folder)
+        path = None if folder is None else comparison.save(found, folder)
     except OSError as error:
         click.echo(
             _(
@@ -76,7 +83,8 @@ def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
     where = found.scenario.name if path is None else path
     if as_json:
         row = {"script": None if path is None else str(path), "story": found.scenario.name, "line": line}
-        click.echo(json.dumps({**row, "field": found.field, "kernel": found.kernels, "ours": found.ours}))
+        row |= {"field": found.field, "kernel": found.kernels, "ours": found.ours}
+        click.echo(json.dumps(row | {"repeated": folder is not None}))
         return
     click.echo(
         _(
@@ -88,5 +96,7 @@ def _tell(found: Disagreement, folder: Path, *, as_json: bool) -> None:
             ours=found.ours,
         )
     )
-    if path is not None:
+    if folder is None:
+        click.echo(_("played again, it did not repeat"))
+    elif path is not None:
         click.echo(_("play it again: demuxlab drill {path} --on stack", path=path))

@@ -1,11 +1,13 @@
 """`demuxlab serve`: contract 4."""
 
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -130,6 +132,8 @@ def command(
     problems: list[str] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        if signals and transports:
+            os._exit(128 + number)  # the learner's code does not return; the device goes with the process
         signals.append(number)
 
     def wait(seconds: float) -> bool:
@@ -158,11 +162,7 @@ def command(
 
             LearnersDemultiplexer(learners, runtime.host.demultiplexer)
 
-        listen = None
-        if transports:
-            from demuxlab.serving.transport import LearnersTransport
-
-            listen = LearnersTransport(transports, runtime.host, loss=loss / 100).listen
+        listen = _learners_listen(transports, runtime, loss) if transports else None
 
         def show(_number: int, _frame: FrameType | None) -> None:
             with runtime.lock:
@@ -188,6 +188,15 @@ def command(
         click.echo(f"demuxlab: {problem}", err=True)
     if problems:
         raise SystemExit(1)
+
+
+def _learners_listen(files: Sequence[Path], runtime: Runtime, loss: float) -> Callable[..., Any]:
+    """Return what opens a listening socket of the learner's TCP; say which of its parts are ours."""
+    from demuxlab.serving.transport import LearnersTransport
+
+    theirs = LearnersTransport(files, runtime.host, loss=loss / 100)
+    click.echo(_("TCP: {classes}", classes=theirs.described()), err=True)
+    return theirs.listen
 
 
 def _terminal_view(runtime: Runtime) -> Callable[[Callable[[float], bool]], None]:

@@ -59,7 +59,7 @@ def command(device: str, port: int | None, process: str, output: Path | None, li
     """Watch the host's packets."""
     from demuxlab.kernel.watch import Watch
     from demuxlab.links import rights
-    from demuxlab.wireshark.live import drop_rights
+    from demuxlab.wireshark.live import drop_rights, ended_on_failure
 
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,7 +74,8 @@ def command(device: str, port: int | None, process: str, output: Path | None, li
         watch.own_pids.add(viewer.pid)
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, viewer.pid, 0)
-    recorder = _recorder(output, viewer.pipe if viewer else None)
+    with ended_on_failure(viewer):
+        recorder = _recorder(output, viewer.pipe if viewer else None)
     _tell(dropped)
     where = _("all devices") if device == _ALL else device
     _tell(_("ready: the packets of {device}, until Ctrl-C", device=where))

@@ -128,12 +128,7 @@ class Demultiplexer:
         self, segment: Segment, winner: Candidate, now: float, lookup: Lookup | None = None
     ) -> Delivery:
         """Hand a segment to the socket that the lookup found; the caller counts the decision."""
-        socket, rule = winner
-        drop = _hand_over(socket, segment, now)
-        if drop is None:
-            return Delivery(Verdict.DELIVERED, segment, socket, rule, lookup=lookup)
-        verdict = Verdict.QUEUE_FULL if drop.counter else Verdict.DELIVERED
-        return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
+        return handed_over(segment, winner, _hand_over(winner.socket, segment, now), lookup)
 
     def _to_many(self, segment: Segment, now: float, device: str, packets: int) -> Delivery:
         """A broadcast or multicast datagram: every matching UDP socket gets a copy, and there is no reply."""
@@ -179,6 +174,17 @@ class Demultiplexer:
 
     def _is_to_many(self, destination: bytes) -> bool:
         return destination in self.broadcasts or is_multicast(destination)
+
+
+def handed_over(
+    segment: Segment, winner: Candidate, drop: Drop | None, lookup: Lookup | None = None
+) -> Delivery:
+    """Return the decision about a segment; `drop` is what the handler of the socket that got it returned."""
+    socket, rule = winner
+    if drop is None:
+        return Delivery(Verdict.DELIVERED, segment, socket, rule, lookup=lookup)
+    verdict = Verdict.QUEUE_FULL if drop.counter else Verdict.DELIVERED
+    return Delivery(verdict, segment, socket, rule, drop.reply, drop.counter, lookup)
 
 
 def _no_socket(segment: Segment, lookup: Lookup | None) -> Delivery:

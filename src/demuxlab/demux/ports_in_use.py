@@ -34,7 +34,9 @@ class PortsInUse:
         """Count a socket that has its local address and port."""
         kind = _kind(socket)
         for place in _places(socket.protocol, socket.local_port, socket.claims, socket.device):
-            self._counts.setdefault(place, [0, 0, 0, 0])[kind] += 1
+            if place not in self._counts:
+                self._counts[place] = [0, 0, 0, 0]
+            self._counts[place][kind] += 1
 
     def remove(self, socket: Socket) -> None:
         """Undo `add`; the socket's options and state must be those of then."""

@@ -137,7 +137,7 @@ class SocketTable:
         socket.local_address, socket.remote_address, socket.remote_port = local, remote, port
         socket.state = state
         self._in_use.add(socket)
-        self._open_connection(socket)
+        self._open_connection(socket, key)
 
     def enter(self, socket: Socket, address: bytes, port: int, state: str) -> None:
         """Add a socket without a peer that another table has already: no rule of bind or listen is asked."""
@@ -183,11 +183,12 @@ class SocketTable:
         Raises OSError with EADDRNOTAVAIL if the 4-tuple exists.
         """
         (socket.local_address, socket.local_port), (socket.remote_address, socket.remote_port) = local, remote
-        if socket.key in self._connections:
+        key = socket.key
+        if key in self._connections:
             raise OSError(errno.EADDRNOTAVAIL, "this 4-tuple is a connection already")
         socket.state = state
         self._number(socket)
-        self._open_connection(socket)
+        self._open_connection(socket, key)
 
     def close(self, socket: Socket) -> None:
         """Remove a socket from the table; closing a closed socket does nothing."""
@@ -342,11 +343,11 @@ class SocketTable:
         if self.mirror is not None:
             self.mirror.entered(socket)
 
-    def _open_connection(self, socket: Socket) -> None:
+    def _open_connection(self, socket: Socket, key: bytes) -> None:
         if socket.protocol == ip.TCP:
-            self._connections[socket.key] = socket
+            self._connections[key] = socket
         else:
-            self._connected.setdefault(socket.key, {})[socket] = None
+            self._connected.setdefault(key, {})[socket] = None
         if self.mirror is not None:
             self.mirror.entered(socket)
 
@@ -362,14 +363,16 @@ class SocketTable:
             for key in self._slot_keys(socket):
                 if key in slots and slots[key].remove(socket, connected=marks):
                     del slots[key]
-        elif socket.protocol == ip.TCP:
-            if self._connections.get(socket.key) is socket:
-                del self._connections[socket.key]
+            return
+        key = socket.key
+        if socket.protocol == ip.TCP:
+            if self._connections.get(key) is socket:
+                del self._connections[key]
         else:
-            sockets = self._connected[socket.key]
+            sockets = self._connected[key]
             del sockets[socket]
             if not sockets:
-                del self._connected[socket.key]
+                del self._connected[key]
 
     @staticmethod
     def _slot_keys(socket: Socket) -> list[bytes]:

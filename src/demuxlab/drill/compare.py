@@ -11,7 +11,10 @@ from demuxlab.drill.lockstep import Observed, Scenario
 from demuxlab.drill.packet_text import script_text
 from demuxlab.drill.script import Packet, TCPPacket
 
-_BATCH = 200
+# So many that the pauses at the end of a batch matter little.
+_BATCH = 1000
+_REPLAYS = 20
+"""How often a disagreement is played again: where the kernel once does as ours, its clock has decided."""
 # Steps that minimising keeps: without O_NONBLOCK, calls would block when the script is played by itself.
 _KEPT = "fcntl"
 
@@ -48,8 +51,12 @@ class Tally:
     scripts: int = 0
     steps: int = 0
     packets: int = 0
+    late: int = 0
+    """Scripts that could not be played in time on the kernel, and were not compared."""
     known: Counter[str] = field(default_factory=Counter)
     """How often each known difference or divergence was met, by its name."""
+    unrepeated: list[Disagreement] = field(default_factory=list)
+    """Disagreements over what the kernel, played again, once does as ours does: its clock decides."""
 
 
 def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
@@ -76,32 +83,37 @@ def compare(count: int, seed: int, tally: Tally) -> Iterator[Disagreement]:
 def _disagreements(
     batch: Sequence[tuple[Scenario, list[Observed]]], kernel: KernelProcess, tally: Tally
 ) -> Iterator[Disagreement]:
-    found = []
+    found: list[Disagreement] = []
     for (scenario, ours), theirs in zip(batch, kernel.results(), strict=True):
+        if theirs is None:
+            tally.late += 1
+            continue
         tally.scripts += 1
         tally.steps += len(theirs)
         tally.packets += sum(len(observed.sent) for observed in theirs)
-        if _first(scenario, ours, theirs, tally.known) is not None:
-            found.append(scenario)
-    for scenario in found:
-        if (smallest := _minimised(scenario, kernel)) is not None:
-            yield smallest
+        if (disagreement := _first(scenario, ours, theirs, tally.known)) is not None:
+            found.append(disagreement)
+    for disagreement in found:
+        again = _played(disagreement.scenario, kernel, _REPLAYS)
+        if None in again or not again:
+            tally.unrepeated.append(disagreement)
+        else:
+            yield _minimised(disagreement, kernel)
 
 
-def _played(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
-    return _first(scenario, lockstep.on_stack(scenario), kernel.play([scenario])[0], Counter())
+def _played(scenario: Scenario, kernel: KernelProcess, times: int = 1) -> list[Disagreement | None]:
+    """Play a scenario on both, so many times on the kernel; return the first disagreement of each."""
+    ours, played = lockstep.on_stack(scenario), kernel.play([scenario] * times)
+    return [_first(scenario, ours, theirs, Counter()) for theirs in played if theirs is not None]
 
 
-def _minimised(scenario: Scenario, kernel: KernelProcess) -> Disagreement | None:
-    """Remove steps while the disagreement remains; return None where it does not occur a second time."""
-    found = _played(scenario, kernel)
-    if found is None:
-        return None
-    scenario = replace(scenario, steps=scenario.steps[: found.step + 1])
+def _minimised(found: Disagreement, kernel: KernelProcess) -> Disagreement:
+    """Remove steps while the disagreement remains."""
+    scenario = replace(found.scenario, steps=found.scenario.steps[: found.step + 1])
     for index in reversed(range(len(scenario.steps) - 1)):
         if scenario.steps[index].startswith(_KEPT):
             continue
-        shorter = _played(lockstep.without(scenario, index), kernel)
+        [shorter] = _played(lockstep.without(scenario, index), kernel) or [None]
         if shorter is not None and shorter.field == found.field:
             found = shorter
             scenario = replace(shorter.scenario, steps=shorter.scenario.steps[: shorter.step + 1])

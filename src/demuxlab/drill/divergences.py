@@ -13,9 +13,11 @@ from demuxlab.drill.known_differences import Packets, same_values
 from demuxlab.drill.lockstep import PAUSES, Observed, Scenario, segment_of
 from demuxlab.drill.script import TCPPacket
 from demuxlab.language import marked
-from demuxlab.wire.segment import ACK, FIN, RST, SYN
+from demuxlab.wire.segment import ACK, FIN, PSH, RST, SYN
 
 _SMALL_WINDOW, _WINDOW, _SEGMENT = 3000, 65_535, 1461
+_DUPLICATES = 2
+"""So many duplicate ACKs count beyond the ACK that follows them: one of them is for what it acknowledges."""
 _SACK_SIZES = (12, 20, 28, 36)
 """Bytes of one to four SACK blocks as an option, padded."""
 
@@ -82,6 +84,8 @@ def _segmentation(step: DifferingStep) -> bool:
     if step.last_ack is not None:
         acknowledged.add(step.last_ack.acknowledgment)
     if ours is None or kernels is None or any(one.acknowledgment not in acknowledged for one in step.kernels):
+        return False
+    if [one for one in step.ours if not one.size] != [one for one in step.kernels if not one.size]:
         return False
     timed_out = any(pause in step.scenario.steps[: step.number + 1] for pause in PAUSES)
     single = [len(sent) for sent in (step.ours, step.kernels)] == [1, 1]
@@ -156,6 +160,48 @@ def _new_data_by_the_timer(step: DifferingStep) -> bool:
     return after and step.ours[:number] == step.kernels and is_new == [True]
 
 
+def _loss_after_an_undone_timeout(step: DifferingStep) -> bool:
+    """Tell whether ours has sent a lost segment more, after a SACK of what the timeout did not lose."""
+    number = len(step.kernels)
+    segment, more = step.segment, step.ours[number:]
+    pause = next((at for at, text in enumerate(step.scenario.steps[: step.number]) if text in PAUSES), None)
+    blocks = _blocks(segment)
+    if pause is None or len(more) != 1 or not number or step.ours[:number] != step.kernels or not blocks:
+        return False
+    sent = [packet for observed in step.before for packet in observed.sent if packet.size]
+    again = {packet.sequence for observed in step.before[pause:] for packet in observed.sent}
+    spared = any(packet.sequence not in again and _within(packet, blocks) for packet in sent)
+    old = any(packet.sequence == more[0].sequence for packet in sent)
+    # The segment that the timeout has sent again is not acknowledged.
+    assert segment is not None
+    open_ = segment.acknowledgment in {packet.sequence for packet in step.before[pause].sent}
+    return spared and old and open_ and more[0].sequence not in again and not _within(more[0], blocks)
+
+
+def _duplicates_beyond_a_timeout(step: DifferingStep) -> bool:
+    """Tell whether, without SACK, the kernel sends one segment more at the end of a timeout's recovery."""
+    texts, number = step.scenario.steps[: step.number + 1], len(step.ours)
+    segments = [one for one in step.segments if one.acknowledgment is not None]
+    if len(segments) < _DUPLICATES + 2 or any("sackOK" in text for text in texts):
+        return False
+    last, *earlier = reversed([one.acknowledgment or 0 for one in segments])
+    timed_out = any(text in PAUSES for text in texts)
+    # The ACKs before this one were duplicates.
+    repeated = len(set(earlier[: _DUPLICATES + 1])) == 1 and last > earlier[0]
+    return timed_out and repeated and len(step.kernels) == number + 1 and step.kernels[:number] == step.ours
+
+
+def _blocks(segment: TCPPacket | None) -> list[tuple[int, int]]:
+    """Return the SACK blocks of a segment."""
+    options = segment.options if segment is not None and isinstance(segment.options, tuple) else ()
+    edges = next((option.values for option in options if option.kind == "sack"), ())
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _within(packet: TCPPacket, blocks: Sequence[tuple[int, int]]) -> bool:
+    return any(left <= packet.sequence and packet.sequence + packet.size <= right for left, right in blocks)
+
+
 def _exceeded_while_connecting(step: DifferingStep) -> bool:
     steps = step.scenario.steps[: step.number + 1]
     exceeded = next((number for number, text in enumerate(steps) if "icmp time_exceeded" in text), len(steps))
@@ -179,10 +225,32 @@ def _sack_on_data(step: DifferingStep) -> bool:
 
 
 def _beyond_fin(step: DifferingStep) -> bool:
-    """Tell whether the peer has sent data or another FIN beyond its first FIN."""
-    ends = [segment.sequence + segment.size for segment in step.segments if segment.flags & FIN]
-    reach = [segment.sequence + segment.size for segment in step.segments if segment.size]
-    return any(0 < (end - first) % MODULUS < MODULUS // 2 for first in ends for end in ends + reach)
+    """Tell whether the kernel has taken what the peer sent beyond its FIN, or has reset such a segment."""
+    segment, last = step.segment, step.last_ack
+    if segment is None or last is None or last.acknowledgment is None:
+        return False
+    fins = {_end(one) for one in step.segments if one.flags & FIN}
+    if any(answer.flags & RST for answer in step.kernels):
+        length = (_end(segment) - segment.sequence) % MODULUS
+        return last.acknowledgment in fins and 0 < (last.acknowledgment - segment.sequence) % MODULUS < length
+    if not step.kernels or len(step.ours) != len(step.kernels):
+        return False
+    for mine, theirs in zip(step.ours, step.kernels, strict=True):
+        own, reach = _reported(mine), _reported(theirs)
+        beyond = any(0 < (number - end) % MODULUS < MODULUS // 2 for number in reach for end in fins)
+        if not (fins & own and beyond and mine.sequence == theirs.sequence):
+            return False
+    return True
+
+
+def _reported(packet: TCPPacket) -> set[int]:
+    """Return up to where a segment acknowledges, and up to where its SACK blocks report."""
+    return {packet.acknowledgment or 0, *(right for _left, right in _blocks(packet))}
+
+
+def _end(segment: TCPPacket) -> int:
+    """Return the number after a segment."""
+    return (segment.sequence + segment.size + bool(segment.flags & FIN)) % MODULUS
 
 
 def _crosses_edge(step: DifferingStep) -> bool:
@@ -195,13 +263,25 @@ def _crosses_edge(step: DifferingStep) -> bool:
 
 
 def _old_acknowledgment(step: DifferingStep) -> bool:
-    """Tell whether the segment acknowledges nothing, far less than SND.UNA, or is old and has data."""
+    """Tell whether the kernel has taken data or timestamp of the next segment, whose ACK is below SND.UNA."""
     segment, last = step.segment, step.last_ack
-    if segment is None or last is None or segment.acknowledgment is None:
+    if segment is None or last is None or segment.acknowledgment is None or len(step.kernels) != 1:
         return False
-    age = (last.sequence - segment.acknowledgment) % MODULUS
-    before_all = segment.acknowledgment == 0
-    return 0 < age < MODULUS // 2 and (segment.size > 0 or age > _WINDOW // 2 or before_all)
+    sent = (packet for observed in step.before for packet in observed.sent)
+    ends = {0, 1} | {_end(packet) for packet in sent}
+    acknowledged = [one.acknowledgment for one in step.segments[:-1] if one.acknowledgment in ends]
+    unacked = max((number for number in acknowledged if number is not None), default=0)  # SND.UNA
+    old = segment.acknowledgment == 0 or 0 < (unacked - segment.acknowledgment) % MODULUS < MODULUS // 2
+    following = segment.sequence == last.acknowledgment and segment.flags & ~PSH == ACK
+    [answer] = step.kernels
+    data = segment.size > 0 and answer.acknowledgment == _end(segment)
+    return old and following and (data or _timestamp(answer, 1) == _timestamp(segment, 0) is not None)
+
+
+def _timestamp(packet: TCPPacket, which: int) -> int | None:
+    """Return TSval (0) or TSecr (1) of a segment; None without the option."""
+    options = packet.options if isinstance(packet.options, tuple) else ()
+    return next((option.values[which] for option in options if option.kind == "TS"), None)
 
 
 def _ack_of_nothing(step: DifferingStep) -> bool:
@@ -229,7 +309,10 @@ def _count_of_a_cut_packet(step: DifferingStep) -> bool:
 
 
 def _window_of_a_segment_ahead(step: DifferingStep) -> bool:
-    """Tell whether only SND.WND differs, after a segment far ahead whose window the next data had as well."""
+    """Tell whether only SND.WND differs, after a segment far ahead whose window the next data had as well.
+
+    It is told by TCP_INFO, or the kernel's is open and it sends, where ours is closed.
+    """
     counts, ahead, confirmed = step.only_differs_in("snd_wnd"), None, None
     expected = 1
     for segment in step.segments:
@@ -240,20 +323,24 @@ def _window_of_a_segment_ahead(step: DifferingStep) -> bool:
                 return counts is not None and counts[0] == confirmed.window and counts[1] == segment.window
             ahead = segment
         elif segment.sequence == expected:
+            if confirmed is not None and not confirmed.window and segment.window and not step.ours:
+                return [bool(one.size) for one in step.kernels] == [True]
             if ahead is not None and segment.size and segment.window == ahead.window:
                 confirmed = ahead
             expected += segment.size
     return False
 
 
-def _fin_after_a_lost_syn(step: DifferingStep) -> bool:
-    """Tell whether ours sends FIN at a close where only the kernel has sent its SYN again before."""
+def _after_a_hastened_syn(step: DifferingStep) -> bool:
+    """Tell whether only the kernel has sent its SYN again; ours sends FIN at a close, or TCP_INFO counts."""
     again = sum(packet.flags & SYN for observed in step.theirs for packet in observed.sent) > 2 * SYN
     closes = step.scenario.steps[step.number].startswith("close(")
     crossed = any(segment.flags & (ACK | SYN | RST) == SYN for segment in step.segments)
-    return (
-        closes and crossed and again and not step.kernels and [one.flags for one in step.ours] == [FIN | ACK]
-    )
+    if not (crossed and again) or step.kernels:
+        return False
+    texts = step.own[-1].value, step.theirs[-1].value
+    counted = ["total_retrans=0 " in texts[0], "total_retrans=1 " in texts[1]] == [True, True]
+    return (closes and [one.flags for one in step.ours] == [FIN | ACK]) or (counted and not step.ours)
 
 
 def _syn_ack_to_half_open(step: DifferingStep) -> bool:
@@ -300,6 +387,20 @@ DIVERGENCES: Sequence[Divergence] = (
         _new_data_by_the_timer,
     ),
     Divergence(
+        marked("the last loss after an undone timeout"),
+        "RFC 5682, section 3.1; RFC 8985, section 6.2",
+        "ours sends all that is lost; Linux one segment less, since it counts the one that the timeout has "
+        "sent again among the lost ones that went again",
+        _loss_after_an_undone_timeout,
+    ),
+    Divergence(
+        marked("duplicate ACKs at the end of a timeout's recovery"),
+        "RFC 6582, section 4",
+        "they say nothing of what was sent later; Linux counts them on without SACK, takes so many later "
+        "segments for arrived, and three of them for a loss",
+        _duplicates_beyond_a_timeout,
+    ),
+    Divergence(
         marked("an ICMP error while connecting"),
         "RFC 9293, section 3.9.2.2 (MUST-56); RFC 5461, section 4.1",
         "time exceeded does not end our attempt to connect; it ends that of Linux",
@@ -327,7 +428,7 @@ DIVERGENCES: Sequence[Divergence] = (
     Divergence(
         marked("data beyond the peer's FIN"),
         "RFC 9293, section 3.10.7.4",
-        "nothing can follow a FIN: ours ignores it; Linux accepts some of it, or sends a RST",
+        "nothing can follow a FIN: ours ignores it; Linux takes a segment that begins before it, or resets",
         _beyond_fin,
     ),
     Divergence(
@@ -339,7 +440,7 @@ DIVERGENCES: Sequence[Divergence] = (
     Divergence(
         marked("an ACK that is too old"),
         "RFC 5961, section 5.2",
-        "ours drops the segment; Linux accepts its data or timestamp where its header prediction matches",
+        "ours drops the segment; Linux takes data and timestamp where its header prediction matches",
         _old_acknowledgment,
     ),
     Divergence(
@@ -352,8 +453,8 @@ DIVERGENCES: Sequence[Divergence] = (
         marked("the FIN behind a SYN that was sent again"),
         "RFC 6298, section 2; RFC 5681, section 3.1",
         "Linux retransmits its SYN at once after an ACK that does not acknowledge it; a lost SYN leaves a "
-        "window of one segment, so that FIN waits",
-        _fin_after_a_lost_syn,
+        "window of one segment, so that FIN waits, and counts in TCP_INFO",
+        _after_a_hastened_syn,
     ),
     Divergence(
         marked("a SYN,ACK for a connection in SYN-RECEIVED"),

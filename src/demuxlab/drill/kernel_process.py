@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from demuxlab.drill import on_kernel
 from demuxlab.drill.calls import Sockets
-from demuxlab.drill.lockstep import PAUSES, Observed, Player, Scenario
+from demuxlab.drill.lockstep import Observed, Player, Scenario
 from demuxlab.drill.machine import Ongoing, Sent, readable
 from demuxlab.drill.script import LOCKSTEP_MTU, MICROSECONDS, Options
 from demuxlab.language import _
@@ -37,6 +37,9 @@ _PORTS = 20_000
 _TASKLET = 0.0002
 # Seconds between packets: more than a call takes, and than belongs to an ACK train; each time a little more.
 _HANDSHAKE, _BETWEEN, _NO_TRAIN, _LATER = 2, 0.0007, 0.0021, 0.00003
+# A step that is so many seconds late may find another timer expired, or a longer round trip: the scenario is
+# played again after a while, so many times at most.
+_LATE, _RESPITE, _ATTEMPTS = 0.003, 0.3, 20
 # The window in segments from which on HyStart looks for one.
 _TRAIN = 16
 _OPTIONS = Options()
@@ -62,8 +65,8 @@ class KernelProcess:
             self.close()
             raise opener.Refused.from_json(refused)
 
-    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
-        """Play scenarios; return the outcome of each step of each."""
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed] | None]:
+        """Play scenarios; return the outcome of each step of each, None where it could not be in time."""
         self._channel.send(list(scenarios))
         return self.results()
 
@@ -71,9 +74,9 @@ class KernelProcess:
         """Start playing scenarios; the caller reads their outcomes later with `results`."""
         self._channel.send(list(scenarios))
 
-    def results(self) -> list[list[Observed]]:
-        """Wait for the scenarios submitted; return the outcome of each step of each."""
-        found: list[list[Observed]] = self._channel.recv()
+    def results(self) -> list[list[Observed] | None]:
+        """Wait for the scenarios submitted; return what `play` does."""
+        found: list[list[Observed] | None] = self._channel.recv()
         return found
 
     def close(self) -> None:
@@ -125,26 +128,31 @@ class _Kernel:
         self.queues: dict[bytes, deque[Sent]] = {}
         self._played = 0
 
-    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed]]:
-        """Play each scenario until it pauses or ends; resume it when its pause is over."""
-        found: list[list[Observed]] = [[] for _story in scenarios]
-        pausing: list[tuple[float, int, _Playing]] = []
-        coming = enumerate(scenarios)
-        while True:
+    def play(self, scenarios: Sequence[Scenario]) -> list[list[Observed] | None]:
+        """Play each scenario while others wait; one that was late for a step is played again."""
+        found: list[list[Observed] | None] = [None] * len(scenarios)
+        waiting: list[tuple[float, int, _Playing]] = []
+        coming = deque((0.0, number, _ATTEMPTS) for number in range(len(scenarios)))
+        while waiting or coming:
             now = time.monotonic()
-            if pausing and pausing[0][0] <= now:
-                _due, number, playing = heapq.heappop(pausing)
-            elif (begun := next(coming, None)) is not None:
-                number, playing = begun[0], _Playing(self, begun[1], self._played)
+            if waiting and waiting[0][0] <= now:
+                playing = heapq.heappop(waiting)[2]
+            elif coming and coming[0][0] <= now:
+                _from, number, attempts = coming.popleft()
+                playing = _Playing(self, scenarios[number], self._played, number, attempts - 1)
                 self._played += 1
-            elif pausing:
-                select.select([self.tun], [], [], pausing[0][0] - now)
+            else:
+                earliest = min(queue[0][0] for queue in (waiting, coming) if queue)
+                select.select([self.tun], [], [], earliest - now)
                 self.read()
                 continue
-            else:
-                return found
-            if pause := playing.resume(found[number]):
-                heapq.heappush(pausing, (time.monotonic() + pause, number, playing))
+            if playing.resume():
+                heapq.heappush(waiting, (playing.due, playing.order, playing))
+            elif playing.in_time:
+                found[playing.number] = playing.found
+            elif playing.attempts:
+                coming.append((now + _RESPITE, playing.number, playing.attempts))
+        return found
 
     def read(self) -> None:
         """Queue the segments that the kernel has sent for the scenario of their destination address."""
@@ -160,10 +168,10 @@ class _Kernel:
 class _Playing:
     """One scenario being played on the kernel; the `Machine` of its player."""
 
-    def __init__(self, kernel: _Kernel, scenario: Scenario, number: int) -> None:
+    def __init__(self, kernel: _Kernel, scenario: Scenario, order: int, number: int, attempts: int) -> None:
         options = scenario.options
-        remote = ip_address(options.remote_ip) + number
-        self._options = replace(options, remote_ip=str(remote), bind_port=options.bind_port + number % _PORTS)
+        remote = ip_address(options.remote_ip) + order
+        self._options = replace(options, remote_ip=str(remote), bind_port=options.bind_port + order % _PORTS)
         self._kernel = kernel
         self._remote = remote.packed
         self._sent: deque[Sent] = deque()
@@ -171,21 +179,28 @@ class _Playing:
         self._opened = on_kernel.KernelSockets()
         self.sockets: Sockets = self._opened
         self._player = Player(self._options, self)
-        self._steps: Iterator[str] = iter(scenario.steps)
-        self._pause = ""
+        self._waits = self._play(scenario)
         self._packets = 0
+        self._asked = self._longest = 0.0
+        self.order, self.number, self.attempts = order, number, attempts
+        self.found: list[Observed] = []
+        self.due = 0.0
+        self.in_time = True
 
-    def resume(self, found: list[Observed]) -> float:
-        """Play up to the next pause, and return its seconds, or up to the end, and return 0."""
-        if self._pause:
-            found.append(self._player.do(self._pause))
-        for step in self._steps:
-            if step in PAUSES:
-                self._pause = step
-                return PAUSES[step]
-            found.append(self._player.do(step))
-        self._end()
-        return 0.0
+    def _play(self, scenario: Scenario) -> Iterator[int]:
+        for step in scenario.steps:
+            self.found.append((yield from self._player.do(step)))
+
+    def resume(self) -> bool:
+        """Play up to the next wait, until `due`; return False at the end, or where it was late."""
+        if self.due:
+            self.in_time = time.monotonic() - self.due < _LATE
+        wait = next(self._waits, None) if self.in_time else None
+        if wait is None:
+            self._end()
+            return False
+        self.due = time.monotonic() + wait / MICROSECONDS
+        return True
 
     def _end(self) -> None:
         del self._kernel.queues[self._remote]
@@ -196,24 +211,27 @@ class _Playing:
 
     # The methods of `lockstep.Machine`
 
-    def send(self, packet: bytes) -> None:
-        """Inject a packet; those after the handshake a little later than the one before.
+    def gap(self) -> int:
+        """Return how long a packet is to wait; those after the handshake wait longer than the ones before.
 
         An ACK that comes sooner than ever after a retransmission is for the original (RFC 8985, section 6.2):
         between steps of no duration, chance would decide that. ACKs that follow each other quickly would end
         slow start (HyStart's ACK train).
         """
         self._packets += 1
+        self._asked = time.monotonic()
+        if self._packets <= _HANDSHAKE:
+            return 0
+        info = self._player.tcp_info()
+        in_train = _TRAIN <= info.get("tcpi_snd_cwnd", 0) < info["tcpi_snd_ssthresh"] if info else False
+        return round(max(_NO_TRAIN if in_train else _BETWEEN, self._longest + _LATER) * MICROSECONDS)
+
+    def send(self, packet: bytes) -> None:
+        """Inject a packet."""
         if self._packets > _HANDSHAKE:
-            info = self._player.tcp_info()
-            in_train = _TRAIN <= info.get("tcpi_snd_cwnd", 0) < info["tcpi_snd_ssthresh"] if info else False
-            time.sleep((_NO_TRAIN if in_train else _BETWEEN) + self._packets * _LATER)
+            self._longest = max(self._longest, time.monotonic() - self._asked)
         with suppress(OSError):
             os.write(self._kernel.tun, packet)
-
-    def wait(self, time_us: int) -> None:
-        """Wait so many microseconds."""
-        time.sleep(time_us / MICROSECONDS)
 
     def call(self, function: Callable[[], Any]) -> Ongoing:
         """Make a call."""

@@ -78,19 +78,17 @@ def _any_open_window(packet: TCPPacket) -> TCPPacket:
 
 
 def _no_timestamp(packet: TCPPacket) -> TCPPacket:
-    options = packet.options if isinstance(packet.options, tuple) else ()
-    shown = (Option("TS", (0, option.values[1])) if option.kind == "TS" else option for option in options)
+    shown = (Option("TS", (0, one.values[1])) if one.kind == "TS" else one for one in _options(packet))
     return replace(packet, options=tuple(shown))
 
 
 def _no_scale(packet: TCPPacket) -> TCPPacket:
-    options = packet.options if isinstance(packet.options, tuple) else ()
-    shown = (Option("wscale", (0,)) if option.kind == "wscale" else option for option in options)
+    shown = (Option("wscale", (0,)) if one.kind == "wscale" else one for one in _options(packet))
     return replace(packet, options=tuple(shown))
 
 
 def _no_sack_of_the_acknowledged(packet: TCPPacket) -> TCPPacket:
-    options = packet.options if isinstance(packet.options, tuple) else ()
+    options = _options(packet)
     kept = (replace(one, values=_above(one.values, packet)) if one.kind == "sack" else one for one in options)
     return replace(packet, options=tuple(one for one in kept if one.kind != "sack" or one.values))
 
@@ -137,6 +135,22 @@ def _without_redundant_acks(sent: Packets) -> Packets:
     )
 
 
+def _no_sack_in_an_ack_of_its_own(step: Step) -> tuple[Packets, Packets]:
+    """Join a pure ACK of the kernel's at the end with the data before it, where ours has its SACK blocks."""
+    if not step.ours or len(step.kernels) != len(step.ours) + 1:
+        return step.ours, step.kernels
+    mine, (theirs, ack) = step.ours[-1], step.kernels[-2:]
+    blocks = [option for option in _options(ack) if option.kind == "sack"]
+    same = ack.flags == ACK and not ack.size and mine.size and ack.acknowledgment == theirs.acknowledgment
+    if same and blocks and blocks == [option for option in _options(mine) if option.kind == "sack"]:
+        return step.ours, (*step.kernels[:-2], replace(theirs, options=(*_options(theirs), *blocks)))
+    return step.ours, step.kernels
+
+
+def _options(packet: TCPPacket) -> tuple[Option, ...]:
+    return packet.options if isinstance(packet.options, tuple) else ()
+
+
 def _no_options_in_simultaneous_open(step: Step) -> tuple[Packets, Packets]:
     if not step.before("connect("):
         return step.ours, step.kernels
@@ -178,11 +192,24 @@ def _no_reset_of_new_syn(step: Step) -> tuple[Packets, Packets]:
 def _no_repeated_syn(step: Step) -> tuple[Packets, Packets]:
     if step.text.startswith("connect("):
         return step.ours, step.kernels
-    again = (SYN, SYN | ACK) if step.text in PAUSES else (SYN,)
+    # An ACK that does not acknowledge its SYN lets Linux send it again, two ticks of its clock later.
+    hastened = step.text in PAUSES or (not _is_syn(segment_of(step.text)) and _acknowledged_before_syn(step))
+    again = (SYN, SYN | ACK) if hastened else (SYN,)
     return (
         tuple(packet for packet in step.ours if packet.flags not in again),
         tuple(packet for packet in step.kernels if packet.flags not in again),
     )
+
+
+def _acknowledged_before_syn(step: Step) -> bool:
+    """Tell whether an active open has met an ACK before the peer's SYN."""
+    injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
+    syn = next((at for at, one in enumerate(injected) if _is_syn(one)), 0)
+    return step.before("connect(") and any(one.flags & (ACK | RST) == ACK for one in injected[:syn])
+
+
+def _is_syn(segment: TCPPacket | None) -> bool:
+    return segment is not None and segment.flags & (SYN | ACK | RST) == SYN
 
 
 def _no_answer_to_old_timestamp(step: Step) -> tuple[Packets, Packets]:
@@ -203,7 +230,7 @@ def _no_overflow_in_time_wait(step: Step) -> tuple[Packets, Packets]:
         return step.ours, step.kernels
     injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
     acknowledged = {one.acknowledgment for one in injected}
-    ends = {one.sequence + one.size + 1 for one in injected if one.flags & FIN}
+    ends = {(one.sequence + one.size + 1) % MODULUS for one in injected if one.flags & FIN}
     pairs = list(zip(step.ours, step.kernels, strict=False))
     overflown = {
         theirs
@@ -226,16 +253,20 @@ def _in_first_window(segment: TCPPacket) -> bool:
 
 
 def _no_number_of_our_syn(step: Step) -> tuple[Packets, Packets]:
-    """Let a pure ACK with the number of the SYN pass for one with the next, where no window was offered."""
+    """Let an ACK with the number of the SYN pass for one with the next, where no window was offered."""
     injected = [one for one in map(segment_of, step.scenario.steps[: step.number]) if one is not None]
     first = next((at for at, one in enumerate(injected) if one.flags & (SYN | ACK) == SYN), len(injected))
     closed = [one.window for one in injected[first : first + 1]] == [0]
     answered = any(one.acknowledgment == 1 and _in_first_window(one) for one in injected[first:])
     if not step.before("connect(") or not closed or answered:
         return step.ours, step.kernels
+    if len(step.ours) != len(step.kernels):
+        return step.ours, step.kernels
     return step.ours, tuple(
-        replace(one, sequence=1) if one.flags == ACK and not one.size and one.sequence == 0 else one
-        for one in step.kernels
+        replace(one, sequence=1)
+        if one.flags & ~RST == ACK and not one.size and (mine.sequence, one.sequence) == (1, 0)
+        else one
+        for mine, one in zip(step.ours, step.kernels, strict=True)
     )
 
 
@@ -264,6 +295,13 @@ KNOWN_DIFFERENCES: Sequence[KnownDifference] = (
         "RFC 7323, section 2.3",
         "each side chooses its own shift; whether the option is present is compared",
         _of_each(_no_scale),
+    ),
+    KnownDifference(
+        marked("SACK blocks on data or on an ACK behind it"),
+        "RFC 2018, section 4",
+        "Linux sends again what is lost before it receives the segment's data, and then an ACK with the SACK "
+        "blocks; ours sends both in one segment",
+        _no_sack_in_an_ack_of_its_own,
     ),
     KnownDifference(
         marked("a SACK block below the acknowledgment number"),

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,16 @@ from demuxlab.drill.machine import Ongoing, Sent
 from demuxlab.drill.on_stack import Stack
 from demuxlab.drill.packets import Sendable
 from demuxlab.drill.parser import parse
-from demuxlab.drill.script import LOCKSTEP_MTU, Call, ICMPPacket, Options, Packet, TCPPacket, UDPPacket
+from demuxlab.drill.script import (
+    LOCKSTEP_MTU,
+    MICROSECONDS,
+    Call,
+    ICMPPacket,
+    Options,
+    Packet,
+    TCPPacket,
+    UDPPacket,
+)
 from demuxlab.wire.segment import TCPSegment, UDPDatagram
 
 PAUSE, ROUND_TRIP, LONG_PAUSE = "pause", "round trip", "long pause"
@@ -37,6 +46,8 @@ PAUSES = {
     LONG_PAUSE: 1.15,
 }
 """Steps in which nothing happens for so many seconds."""
+Playing = Generator[int, None, "Observed"]
+"""A step being played: it yields how many microseconds must pass, and returns the outcome."""
 _AFTER_TIMEOUT = ".1"
 STATE = "state"
 """A step that reads the state of the latest connection from TCP_INFO."""
@@ -50,8 +61,9 @@ _MEASURED = frozenset(("TCP_ESTABLISHED", "TCP_FIN_WAIT1", "TCP_CLOSE_WAIT"))
 """The states in which data may be under way, so that congestion control and timeouts matter."""
 PLACEHOLDER = "?"
 _DEFAULT_PORT = Options().bind_port
-# After a SACK or a timeout RACK may wait this long for segments that are late: let it, after each packet.
-_REORDERING_TIME = 16_000
+# After a SACK or a timeout RACK may wait for segments that are late: let it, after each packet that reports
+# arrivals. That can be a round trip and three ticks of the kernel's clock, of 4 ms each.
+_REORDERING_TIME = 24_000
 # Microseconds of virtual time between two steps.
 _STEP_TIME = 400
 _STATES = {
@@ -101,12 +113,12 @@ class Machine(Protocol):
 
     sockets: Sockets
 
-    def send(self, packet: bytes) -> None:
-        """Inject a packet."""
+    def gap(self) -> int:
+        """Return how many microseconds lie between the step before and the next packet injected."""
         ...
 
-    def wait(self, time: int) -> None:
-        """Wait so many microseconds."""
+    def send(self, packet: bytes) -> None:
+        """Inject a packet."""
         ...
 
     def call(self, function: Callable[[], Any]) -> Ongoing:
@@ -131,9 +143,21 @@ class OnStack:
         self.info = self._stack.info
         self.close = self._stack.close
 
+    def play(self, playing: Playing) -> Observed:
+        """Play a step, in virtual time."""
+        while True:
+            try:
+                self.wait(next(playing))
+            except StopIteration as played:
+                outcome: Observed = played.value
+                return outcome
+
+    def gap(self) -> int:
+        """Return the time between two steps."""
+        return _STEP_TIME
+
     def send(self, packet: bytes) -> None:
         """Inject a packet."""
-        self.wait(_STEP_TIME)
         self._stack.send(packet)
 
     def call(self, function: Callable[[], Any]) -> Ongoing:
@@ -170,28 +194,41 @@ class Player:
         self._flows = Flows(options)
         self._latest: int | None = None
         self._late = False
+        self._acknowledged: int | None = None
 
-    def do(self, step: str) -> Observed:
-        """Play a step and return its outcome; the caller has waited before it plays a pause."""
+    def do(self, step: str) -> Playing:
+        """Play a step."""
         result = value = ""
-        if step == STATE:
+        if step in PAUSES:
+            yield round(PAUSES[step] * MICROSECONDS)
+        elif step == STATE:
             result = self._state()
         elif step == INFO:
             value = self._info()
-        elif step not in PAUSES:
+        else:
             action = _read(step)
             if isinstance(action, Call):
                 result, value = self._call(action)
             else:
+                if gap := self._machine.gap():
+                    yield gap
                 self._machine.send(packets.build(self._on_own_port(action), self._flow_of(action)))
-                self._late = self._late or "sack " in step
-                if self._late:
-                    self._machine.wait(_REORDERING_TIME)
+                if self._may_wait(action):
+                    yield _REORDERING_TIME
         sent = [self._as_script(each.packet) for each in self._machine.sent()]
         self._late = self._late or (step in PAUSES and bool(sent))
         segments = tuple(packet for packet in sent if isinstance(packet, TCPPacket))
         others = tuple(packet for packet in sent if not isinstance(packet, TCPPacket))
         return Observed(result, value, segments, others)
+
+    def _may_wait(self, packet: Packet) -> bool:
+        """Tell whether RACK may wait for segments that are late, now that a packet has arrived."""
+        if not isinstance(packet, TCPPacket):
+            return False
+        reports = _has_sack(packet)
+        news = reports or packet.acknowledgment != self._acknowledged
+        self._late, self._acknowledged = self._late or reports, packet.acknowledgment
+        return self._late and news
 
     # Many scenarios share one kernel: each listens on a port of its own, and all of them name the default
     # port.
@@ -262,6 +299,10 @@ class Player:
             self._flows.begin_connection(bound or None, self._options.connect_port)
 
 
+def _has_sack(packet: TCPPacket) -> bool:
+    return isinstance(packet.options, tuple) and any(option.kind == "sack" for option in packet.options)
+
+
 @lru_cache(maxsize=4096)
 def _read(step: str) -> Call | Packet:
     text = step.replace(PLACEHOLDER, "...")
@@ -286,12 +327,7 @@ def on_stack(scenario: Scenario) -> list[Observed]:
     machine = OnStack(scenario.options)
     try:
         player = Player(scenario.options, machine)
-        found = []
-        for step in scenario.steps:
-            if step in PAUSES:
-                machine.wait(round(PAUSES[step] * 1_000_000))
-            found.append(player.do(step))
-        return found
+        return [machine.play(player.do(step)) for step in scenario.steps]
     finally:
         machine.close()
 

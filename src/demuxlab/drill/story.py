@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from demuxlab.drill.lockstep import PAUSES, Observed, OnStack, Player, Scenario
+from demuxlab.drill.lockstep import Observed, OnStack, Player, Scenario
 from demuxlab.drill.script import TCPPacket
 from demuxlab.wire.segment import ACK, RST, SYN
 
@@ -76,9 +76,7 @@ class Story:
     def do(self, *steps: str) -> None:
         """Play steps and add them."""
         for step in steps:
-            if step in PAUSES:
-                self.machine.wait(round(PAUSES[step] * 1_000_000))
-            found = self.player.do(step)
+            found = self.machine.play(self.player.do(step))
             for packet in found.sent:
                 self.peer.receive(packet)
             self.steps.append(step)

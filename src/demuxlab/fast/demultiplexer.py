@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from demuxlab.demux.delivery import Delivery
-from demuxlab.demux.demultiplexer import Demultiplexer
+from demuxlab.demux.demultiplexer import Demultiplexer, handed_over
 from demuxlab.demux.socket import Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.demux.verdicts import Rule
@@ -93,10 +93,14 @@ class FastDemultiplexer:
                 return None
         counters.received += 1
         segment = plain.read(bytes(packet))
-        if socket is not None and protocol == ip.TCP:
+        if socket is not None and protocol == ip.TCP and socket.handler is not None:
             # Not as predicted: SYN, FIN, a segment out of order; there is nothing to choose all the same.
+            drop = socket.handler.handle_segment(segment, now)
+            if drop is None:
+                counters.delivered += 1
+                return None
             winner = Candidate(socket, Rule.CONNECTION)
-            return demultiplexer.count(demultiplexer.hand_over(segment, winner, now))
+            return demultiplexer.count(handed_over(segment, winner, drop))
         return demultiplexer.decide(segment, now)
 
     def sole_receiver(self, packet: bytes, protocol: int) -> Socket | None:

@@ -228,7 +228,7 @@ def _receive(connection: TCPConnection, packet: bytes | memoryview, now: float) 
         or advance > sender.next - unacked
         or following + size > receiver.right_edge
         or (timestamps is None) != (stamp < 0)
-        or sender.buffer.fin is not None
+        or (sender.buffer.fin is not None and prediction.ends(connection, size, unacked + advance))
     ):
         return -1
     acknowledgments = connection.acknowledgments

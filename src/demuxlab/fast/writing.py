@@ -11,6 +11,7 @@ from demuxlab.transport.tcp.loss_recovery import Phase
 from demuxlab.transport.tcp.mss import MAX_WINDOW_FIELD
 from demuxlab.transport.tcp.retransmission_queue import EMPTY
 from demuxlab.transport.tcp.states import State
+from demuxlab.transport.tcp.statistics import Statistics
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
 from demuxlab.wire.segment import ACK, PSH
@@ -35,9 +36,7 @@ def write(connection: TCPConnection, data: Bytes, now: float) -> bool:
         or buffer
         or size > sender.window
         or sender.max_window < 2 * mss  # segments may have to be smaller
-        or statistics is None
-        or statistics.limit
-        or not sender.has_sent_data
+        or (statistics is not None and statistics.limit)
         or receiver.disturbed
         or recovery.phase is not _OPEN
         or recovery.probe is not None
@@ -53,6 +52,8 @@ def write(connection: TCPConnection, data: Bytes, now: float) -> bool:
         or settings.user_timeout
     ):
         return False
+    if statistics is None:
+        statistics = connection.statistics = Statistics()
     sender.age(now)
     buffer.write(data)
     segment = sender.send_lone(size, now)

@@ -15,6 +15,8 @@ Packet = tuple[bytes, str] | tuple[bytes, str, float]
 """An IP packet, its comment, and the seconds of virtual time, where the check has a clock."""
 MOST = 1000
 """Packets kept: the last ones, for the last is what it is about."""
+_LONGEST = 52
+"""Characters of a check's name in a file's name: then the path fits a line of 80 columns, to be copied."""
 
 
 def save(packets: Sequence[Packet], path: Path, about: str, said: Sequence[str]) -> str:
@@ -47,7 +49,9 @@ def save_picture(picture: str, capture: Path) -> str:
 
 
 def path_of(lab: Path, check: str) -> Path:
-    """Return where the packets of a lab's check are kept."""
+    """Return where the packets of a lab's check are kept; of a long name the first words are enough."""
+    while len(check) > _LONGEST and " " in check:
+        check = check.rpartition(" ")[0]
     return LabFolder(lab).captures / FOLDER / f"{lab.name[:2]}_{check.replace(' ', '_')}.pcapng"
 
 

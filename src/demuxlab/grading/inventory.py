@@ -40,6 +40,7 @@ def options(lab: str, hidden: str) -> list[str]:
     chosen = [lab, *([f"--hidden={hidden}"] if hidden else []), "-c", os.devnull, "--rootdir", lab]
     # Else pytest looks through every folder on the way from the root of the file system to the lab.
     chosen += ["--confcutdir", lab]
+    chosen += ["-m", "not kernel"]  # without points, and not the same in each run
     chosen += ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:terminal"]
     chosen += [word for name in _UNUSED for word in ("-p", f"no:{name}")]
     return [*chosen, "--capture=no", "-W", "ignore", "-p", "demuxlab.grading.plugin"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from demuxlab.grading import sentences
-from demuxlab.grading.submission import Made, Submission, SubmissionError
+from demuxlab.grading.submission import Submission, SubmissionError
+from demuxlab.grading.values import Made
 from demuxlab.grading.words import as_text
 from demuxlab.language import english
 from demuxlab.parts import controller, machine, receiver, segment, sender
@@ -31,7 +32,8 @@ ALL = Segment._fields
 _READ = 1 << 30
 _LAST = 12
 """Events of a simulation that a story shows."""
-_HERE, _PEER = (from_text("10.9.0.10"), 9157), (from_text("10.9.0.20"), 80)
+HERE, PEER = (from_text("10.9.0.10"), 9157), (from_text("10.9.0.20"), 80)
+"""Address and port of the learner's end, and of its peer, in packets."""
 NOTHING = "nothing"
 
 
@@ -50,8 +52,11 @@ class Script:
     ) -> None:
         """Make the learner's `name(*arguments)`; `ours` is the same of our own parts, asked the same.
 
-        The steps count sequence numbers from `base`, and the peer's from `peer`. `fields` are compared.
+        The steps count sequence numbers from `base`, and the peer's from `peer`. `fields` are compared. The
+        story of a failure begins here, also where a check has made others before.
         """
+        submission.story.clear()
+        submission.packets.clear()
         submission.new(name, *arguments)
         self.now = 0.0
         self.submission, self.ours = submission, ours
@@ -246,7 +251,7 @@ def transfer(
         if not finished:
             raise Runaway(f"it is not over after {seconds:g} seconds of virtual time")
     except AssertionError as error:
-        _tell(submission, simulation, end)
+        show_events(submission, simulation.events if simulation is not None else [], end)
         if not isinstance(error, Runaway | SubmissionError):
             raise
         other, done = build(ours)
@@ -256,13 +261,13 @@ def transfer(
     return simulation
 
 
-def _tell(submission: Submission, simulation: Simulation | None, end: str) -> None:
-    for event in simulation.events if simulation is not None else ():
-        if event.end == end:
-            inbound = event.what == "receives"
-            text = f"{event.time:.3f} {event.what}: {event.segment.text()}"
-            submission.packets.append((packet(event.segment, inbound=inbound), text, event.time))
-    own = [each for each in simulation.events if each.end == end] if simulation is not None else []
+def show_events(submission: Submission, events: Sequence[Event], end: str) -> None:
+    """Put the segments of an end into the story, the last of them, and all into the capture."""
+    own = [each for each in events if each.end == end]
+    for event in own:
+        inbound = event.what == "receives"
+        text = f"{event.time:.3f} {event.what}: {event.segment.text()}"
+        submission.packets.append((packet(event.segment, inbound=inbound), text, event.time))
     submission.story += [_line(each, own) for each in own[-_LAST:]]
 
 
@@ -290,6 +295,8 @@ def _parted(simulation: Simulation | None, other: Simulation, end: str) -> list[
 
 def segments(value: Any, method: str, hint: str) -> list[Segment]:
     """Return an answer as segments, bounded; AssertionError where it is anything else."""
+    if isinstance(value, list) and _is_segment(value):
+        fail("a list of segments", "a segment", f"{method} returns a list: [segment], not the segment alone")
     if not isinstance(value, list):
         fail("a list of segments", as_text((value,)), f"{method} returns a list, [] where nothing is sent")
     if len(value) > MOST_SEGMENTS:
@@ -329,7 +336,7 @@ def fail(expected: str, found: str, hint: str, *lines: str) -> NoReturn:
 
 def packet(segment: Segment, *, inbound: bool) -> bytes:
     """Return a segment as an IPv4 packet, from the peer or to it."""
-    (source, port), (destination, to) = (_PEER, _HERE) if inbound else (_HERE, _PEER)
+    (source, port), (destination, to) = (PEER, HERE) if inbound else (HERE, PEER)
     flags = SYN * segment.syn | FIN * segment.fin | RST * segment.rst | ACK * (segment.ack is not None)
     options = b"" if segment.mss is None else b"\x02\x04" + (segment.mss & 0xFFFF).to_bytes(2, "big")
     data = tcp.build(

@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demuxlab import language, layout
+from demuxlab.errors import DemuxlabError
 from demuxlab.language import _
 
 if TYPE_CHECKING:
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
 PROPERTY = "demuxlab"
 """Under this name a report carries what its check has earned, also from one process to another."""
-TOLD = "demuxlab story"
+STORY = "demuxlab story"
 """Under this name it carries what the failure is about, and why in a few words."""
+KERNEL = "demuxlab kernel"
+"""Under this name a report of a check with the mark `kernel` carries why it was not run; "" where it was."""
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _ALL = pytest.StashKey[list[tuple[str, int]]]()
 """The names of all checks and what they are worth, those too that are not run."""
@@ -68,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and take hidden checks in."""
     config.addinivalue_line("markers", "points(n): what a check of a lab's exercise is worth")
     config.addinivalue_line("markers", "needs(*names): checks without which this one is skipped")
+    config.addinivalue_line("markers", "kernel: a check without points, which needs this machine's kernel")
     config.addinivalue_line("markers", "facts(*rows): the rows of the course's facts that a check is about")
     config.stash[_RESULTS], config.stash[_BUDGETS], config.stash[_HIDDEN] = {}, {}, {}
     config.stash[_SANDBOXES], config.stash[_STORIES_TO_WRITE] = {}, []
@@ -146,8 +151,9 @@ def _add_hidden(config: pytest.Config, folder: Path) -> None:
 def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     """The learner's file in a process of its own, new for each check."""
     from demuxlab.grading import sandbox
+    from demuxlab.grading.patience import Budget
     from demuxlab.grading.per_check import Sandboxes
-    from demuxlab.grading.submission import Budget, Submission
+    from demuxlab.grading.submission import Submission
 
     config = request.config
     if config.getoption("--isolation") == "required" and (problem := sandbox.why_not_bubblewrap()):
@@ -164,7 +170,11 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
     patience = config.getoption("--patience")
     budget = config.stash[_BUDGETS].setdefault(path, Budget(6 * patience))
     kind: type[Submission] = Submission
-    if sandbox.best() == sandbox.PRACTICE:
+    try:
+        level = sandbox.best()
+    except DemuxlabError as error:
+        pytest.exit(str(error), returncode=2)
+    if level == sandbox.PRACTICE:
         from demuxlab.grading.practice import Practice
 
         kind = Practice
@@ -176,8 +186,10 @@ def submission(request: pytest.FixtureRequest) -> Iterator["Submission"]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check if one that it `needs` has failed, and name that one."""
+    """Skip a check if one that it `needs` has failed, and name that one; the kernel's wait for all others."""
     results = item.config.stash[_RESULTS]
+    if item.get_closest_marker("kernel") and not all(row["passed"] for row in results.values()):
+        pytest.skip(_("the checks with points come first"))
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             ground = results.get(item.nodeid.replace(item.name, name))
@@ -190,11 +202,13 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Score a check; a failure becomes a story: the steps so far, then what was expected and found."""
-    mark = item.get_closest_marker("points")
-    if mark is not None and _ASKED in item.stash:
+    mark, kernel = item.get_closest_marker("points"), item.get_closest_marker("kernel")
+    if (mark or kernel) and _ASKED in item.stash:
         # The traceback of a check is never shown: making it takes longer than most checks.
         vars(item)["repr_failure"] = lambda excinfo: str(excinfo.value)
     report = yield
+    if kernel is not None and (report.when == "call" or not report.passed):
+        _without_points(item, report, call)
     if mark is None or (report.when != "call" and report.passed):
         return report
     from demuxlab.grading import inventory, stories
@@ -204,7 +218,7 @@ def pytest_runtest_makereport(
     asked = item.stash.get(_ASKED, None)
     if report.failed and asked is not None and error is not None:
         asked.close()
-        report.user_properties.append((TOLD, stories.summary(asked, name, error)))
+        report.user_properties.append((STORY, stories.summary(asked, name, error)))
     elif report.passed:
         _forget_packets(item, name)
     worth = inventory.points(item)
@@ -224,6 +238,15 @@ def pytest_runtest_makereport(
     report.user_properties.append((PROPERTY, result))
     item.config.stash[_RESULTS].setdefault(item.nodeid, result)
     return report
+
+
+def _without_points(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Note what became of a check against the kernel; a failure becomes a story."""
+    asked, error = item.stash.get(_ASKED, None), call.excinfo.value if call.excinfo is not None else None
+    if report.failed and asked is not None and error is not None:
+        asked.close()
+        report.longrepr = _story(asked, _sentence(item.name), error, item.config, item.path.parent)
+    report.user_properties.append((KERNEL, _message(report) if report.skipped else ""))
 
 
 def _tell(
@@ -263,32 +286,48 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     """Print the stories in place of pytest's own lists; at the end the points, and what to do first."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     scored = {report.nodeid: row for report in reports if (row := _property(report, PROPERTY))}
-    if not scored:
+    kernel = {one.nodeid: one for one in reports if _property(one, KERNEL) is not None}
+    if not scored and not kernel:
         yield
         return
     whole = {outcome: list(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "skipped")}
     for outcome, those in whole.items():
-        terminalreporter.stats[outcome] = [each for each in those if each.nodeid not in scored]
+        terminalreporter.stats[outcome] = [one for one in those if one.nodeid not in scored | kernel]
     failed, skipped = (
         sorted((each for each in those if each.nodeid in scored), key=lambda one: scored[one.nodeid]["place"])
         for those in whole.values()
     )
-    for nodeid in scored:
+    failed += [report for report in kernel.values() if report.failed]
+    for nodeid in scored | kernel:
         language.add((config.rootpath / nodeid.partition("::")[0]).parent, "checks")
-    told = len(failed)
+    shown = len(failed)
     if (failed or skipped) and config.option.tbstyle != "no":
         terminalreporter.write_line(layout.heading(_("what failed")))
-        told = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
+        shown = _print_stories(terminalreporter, failed, skipped, in_full=config.option.verbose > 0)
     yield
     terminalreporter.stats.update({outcome: those for outcome, those in whole.items() if those})
     order = [nodeid for nodeid in config.stash[_RESULTS] if nodeid in scored] or sorted(scored)
     order.sort(key=lambda nodeid: scored[nodeid]["place"])
-    reasons = {report.nodeid: (_property(report, TOLD) or ("", ""))[1] for report in failed}
+    reasons = {report.nodeid: (_property(report, STORY) or ("", ""))[1] for report in failed}
     reasons |= {report.nodeid: _("not asked yet") for report in skipped}
     rows, why = [scored[each] for each in order], [reasons.get(each, "") for each in order]
-    _print_points(terminalreporter, rows, why, told, config)
+    if scored:
+        _print_points(terminalreporter, rows, why, shown, config)
+    for report in kernel.values():
+        _print_without_points(terminalreporter, report)
     if len(rows) == len(config.stash.get(_ALL, rows)) and not config.getoption("--submission"):
         _note_progress(config.rootpath, scored)
+
+
+def _print_without_points(terminalreporter: Any, report: Any) -> None:
+    from demuxlab.grading.stories import on_screen
+
+    said = _("passed") if report.passed else _("failed, see above")
+    if report.skipped:
+        said = _("not run ({why})", why=_property(report, KERNEL))
+    check = _(_sentence(report.nodeid.rpartition("::")[2]))
+    line = _("without points, {check}: {outcome}", check=check, outcome=said)
+    terminalreporter.write_line(on_screen([line]))
 
 
 def _property(report: Any, name: str) -> Any:
@@ -298,24 +337,24 @@ def _property(report: Any, name: str) -> Any:
 def _print_stories(terminalreporter: Any, failed: list[Any], skipped: list[Any], *, in_full: bool) -> int:
     """Print the first story of each function, or all; a file that cannot be loaded is reported once.
 
-    Return how many of those that failed have been told.
+    Return how many of those that failed have been shown.
     """
     from demuxlab.grading.stories import on_screen
 
-    told = set()
+    shown = set()
     for report in failed:
-        about = (_property(report, TOLD) or (report.nodeid,))[0]
-        if about not in told or (in_full and about != "loading"):
+        about = (_property(report, STORY) or (report.nodeid,))[0]
+        if about not in shown or (in_full and about != "loading"):
             terminalreporter.write_line(on_screen([*str(report.longrepr).splitlines(), ""]))
-        told.add(about)
-    for why, count in Counter(map(_message, skipped)).items() if "loading" not in told else ():
+        shown.add(about)
+    for why, count in Counter(map(_message, skipped)).items() if "loading" not in shown else ():
         line = _("not asked yet: {count} more ({why})", count=count, why=why)
         terminalreporter.write_line(on_screen([line, ""]))
-    return len(failed) if in_full else len(told)
+    return len(failed) if in_full else len(shown)
 
 
 def _print_points(
-    terminalreporter: Any, rows: list[dict[str, Any]], reasons: list[str], told: int, config: pytest.Config
+    terminalreporter: Any, rows: list[dict[str, Any]], reasons: list[str], shown: int, config: pytest.Config
 ) -> None:
     from demuxlab.grading import sandbox, stories
 
@@ -335,7 +374,7 @@ def _print_points(
         terminalreporter.write_line(_("isolation: {level}", level=level))
     labs = list(dict.fromkeys(Path(word.partition("::")[0]).resolve() for word in config.args))
     one = labs[0] if len(labs) == 1 else None
-    lines = stories.what_next(failed, one, [name for name, _worth in every], told=told, left=missing)
+    lines = stories.what_next(failed, one, [name for name, _worth in every], shown=shown, left=missing)
     terminalreporter.write_line(stories.on_screen(lines, stories.COMMAND))
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from demuxlab.grading import child, sentences
 from demuxlab.grading.answers import BadAnswer, parse
-from demuxlab.grading.submission import MAX_SOURCE, Budget, Submission, SubmissionError
+from demuxlab.grading.patience import Budget
+from demuxlab.grading.submission import MAX_SOURCE, Submission, SubmissionError
 from demuxlab.language import english
 
 _GUARDED = {"demuxlab", "_pytest", "pytest", "pluggy", "builtins", "json", "random", "sys", "test_exercise"}
@@ -100,7 +101,7 @@ class Practice(Submission):
         answer: dict[str, Any] = {}
         try:
             if self._end is None:
-                answer = self._call_object(self._parsed(asked, self.last))
+                answer = self._values.call(self._parsed(asked, self.last))
         except Exception as error:
             self._end = error
             sys.stdout = io.StringIO()  # nor would it print any more; `_say` puts the old one back
@@ -169,7 +170,7 @@ def _as_many_frames() -> Iterator[None]:
 
 
 def _failure(error: BaseException, path: str) -> dict[str, Any]:
-    """Stand in for `child.failure`: a recursion without an end is told with the line that calls.
+    """Stand in for `child.failure`: a recursion without an end is reported with the line that calls.
 
     Here it ends in the first line of what is called, where there is no frame for the function that traces.
     """

@@ -296,8 +296,8 @@ def _namespaces() -> tuple[str, ...]:
             options += ["--ro-bind", str(folder), str(folder)]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(_TMP_SIZE), "--tmpfs", "/tmp"]
-    for told in filter(os.path.exists, _OF_THE_MACHINE):
-        options += ["--ro-bind", "/dev/null", told]
+    for path in filter(os.path.exists, _OF_THE_MACHINE):
+        options += ["--ro-bind", "/dev/null", path]
     for source in ("/dev/random", "/dev/urandom"):
         options += ["--dev-bind", "/dev/zero", source]
     # After /tmp: the interpreter may lie there.

@@ -120,6 +120,8 @@ _OF_CHECKS = marked(
         "deadline() returns seconds, or None",
         "{1} returns a list, [] where nothing is sent",
         "{1} returns Segment objects in a list",
+        "a segment",
+        "{1} returns a list: [segment], not the segment alone",
         "{1} from 0 to 4294967295",
         "{1} is {2}: it cannot be less than 0",
         "{1} is {2}: it has 32 bits",

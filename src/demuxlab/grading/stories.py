@@ -1,7 +1,7 @@
 """What a learner reads of a run of checks: one story for each mistake, the points, and what to do first.
 
 A story has the steps so far, then what was expected and found. On the screen the first story of each function
-is told whole; the other checks that fail take a row in the table of points, until somebody asks for all (-v).
+is shown whole; the other checks that fail take a row in the table of points, until all are asked for (-v).
 Where the file cannot be loaded, all checks share one story.
 """
 
@@ -172,12 +172,12 @@ def table_of_points(rows: Sequence[dict[str, Any]], names: Sequence[str], reason
 
 
 def what_next(
-    failed: Sequence[dict[str, Any]], lab: Path | None, names: Sequence[str], *, told: int, left: int = 0
+    failed: Sequence[dict[str, Any]], lab: Path | None, names: Sequence[str], *, shown: int, left: int = 0
 ) -> list[str]:
     """Return what to do first: the first story, or what comes after a lab that is passed; commands indented.
 
     `lab` is None where several were graded; `names` are all checks, of which `left` were not run; of the
-    failed, `told` have their story.
+    failed, `shown` have their story.
     """
     if failed and not failed[0]["loads"]:
         return [_("next: make the file load. The line above says where it stops.")]
@@ -188,7 +188,7 @@ def what_next(
         alone = next_steps.typed(
             f"{next_steps.shown(lab)} -k {_shortest(failed[0]['name'], names)}", "pytest"
         )
-        every = [_("every story: add {option}", option="-v")] if told < len(failed) else []
+        every = [_("every story: add {option}", option="-v")] if shown < len(failed) else []
         return [step + " " + _("Its story alone:"), f"    {alone}", *every]
     if lab is not None and left:
         return [_("next: run all checks:"), "    " + next_steps.typed(str(next_steps.shown(lab)), "pytest")]

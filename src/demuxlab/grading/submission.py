@@ -9,23 +9,21 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from demuxlab.errors import DemuxlabError
-from demuxlab.grading import processes, sandbox, sentences
+from demuxlab.grading import sandbox, sentences
 from demuxlab.grading.answers import MAX_LINE, BadAnswer, neutral, parse
+from demuxlab.grading.patience import CALL_TIMEOUT, Budget, Deadline, Patience
 from demuxlab.grading.per_check import ForkedProcess, Sandboxes
 from demuxlab.grading.printed import Printed
 from demuxlab.grading.sandbox import LearnerProcess
+from demuxlab.grading.values import Values
 from demuxlab.grading.words import as_text, is_packet
 from demuxlab.language import _, english
-from demuxlab.parts.segment import Segment
 
-CALL_TIMEOUT = 10.0
-"""Seconds that one call may take."""
 START_TIMEOUT = 30.0
 """Seconds that the process may take until it is ready, with nothing of the learner's in it yet."""
 MAX_SOURCE = 1 << 20
@@ -43,16 +41,11 @@ _NO_ANSWERS = ("NotImplementedError", "EOFError", "NameError", "UnboundLocalErro
 """Exceptions that say nothing about packets: a check's hint would be about another mistake."""
 _COMPUTING, _AGAIN = 2.0, 0.4
 """Seconds that one call may compute at least, and after a call of the same function that did not end."""
-
-
 _AT_ONCE = 100
 """Calls that are made at once where a check has named them."""
 _A_MOMENT = 0.1
 """Seconds that the first of them may have taken when the last one is begun (`child.A_MOMENT`)."""
-_AS_THEY_ARE = frozenset((str, int, type(None)))
 _NOTHING = "", (), None
-_LOOK_AGAIN = 0.05
-"""Seconds after which a process is looked at again that has no processor when its time is over."""
 _LOOK_AT_FILES = 0.1
 """Seconds after which the files of a process are counted again."""
 MAX_FILES = 1000
@@ -75,47 +68,6 @@ class LoadError(AssertionError):
 
 class InfrastructureError(DemuxlabError):
     """The submission could not be graded, and that is not its fault."""
-
-
-class RemoteObject:
-    """An object of the checker that a learner's file uses through a `child.Proxy`, such as a socket.
-
-    Subclasses list in `METHODS` the methods that may be called; their OSErrors are raised in the learner's
-    code. `CONSTANTS` are plain attributes.
-    """
-
-    METHODS: ClassVar[frozenset[str]] = frozenset()
-    CONSTANTS: ClassVar[dict[str, Any]] = {}
-
-
-class Made(NamedTuple):
-    """An argument that is made there, of a class of the learner's file: `Made("Window", (1000,))`."""
-
-    name: str
-    arguments: tuple[Any, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(map(repr, self.arguments))})"
-
-
-@dataclass(slots=True)
-class Budget:
-    """Seconds that all checks of one submission may wait for it, together."""
-
-    left: float = 6 * CALL_TIMEOUT
-    hung: set[str] = field(default_factory=set)
-    """The functions of which a call did not end: the next call gets less time."""
-
-
-@dataclass(slots=True)
-class _Deadline:
-    """When an answer must be there; it moves by the time that the process waited for a processor."""
-
-    at: float
-    more: float = 0.0
-    """Seconds that the learner's process may compute after that, if it is not asleep."""
-    computed: float | None = None
-    """Seconds that it had computed when the time was over for the first time."""
 
 
 class Submission:
@@ -157,9 +109,8 @@ class Submission:
         self.which = 1
         """The object that `new` makes and `call` goes to, where a check needs several: 1, 2, …"""
         self._budget = budget or Budget()
-        self._delayed = 0.0
-        """Seconds of waiting for a processor that have been added to deadlines."""
-        self._objects: dict[str, RemoteObject] = {}
+        self._patience = Patience(self._budget)
+        self._values = Values()
         self._sandboxes, self._are_own = sandboxes or Sandboxes(), sandboxes is None
         self._running: LearnerProcess | ForkedProcess | None = None
         self._started = 0
@@ -223,7 +174,7 @@ class Submission:
     def close(self) -> None:
         """End the learner's process, and read what it printed last."""
         if self._running is not None:
-            self._credit()
+            self._patience.credit()
             self._read_printed()
             self._running.end()
             self._running = None
@@ -251,13 +202,13 @@ class Submission:
         if self._ahead:
             answer = self._asked_ahead(name, arguments)
         else:
-            request = {"do": do, "name": name, "arguments": [self._encode(each) for each in arguments]}
+            request = {"do": do, "name": name, "arguments": [self._values.encode(each) for each in arguments]}
             answer = self._exchange(request, name)
         if "raised" in answer:
             self._raised(answer, name, arguments)
         value = answer.get("value")
         self.returned_tuple = isinstance(value, dict) and "tuple" in value
-        return self._decode(value)
+        return self._values.decode(value)
 
     def _asked_ahead(self, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Return the answer to the first of the calls that come next, with a hundred made at once."""
@@ -265,7 +216,7 @@ class Submission:
             raise NameError(f"{name} is not what comes next: {self._ahead[0]}")
         if not self._answers:
             calls = list(islice(self._ahead, _AT_ONCE))
-            encoded = [[name, [self._encode(each) for each in those]] for name, *those in calls]
+            encoded = [[name, [self._values.encode(each) for each in those]] for name, *those in calls]
             answer = self._exchange({"do": "methods", "calls": encoded}, name)
             values, failed = answer.get("values", []), "raised" in answer
             if not 0 < len(values) + failed <= len(calls):
@@ -289,13 +240,13 @@ class Submission:
         self.last = name
         began = time.monotonic()
         given = min(self.timeout, self._budget.left)
-        deadline = _Deadline(began + given, given)
+        deadline = Deadline(began + given, given)
         self.printed.answered = False
         try:
             self._say(request, name, deadline)
             answer = self._answer(name, deadline)
             while "ask" in answer:
-                self._say(self._call_object(answer), name, deadline)
+                self._say(self._values.call(answer), name, deadline)
                 answer = self._answer(name, deadline)
         finally:
             self._budget.left -= time.monotonic() - began
@@ -359,7 +310,7 @@ class Submission:
             return
         if self._budget.left <= 0:
             raise SubmissionError(sentences.OUT_OF_TIME)
-        self._delayed = 0.0
+        self._patience.begin(None)
         self.printed.next_process()
         try:
             source = self.path.read_bytes()
@@ -370,7 +321,7 @@ class Submission:
             self._started += 1
         except OSError as error:
             raise _no_sandbox(str(error)) from error
-        line = self._line(_Deadline(time.monotonic() + START_TIMEOUT))
+        line = self._line(Deadline(time.monotonic() + START_TIMEOUT))
         if line is None or not line.startswith(b'{"ready"'):
             complaint = self._running.complaint().decode(errors="replace")
             self.close()
@@ -378,9 +329,9 @@ class Submission:
             said = f"{self.printed}{complaint}".strip()
             raise _no_sandbox(said or _("no answer"))
         self._running.find()
-        self._delayed = self._delay()
+        self._patience.begin(self._running.inside)
 
-    def _say(self, words: dict[str, Any], name: str, deadline: _Deadline) -> None:
+    def _say(self, words: dict[str, Any], name: str, deadline: Deadline) -> None:
         """Write one line, while the learner's process may be busy printing."""
         assert self._running is not None
         assert self._running.process.stdin is not None
@@ -396,7 +347,7 @@ class Submission:
             except BrokenPipeError:
                 self._ended(name)
 
-    def _answer(self, name: str, deadline: _Deadline) -> dict[str, Any]:
+    def _answer(self, name: str, deadline: Deadline) -> dict[str, Any]:
         line = self._line(deadline)
         if line is None:
             if len(self._buffer) > MAX_LINE:
@@ -411,7 +362,7 @@ class Submission:
             self.close()
             raise SubmissionError(english(sentences.BAD_ANSWER, what=name, kind=error)) from error
 
-    def _line(self, deadline: _Deadline) -> bytes | None:
+    def _line(self, deadline: Deadline) -> bytes | None:
         """Return the next line, or None where there is none by then, where it is too long, or at the end."""
         assert self._running is not None
         assert self._running.process.stdout is not None
@@ -427,13 +378,15 @@ class Submission:
         self.printed.answer()
         return line
 
-    def _wait(self, deadline: _Deadline, *, writing: bool = False) -> bool:
+    def _wait(self, deadline: Deadline, *, writing: bool = False) -> bool:
         """Wait until an answer, or room for a request, is there; keep what is printed first."""
         assert self._running is not None
         process = self._running.process
         reading: list[Any] = [process.stderr] if writing else [process.stderr, process.stdout]
         for_room: list[Any] = [process.stdin] if writing else []
-        while (left := deadline.at - time.monotonic()) > 0 or (left := self._seconds_until(deadline)) > 0:
+        while (left := deadline.at - time.monotonic()) > 0 or (
+            left := self._patience.seconds_until(deadline)
+        ) > 0:
             if time.monotonic() >= self._look_at_files:
                 self._count_files()
             can_read, can_write, _none = select.select(reading, for_room, [], min(left, _LOOK_AT_FILES))
@@ -461,39 +414,6 @@ class Submission:
             self.close()
             self._fail(english(sentences.FILES, what=self.last, count=MAX_FILES))
 
-    def _seconds_until(self, deadline: _Deadline) -> float:
-        """Move a deadline by the time spent waiting for a processor; return the seconds until then.
-
-        On a busy machine an honest answer is late, and that is no fault of the submission. A process that
-        waits in the queue right now has that time counted only afterwards: it is looked at again.
-        """
-        deadline.at += self._credit()
-        left = deadline.at - time.monotonic()
-        if left <= 0 and self._is_runnable(deadline):
-            deadline.at, left = time.monotonic() + _LOOK_AGAIN, _LOOK_AGAIN
-        return left
-
-    def _credit(self) -> float:
-        """Give the budget back what was spent in the queue since the last time; return the seconds."""
-        delay = self._delay()
-        more, self._delayed = max(0.0, delay - self._delayed), max(delay, self._delayed)
-        self._budget.left += more
-        return more
-
-    def _delay(self) -> float:
-        """Return the seconds that the learner's process and this one have waited for a processor."""
-        return processes.scheduled("thread-self")[1] + processes.scheduled(self._inside())[1]
-
-    def _inside(self) -> int | None:
-        return self._running.inside if self._running is not None else None
-
-    def _is_runnable(self, deadline: _Deadline) -> bool:
-        """Tell whether the process neither sleeps nor has computed for too long after its deadline."""
-        computed = processes.scheduled(self._inside())[0]
-        if deadline.computed is None:
-            deadline.computed = computed
-        return processes.state(self._inside()) == "R" and 0 < computed < deadline.computed + deadline.more
-
     def _no_answer(self, name: str) -> NoReturn:
         self.close()
         self._budget.hung.add(name)
@@ -509,63 +429,6 @@ class Submission:
             self._fail(english(sentences.CRASHED, what=name, signal=_CRASHES[status]))
         self._fail(english(sentences.ENDED, what=name))
 
-    # Values
-
-    def _call_object(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Call the method that the learner's code asks for; return the answer to it."""
-        target, method = self._objects.get(str(asked["ask"])), asked["method"]
-        if target is None or method not in target.METHODS:
-            kind = "nothing" if target is None else type(target).__name__.lower()
-            there = _methods_of(target)
-            return {"wrong": english(sentences.NO_METHOD, kind=kind, method=method, there=there)}
-        arguments = [self._decode(part) for part in asked["arguments"]]
-        keywords = {name: self._decode(part) for name, part in asked["keywords"]}
-        try:
-            value = getattr(target, method)(*arguments, **keywords)
-        except OSError as error:
-            return {"number": error.errno or 0, "message": error.strerror or str(error)}
-        except (TypeError, ValueError) as error:
-            return {"wrong": f"{method}: {error}"}
-        return {"value": self._encode(value)}
-
-    def _encode(self, value: Any) -> Any:
-        if type(value) in _AS_THEY_ARE:
-            return value
-        if isinstance(value, bytes):
-            return {"bytes": value.hex()}
-        if isinstance(value, RemoteObject):
-            name = str(id(value))
-            self._objects[name] = value
-            return {"object": name, "constants": value.CONSTANTS}
-        if isinstance(value, Segment):
-            value = Made("Segment", tuple(value))
-        if isinstance(value, Made):
-            return {"made": value.name, "with": [self._encode(part) for part in value.arguments]}
-        if isinstance(value, tuple):
-            return {"tuple": [self._encode(part) for part in value]}
-        return [self._encode(part) for part in value] if isinstance(value, list) else value
-
-    def _decode(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._decode(part) for part in value]
-        if not isinstance(value, dict):
-            return value
-        if "tuple" in value:
-            return [self._decode(part) for part in value["tuple"]]
-        if "bytes" in value:
-            try:
-                return bytes.fromhex(value["bytes"])
-            except ValueError:
-                return "<something else>"
-        kind = neutral(value.get("type", "something else"))[:100]
-        return self._objects.get(value.get("object", ""), f"<{kind}>")
-
 
 def _no_sandbox(why: str) -> InfrastructureError:
     return InfrastructureError(_("the sandbox does not start ({why})", why=why), _("run it again"))
-
-
-def _methods_of(target: RemoteObject | None) -> str:
-    if target is None:
-        return "use what you were given"
-    return f"there are {', '.join(sorted(target.METHODS))}"

@@ -77,13 +77,13 @@ def ruleset() -> list[dict[str, Any]] | None:
 
 
 def _with_iptables(rules: list[dict[str, Any]], program: str, family: str) -> list[dict[str, Any]]:
-    """Return the rules with the tables that iptables has made as iptables tells them."""
+    """Return the rules with the tables that iptables has made as iptables lists them."""
     saved = iptables.read(_output(program) or "", family)
-    told = {chain["chain"]["table"] for chain in saved if "chain" in chain}
+    listed = {chain["chain"]["table"] for chain in saved if "chain" in chain}
     others = [
         entry
         for entry in rules
-        if not any(part.get("family") == family and part.get("table") in told for part in entry.values())
+        if not any(part.get("family") == family and part.get("table") in listed for part in entry.values())
     ]
     return others + saved
 

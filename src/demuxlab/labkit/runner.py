@@ -25,7 +25,8 @@ from demuxlab.language import _
 from demuxlab.links.base import Link, LinkUnavailable
 from demuxlab.links.choose import open_link
 from demuxlab.recording.recorder import FULL, WIRE, Recorder, new_capture_path, open_recorder
-from demuxlab.wireshark.live import Live, drop_rights
+from demuxlab.serving.learner import FileUnusable
+from demuxlab.wireshark.live import Live, drop_rights, ended_on_failure
 
 if TYPE_CHECKING:
     from demuxlab.live.terminal import Watch
@@ -118,8 +119,9 @@ def _open_links(count: int, settings: Settings) -> tuple[list[Link], str]:
 def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | None) -> bool:
     """Run one lab; return whether it failed."""
     say = _tell if settings.json else _say
-    script = load(folder)
-    recorder = _recorder(folder, link, settings, live)
+    with ended_on_failure(live):
+        script = load(folder)
+        recorder = _recorder(folder, link, settings, live)
     pause = _wait_for_enter if settings.step else None
     watch = _watch(say) if settings.watch else None
     if watch is not None and pause is not None:
@@ -134,6 +136,9 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
         _tell(f"demuxlab: {error}")
     except (_NoOutput, MemoryError):
         raise
+    except FileUnusable as error:
+        lab.failed += 1
+        _tell(f"demuxlab: {error}")
     except Exception as error:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")

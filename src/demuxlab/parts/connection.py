@@ -64,7 +64,7 @@ class Connection:
 
     def send(self, data: bytes, now: float) -> list[Segment]:
         """Put data into the stream; before the handshake is over they wait."""
-        if self._sender is None:
+        if self._sender is None or self._machine.state() == "SYN-RECEIVED":
             self._unsent += data
             return []
         return self._out(self._sender.send(data, now))
@@ -82,14 +82,18 @@ class Connection:
         """Process a segment; return what is sent because of it."""
         if self._receiver is not None:
             self._move()
-        # A FIN counts when all data before it are there: the receiver knows.
-        answers = self._machine.receive(segment._replace(fin=False), now)
+        before = self._machine.state()
+        # A FIN counts when all data before it are there: the receiver knows. Once it has counted, the machine
+        # sees it again: in TIME-WAIT it restarts two MSL.
+        answers = self._machine.receive(segment._replace(fin=segment.fin and self._fin_taken), now)
         state = self._machine.state()
-        if segment.syn and self._receiver is None and state in ("SYN-RECEIVED", "ESTABLISHED"):
+        if before in ("LISTEN", "SYN-SENT") and state in ("SYN-RECEIVED", "ESTABLISHED"):
             self._begin(segment)
+        elif state == "LISTEN":
+            self._sender = self._receiver = None  # RST in SYN-RECEIVED: the next SYN has another number
         if state not in _DATA or segment.rst or segment.ack is None:
             return self._out(answers)
-        if answers and not segment.syn:
+        if answers and before not in ("SYN-SENT", "SYN-RECEIVED"):
             return self._out(answers)  # not acceptable: the machine has said so
         first, self._unsent = self._unsent, b""
         answers += self._sender.receive(segment._replace(syn=False), now)
@@ -98,11 +102,12 @@ class Connection:
             answers += self._receiver.receive(segment, now)
             if self._receiver.finished() and not self._fin_taken:
                 self._fin_taken = True
-                before = add(self._receiver.ack(), -1)
-                self._machine.moved(self._machine.nxt(), before, self._receiver.window())
+                number = add(self._receiver.ack(), -1)
+                # The window as it was before the FIN, which may have taken its last number.
+                self._machine.moved(self._machine.nxt(), number, self._receiver.window() + 1)
                 # Its ACK is the receiver's.
-                self._machine.receive(Segment(before, segment.ack, segment.window, fin=True), now)
-        return self._out(answers + self._finish(now))
+                self._machine.receive(Segment(number, segment.ack, segment.window, fin=True), now)
+        return self._out(answers) + self._out(self._finish(now))
 
     def poll(self, now: float) -> list[Segment]:
         """Return what is sent at `now`: a timer has expired, or the window has opened."""
@@ -135,6 +140,7 @@ class Connection:
     def _begin(self, syn: Segment) -> None:
         """SYN has come: both numbers are known."""
         mss = min(self._mss, syn.mss or _MSS)
+        self._snd_nxt = add(self._iss, 1)
         self._sender = self._parts.sender(add(self._iss, 1), mss, self._parts.controller(mss))
         self._receiver = self._parts.receiver(add(syn.seq, 1), self._capacity, mss)
 
@@ -156,16 +162,16 @@ class Connection:
         """Put ACK and window, and into a bare ACK its number, into what is sent."""
         if self._receiver is None:
             return segments
-        for each in segments:
-            end = add(each.seq, len(each.data))
-            if each.data and distance(self._snd_nxt, end) > 0:
-                self._snd_nxt = end
         self._move()
         sent = []
         for each in segments:
             if each.rst or each.syn:
                 sent.append(each)
                 continue
+            end = add(each.seq, len(each.data))
+            if each.data and distance(self._snd_nxt, end) > 0:
+                self._snd_nxt = end
+                self._move()
             seq = each.seq if each.data or each.fin else self._machine.nxt()
             sent.append(each._replace(seq=seq, ack=self._receiver.ack(), window=self._receiver.window()))
         return sent

@@ -40,7 +40,9 @@ class Segment(NamedTuple):
         first = distance(base, self.seq)
         words = [f"{flags or '.'} {first}:{first + len(self.data)}({len(self.data)})"]
         if self.ack is not None:
-            words.append(f"ack {distance(ack_base, self.ack)} win {self.window}")
+            words.append(f"ack {distance(ack_base, self.ack)}")
+        if self.ack is not None or self.syn:
+            words.append(f"win {self.window}")
         if self.mss is not None:
             words.append(f"mss {self.mss}")
         return " ".join(words)

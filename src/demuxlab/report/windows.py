@@ -42,8 +42,9 @@ def picture(title: str, curves: Sequence[Curve], end: float, across: str, up: st
     for place in range(int(top / step) + 1):
         parts.append(line(_LEFT, y(place * step), WIDTH - _RIGHT, y(place * step), "grid"))
         parts.append(text(_LEFT - 6, y(place * step) + 4, f"{place * step:g}", anchor="end"))
-    for place in range(int(end / _step(end)) + 1):
-        moment = place * _step(end)
+    every = max(_step(end), 1)  # seconds, and events, are not divided
+    for place in range(int(end / every) + 1):
+        moment = place * every
         parts.append(line(x(moment), _TOP + high, x(moment), _TOP + high + 5, "axis"))
         parts.append(text(x(moment), _TOP + high + 19, f"{moment:g}", anchor="middle"))
     parts.append(line(_LEFT, _TOP + high, WIDTH - _RIGHT, _TOP + high, "axis"))

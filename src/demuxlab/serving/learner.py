@@ -12,6 +12,7 @@ from demuxlab.demux.socket import LISTEN, Socket
 from demuxlab.demux.table import Candidate
 from demuxlab.errors import CallError
 from demuxlab.language import _, marked
+from demuxlab.serving.bounded import Bounded, TooLong
 from demuxlab.wire import ip
 from demuxlab.wire.address import ANY_IPV4, to_text
 from demuxlab.wire.segment import Segment
@@ -111,19 +112,35 @@ class LearnersDemultiplexer:
             print(f"demuxlab: {self._path}: {what}", file=sys.stderr)
 
 
+class FileUnusable(CallError):
+    """A learner's file cannot be loaded, or lacks what is asked of it."""
+
+
 def load(path: Path) -> Any:
-    """Return a learner's file as a module; CallError where it cannot be loaded."""
+    """Return a learner's file as a module; FileUnusable where it cannot be loaded."""
     spec = importlib.util.spec_from_file_location("learners_file", path)
     if spec is None or spec.loader is None:
-        raise CallError(_("{path} is no Python file", path=path), _(_CURE))
+        raise FileUnusable(_("{path} is no Python file", path=path), _(_CURE))
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        wrong = _("{path} cannot be loaded ({why})", path=path, why=_kind(error))
-        raise CallError(wrong, _(_CURE)) from error
+        Bounded().call(spec.loader.exec_module, module)
+    except (Exception, SystemExit, TooLong) as error:
+        wrong = _("{path} cannot be loaded ({why})", path=path, why=described(error))
+        only = _("mend the file: loading it must only define classes")
+        raise FileUnusable(wrong, _("mend it") if isinstance(error, SyntaxError) else only) from error
     return module
 
 
-def _kind(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def described(error: BaseException) -> str:
+    """Return an exception of a learner's code with the line of their file in which it was raised."""
+    step, place = error.__traceback__, ""
+    while step is not None:
+        if step.tb_frame.f_globals.get("__name__") == "learners_file":
+            file = Path(step.tb_frame.f_code.co_filename).name
+            place = _(" ({file}, line {line})", file=file, line=step.tb_lineno)
+        step = step.tb_next
+    return f"{_kind(error)}{place}"
+
+
+def _kind(error: BaseException) -> str:
+    return str(error) if isinstance(error, TooLong) else f"{type(error).__name__}: {error}"

@@ -15,13 +15,13 @@ from typing import Any
 
 from demuxlab.demux.demultiplexer import listener_drop
 from demuxlab.demux.socket import ESTABLISHED, SYN_RECEIVED, SYN_SENT, Drop, Socket
-from demuxlab.errors import CallError
 from demuxlab.host import Host
 from demuxlab.language import _
 from demuxlab.parts.connection import NEEDED, Connection, Parts
 from demuxlab.parts.segment import Segment
 from demuxlab.parts.simulation import MOST_SEGMENTS
-from demuxlab.serving.learner import load
+from demuxlab.serving.bounded import Bounded, TooLong
+from demuxlab.serving.learner import FileUnusable, described, load
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import ip, tcp
 from demuxlab.wire.address import from_text
@@ -59,14 +59,17 @@ class LearnersTransport:
             module = load(path)
             own, lacking = classes_of(module)
             names = vars(module) if "Connection" in own else names
-            for name, what in lacking.items():
-                self.complain(f"{path.name}: {name} {what}: ours does its work")
             if not own:
                 wrong = _("{path} has none of the classes of labs 17 to 21", path=path)
-                raise CallError(wrong, _("give the file of a solved exercise"))
+                wrong = f"{path}: {'; '.join(lacking)}" if lacking else wrong
+                raise FileUnusable(wrong, _("give a file in which one of the classes is whole"))
+            for what in lacking:
+                self.complain(_("{file}: {what}: ours does its work", file=path.name, what=what))
             found |= own
             self.used |= dict.fromkeys(own, path.name)
         ours = Parts()
+        self.call: Callable[..., Any] = Bounded().call if found else _call
+        """Calls what is the learner's."""
         parts = Parts(*(found.get(name.title(), getattr(ours, name)) for name in Parts._fields))
         self._new = completed(found.get("Connection"), names, parts)
 
@@ -102,6 +105,14 @@ class LearnersTransport:
         """Draw whether the link loses a segment."""
         return bool(self.loss) and not (inbound and self._is_seeded) and self._draw.random() < self.loss
 
+    def described(self) -> str:
+        """Return which classes are the learner's, by their files, and which are ours."""
+        own = ", ".join(f"{name} ({file})" for name, file in self.used.items())
+        ours = ", ".join(name for name in NEEDED if name not in self.used)
+        if own and ours and "Connection" in self.used:
+            return _("{own}; {ours} where the file asks for ours", own=own, ours=ours)
+        return _("{own}; ours: {ours}", own=own, ours=ours) if own and ours else own or _("our parts")
+
     def complain(self, what: str) -> None:
         """Print a sentence, once."""
         if what not in self._printed:
@@ -109,26 +120,29 @@ class LearnersTransport:
             print(f"demuxlab: {what}", file=sys.stderr)
 
 
-def classes_of(module: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def classes_of(module: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the classes of labs 17 to 21 that a file has, and why others of them cannot take part."""
-    found, lacking = {}, {}
+    found, lacking = dict[str, Any](), list[str]()
     for name, methods in NEEDED.items():
         kind = getattr(module, name, None)
         if not inspect.isclass(kind):
             continue
         missing = [method for method in methods if not hasattr(kind, method)]
         unwritten = [
-            method
-            for method, function in inspect.getmembers(kind, inspect.isfunction)
-            if "NotImplementedError" in function.__code__.co_names
+            method for method in ("__init__", *methods) if _is_unwritten(getattr(kind, method, None))
         ]
         if missing:
-            lacking[name] = f"has no {missing[0]}()"
+            lacking.append(_("{name} has no {method}()", name=name, method=missing[0]))
         elif unwritten:
-            lacking[name] = f"is still to be written ({unwritten[0]})"
+            what = ", ".join(unwritten[:3]) + (", …" if len(unwritten) > 3 else "")
+            lacking.append(_("{name} is still to be written ({methods})", name=name, methods=what))
         else:
             found[name] = kind
     return found, lacking
+
+
+def _is_unwritten(method: Any) -> bool:
+    return inspect.isfunction(method) and "NotImplementedError" in method.__code__.co_names
 
 
 def completed(kind: Any, names: dict[str, Any], parts: Parts) -> Callable[[int, int, int], Any]:
@@ -210,7 +224,7 @@ class Endpoint:
             if self._listener is not None:
                 self._listener.established(self)
         if self._is_left:
-            self.ask("read", CAPACITY)  # the application has closed: nobody reads any more
+            self.ask("read", CAPACITY)  # the application has closed: nothing else reads it
         if self.on_change is not None:
             self.on_change()
         return None
@@ -266,10 +280,10 @@ class Endpoint:
         """Call a method of the learner's; an error of theirs ends the connection."""
         try:
             if self._learners is None:
-                self._learners = self._transport.connection(self._mss)
-            return getattr(self._learners, method)(*arguments)
-        except Exception as error:
-            self._fail(f"{method} raised {type(error).__name__}: {error}{_line(error)}")
+                self._learners = self._transport.call(self._transport.connection, self._mss)
+            return self._transport.call(getattr(self._learners, method), *arguments)
+        except (Exception, SystemExit, TooLong) as error:
+            self._fail(_("{method}: {error}", method=method, error=described(error)))
             return None
 
     def _do(self, method: str, *arguments: Any, now: float) -> None:
@@ -280,19 +294,27 @@ class Endpoint:
         try:
             sent = [Segment(*each) for each in answers]
         except TypeError:
-            self._fail(f"{method} returned {answers!r:.80}, not a list of segments")
+            shown = f"{answers!r:.80}"
+            self._fail(_("{method} returned {value}, not a list of segments", method=method, value=shown))
             return
         if len(sent) > MOST_SEGMENTS:
-            self._fail(f"{method} returned {len(sent)} segments at once: at most {MOST_SEGMENTS}")
+            count = {"count": len(sent), "most": MOST_SEGMENTS}
+            self._fail(
+                _("{method} returned {count} segments at once: at most {most}", method=method, **count)
+            )
             return
         try:
             for each in sent:
                 if not self._transport.is_lost(inbound=False):
                     self._submit(each)
         except (TypeError, ValueError, OverflowError, struct.error):
-            self._fail(f"{method} returned {each!r:.200}, whose values do not fit a header")
+            shown = f"{each!r:.200}"
+            self._fail(
+                _("{method} returned {value}, whose values do not fit a header", method=method, value=shown)
+            )
             return
-        if self.ask("state") == "CLOSED":
+        # LISTEN: a RST has come before the handshake was over, and the listening socket goes on by itself.
+        if self.ask("state") in ("CLOSED", "LISTEN"):
             self._end()
         else:
             self._schedule(now)
@@ -305,7 +327,7 @@ class Endpoint:
         try:
             self.deadline = max(float(deadline), now + _SOONEST)
         except (TypeError, ValueError):
-            self._fail(f"deadline returned {deadline!r:.80}, not a time or None")
+            self._fail(_("deadline returned {value}, not a time or None", value=f"{deadline!r:.80}"))
             return
         self._transport.services.timers.update(self)
 
@@ -329,7 +351,7 @@ class Endpoint:
         submit(socket.process, socket.local_address, socket.remote_address, ip.TCP, whole)
 
     def _fail(self, what: str) -> None:
-        self._transport.complain(f"{what}; the connection ends")
+        self._transport.complain(_("{what}: the connection ends", what=what))
         self._end()
 
     def _end(self) -> None:
@@ -356,11 +378,5 @@ def as_part(segment: TCPSegment) -> Segment:
     )
 
 
-def _line(error: Exception) -> str:
-    """Return the line of the learner's file in which it was raised."""
-    step, line = error.__traceback__, ""
-    while step is not None:
-        if step.tb_frame.f_globals.get("__name__") == "learners_file":
-            line = f" (line {step.tb_lineno})"
-        step = step.tb_next
-    return line
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)

@@ -45,15 +45,20 @@ def parse(family: int, address: Any, call: str) -> Address:
     return Address(packed, port)
 
 
-@lru_cache(maxsize=4096)
 def as_tuple(family: int, address: bytes, port: int) -> tuple[Any, ...]:
     """Return an address as Python programs have it: (host, port); AF_INET6: (host, port, flowinfo, scope id).
 
     An address that is not set (empty) is the wildcard.
     """
+    host = _host(family, address)
+    return (host, port) if family == _socket.AF_INET else (host, port, 0, 0)
+
+
+@lru_cache(maxsize=1024)  # a client's connections share it
+def _host(family: int, address: bytes) -> str:
     if family == _socket.AF_INET:
-        return _socket.inet_ntop(family, address or bytes(4)), port
-    return _socket.inet_ntop(family, mapped(address or bytes(16))), port, 0, 0
+        return _socket.inet_ntop(family, address or bytes(4))
+    return _socket.inet_ntop(family, mapped(address or bytes(16)))
 
 
 def resolve(family: int, host: str) -> bytes:

@@ -14,6 +14,11 @@ from typing import Any
 
 from demuxlab.sockets.opened import OpenSocket
 
+try:
+    import resource
+except ImportError:  # on Windows and in a browser
+    resource = None  # type: ignore[assignment]
+
 # The kernel's: in a program that we run, os.set_blocking asks this table. On Windows Python 3.11 has none.
 _set_blocking: Any = getattr(os, "set_blocking", None)
 _FIRST_MADE_UP = 1 << 30
@@ -195,9 +200,7 @@ class Descriptors:
 
 def limit_of_process() -> int:
     """Return the soft RLIMIT_NOFILE; -1 where there is none."""
-    try:
-        import resource
-    except ImportError:  # on Windows and in a browser
+    if resource is None:
         return -1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return -1 if limit == resource.RLIM_INFINITY else limit

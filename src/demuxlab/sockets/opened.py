@@ -158,7 +158,8 @@ class OpenSocket:
     def flush(self) -> None:
         """Send what has to be sent, and update the pollable descriptor; the lock is held."""
         self.runtime.flush()
-        self._show_readiness()
+        if self.pollable is not None:
+            self._show_readiness()
 
     def replace_endpoint(self) -> None:
         """Make a new endpoint after a failed connect: as in Linux, it may be repeated. The lock is held."""
@@ -211,6 +212,8 @@ class OpenSocket:
         self.endpoint.close(self.now)
         if wait:
             self._linger()
+        # Nothing waits for it any more; and no cycle of references keeps it until a garbage collection.
+        self.endpoint.on_change = None
         if self.pollable is not None:
             if number is not None and number != self.pollable.number:
                 self.pollable.free(number)
@@ -221,9 +224,9 @@ class OpenSocket:
     def _linger(self) -> None:
         """Wait until all data is sent, for at most the time of SO_LINGER (socket(7))."""
         endpoint = self.endpoint
-        if isinstance(endpoint, UDPEndpoint) or not endpoint.settings.linger:
+        if isinstance(endpoint, UDPEndpoint) or not endpoint.linger:
             return
-        deadline = self.runtime.elapsed() + endpoint.settings.linger
+        deadline = self.runtime.elapsed() + endpoint.linger
         self.flush()
         while endpoint.unsent and (remaining := deadline - self.runtime.elapsed()) > 0:
             self.changed.wait(remaining)

@@ -48,7 +48,7 @@ class StreamSocket(InetSocket):
             opened = OpenSocket(listener.runtime, listener.family, listener.kind, listener.protocol, child)
             opened.options = dict(listener.options)
             peer = addresses.as_tuple(self.family, child.socket.remote_address, child.socket.remote_port)
-            with opened:
+            with listener.runtime.lock:  # there is nothing to send
                 number = opened.use_pollable(pollable) if pollable is not None else None
                 return self._descriptor.table.open(opened, number).number, peer
         except BaseException:

@@ -11,7 +11,7 @@ from demuxlab.mux.multiplexer import Multiplexer
 from demuxlab.transport.ports import EphemeralPorts
 from demuxlab.transport.tcp.fast_open import Cache
 from demuxlab.transport.tcp.path_mtu import Paths
-from demuxlab.transport.timers import Timers
+from demuxlab.transport.timers import TimerQueue, Timers
 from demuxlab.wire.address import is_any
 
 
@@ -34,8 +34,8 @@ class Services:
     link_cuts: bool = False
     """The link cuts them (segmentation offload), not the host (generic segmentation offload, GSO)."""
     timers: Timers = field(default_factory=Timers)
-    time_waits: set[Socket] = field(default_factory=set)
-    """The sockets in TIME-WAIT."""
+    time_waits: TimerQueue = field(init=False)
+    """The connections in TIME-WAIT."""
     paths: Paths = field(default_factory=Paths)
     """What routers have reported of the MTUs of paths."""
     fast_open: Cache = field(default_factory=Cache)
@@ -44,6 +44,9 @@ class Services:
     """A quick way for most writes to a TCP connection; False: it has changed nothing (`fast.writing`)."""
     counters: Counter[str] = field(default_factory=Counter)
     """Counters beside those of deliveries and drops, by their names in nstat(8)."""
+
+    def __post_init__(self) -> None:
+        self.time_waits = TimerQueue(self.timers)
 
     def bind(self, socket: Socket, address: bytes, port: int, purpose: bytes = b"") -> None:
         """Bind a socket; port 0 asks for an ephemeral one."""

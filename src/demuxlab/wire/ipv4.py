@@ -112,17 +112,18 @@ def header(
     destination: bytes,
     protocol: int,
     length: int,
-    *,
     identification: int = 0,
     hop_limit: int = 64,
     traffic_class: int = 0,
     fragment: int = DONT_FRAGMENT,
 ) -> bytes:
     """Return the header of `build` for a payload of `length` bytes."""
-    fields = (0x45, traffic_class, HEADER_LENGTH + length, identification, fragment, hop_limit, protocol)
-    unfinished = _HEADER.pack(*fields, 0, source, destination)
-    field = 0xFFFF - (int.from_bytes(unfinished, "big") % 0xFFFF or 0xFFFF)  # not all words are zero
-    return _HEADER.pack(*fields, field, source, destination)
+    length += HEADER_LENGTH
+    total = 0x4500 + traffic_class + length + identification + fragment + (hop_limit << 8) + protocol
+    # Modulo 0xFFFF both addresses are the sum of their words. Not all words are zero.
+    field = 0xFFFF - ((total + int.from_bytes(source + destination, "big")) % 0xFFFF or 0xFFFF)
+    fields = (0x45, traffic_class, length, identification, fragment, hop_limit, protocol, field)
+    return _HEADER.pack(*fields, source, destination)
 
 
 def reassembled(header: bytes, payload: bytes) -> bytes:

@@ -67,17 +67,9 @@ def build(
     """Return an IPv4 or IPv6 packet, by the length of its addresses, with a transport header and data."""
     traffic_class, hop_limit, dont_fragment = fields
     if len(source) == 4:
-        head = ipv4.header(
-            source,
-            destination,
-            protocol,
-            len(payload),
-            identification=identification,
-            hop_limit=hop_limit,
-            traffic_class=traffic_class,
-            fragment=ipv4.DONT_FRAGMENT if dont_fragment else 0,
-        )
-        return head + payload
+        fragment = ipv4.DONT_FRAGMENT if dont_fragment else 0
+        ends, length = (source, destination, protocol), len(payload)
+        return ipv4.header(*ends, length, identification, hop_limit, traffic_class, fragment) + payload
     return ipv6.build(
         source, destination, protocol, payload, hop_limit=hop_limit, traffic_class=traffic_class
     )

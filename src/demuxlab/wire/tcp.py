@@ -25,6 +25,7 @@ _FAST_OPEN, _EXPERIMENTAL, _FAST_OPEN_MAGIC = 34, 254, b"\xf9\x89"
 _LEAST_COOKIE, _LARGEST_COOKIE = 4, 16
 _TIMESTAMPS_PREFIX = bytes([_NOP, _NOP, _TIMESTAMPS, 10])
 _MAX_WINDOW_SCALE = 14
+_from_bytes = int.from_bytes  # in network order, which is its default
 
 
 def read(packet: ip.IPPacket, checksums: Checksums = Checksums.VERIFY) -> TCPSegment | Malformed:
@@ -78,17 +79,34 @@ def build(
     options: bytes = b"",
 ) -> bytes:
     """Return a TCP segment with its checksum; `options` are padded to a multiple of four bytes."""
-    options += bytes(-len(options) % 4)
-    offset = (HEADER_LENGTH + len(options)) << 2
-    fields = (source_port, destination_port, sequence, acknowledgment, offset, flags, window)
-    # The sums are added, so that a large payload is copied once. That of the pseudo-header is not zero.
-    total = pseudo_header_sum(source, destination, ip.TCP, HEADER_LENGTH + len(options) + len(payload))
-    unfinished = _HEADER.pack(*fields, 0, urgent) + options
-    if len(payload) <= _SHORT:
-        total += int.from_bytes(unfinished + payload + (b"\0" if len(payload) & 1 else b""), "big")
-    else:
-        total += int.from_bytes(unfinished, "big") + word_sum(payload)
-    return _HEADER.pack(*fields, 0xFFFF - (total % 0xFFFF or 0xFFFF), urgent) + options + payload
+    if len(options) & 3:
+        options += bytes(-len(options) % 4)
+    length, size = HEADER_LENGTH + len(options), len(payload)
+    if size <= _SHORT:
+        total = _from_bytes(source + destination + options + payload)
+        if size & 1:
+            total <<= 8
+    else:  # a large payload is copied once
+        total = _from_bytes(source + destination + options) + word_sum(payload)
+    # Modulo 0xFFFF a field of the header, or of the pseudo-header, is the sum of its words. Not all are zero.
+    total += ip.TCP + length + size + source_port + destination_port + sequence + acknowledgment
+    total += (length << 10 | flags) + window + urgent
+    checksum = 0xFFFF - (total % 0xFFFF or 0xFFFF)
+    return (
+        _HEADER.pack(
+            source_port,
+            destination_port,
+            sequence,
+            acknowledgment,
+            length << 2,
+            flags,
+            window,
+            checksum,
+            urgent,
+        )
+        + options
+        + payload
+    )
 
 
 def unfinished_header(

@@ -1,6 +1,8 @@
 """`--live`: a run's capture is also written to a running Wireshark, packet by packet."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from demuxlab.language import _
@@ -32,6 +34,23 @@ class Live:
         if status:
             return str(wireshark.ended_at_once(status))
         return _("Wireshark was closed during the run: the capture has all packets")
+
+    def end(self) -> None:
+        """End Wireshark, and wait for that."""
+        self._process.terminate()
+        self.pipe.close()
+        self._process.wait()
+
+
+@contextmanager
+def ended_on_failure(live: Live | None) -> Iterator[None]:
+    """End Wireshark again where the block, which prepares what it shall show, fails."""
+    try:
+        yield
+    except BaseException:
+        if live is not None:
+            live.end()
+        raise
 
 
 def drop_rights(live: bool, keep: int = 0) -> tuple[Live | None, str]:

@@ -58,10 +58,14 @@ class Connection:
     def receive(self, segment: Segment, now: float) -> list[Segment]:
         """Let the parts have their turn."""
         self._tell()
-        answers = self._machine.receive(segment._replace(fin=False), now)
-        if segment.syn and self._receiver is None and self.state() in ("SYN-RECEIVED", "ESTABLISHED"):
+        before = self.state()
+        answers = self._machine.receive(segment._replace(fin=segment.fin and self._has_fin), now)
+        if before in ("LISTEN", "SYN-SENT") and self.state() in ("SYN-RECEIVED", "ESTABLISHED"):
             self._begin(segment)
-        if (answers and not segment.syn) or segment.rst or segment.ack is None or not self._is_open():
+        elif self.state() == "LISTEN":
+            self._sender = self._receiver = None
+        refused = answers and before not in ("SYN-SENT", "SYN-RECEIVED")
+        if refused or segment.rst or segment.ack is None or not self._is_open():
             return self._filled(answers)
         answers += self._sender.receive(segment._replace(syn=False), now)
         if self._early:
@@ -72,7 +76,7 @@ class Connection:
         if self._receiver.finished() and not self._has_fin:
             self._has_fin = True
             number = (self._receiver.ack() - 1) % 2**32
-            self._machine.moved(self._machine.nxt(), number, self._receiver.window())
+            self._machine.moved(self._machine.nxt(), number, self._receiver.window() + 1)
             self._machine.receive(Segment(number, segment.ack, segment.window, fin=True), now)
         return self._filled(answers + self._fin(now))
 
@@ -114,6 +118,7 @@ class Connection:
 
     def _begin(self, syn: Segment) -> None:
         mss = min(self._mss, syn.mss or 536)
+        self._nxt = (self._iss + 1) % 2**32
         self._sender = Sender((self._iss + 1) % 2**32, mss, Controller(mss))
         self._receiver = Receiver((syn.seq + 1) % 2**32, self._capacity, mss)
 

@@ -72,6 +72,16 @@ def test_a_delayed_ack_is_not_put_off_by_more_data():
     assert deadlines.earliest == NEVER
 
 
+def test_while_rack_waits_for_what_is_late_the_retransmission_timer_begins_anew():
+    deadlines, rtt = Deadlines(), RTTEstimator()
+    deadlines.in_flight(1.0, rtt)
+    deadlines.look_for_losses(NEVER)
+    assert deadlines.retransmission == 1.0 + rtt.rto
+    deadlines.look_for_losses(1.9)
+    deadlines.in_flight(1.8, rtt)
+    assert (deadlines.loss_detection, deadlines.retransmission) == (1.9, 1.8 + rtt.rto)
+
+
 def test_the_user_timeout_runs_from_the_first_segment_that_stalled():
     deadlines = Deadlines()
     assert deadlines.stalled_for(9.0) == 0.0

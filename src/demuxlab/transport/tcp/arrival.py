@@ -18,7 +18,7 @@ from demuxlab.transport.tcp.time_wait import MAXIMUM_SEGMENT_LIFETIME
 from demuxlab.transport.tcp.urgent import UrgentMark
 from demuxlab.transport.timers import NEVER
 from demuxlab.wire import tcp
-from demuxlab.wire.segment import ACK, ECE, FIN, RST, SYN, URG, TCPSegment
+from demuxlab.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, URG, TCPSegment
 
 _RENEGED = 0.01
 """Seconds, or half a round trip, after which all is sent again to a peer that has dropped data (Linux)."""
@@ -112,7 +112,7 @@ def _otherwise(block: ControlBlock, segment: TCPSegment, now: float) -> Drop | N
         return None
     block.last_received_at = now
     block.unanswered_probes = 0
-    _update_recent_timestamp(block, start, number, options, now)
+    _update_recent_timestamp(block, segment, start, number, options, now)
     if syn_received or early:
         _complete_handshake(block, segment, start, number, options, now)
         block.acknowledgments.wanted = block.acknowledgments.wanted or crossed
@@ -132,7 +132,7 @@ def _is_acceptable(
     first = block.sender.recovery.queue.first
     passive_open = block.state is State.SYN_RECEIVED and block.passive
     if (
-        passive_open
+        (passive_open or (block.early and block.passive))
         and segment.flags & (SYN | ACK | RST) == SYN
         and start == (block.fast_open.initial if block.fast_open and block.early else receiver.next - 1)
         and first is not None
@@ -201,16 +201,37 @@ def _round_trip(block: ControlBlock, options: tcp.Options | None, now: float) ->
 
 
 def _update_recent_timestamp(
-    block: ControlBlock, start: int, number: int, options: tcp.Options | None, now: float
+    block: ControlBlock,
+    segment: TCPSegment,
+    start: int,
+    number: int,
+    options: tcp.Options | None,
+    now: float,
 ) -> None:
     """RFC 7323, section 4.3: from a segment that begins at or before Last.ACK.sent."""
     timestamps = block.timestamps
     if timestamps is None or options is None or options.timestamps is None:
         return
+    if number < block.sender.unacked and not _is_predicted(block, segment, start, options):
+        return  # a pure ACK that was overtaken counts only where nothing else is new about it, as in Linux
     value = options.timestamps[0]
-    in_order = start <= block.acknowledgments.last_sent and number >= block.sender.unacked
-    if in_order and timestamps.is_newer(value):
+    if start <= block.acknowledgments.last_sent and timestamps.is_newer(value):
         timestamps.update(value, now)
+
+
+def _is_predicted(block: ControlBlock, segment: TCPSegment, start: int, options: tcp.Options) -> bool:
+    """Tell whether Linux's header prediction matches a pure ACK."""
+    receiver, sender = block.receiver, block.sender
+    return (
+        block.state is State.ESTABLISHED
+        and segment.flags in (ACK, ACK | PSH)
+        and not segment.payload
+        and not options.sack
+        and start == receiver.next
+        and segment.window << block.send_shift == sender.window
+        and not receiver.has_gap
+        and block.urgent is None
+    )
 
 
 def _complete_handshake(

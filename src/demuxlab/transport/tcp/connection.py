@@ -246,7 +246,7 @@ class TCPConnection(ControlBlock):
         self.shutdown(now)
         if self.state is State.FIN_WAIT_2:
             self.deadlines.set_end(now + 2 * MAXIMUM_SEGMENT_LIFETIME)
-        self.flush(now)
+            self.flush(now)
 
     def forget(self) -> None:
         """End the connection without a segment."""

@@ -221,6 +221,9 @@ class ControlBlock(StateMachine, ABC):
         self, start: int, flags: int, data: tuple[Bytes, ...], now: float, *, again: bool = False
     ) -> None:
         acknowledgment = 0
+        # What has arrived out of order is reported at once (RFC 5681, section 4.2), also behind data that
+        # leaves no room for it in its segment.
+        unreported = self.acknowledgments.wanted and self.receiver.has_gap and not self._sack_room(data)
         if flags & ACK:
             acknowledgment = self.receiver.next
             self.acknowledgments.sent(acknowledgment)
@@ -250,6 +253,12 @@ class ControlBlock(StateMachine, ABC):
             mss=sender.mss if sender.search is None else max(sender.mss, sender.search.size),
             fields=fields,
         )
+        if unreported and sender.recovery.sack:
+            self.acknowledgments.wanted = True
+
+    def _sack_room(self, data: tuple[Bytes, ...]) -> int:
+        """Return how many SACK blocks fit beside data."""
+        return output.sack_room(self.send_mss - sum(map(len, data)), self.timestamps is not None)
 
     def _window_field(self, flags: int) -> int:
         receiver = self.receiver
@@ -272,7 +281,7 @@ class ControlBlock(StateMachine, ABC):
         blocks: tuple[tuple[int, int], ...] = ()
         room = 1
         if self.sender.recovery.sack and not flags & RST:
-            room = output.sack_room(self.send_mss - sum(map(len, data)), stamps is not None)
+            room = self._sack_room(data)
             duplicate = self.receiver.take_duplicate() if room and self.settings.dsack else ()
             blocks = tuple(
                 (left % sequence.MODULUS, right % sequence.MODULUS)
@@ -400,6 +409,7 @@ class ControlBlock(StateMachine, ABC):
         self.services.timers.forget(self)
         if self.socket.handler is self:
             self.services.table.close(self.socket)
+            self.socket.handler = None  # no cycle of references waits for a garbage collection
         if self.parent is not None:
             self.parent.ended(self)
         self.notify()

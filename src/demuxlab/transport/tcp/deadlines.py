@@ -116,6 +116,9 @@ class Deadlines:
     def look_for_losses(self, at: float) -> None:
         """Let RACK look again at a time; `NEVER`: it need not."""
         self.loss_detection, self.probes = at, False
+        if at < NEVER:
+            # The retransmission timer begins anew: Linux has one timer for both.
+            self.retransmission = NEVER
 
     def retransmitted(self, now: float, rto: float) -> None:
         """Restart the retransmission timer (RFC 6298, section 5.6)."""

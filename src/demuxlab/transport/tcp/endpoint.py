@@ -476,6 +476,11 @@ class TCPEndpoint:
             sender.pace()
 
     @property
+    def linger(self) -> int | None:
+        """Seconds for which close(2) waits until all is acknowledged (SO_LINGER); None: not at all."""
+        return self._settings.linger
+
+    @property
     def receive_buffer(self) -> int:
         """Bytes of the receive buffer (SO_RCVBUF)."""
         connection = self._connection

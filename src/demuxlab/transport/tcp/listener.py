@@ -38,8 +38,8 @@ class TCPListener(StateMachine):
         self._services = services
         self.socket = socket
         self.settings = settings
-        self._inherited = settings.copy()
-        """The settings of new data sockets: all share one copy until they change it."""
+        self._inherited, self._values = settings.copy(), settings.values()
+        """The settings of new data sockets, and their values: all share one copy until they change it."""
         self.backlog = backlog
         self.dropped = 0
         """SYNs and ACKs of cookies dropped because the accept queue was full."""
@@ -111,8 +111,8 @@ class TCPListener(StateMachine):
         name = self.name_child(segment) if self.name_child else f"{self.socket.name}#{self._children}"
         child = self._services.table.spawn(self.socket, name, segment, state)
         child.process = child.name if self.name_child else self.socket.process
-        if not self._inherited.equals(self.settings):
-            self._inherited = self.settings.copy()
+        if self.settings.values() != self._values:
+            self._inherited, self._values = self.settings.copy(), self.settings.values()
         connection = TCPConnection(self._services, child, self._inherited, initial)
         connection.parent = self
         return connection

@@ -13,7 +13,6 @@ Sequence numbers are unwrapped; time is an argument, in seconds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 
@@ -41,15 +40,9 @@ class Phase(IntEnum):
     """A timeout has begun it."""
 
 
-@dataclass(slots=True)
 class Acknowledgment:
-    """What one ACK says."""
+    """What one ACK says. Most say little, so that all but these values begin as the class's."""
 
-    number: int
-    """SEG.ACK."""
-    now: float
-    round_trip: float | None = None
-    """By the timestamp that it echoes, in seconds (RFC 7323, section 4)."""
     duplicate: bool = False
     """As RFC 5681, section 2, defines one."""
     advanced: bool = False
@@ -78,6 +71,13 @@ class Acknowledgment:
     """The round trip of the oldest segment that it SACKs and that was sent once."""
     late: int | None = None
     """Where the first segment begins that was sent once, and arrived behind what SACK had reported."""
+
+    def __init__(self, number: int, now: float, round_trip: float | None = None) -> None:
+        self.number = number
+        """SEG.ACK."""
+        self.now = now
+        self.round_trip = round_trip
+        """By the timestamp that it echoes, in seconds (RFC 7323, section 4)."""
 
 
 class Episode:
@@ -155,11 +155,12 @@ class LossRecovery:
         `sacked_end`: the end of what SACK had reported before, behind which nothing was reordered.
         """
         again, newest = False, ack.newest
+        start = ack.number if self.queue.first is None else self.queue.first.start
         removed = self.acknowledged(ack.number)
-        first = self.queue.first
-        if not removed and first is not None and first.transmissions == 1:
-            ack.measured = ack.newest = ack.now - first.sent_at  # a part of what was cut below TCP
-        for segment in removed:
+        acknowledged, first = list(removed), self.queue.first
+        if first is not None and (removed[-1].end if removed else start) < ack.number:
+            acknowledged.append(first)  # a part of what is cut below TCP
+        for segment in acknowledged:
             if segment.sacked:
                 continue
             if segment.transmissions == 1:
@@ -174,10 +175,8 @@ class LossRecovery:
         # Where nothing is reported any more, it came behind all that is acknowledged.
         self._note_reordering(ack, self.queue.sacked_end if self.queue.sacked else ack.number, mss)
         if again:
-            ack.measured, ack.newest = (
-                None,
-                newest,
-            )  # Karn: what was sent twice measures nothing (RFC 6298, section 3)
+            # Karn: what was sent twice measures nothing (RFC 6298, section 3).
+            ack.measured, ack.newest = None, newest
             # And without SACK nothing tells which of the transmissions has made the ACK advance.
             ack.original = ack.original and self.sack
         ack.advanced = True

@@ -35,8 +35,7 @@ def submit(
     acknowledgment %= MODULUS
     source, destination = socket.local_address, socket.remote_address
     places = source, destination, socket.local_port, socket.remote_port
-    size = sum(map(len, data))
-    if size > _WORTH_OFFLOADING and services.largest and not urgent:
+    if data and services.largest and not urgent and (size := sum(map(len, data))) > _WORTH_OFFLOADING:
         header = tcp.unfinished_header(
             *places,
             size,
@@ -50,7 +49,7 @@ def submit(
         return
     segment = tcp.build(
         *places,
-        b"".join(data),
+        b"".join(data) if data else b"",
         sequence=sequence,
         acknowledgment=acknowledgment,
         flags=flags,

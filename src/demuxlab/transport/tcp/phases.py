@@ -73,7 +73,8 @@ def respond(sender: Sender, ack: Acknowledgment) -> float | None:
 
 def look_for_losses(sender: Sender, now: float) -> float | None:
     """RACK's reordering timer has expired (RFC 8985, section 6.3)."""
-    ack = Acknowledgment(sender.unacked, now, segments=1)
+    ack = Acknowledgment(sender.unacked, now)
+    ack.segments = 1
     if sender.recovery.rack is not None:
         sender.recovery.rack.advanced = True
     wait = _detect(sender, ack)

@@ -14,7 +14,7 @@ from demuxlab.wire.segment import ACK, PSH, TCPSegment
 
 _MASK = 0xFFFFFFFF
 _HALF = 1 << 31
-_ESTABLISHED, _OPEN = State.ESTABLISHED, Phase.OPEN
+_ESTABLISHED, _FIN_WAIT_1, _OPEN = State.ESTABLISHED, State.FIN_WAIT_1, Phase.OPEN
 _EXPECTED = ACK, ACK | PSH
 
 
@@ -22,19 +22,27 @@ def is_disturbed(block: ControlBlock) -> bool:
     """Tell whether the connection's state rules out that the next segment is the one expected."""
     receiver, sender = block.receiver, block.sender
     return (
-        block.state is not _ESTABLISHED
+        (block.state is not _ESTABLISHED and block.state is not _FIN_WAIT_1)
         or receiver.disturbed
         or sender.recovery.phase is not _OPEN
         or sender.recovery.probe is not None
         or sender.ecn is not None
         or block.urgent is not None
-        or block.orphan
     )
+
+
+def ends(block: ControlBlock, size: int, number: int) -> bool:
+    """Tell whether a segment is part of the end of a connection: our FIN is sent, and it is no ACK before it.
+
+    `size`: bytes of its data, `number`: SEG.ACK, unwrapped.
+    """
+    fin = block.sender.buffer.fin
+    return fin is not None and (size > 0 or number > fin)
 
 
 def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool:
     """Process a segment if it is the one expected; return whether it was."""
-    if is_disturbed(block) or segment.flags not in _EXPECTED:
+    if segment.flags not in _EXPECTED or is_disturbed(block):
         return False
     sender, receiver = block.sender, block.receiver
     recovery, start = sender.recovery, receiver.next
@@ -50,6 +58,7 @@ def handle_segment(block: ControlBlock, segment: TCPSegment, now: float) -> bool
         or sender.search is not None
         or block.fast_open is not None
         or block.read_shutdown
+        or ends(block, size, sender.unacked + acknowledged)
     ):
         return False
     timestamps, echoed = block.timestamps, 0

@@ -122,7 +122,8 @@ class RetransmissionQueue:
 
         Then the next ACK shows first what has arrived (Linux: retrans_out >= lost_out).
         """
-        return self.doubled > 0 and sum(one.lost for one in self._segments) <= self.doubled
+        lost = (segments_in(len(one), self.mss) for one in self._segments if one.lost)
+        return self.doubled > 0 and sum(lost) <= self.doubled
 
     @property
     def sent_again_at(self) -> float | None:

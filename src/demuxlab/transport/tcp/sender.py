@@ -375,14 +375,10 @@ class Sender:
         size = min(self.buffer.unsent(self.next), self.mss, usable)
         return self._send(self.next, size, flags, now) if size > 0 else None
 
-    @property
-    def has_sent_data(self) -> bool:
-        """Tell whether the congestion window and its use are known: both begin with the first data."""
-        return self._use is not None
-
     def send_lone(self, size: int, now: float) -> SentSegment:
         """Put all that is unsent in flight as one segment, while nothing is."""
         self._restart(now)
+        self._congestion = self.congestion  # begins with the first data, as its use does
         if size < self.mss:
             self._small_end = self.next + size
         return self._send(self.next, size, PSH, now)

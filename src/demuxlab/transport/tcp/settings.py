@@ -96,9 +96,10 @@ class Settings:
         """Return settings of the same values."""
         return Settings(*_values(self))
 
-    def equals(self, other: "Settings") -> bool:
-        """Tell whether all values are the same."""
-        return bool(_values(self) == _values(other))
+    def values(self) -> tuple[object, ...]:
+        """Return all values."""
+        found: tuple[object, ...] = _values(self)
+        return found
 
 
 _values = attrgetter(*(one.name for one in fields(Settings)))

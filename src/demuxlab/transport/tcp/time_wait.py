@@ -34,7 +34,7 @@ class TimeWait(StateMachine):
 
     __slots__ = (
         *("_answer_period", "_answered_at", "_next", "_send_next", "_recent", "_services", "_window"),
-        *("deadline", "entered", "socket"),
+        "socket",
     )
 
     def __init__(self, block: ControlBlock, now: float) -> None:
@@ -49,10 +49,8 @@ class TimeWait(StateMachine):
         self.socket = block.socket
         self.socket.handler = self
         self.socket.state = table_state.TIME_WAIT
-        self.entered = NEVER
         self._answered_at = -NEVER
         self._answer_period = block.settings.answer_period
-        self._services.time_waits.add(self.socket)
         self._restart(now)
 
     def handle_segment(self, segment: Segment, now: float) -> Drop | None:
@@ -109,15 +107,14 @@ class TimeWait(StateMachine):
         return start > self._next
 
     def _restart(self, now: float) -> None:
-        self.deadline = now + 2 * MAXIMUM_SEGMENT_LIFETIME
-        self._services.timers.update(self)
+        self._services.time_waits.set(self, now + 2 * MAXIMUM_SEGMENT_LIFETIME)
 
-    def tick(self, now: float) -> None:  # noqa: ARG002
+    def expire(self) -> None:
         """2 MSL have passed."""
         self._end(Event.TIMEOUT)
 
     def _end(self, event: Event) -> None:
         self.transition(event)
-        self._services.timers.forget(self)
-        self._services.time_waits.discard(self.socket)
+        self._services.time_waits.clear(self)
         self._services.table.close(self.socket)
+        self.socket.handler = None  # no cycle of references waits for a garbage collection

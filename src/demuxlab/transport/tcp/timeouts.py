@@ -80,6 +80,7 @@ def _reordering_timeout(block: ControlBlock, now: float) -> None:
     """What is late by more than the reordering window is lost (RFC 8985, section 6.3)."""
     wait = phases.look_for_losses(block.sender, now)
     block.deadlines.look_for_losses(now + wait if wait else NEVER)
+    block.deadlines.retransmitted(now, block.sender.rtt.rto)
 
 
 def _probe_timeout(block: ControlBlock, now: float) -> None:

@@ -1,54 +1,52 @@
-"""Lab 21's connection as one class, without parts: lists, loops, no cleverness; it serves all the same."""
+"""A TCP by another author, as one class without parts: lists, loops, no cleverness; it serves all the same.
 
-from typing import NamedTuple
+It behaves otherwise than the parts of labs 17 to 20 where RFC 9293 leaves that open: each segment is
+acknowledged at once, a fixed number of segments may be under way, the timer is not measured, and FIN is never
+sent before all data is acknowledged. Lab 21 lets a learner's TCP talk to it.
+"""
 
-
-class Segment(NamedTuple):
-    seq: int = 0
-    ack: int | None = None
-    window: int = 0
-    data: bytes = b""
-    syn: bool = False
-    fin: bool = False
-    rst: bool = False
-    mss: int | None = None
-
-
-def after(first, second):
-    """Return how far the second number lies after the first; negative: before it."""
-    return (second - first + 2**31) % 2**32 - 2**31
+from demuxlab.parts.segment import Segment
+from demuxlab.parts.segment import distance as after
 
 
 class Connection:
     """All in one class. SYN, data and FIN are one list of segments that wait for their ACK."""
 
-    def __init__(self, seq, mss, capacity):
-        self.una = self.nxt = seq
+    def __init__(self, seq: int, mss: int, capacity: int) -> None:
+        """`seq` is ISS, `mss` what a segment may carry at most, `capacity` the receive buffer's size."""
+        self.una = self.nxt = seq  # SND.UNA, SND.NXT
         self.mss, self.capacity = mss, capacity
-        self.rcv = None
+        self.rcv: int | None = None  # RCV.NXT
         self.my_state = "CLOSED"
-        self.unsent, self.waits = b"", []  # written and not sent; sent and not acknowledged
+        self.unsent = b""  # written and not sent
+        self.waits: list[Segment] = []  # sent and not acknowledged
         self.peers_window, self.most = 1, 8  # bytes; segments under way
-        self.ready, self.early = b"", []
+        self.ready = b""
+        self.early: list[Segment] = []
         self.closing = self.has_fin = self.reads = False
-        self.timer, self.seconds, self.repeated = None, 0.3, 0
+        self.timer: float | None = None
+        self.seconds, self.repeated = 0.3, 0
 
-    def listen(self):
+    def listen(self) -> None:
+        """Passive open."""
         self.my_state = "LISTEN"
 
-    def open(self, now):
+    def open(self, now: float) -> list[Segment]:
+        """Active open: return the SYN."""
         self.my_state = "SYN-SENT"
         return self.put(Segment(self.nxt, syn=True, mss=self.mss), now)
 
-    def send(self, data, now):
+    def send(self, data: bytes, now: float) -> list[Segment]:
+        """Put data into the stream."""
         self.unsent += data
         return self.more(now)
 
-    def close(self, now):
+    def close(self, now: float) -> list[Segment]:
+        """Nothing more will be sent: FIN follows the last byte."""
         self.closing = True
         return self.more(now)
 
-    def put(self, segment, now):
+    def put(self, segment: Segment, now: float) -> list[Segment]:
         """Send a segment for the first time, and keep it."""
         self.waits.append(segment)
         self.nxt = (segment.seq + len(segment.data) + segment.syn + segment.fin) % 2**32
@@ -56,12 +54,13 @@ class Connection:
             self.timer = now + self.seconds
         return [self.filled(segment)]
 
-    def filled(self, segment):
+    def filled(self, segment: Segment) -> Segment:
+        """Put ACK and window into a segment."""
         if self.rcv is None:
             return segment
         return segment._replace(ack=self.rcv, window=self.capacity - len(self.ready))
 
-    def more(self, now):
+    def more(self, now: float) -> list[Segment]:
         """Send what may go: data while both windows have room, and FIN behind it."""
         if self.my_state not in ("ESTABLISHED", "CLOSE-WAIT"):
             return []
@@ -81,7 +80,8 @@ class Connection:
             sent += self.put(Segment(self.nxt, fin=True), now)
         return sent
 
-    def receive(self, segment, now):
+    def receive(self, segment: Segment, now: float) -> list[Segment]:
+        """Process a segment; return what is sent because of it."""
         if self.my_state == "CLOSED":
             return []
         if segment.rst:
@@ -107,8 +107,9 @@ class Connection:
                 self.timer = now + 60
         return sent
 
-    def acknowledged(self, segment, now):
+    def acknowledged(self, segment: Segment, now: float) -> list[Segment]:
         """Forget what is acknowledged; send the first again at the third duplicate."""
+        assert segment.ack is not None
         count = after(self.una, segment.ack)
         if count < 0 or after(self.nxt, segment.ack) > 0:
             return []
@@ -136,8 +137,9 @@ class Connection:
             self.my_state, self.timer = "TIME-WAIT", now + 60
         return self.more(now)
 
-    def take(self, segment):
+    def take(self, segment: Segment) -> None:
         """Keep the segment, and append what is in order until nothing is."""
+        assert self.rcv is not None
         if 0 <= after(self.rcv, segment.seq) + len(segment.data) <= self.capacity - len(self.ready):
             self.early.append(segment)
         found = True
@@ -157,12 +159,14 @@ class Connection:
                     states = {"ESTABLISHED": "CLOSE-WAIT", "FIN-WAIT-1": "CLOSING", "FIN-WAIT-2": "TIME-WAIT"}
                     self.my_state = states.get(self.my_state, self.my_state)
 
-    def read(self, count):
+    def read(self, count: int) -> bytes:
+        """Take at most `count` bytes of the stream."""
         data, self.ready = self.ready[:count], self.ready[count:]
         self.reads = self.reads or bool(data)
         return data
 
-    def poll(self, now):
+    def poll(self, now: float) -> list[Segment]:
+        """Return what is sent at `now`."""
         sent = []
         if self.reads and self.rcv is not None and not self.has_fin:
             self.reads = False
@@ -183,16 +187,20 @@ class Connection:
         self.timer = None
         return sent
 
-    def deadline(self):
+    def deadline(self) -> float | None:
+        """Return when `poll` must be called; None: no timer runs."""
         if self.my_state == "CLOSED":
             return None
         return 0.0 if self.reads and not self.has_fin else self.timer
 
-    def state(self):
+    def state(self) -> str:
+        """Return the state as RFC 9293 writes it."""
         return self.my_state
 
-    def finished(self):
+    def finished(self) -> bool:
+        """Tell whether the peer's FIN has come, with all data before it."""
         return self.has_fin
 
-    def waiting(self):
+    def waiting(self) -> int:
+        """Return how many bytes are not acknowledged, sent or not."""
         return len(self.unsent) + sum(len(each.data) for each in self.waits)
