@@ -59,3 +59,15 @@ def test_the_same_datagrams_wait_and_the_same_are_counted_as_dropped(seed):
             readable.receive(packet, 1.0)
         assert state(fast, ours) == state(readable, theirs)
     assert changes or not ours.taken
+
+
+def test_the_next_batch_may_have_another_receiver():
+    host = Host("B", ["10.9.0.20"])
+    first, path = host.udp("10.9.0.20", 53), FastPath(host)
+    for _ in range(2):
+        path.receive(datagram(1), 1.0)
+    path.end_batch(1.0)
+    first.close(1.0)
+    second = host.udp("10.9.0.20", 53)
+    path.receive(datagram(1), 1.0)
+    assert (first.taken, second.taken) == (2, 1)

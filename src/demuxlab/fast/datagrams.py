@@ -2,7 +2,7 @@
 
 from demuxlab.demux.queue import OVERHEAD
 from demuxlab.fast import plain
-from demuxlab.fast.plain import IPV4, SOURCE, UDP_DATA
+from demuxlab.fast.plain import IPV4, KEY, SOURCE, UDP_DATA
 from demuxlab.transport.udp import UDPEndpoint
 
 _COST, _COST_V6 = OVERHEAD - plain.UDP_HEADERS, OVERHEAD - plain.UDP_HEADERS_V6
@@ -29,6 +29,28 @@ def receive(endpoint: UDPEndpoint, packet: bytes, _now: float) -> bool:
     if endpoint.on_change is not None:
         endpoint.on_change()
     return True
+
+
+class Datagrams:
+    """Remembers, within a batch of packets, who received the last datagram: the next often has the same ends.
+
+    While the host's lock is held, no socket appears or disappears that the next one could go to instead.
+    """
+
+    __slots__ = ("endpoint", "key")
+
+    def __init__(self) -> None:
+        self.key = b""
+        """Addresses and ports of the last datagram over IPv4; empty: there is none."""
+        self.endpoint: UDPEndpoint
+
+    def receive(self, endpoint: UDPEndpoint, packet: bytes, now: float) -> bool:
+        """Do what the function `receive` does, and remember it."""
+        if not receive(endpoint, packet, now):
+            return False
+        if packet[0] == IPV4:
+            self.key, self.endpoint = packet[KEY], endpoint
+        return True
 
 
 def receive_run(endpoint: UDPEndpoint, packet: bytes, size: int) -> tuple[int, int]:

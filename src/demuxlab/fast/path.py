@@ -1,7 +1,9 @@
 """The fast path of one host: what the runtime calls for packets off a link, in place of `Host.receive`."""
 
 from demuxlab.fast import datagrams, plain, writing
+from demuxlab.fast.datagrams import Datagrams
 from demuxlab.fast.demultiplexer import FastDemultiplexer, Receive
+from demuxlab.fast.plain import IPV4, KEY
 from demuxlab.fast.prediction import Prediction
 from demuxlab.host import Host
 from demuxlab.transport.tcp.connection import TCPConnection
@@ -14,11 +16,11 @@ class FastPath:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._prediction = Prediction()
+        self._prediction, self._datagrams = Prediction(), Datagrams()
         host.write_quickly(writing.write)
         receivers: dict[type, Receive] = {
             TCPConnection: self._prediction.receive,
-            UDPEndpoint: datagrams.receive,
+            UDPEndpoint: self._datagrams.receive,
         }
         self._demultiplexer = FastDemultiplexer(host.demultiplexer, receivers)
         self._deliver = self._demultiplexer.deliver
@@ -42,6 +44,13 @@ class FastPath:
                     counters.delivered += 1
                     return
                 stretch.end()
+            last = self._datagrams
+            is_next = protocol == ip.UDP and arrived[KEY] == last.key and arrived[0] == IPV4
+            if is_next and datagrams.receive(last.endpoint, arrived, now):
+                counters = host.demultiplexer.counters
+                counters.received += 1
+                counters.delivered += 1
+                return
             delivery = self._deliver(arrived, now, protocol=protocol)
             if delivery is not None:
                 host.answer(delivery, now)
@@ -77,6 +86,7 @@ class FastPath:
     def end_batch(self, now: float) -> None:
         """Let TCP send what the packets since the last call have caused."""
         self._prediction.end_batch(now)
+        self._datagrams.key = b""
 
     def _receive_run(self, run: offload.Arrived, now: float) -> None:
         """Receive the datagrams of one packet."""

@@ -14,7 +14,7 @@ from demuxlab.sockets.descriptors import limit_of_process
 from demuxlab.transport.tcp.endpoint import TCPEndpoint
 
 BACKLOG = 1024
-AT_ONCE = 1 << 18
+AT_ONCE = 1 << 20
 """Bytes that one connection sends before the next has its turn."""
 LINE = bytes(range(33, 127))
 _CHARGEN = b"".join((LINE * 2)[i : i + 72] + b"\r\n" for i in range(len(LINE))) * 32
