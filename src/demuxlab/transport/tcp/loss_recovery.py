@@ -193,7 +193,7 @@ class LossRecovery:
 
     def _advance_without_sack(self) -> None:
         self.queue.duplicates = 0
-        if self.queue.sacked and self.phase < Phase.RECOVERY:
+        if self.queue.sacked and self.phase is not Phase.RECOVERY:
             self.queue.clear_sacked()
         elif self.queue.sacked and self.queue.unmark_first():
             # The oldest has not arrived after all: the duplicate ACK was for one behind it.

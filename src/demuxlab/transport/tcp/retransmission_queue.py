@@ -47,6 +47,11 @@ class SentSegment:
         part.sacked, part.lost, part.in_pipe = self.sacked, self.lost, self.in_pipe
         return part
 
+    @property
+    def was_lost(self) -> bool:
+        """Tell whether it is lost, or was, and has been sent again."""
+        return self.lost or (self.transmissions > 1 and self.in_pipe == 1)
+
     def __len__(self) -> int:
         return self.end - self.start
 
@@ -119,7 +124,7 @@ class RetransmissionQueue:
     @property
     def has_lost(self) -> bool:
         """Tell whether a segment is lost, sent again or not yet, and has not arrived."""
-        return any(one.lost or (one.transmissions > 1 and one.in_pipe == 1) for one in self._segments)
+        return any(one.was_lost for one in self._segments)
 
     @property
     def holds_back(self) -> bool:
@@ -262,10 +267,11 @@ class RetransmissionQueue:
     def mark_one_sacked(self) -> int:
         """Some segment behind the first has arrived; without SACK it is unknown which: take the oldest.
 
-        Returns its size in bytes, 0 where all have.
+        None that was lost, be it sent again or not: that would be acknowledged (Linux: tcp_limit_reno_sacked).
+        Returns its size in bytes, 0 where there is none.
         """
         behind = (segment for segment in self._segments if segment is not self._segments[0])
-        arrived = next((segment for segment in behind if not segment.sacked and segment.in_pipe), None)
+        arrived = next((segment for segment in behind if not segment.sacked and not segment.was_lost), None)
         if arrived is None:
             return 0
         self.mark_sacked(arrived)
