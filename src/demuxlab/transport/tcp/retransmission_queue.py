@@ -267,7 +267,7 @@ class RetransmissionQueue:
     def mark_one_sacked(self) -> int:
         """Some segment behind the first has arrived; without SACK it is unknown which: take the oldest.
 
-        None that was lost, be it sent again or not: that would be acknowledged (Linux: tcp_limit_reno_sacked).
+        None that was lost, sent again or not: that would be acknowledged (Linux: tcp_limit_reno_sacked).
         Returns its size in bytes, 0 where there is none.
         """
         behind = (segment for segment in self._segments if segment is not self._segments[0])
