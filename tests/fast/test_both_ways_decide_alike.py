@@ -33,7 +33,8 @@ def test_both_ways_decide_alike():
                     change(host, random.Random(f"{seed} {number}"))
             packet = a_packet(chance)
             expected = readable.deliver(packet, float(number))
-            found = fast.deliver(packet, float(number))
+            # A link with offload gives views, of which the headers alone are copied.
+            found = fast.deliver(packet if number % 3 else memoryview(packet), float(number))
             if found is None:
                 delivered += 1
                 assert (expected.verdict, expected.reply, expected.counter) == ("delivered", None, "")
@@ -46,9 +47,9 @@ def test_both_ways_decide_alike():
     assert delivered > 1_000
 
 
-def receive(queue: HandlerQueue, packet: bytes, _now: float) -> bool:
+def receive(queue: HandlerQueue, packet: bytes | memoryview, _now: float) -> bool:
     """Queue the segment, as the fast path's own receivers do: what the queue has no room for is left."""
-    segment = plain.read(packet)
+    segment = plain.read(bytes(packet))
     full = queue.size + OVERHEAD + len(segment.payload) > queue.limit and queue.items
     return not full and queue.put(segment, len(segment.payload))
 

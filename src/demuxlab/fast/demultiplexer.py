@@ -84,7 +84,7 @@ class FastDemultiplexer:
         counters = demultiplexer.counters
         # To hash a slice of a view, Python hashes all that it is a view of.
         headers = packet if isinstance(packet, bytes) else bytes(packet[: plain.TCP_HEADERS_V6])
-        socket = self.sole_receiver(headers, protocol)
+        socket = self.sole_receiver(headers, protocol, packet)
         if socket is not None:
             handler = socket.handler
             receive = self._receivers.get(type(handler))
@@ -106,10 +106,15 @@ class FastDemultiplexer:
             return demultiplexer.count(handed_over(segment, winner, drop))
         return demultiplexer.decide(segment, now)
 
-    def sole_receiver(self, packet: bytes, protocol: int) -> Socket | None:
-        """Return the only socket that can get a plain packet, or None where more than its key decides."""
+    def sole_receiver(
+        self, packet: bytes, protocol: int, whole: bytes | memoryview | None = None
+    ) -> Socket | None:
+        """Return the only socket that can get a plain packet, or None where more than its key decides.
+
+        Where only the packet's headers are given, `whole` is all of it.
+        """
         if packet[0] != IPV4:
-            return self._sole_receiver_v6(packet, protocol)
+            return self._sole_receiver_v6(packet, protocol, whole)
         demultiplexer, destination = self._demultiplexer, packet[DESTINATION]
         if (
             demultiplexer.explain
@@ -125,9 +130,11 @@ class FastDemultiplexer:
                 return None if socket.device else socket
         elif self._connected and packet[KEY] in self._connected:
             return None
-        return self._sole_at(destination + packet[DESTINATION_PORT], packet, protocol)
+        return self._sole_at(destination + packet[DESTINATION_PORT], whole or packet, protocol)
 
-    def _sole_receiver_v6(self, packet: bytes, protocol: int) -> Socket | None:
+    def _sole_receiver_v6(
+        self, packet: bytes, protocol: int, whole: bytes | memoryview | None
+    ) -> Socket | None:
         demultiplexer, destination = self._demultiplexer, packet[DESTINATION_V6]
         if (
             demultiplexer.explain
@@ -143,9 +150,9 @@ class FastDemultiplexer:
                 return None if socket.device else socket
         elif self._connected and key in self._connected:
             return None
-        return self._sole_at(destination + packet[DESTINATION_PORT_V6], packet, protocol)
+        return self._sole_at(destination + packet[DESTINATION_PORT_V6], whole or packet, protocol)
 
-    def _sole_at(self, place: bytes, packet: bytes, protocol: int) -> Socket | None:
+    def _sole_at(self, place: bytes, packet: bytes | memoryview, protocol: int) -> Socket | None:
         """Return the UDP or listening socket that has a place, an address and a port, to itself."""
         if self._sole_of != self._table.slot_changes:
             for sole in self._sole.values():
@@ -156,9 +163,9 @@ class FastDemultiplexer:
         except KeyError:
             return self._find_sole(place, packet, protocol)
 
-    def _find_sole(self, place: bytes, packet: bytes, protocol: int) -> Socket | None:
+    def _find_sole(self, place: bytes, packet: bytes | memoryview, protocol: int) -> Socket | None:
         """Find out whether a socket has its address and port to itself, and remember it."""
-        best = list(islice(self._table.candidates(plain.read(packet)), 2))
+        best = list(islice(self._table.candidates(plain.read(bytes(packet))), 2))
         if not best:
             return None  # not remembered: a flood may go to any port
         (socket, rule), *others = best
