@@ -230,3 +230,9 @@ def test_values_that_fit_no_header_end_the_connection_with_a_sentence(tmp_path, 
     client.sends(SYN)
     assert said in capsys.readouterr().err
     assert client.sends(SYN, now=1.0) is not None
+
+
+def test_a_call_leaves_an_interpreter_that_can_trace():
+    source = "import sys; from demuxlab.serving import bounded; bounded.call(int)\n"
+    source += "sys.settrace(lambda *_event: None); (lambda: None)()"
+    subprocess.run([sys.executable, "-c", source], check=True, timeout=30)

@@ -11,6 +11,9 @@ from demuxlab.language import _
 SECONDS = 5.0
 """How long one call may take."""
 _LOOK = 0.25
+_UNTIL_RAISED = 1000
+"""Rounds of a loop in which Python raises what another thread has set. (To take it back instead, with NULL,
+leaves CPython 3.11 looking for it for ever, and where it traces, it does nothing else.)"""
 
 
 class TooLong(BaseException):
@@ -44,8 +47,10 @@ class _Calls:
             return function(*arguments)
         finally:
             with self._lock:
-                self._ends.pop(ident, None)
-                _interrupt(ident, None)  # where it has returned just now
+                interrupted = self._ends.pop(ident, None) is None
+            if interrupted:
+                for _moment in range(_UNTIL_RAISED):
+                    pass  # it has returned just now: what was to end it is raised here, not in our own code
 
     def _watch(self) -> None:
         while True:
@@ -57,13 +62,9 @@ class _Calls:
                 now = time.monotonic()
                 for ident in [ident for ident, end in self._ends.items() if now > end]:
                     del self._ends[ident]
-                    _interrupt(ident, TooLong)
-
-
-def _interrupt(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread before its next line; None: not any more."""
-    kind = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), kind)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(ident), ctypes.py_object(TooLong)
+                    )
 
 
 call = _Calls().call
