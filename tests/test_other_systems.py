@@ -94,7 +94,7 @@ def test_what_needs_linux_says_so_in_a_line(call: Call, words: tuple[object, ...
 def test_macos_plays_scripts_and_grades_and_windows_does_neither(call: Call, system: str) -> None:
     solution = ROOT / "tests/solutions/04_tcp_four_tuple/reference.py"
     for words, printed in (
-        (("drill", ROOT / "tests/drill/close.pkt"), "close_by_us: passed"),
+        (("drill", ROOT / "tests/drill/close.pkt"), "close_half: passed"),
         (("grade", "04", solution), "25/25"),
     ):
         done = call("demuxlab", *words)

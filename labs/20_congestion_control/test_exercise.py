@@ -119,7 +119,7 @@ class Asked(FixedWindow):
             curves = [Curve("yours", self.found), Curve("expected", self.expected, expected=True)]
             title = "The window after each event"
             self._submission.picture = picture(title, curves, len(self.found), "event", "segments")
-        advice = ADVICE.get(type(found), f"hint: {self.hint}")
+        advice = f"hint: {ADVICE.get(type(found), self.hint)}"
         raise AssertionError(f"window: expected {expected}, found {found!r}\n{advice}")
 
 
