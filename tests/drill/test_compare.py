@@ -656,6 +656,11 @@ def test_data_that_linux_cut_by_a_small_window_is_a_divergence_only_once_the_win
     assert unexplained((small, "write(4, ..., 4000)", opened), cut, whole), "ours is cut"
     least = small.replace("win 100", "win 1")
     assert unexplained((least, "write(4, ..., 4000)", opened), whole, cut), "not so small"
+    # The window of a SYN counts where it opens the connection, not where it is challenged.
+    steps = ("< S. 0:0(0) ack 1 win 100", "write(4, ..., 4000)", "< S 0:0(0) win 32000", opened)
+    before = [observed(packet(ACK)), observed(), observed()]
+    assert not unexplained(steps, whole, cut, before)
+    assert unexplained(steps, whole, cut, [observed()] * 3)
     cut = observed(packet(ACK, 101, 288), packet(ACK, 389, 96))
     assert not unexplained((least, "write(4, ..., 4000)", opened), whole, cut)
 

@@ -120,20 +120,22 @@ def _offered(step: DifferingStep) -> list[int]:
     """Return the windows that were offered before this step, by segments in order that are taken.
 
     That is none of a RST, and none that comes with an ACK of unsent data. That of a SYN counts where there is
-    no other.
+    no other, and the SYN opens the connection: a later one is challenged.
     """
     offered: list[int] = []
     first: list[int] = []
     sent = expected = 1
+    is_open = False
     for text, observed in zip(step.scenario.steps[: step.number], step.before, strict=False):
         segment = segment_of(text)
         if segment is not None and segment.window is not None and not segment.flags & RST:
             if segment.flags & SYN:
-                first.append(segment.window)
+                first += [] if is_open else [segment.window]
             elif segment.sequence == expected and segment.flags & ACK and _acknowledges(segment, sent):
                 offered.append(segment.window)
                 expected += segment.size
         sent = max(sent, *(packet.sequence + packet.size for packet in observed.sent), 1)
+        is_open = is_open or any(not packet.flags & SYN for packet in observed.sent)
     return offered or first
 
 
