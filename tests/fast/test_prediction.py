@@ -9,6 +9,7 @@ from demuxlab.fast.path import FastPath
 from demuxlab.fast.prediction import Acknowledgments, Prediction, Stretch
 from demuxlab.host import Host
 from demuxlab.transport.tcp import prediction
+from demuxlab.transport.tcp.states import State
 from demuxlab.wire import ip, offload, packet, tcp
 from demuxlab.wire.address import from_text, to_text
 from demuxlab.wire.segment import ACK, FIN, PSH, SYN
@@ -312,6 +313,19 @@ def test_acknowledgments_received_as_one_change_nothing_else(monkeypatch):
             assert seen(one) == seen(other), seed
     assert sum(taken) > 60
     assert not all(taken)
+
+
+def test_the_acknowledgment_of_a_fin_is_not_received_as_one_with_those_before():
+    side, now = Side(tcp.Options(1000, 7, True), fast=True, offload=True), 1.0
+    side.endpoint.write(bytes(5000), now)
+    side.endpoint.shutdown_write(now)
+    list(side.host.outgoing(now))
+    for number in (1000, 3000, 5000, 5001):
+        fields = {"sequence": 1001, "acknowledgment": side.first + number}
+        ack = large_packet(tcp.Options(), b"", 1000, flags=ACK, window=500, **fields)
+        side.fast_path.receive_with_header(bytes(ack), now)
+    side.fast_path.end_batch(now)
+    assert side.endpoint._connection.state is State.FIN_WAIT_2
 
 
 def large_packet(stamps, data, mss, **fields):

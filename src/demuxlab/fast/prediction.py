@@ -141,10 +141,16 @@ class Acknowledgments:
         self.active = False
 
     def begin(self, connection: TCPConnection, packet: bytes) -> None:
-        """A connection has received an ACK in a packet with a virtio-net header: more may follow."""
-        sender = connection.sender
+        """A connection has received an ACK in a packet with a virtio-net header: more may follow.
+
+        Not that of our FIN, nor any if this one has shown a loss: those are not predicted.
+        """
+        if prediction.is_disturbed(connection):
+            return
+        sender, fin = connection.sender, connection.sender.buffer.fin
+        end = sender.next if fin is None else min(sender.next, fin)
         self._connection, self._unacked = connection, sender.unacked
-        self._in_flight, self._number, self._count = sender.next - sender.unacked, 0, 0
+        self._in_flight, self._number, self._count = end - sender.unacked, 0, 0
         self._parts = tuple(packet[at] for at in _ACK_PARTS)
         self.active = True
 
