@@ -131,14 +131,11 @@ def _run_one(folder: LabFolder, link: Link, settings: Settings, live: Live | Non
     try:
         with _terminable(), watch or nullcontext():
             script(lab)
-    except LabError as error:
+    except (LabError, FileUnusable) as error:
         lab.failed += 1
         _tell(f"demuxlab: {error}")
     except (_NoOutput, MemoryError):
         raise
-    except FileUnusable as error:
-        lab.failed += 1
-        _tell(f"demuxlab: {error}")
     except Exception as error:
         lab.failed += 1
         _tell(f"demuxlab: {_where(error, folder.script)}")
