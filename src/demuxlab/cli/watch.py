@@ -34,7 +34,7 @@ _DOWN = marked("the device {device} is gone or down: nothing more is captured")
     name="watch",
     help=_(
         "Show this machine's IP packets as they pass: the process that sent each, the one that gets it, by "
-        "which rule, and who lost.\n\n"
+        "which rule, and the sockets that lost.\n\n"
         "It ends on Ctrl-C or SIGTERM, with a summary. It changes no packet and sends none. It needs sudo."
     ),
 )

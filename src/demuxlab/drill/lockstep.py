@@ -226,9 +226,9 @@ class Player:
         if not isinstance(packet, TCPPacket):
             return False
         reports = _has_sack(packet)
-        news = reports or packet.acknowledgment != self._acknowledged
+        is_new = reports or packet.acknowledgment != self._acknowledged
         self._late, self._acknowledged = self._late or reports, packet.acknowledgment
-        return self._late and news
+        return self._late and is_new
 
     # Many scenarios share one kernel: each listens on a port of its own, and all of them name the default
     # port.

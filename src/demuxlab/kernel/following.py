@@ -1,7 +1,7 @@
 """The kernel's sockets, followed while packets come: which one gets a packet, and which one sent it.
 
-The kernel's own lookup says which socket it is; our table says by which rule, and who lost. Times are those
-of the packets, in seconds since the epoch: a packet that came before its socket ended was that socket's.
+The kernel's own lookup says which socket it is; our table says by which rule, and which sockets lost. Times
+are those of the packets, in seconds since the epoch: a packet that came before its socket ended was that socket's.
 """
 
 import time
@@ -43,7 +43,7 @@ GONE = marked("its socket had ended before it was looked at")
 
 
 class Following:
-    """Says of each packet which socket gets it, by which rule, and who sent it."""
+    """Says of each packet which socket gets it, by which rule, and what sent it."""
 
     def __init__(self) -> None:
         self._lookup = netlink.Lookup()
@@ -287,7 +287,7 @@ class Following:
     # Who sent it
 
     def sender(self, segment: Segment, index: int, now: float) -> tuple[str, list[Process]]:
-        """Return who sent a segment that comes from this machine: what to call it, and its processes."""
+        """Return what sent a segment that comes from this machine: what to call it, and its processes."""
         ends = segment.source, segment.source_port, segment.destination, segment.destination_port
         key = segment.protocol, *ends
         opening = isinstance(segment, TCPSegment) and segment.flags & (SYN | ACK) == SYN

@@ -40,7 +40,7 @@ class Rows:
         return lines + "".join(f"{layout.paragraph(indent + line)}\n" for line in self._once(seen))
 
     def _once(self, seen: Seen) -> Iterator[str]:
-        """Yield what the firewall does and who lost, where the decision is new."""
+        """Yield what the firewall does and which sockets did not get it, where the decision is new."""
         delivery = seen.delivery
         if (
             delivery is None

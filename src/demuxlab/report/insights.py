@@ -14,7 +14,7 @@ _NAMED = 6  # names in one enumeration
 
 
 def insights(story: Story) -> list[str]:
-    """Return the sentences about what the capture shows: who got what, or else what TCP did."""
+    """Return the sentences about what the capture shows: which socket got what, or else what TCP did."""
     if not story.decided:
         return findings(story.tracker)
     said = [

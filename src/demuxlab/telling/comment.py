@@ -130,12 +130,12 @@ def read_waiting(comment: str) -> int | None:
 
 
 def write_sender(sender: str) -> str:
-    """Return the comment about who sent a packet."""
+    """Return the comment about what sent a packet."""
     return _SENT_BY + sender
 
 
 def read_sender(comment: str) -> str | None:
-    """Return who sent the packet according to such a comment; None if it is another one."""
+    """Return what sent the packet according to such a comment; None if it is another one."""
     return comment.removeprefix(_SENT_BY) if comment.startswith(_SENT_BY) else None
 
 
