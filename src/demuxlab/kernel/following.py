@@ -1,7 +1,8 @@
 """The kernel's sockets, followed while packets come: which one gets a packet, and which one sent it.
 
 The kernel's own lookup says which socket it is; our table says by which rule, and which sockets lost. Times
-are those of the packets, in seconds since the epoch: a packet that came before its socket ended was that socket's.
+are those of the packets, in seconds since the epoch: a packet that came before its socket ended was that
+socket's.
 """
 
 import time
