@@ -65,7 +65,7 @@ def test_on_our_stack(script):
 def on_the_kernel(need_root):
     """The outcome of every script, several at once, each in a namespace of its own.
 
-    They run in real time: what fails, perhaps because the machine was busy, is played once more, alone.
+    They run in real time: what fails, perhaps because the machine was busy, is played again, alone.
     """
 
     played = drill.play_all(SCRIPTS, "kernel", TOLERANCE)
